@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "write_text_atomically"]
+__all__ = ["atomic_folder", "atomic_path", "check_new_folder", "write_text_atomically"]
 
 
 @contextmanager
@@ -38,6 +39,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` on success, remove it otherwise.
+
+    Args:
+        path: where the finished folder shall be. Missing parent folders are made.
+
+    Yields:
+        An empty folder to write to.
+
+    Raises:
+        FileExistsError: ``path`` exists already and is not an empty folder.
+    """
+    check_new_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def check_new_folder(path: Path) -> None:
+    """Make sure that a folder of results would not overwrite anything.
+
+    Raises:
+        FileExistsError: ``path`` exists already and is not an empty folder.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} exists already: choose another folder, or remove it first")
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -104,14 +104,13 @@ class LatentGraph:
             sizes: list[int] = []
             for name, above, own in zip(names, parent_indices, noise, strict=True):
                 if not above and own < 1:
-                    raise ValueError(f"the root {name!r} has noise_dims=0: a root is its own noise, so give it at least 1")
+                    raise ValueError(
+                        f"the root {name!r} has noise_dims=0: a root is its own noise, so give it at least 1"
+                    )
                 sizes.append(own + sum(sizes[p] for p in above))
         else:
             sizes = _per_node(dims, names, "dims", minimum=1)
-            noise = [
-                size if not above else own
-                for size, own, above in zip(sizes, noise, parent_indices, strict=True)
-            ]
+            noise = [size if not above else own for size, own, above in zip(sizes, noise, parent_indices, strict=True)]
         return cls(
             nodes=tuple(names),
             parent_indices=parent_indices,
@@ -160,7 +159,7 @@ class LatentGraph:
             raise ValueError("a tree needs at least one level below the root: height must be at least 1")
         for count in per_level:
             _positive(count, "branching")
-        levels = [["z%d_0" % len(per_level)]]
+        levels = [[f"z{len(per_level)}_0"]]
         parent_of: list[int] = []
         offset = 0
         for depth, count in enumerate(per_level, start=1):
@@ -207,9 +206,7 @@ class LatentGraph:
             parent_of += [offset + (r // 2) * (side // 2) + c // 2 for r, c in cells]
             offset += len(levels[-1])
             levels.append([f"{prefix}{r}_{c}" for r, c in cells])
-        return cls._from_levels(
-            levels, parent_of, root_dim=root_dim, noise_dim=noise_dim, grid=(2**height, 2**height)
-        )
+        return cls._from_levels(levels, parent_of, root_dim=root_dim, noise_dim=noise_dim, grid=(2**height, 2**height))
 
     @classmethod
     def _from_levels(
@@ -267,17 +264,13 @@ class LatentGraph:
     @cached_property
     def observed(self) -> tuple[str, ...]:
         """Names of the observed variables (the sinks), row by row when there is a grid."""
-        return tuple(
-            name for name, below in zip(self.nodes, self.child_indices, strict=True) if not below
-        )
+        return tuple(name for name, below in zip(self.nodes, self.child_indices, strict=True) if not below)
 
     @cached_property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """All ``(parent, child)`` pairs."""
         return tuple(
-            (self.nodes[p], child)
-            for child, above in zip(self.nodes, self.parent_indices, strict=True)
-            for p in above
+            (self.nodes[p], child) for child, above in zip(self.nodes, self.parent_indices, strict=True) for p in above
         )
 
     @cached_property
@@ -360,6 +353,10 @@ class LatentGraph:
         Invertible mechanisms need ``dim(v) = sum(dim(parents)) + noise_dim(v)`` at every node
         (section 1 of ``docs/theory.md``).
         """
+        return self._invertible_dims_error
+
+    @cached_property
+    def _invertible_dims_error(self) -> str | None:
         for node, (name, above) in enumerate(zip(self.nodes, self.parent_indices, strict=True)):
             implied = sum(self.dims[p] for p in above) + self.noise_dims[node]
             if self.dims[node] != implied:
@@ -396,9 +393,7 @@ class LatentGraph:
             "version": _FORMAT_VERSION,
             "nodes": [
                 {"name": n, "dim": d, "noise_dim": e, "parents": [self.nodes[p] for p in above]}
-                for n, d, e, above in zip(
-                    self.nodes, self.dims, self.noise_dims, self.parent_indices, strict=True
-                )
+                for n, d, e, above in zip(self.nodes, self.dims, self.noise_dims, self.parent_indices, strict=True)
             ],
             "grid": list(self.grid) if self.grid else None,
         }
@@ -420,7 +415,9 @@ class LatentGraph:
         if data.get("format") != _FORMAT:
             raise ValueError('not a graph description: expected "edges", or "format": "hlvm.graph" with "nodes"')
         if data.get("version") != _FORMAT_VERSION:
-            raise ValueError(f"graph format version {data.get('version')!r} is not known here (expected {_FORMAT_VERSION})")
+            raise ValueError(
+                f"graph format version {data.get('version')!r} is not known here (expected {_FORMAT_VERSION})"
+            )
         try:
             rows = data["nodes"]
             names = [row["name"] for row in rows]
@@ -428,7 +425,9 @@ class LatentGraph:
             dims = {row["name"]: row["dim"] for row in rows}
             noise_dims = {row["name"]: row["noise_dim"] for row in rows}
         except (KeyError, TypeError) as error:
-            raise ValueError(f"malformed graph description: each node needs name, dim, noise_dim and parents ({error!r})") from None
+            raise ValueError(
+                f"malformed graph description: each node needs name, dim, noise_dim and parents ({error!r})"
+            ) from None
         if len(set(names)) != len(names):
             raise ValueError("malformed graph description: a node is listed twice")
         has_child = {parent for parent, _ in edges}
@@ -627,5 +626,7 @@ def _checked_grid(grid: tuple[int, int] | None, n_observed: int) -> tuple[int, i
         return None
     rows, columns = (_positive(side, "grid side") for side in grid)
     if rows * columns != n_observed:
-        raise ValueError(f"grid {rows} x {columns} has {rows * columns} cells, but there are {n_observed} observed variables")
+        raise ValueError(
+            f"grid {rows} x {columns} has {rows * columns} cells, but there are {n_observed} observed variables"
+        )
     return rows, columns

@@ -190,9 +190,7 @@ class AdditiveNoiseMLP(Mechanism):
         return params["outer"] @ jnp.tanh(params["inner"] @ parents + params["bias"]) + self.noise_scale * noise
 
 
-_BUILT_IN: dict[str, type[Mechanism]] = {
-    cls.__name__: cls for cls in (AdditiveNoiseMLP, InvertibleMLP, LinearGaussian)
-}
+_BUILT_IN: dict[str, type[Mechanism]] = {cls.__name__: cls for cls in (AdditiveNoiseMLP, InvertibleMLP, LinearGaussian)}
 
 
 def mechanism_to_dict(mechanism: Mechanism) -> dict[str, Any]:

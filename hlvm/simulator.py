@@ -213,9 +213,7 @@ class Sample:
         return _take(self.values, self.layout.observed_rows, axis=1)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["params", "shift", "scale"], meta_fields=["layout"]
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["params", "shift", "scale"], meta_fields=["layout"])
 @dataclasses.dataclass(frozen=True)
 class HierarchicalModel:
     """A latent graph with a mechanism and its parameters at every variable.
@@ -404,9 +402,7 @@ def _apply_group(
 
 
 @jax.jit
-def _calibrate(
-    model: HierarchicalModel, key: PRNGKeyArray
-) -> tuple[Float[Array, " values"], Float[Array, " values"]]:
+def _calibrate(model: HierarchicalModel, key: PRNGKeyArray) -> tuple[Float[Array, " values"], Float[Array, " values"]]:
     """Mean and standard deviation of every raw coordinate, its parents being standardised already."""
     noises = jax.random.normal(key, (model.layout.groups[-1].noises.stop, _CALIBRATION_SAMPLES))
     values = jnp.zeros((len(model.shift), _CALIBRATION_SAMPLES))

@@ -60,9 +60,7 @@ class Bottleneck(nn.Module):
             hidden = nn.gelu(layer(hidden))
         return jnp.where(jnp.arange(self.padded_code) < code_dim, self.to_code(hidden), 0.0)
 
-    def decode(
-        self, code: Float[Array, "n code"], masked: Bool[Array, "n columns"]
-    ) -> Float[Array, "n columns"]:
+    def decode(self, code: Float[Array, "n code"], masked: Bool[Array, "n columns"]) -> Float[Array, "n columns"]:
         """Reconstruction of every column from the code and the mask; only masked ones are trained."""
         hidden = jnp.concatenate([code, masked.astype(code.dtype)], axis=-1)
         for layer in self.decoder:

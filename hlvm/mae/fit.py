@@ -164,7 +164,9 @@ def _mask_rows(fit: Fit, masked: Any, n: int) -> Bool[np.ndarray, "n cells"]:
     if getattr(masked, "ndim", 1) == 2:
         rows = masked_batch(graph, masked)
         if len(rows) != n:
-            raise ValueError(f"masked has {len(rows)} rows and observed has {n}: give one mask per sample, or one for all")
+            raise ValueError(
+                f"masked has {len(rows)} rows and observed has {n}: give one mask per sample, or one for all"
+            )
         return rows
     return np.broadcast_to(masked_array(graph, masked), (n, n_cells))
 

@@ -218,7 +218,9 @@ def _prepare(
     keys = [seed_keys(key, seed) for seed in seeds]
     data_of = np.asarray([seeds.index(member.seed) for member in members], dtype=np.int32)
     arms = _Arms(
-        masks=MaskArrays(*(jnp.stack(x) for x in zip(*(mask_arrays(model.graph, m.mask) for m in members), strict=True))),
+        masks=MaskArrays(
+            *(jnp.stack(x) for x in zip(*(mask_arrays(model.graph, m.mask) for m in members), strict=True))
+        ),
         code_dims=jnp.asarray([code_dim_of(m.network) for m in members], dtype=jnp.int32),
         data_of=jnp.asarray(data_of),
         mask_keys=jnp.stack([k.mask for k in keys])[data_of],

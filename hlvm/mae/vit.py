@@ -44,9 +44,7 @@ class Block(nn.Module):
     def __call__(self, tokens: Float[Array, "n t w"], _: None = None) -> tuple[Float[Array, "n t w"], None]:
         """Attend, then transform every token; the second result is what a scan wants."""
         normed = nn.LayerNorm()(tokens)
-        query, key, value = jnp.split(
-            nn.DenseGeneral((self.heads, 3 * (self.width // self.heads)))(normed), 3, axis=-1
-        )
+        query, key, value = jnp.split(nn.DenseGeneral((self.heads, 3 * (self.width // self.heads)))(normed), 3, axis=-1)
         scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / (self.width // self.heads) ** 0.5
         mixed = jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores), value)
         tokens = tokens + nn.DenseGeneral(self.width, axis=(-2, -1))(mixed)

@@ -1,0 +1,5 @@
+"""Toy images with every latent known."""
+
+from hlvm.images.quadtree import QuadtreeImages
+
+__all__ = ["QuadtreeImages"]

@@ -1,0 +1,133 @@
+"""Quadtree fields: grey images whose latents own nested squares, invertible from pixels.
+
+The root sets what the whole image has in common, each latent below it what one quarter of its parent's square has in
+common, and every cell of the finest grid is drawn as a small block of pixels, one pixel per dim.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from hlvm.graph import LatentGraph
+from hlvm.mechanisms import InvertibleMLP, Mechanism
+from hlvm.simulator import HierarchicalModel, Sample
+
+__all__ = ["QuadtreeImages"]
+
+_CONTRAST = 1.702
+"""Slope at which the logistic function comes closest to the normal distribution function, so that standard normal
+values become nearly uniform grey levels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuadtreeImages:
+    """Grey toy images from a hierarchical model over a grid.
+
+    Attributes:
+        model: the generator; its graph has a grid and cells of equal dims.
+
+    Raises:
+        ValueError: the graph has no grid, or its cells differ in dims.
+
+    Example:
+        >>> images = QuadtreeImages.init(jax.random.key(0), height=2)
+        >>> images.shape
+        (8, 8, 1)
+    """
+
+    model: HierarchicalModel
+
+    def __post_init__(self) -> None:
+        graph = self.model.graph
+        if graph.grid is None:
+            raise ValueError("images need a graph whose observed variables form a grid: use LatentGraph.quadtree")
+        if len({graph.dim(name) for name in graph.observed}) > 1:
+            raise ValueError("images need cells of equal dims: every cell is drawn as a block of as many pixels")
+
+    @classmethod
+    def init(
+        cls,
+        key: PRNGKeyArray,
+        *,
+        height: int,
+        root_dim: int = 2,
+        noise_dim: int = 1,
+        mechanism: Mechanism | None = None,
+    ) -> QuadtreeImages:
+        """Draw a quadtree image generator.
+
+        Args:
+            key: a typed key for the mechanisms' parameters.
+            height: levels below the root; the image has ``4**height`` cells.
+            root_dim: dims of the root.
+            noise_dim: noise dims of every other variable.
+            mechanism: the structural function everywhere; the default is :class:`~hlvm.mechanisms.InvertibleMLP`.
+
+        Raises:
+            ValueError: sizes out of range.
+        """
+        graph = LatentGraph.quadtree(height, root_dim=root_dim, noise_dim=noise_dim)
+        return cls(HierarchicalModel.init(key, graph, mechanism or InvertibleMLP()))
+
+    @property
+    def graph(self) -> LatentGraph:
+        """The latent graph."""
+        return self.model.graph
+
+    @property
+    def cell_pixels(self) -> tuple[int, int]:
+        """Pixel rows and columns of a cell: the most nearly square block with one pixel per dim."""
+        dim = self.graph.dim(self.graph.observed[0])
+        rows = max(r for r in range(1, int(dim**0.5) + 1) if dim % r == 0)
+        return rows, dim // rows
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Image height, width and channels."""
+        rows, columns = self._grid
+        tall, wide = self.cell_pixels
+        return rows * tall, columns * wide, 1
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        grid = self.graph.grid
+        assert grid is not None  # for the type checker: checked when the images were made
+        return grid
+
+    def sample(self, key: PRNGKeyArray, n: int) -> tuple[Float[Array, "n h w 1"], Sample]:
+        """Draw images together with every variable behind them.
+
+        Returns:
+            Images with values in (0, 1), and the sample they show.
+
+        Raises:
+            ValueError: ``n`` is below 1.
+        """
+        sample = self.model.sample(key, n)
+        return self.render(sample.observed_matrix), sample
+
+    def render(self, observed: Float[Array, "n columns"]) -> Float[Array, "n h w 1"]:
+        """Images of observed values, given side by side as in ``Sample.observed_matrix``; values in (0, 1)."""
+        (rows, columns), (tall, wide) = self._grid, self.cell_pixels
+        blocks = jax.nn.sigmoid(_CONTRAST * observed).reshape(-1, rows, columns, tall, wide)
+        return blocks.transpose(0, 1, 3, 2, 4).reshape(-1, *self.shape)
+
+    def unrender(self, images: Float[Array | np.ndarray, "n h w 1"]) -> Float[Array, "n columns"]:
+        """Observed values of images: the inverse of :meth:`render`.
+
+        Raises:
+            ValueError: images of another shape, or values outside (0, 1).
+        """
+        array = jnp.asarray(images)
+        if array.shape[1:] != self.shape:
+            raise ValueError(f"images must have shape (n, {', '.join(map(str, self.shape))}), got {array.shape}")
+        if not bool(((array > 0) & (array < 1)).all()):
+            raise ValueError("grey levels must lie strictly between 0 and 1")
+        (rows, columns), (tall, wide) = self._grid, self.cell_pixels
+        blocks = array.reshape(-1, rows, tall, columns, wide).transpose(0, 1, 3, 2, 4)
+        return jax.scipy.special.logit(blocks.reshape(len(array), -1)) / _CONTRAST

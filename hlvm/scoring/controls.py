@@ -1,0 +1,110 @@
+"""Controls: what a score would be if there were nothing to find.
+
+A score means nothing alone. Besides chance (here), compare with an untrained encoder of the same shape (floor) and
+with an input known to hold the latents (ceiling); both are :func:`hlvm.scoring.kernel_r2` of another array.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from hlvm.scoring.config import RegressionConfig
+from hlvm.scoring.inputs import paired_matrices, random_streams
+from hlvm.scoring.regression import fit_kernel, scorable, sums_of_squares
+from hlvm.scoring.splitting import Split, Standardiser
+
+__all__ = ["PermutationNull", "permutation_null"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PermutationNull:
+    """The kernel R² of latents whose rows were shuffled, beside that of the latents themselves.
+
+    Attributes:
+        observed: R² of the latents as they are; equals ``kernel_r2(...).value`` with the same key.
+        null: R² after each permutation, shape (n_permutations,).
+        chance: mean of ``null``: what a representation without information scores.
+        upper: 95 % quantile of ``null``.
+        p_value: ``(1 + #{null ≥ observed}) / (1 + n_permutations)``, between ``1 / (1 + n_permutations)`` and 1.
+    """
+
+    observed: float
+    null: np.ndarray
+    chance: float
+    upper: float
+    p_value: float
+
+
+def permutation_null(
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    n_permutations: int = 99,
+    config: RegressionConfig | None = None,
+) -> PermutationNull:
+    """Kernel R² under the null hypothesis that representation and latents are independent.
+
+    The rows of the latents are permuted over the training and test rows together, and bandwidth and ridge are chosen
+    anew for each permutation, exactly as for the latents themselves, so the p-value is valid at any number of rows
+    (rows must be exchangeable: independent samples, not a time series). The kernel matrices do not
+    change under a permutation: all permutations are further right-hand sides of the same factorisations.
+
+    Args:
+        representation: features, shape (n, p) or (n,).
+        latents: targets, shape (n, d) or (n,), same rows.
+        key: a JAX key or an int; the split is that of :func:`hlvm.scoring.kernel_r2` with the same key.
+        n_permutations: how many permutations, at least 1. The smallest p-value is ``1 / (1 + n_permutations)``.
+        config: sizes and grids; ``None`` for the defaults.
+
+    Returns:
+        The null scores and the p-value.
+
+    Raises:
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), ``n_permutations`` < 1, or all
+            latents constant.
+    """
+    if n_permutations < 1:
+        raise ValueError(f"n_permutations: expected at least 1, got {n_permutations}")
+    config = config or RegressionConfig()
+    features, targets = paired_matrices("representation", representation, "latents", latents)
+    streams = random_streams(key)
+    split = config.draw_split(len(features), streams.split)
+    train_y, test_y, kept = _permuted(targets, split, n_permutations, streams.permutation)
+    if not kept[: targets.shape[1]].any():
+        raise ValueError("latents: expected at least one column that varies, got constants only")
+    standardiser = Standardiser.fit(features[split.train])
+    groups = np.repeat(np.arange(n_permutations + 1), targets.shape[1])
+    train_x, test_x = standardiser.apply(features[split.train]), standardiser.apply(features[split.test])
+    selected, _ = fit_kernel(train_x, test_x, train_y, groups, config=config)
+    everything = np.ones((1, len(test_y)))
+    sse, sst = (kept * sums[0] for sums in sums_of_squares(test_y - selected.predictions, test_y, everything))
+    totals = np.bincount(groups, weights=sst)
+    # A permutation may move all variation of a rare event to one side; it then scores 0, like the mean.
+    scores = np.where(totals > 0, 1 - np.bincount(groups, weights=sse) / np.where(totals > 0, totals, 1.0), 0.0)
+    observed, null = float(scores[0]), scores[1:]
+    return PermutationNull(
+        observed=observed,
+        null=null,
+        chance=float(null.mean()),
+        upper=float(np.quantile(null, 0.95)),
+        p_value=(1 + int((null >= observed).sum())) / (1 + n_permutations),
+    )
+
+
+def _permuted(
+    targets: Float[np.ndarray, "n d"], split: Split, n_permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Standardised training and test targets, as they are and after each permutation, side by side."""
+    used = np.concatenate([split.train, split.test])
+    orders = [used, *(rng.permutation(used) for _ in range(n_permutations))]
+    stacked = np.concatenate([targets[order] for order in orders], axis=1)
+    n_train = len(split.train)
+    standardiser = Standardiser.fit(stacked[:n_train])
+    train, test = standardiser.apply(stacked[:n_train]), standardiser.apply(stacked[n_train:])
+    return train, test, scorable(standardiser.constant, test)

@@ -1,0 +1,100 @@
+"""Bootstrap intervals: how far a score would move had other samples been drawn."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from hlvm.scoring.inputs import random_streams
+
+__all__ = ["Interval", "bootstrap_mean", "percentile_limits", "resampling_weights"]
+
+
+class Interval(NamedTuple):
+    """A value with the ends of its interval.
+
+    Attributes:
+        low: lower end.
+        value: the estimate from all the data.
+        high: upper end.
+    """
+
+    low: float
+    value: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def resampling_weights(n_rows: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "n_boot n_rows"]:
+    """How often each row is drawn in each bootstrap resample, so that a resampled sum is one matrix product.
+
+    Args:
+        n_rows: how many rows there are.
+        n_boot: how many resamples.
+        rng: where the draws come from.
+
+    Returns:
+        Counts as floats; each row of the result sums to ``n_rows``.
+    """
+    drawn = rng.integers(0, n_rows, size=(n_boot, n_rows))
+    drawn += n_rows * np.arange(n_boot)[:, None]  # one stretch of bins per resample
+    return np.bincount(drawn.ravel(), minlength=n_boot * n_rows).reshape(n_boot, n_rows).astype(np.float64)
+
+
+def percentile_limits(
+    draws: Float[np.ndarray, "n_boot ..."], level: float
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """The ends of the percentile interval, along the first axis.
+
+    Args:
+        draws: the statistic on each resample. NaN marks a resample on which it is undefined; it is ignored.
+        level: coverage, strictly between 0 and 1.
+
+    Returns:
+        Lower and upper ends; NaN where no resample gave a number.
+    """
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    undefined = np.isnan(draws)
+    if not undefined.any():
+        low, high = np.quantile(draws, tails, axis=0)
+        return np.asarray(low), np.asarray(high)
+    nowhere = undefined.all(axis=0)
+    low, high = np.nanquantile(np.where(nowhere, 0.0, draws), tails, axis=0)
+    return np.where(nowhere, np.nan, low), np.where(nowhere, np.nan, high)
+
+
+def bootstrap_mean(values: ArrayLike, *, key: Any, level: float = 0.95, n_boot: int = 2000) -> Interval:
+    """Mean of independent values, for example one score per training seed, with a percentile interval.
+
+    With a handful of values the interval is too short (about 85 % instead of 95 % for five); it is
+    still the honest unit when the values are seeds, since test rows of one fit say nothing about other fits.
+
+    Args:
+        values: shape (n,), at least 2 finite numbers.
+        key: a JAX key or an int.
+        level: coverage, strictly between 0 and 1.
+        n_boot: how many resamples.
+
+    Returns:
+        The mean and its interval.
+
+    Raises:
+        ValueError: fewer than 2 values, more than one axis, or a value that is not finite.
+
+    Example:
+        >>> bootstrap_mean([0.9, 0.8, 1.0], key=0).value.__round__(3)
+        0.9
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all():
+        raise ValueError(f"values: expected at least 2 finite numbers in one axis, got {array}: one number per seed")
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number strictly between 0 and 1, got {level}")
+    weights = resampling_weights(len(array), n_boot, random_streams(key).bootstrap)
+    low, high = percentile_limits(weights @ array / len(array), level)
+    return Interval(float(low), float(array.mean()), float(high))

@@ -1,0 +1,76 @@
+"""Splitting rows into a training and a test part, and standardising by the training part alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+__all__ = ["Split", "Standardiser", "random_split"]
+
+# A column that varies by less than this share of its largest value is constant up to float32 rounding.
+_CONSTANT = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Which rows a score was fitted on and which it was measured on.
+
+    Attributes:
+        train: row numbers of the training part, shape (n_train,).
+        test: row numbers of the test part, shape (n_test,); none of them is in ``train``.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+
+    def same_as(self, other: Split) -> bool:
+        """Whether both parts hold the same rows in the same order."""
+        return np.array_equal(self.train, other.train) and np.array_equal(self.test, other.test)
+
+
+def random_split(
+    n_rows: int, rng: np.random.Generator, *, test_fraction: float, max_train: int, max_test: int
+) -> Split:
+    """Draw disjoint training and test rows; rows beyond the two limits are left out.
+
+    Args:
+        n_rows: how many rows there are, at least 2.
+        rng: where the order of the rows comes from.
+        test_fraction: share of the rows for testing, strictly between 0 and 1; at least one row goes to each part.
+        max_train: most training rows.
+        max_test: most test rows.
+
+    Returns:
+        The split.
+    """
+    order = rng.permutation(n_rows)
+    n_test = min(max(round(test_fraction * n_rows), 1), n_rows - 1)
+    return Split(train=order[n_test:][:max_train], test=order[:n_test][:max_test])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Standardiser:
+    """Centre and scale learned from training rows.
+
+    Attributes:
+        centre: training mean of each column, shape (p,).
+        scale: training standard deviation of each column, shape (p,); 1 for a constant column.
+        constant: whether each column is constant on the training rows, up to float32 rounding, shape (p,).
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    constant: np.ndarray
+
+    @classmethod
+    def fit(cls, train: Float[np.ndarray, "n p"]) -> Standardiser:
+        """Learn centre and scale from the training rows."""
+        centre, scale = train.mean(axis=0), train.std(axis=0)
+        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * np.abs(train).max(axis=0)
+        return cls(centre=centre, scale=np.where(constant, 1.0, scale), constant=constant)
+
+    def apply(self, rows: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m p"]:
+        """Standardise rows; a column that was constant in training becomes 0 everywhere."""
+        return np.where(self.constant, 0.0, (rows - self.centre) / self.scale)

@@ -1,0 +1,285 @@
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from scipy.stats import chisquare
+from strategies import graphs_with_masks, graphs_with_patches, property_test
+
+from hlvm.graph import LatentGraph
+from hlvm.masking import FixedMask, Patches, RandomMask, count_masked, masked_array, masked_batch, uniform_masks
+
+KEY = jax.random.key(0)
+QUADTREE = LatentGraph.quadtree(2)
+NO_GRID = LatentGraph.tree(2, 2)
+
+
+# ---------------------------------------------------------------------- patches
+
+
+def test_cells_makes_every_observed_variable_a_patch():
+    patches = Patches.cells(NO_GRID)
+    assert patches.groups == (("x_0",), ("x_1",), ("x_2",), ("x_3",))
+    assert patches.index(NO_GRID).tolist() == [0, 1, 2, 3]
+
+
+def test_blocks_cuts_the_grid_row_by_row():
+    index = Patches.blocks(QUADTREE, 2).index(QUADTREE)
+    assert index.reshape(4, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    index = Patches.blocks(QUADTREE, (1, 4)).index(QUADTREE)
+    assert index.reshape(4, 4).tolist() == [[row] * 4 for row in range(4)]
+
+
+def test_of_subtrees_gives_the_blocks_of_a_quadtree():
+    assert Patches.of_subtrees(QUADTREE, 1) == Patches.blocks(QUADTREE, 2)
+    assert Patches.of_subtrees(QUADTREE, 0) == Patches.cells(QUADTREE)
+    assert len(Patches.of_subtrees(QUADTREE, 2)) == 1
+
+
+@property_test
+@given(case=graphs_with_patches())
+def test_patches_index_points_at_the_group_of_each_variable(case):
+    graph, patches = case
+    for name, patch in zip(graph.observed, patches.index(graph), strict=True):
+        assert name in patches.groups[patch]
+
+
+def test_patches_are_hashable_values():
+    assert hash(Patches.blocks(QUADTREE, 2)) == hash(Patches.blocks(LatentGraph.quadtree(2), (2, 2)))
+    assert Patches((("a", "b"), ("c",))).size is None
+    assert repr(Patches.blocks(QUADTREE, 2)) == "Patches(4 patches, all of size 4)"
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ((), "at least one group"),
+        ((("a",), ()), "a patch is empty"),
+        ((("a",), ("b", "a")), "'a' is listed twice"),
+        ((("a",), (1,)), "lists names of observed variables, got 1"),
+        (("a", "b"), "got a string where a group goes"),
+        ("ab", "got a string where a group goes"),
+    ],
+)
+def test_malformed_patches_are_refused(groups, message):
+    with pytest.raises(ValueError, match=message):
+        Patches(groups)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ((("x_0", "x_1"), ("x_2",)), "'x_3' is in no patch"),
+        ((("x_0", "x_1"), ("x_2", "x_3"), ("z1_0",)), "patches: 'z1_0' is a latent"),
+        ((("x_0", "x_1"), ("x_2", "x_3"), ("nobody",)), "'nobody' is not a variable"),
+    ],
+)
+def test_patches_that_do_not_fit_the_graph_are_refused(groups, message):
+    with pytest.raises(ValueError, match=message):
+        Patches(groups).index(NO_GRID)
+
+
+@pytest.mark.parametrize(
+    ("graph", "unit", "message"),
+    [
+        (QUADTREE, 3, r"3 x 3 do not fill the 4 x 4 grid: choose a unit whose sides divide it \(1, 2, 4 for rows"),
+        (QUADTREE, (2, 3), "2 x 3 do not fill"),
+        (QUADTREE, 0, "unit must be a whole number"),
+        (QUADTREE, (2, 2, 2), "unit must be a whole number"),
+        (QUADTREE, 1.5, "unit must be a whole number"),
+        (NO_GRID, 2, "need a grid and this graph has none"),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused(graph, unit, message):
+    with pytest.raises(ValueError, match=message):
+        Patches.blocks(graph, unit)
+
+
+@pytest.mark.parametrize(
+    ("edges", "height", "message"),
+    [
+        ([("a", "x1"), ("a", "x2"), ("b", "x2"), ("b", "x3")], 1, "'x2' is below both 'a' and 'b'"),
+        ([("a", "b"), ("b", "x1"), ("a", "x2")], 1, "'x2' is below no latent of height 1"),
+        ([("a", "x1"), ("a", "x2")], 2, "from 0 to 1, got 2"),
+    ],
+)
+def test_subtrees_that_do_not_partition_are_refused(edges, height, message):
+    with pytest.raises(ValueError, match=message):
+        Patches.of_subtrees(LatentGraph.from_edges(edges), height)
+
+
+# ---------------------------------------------------------------------- single masks
+
+
+@property_test
+@given(case=graphs_with_masks())
+def test_masked_array_reads_names_and_arrays_alike(case):
+    graph, masked = case
+    mask = masked_array(graph, masked)
+    assert mask.dtype == np.bool_
+    assert tuple(name for name, hidden in zip(graph.observed, mask, strict=True) if hidden) == masked
+    np.testing.assert_array_equal(masked_array(graph, mask), mask)
+    np.testing.assert_array_equal(masked_array(graph, jax.numpy.asarray(mask)), mask)
+    np.testing.assert_array_equal(masked_array(graph, np.asarray(masked)), mask)
+    np.testing.assert_array_equal(masked_array(graph, frozenset(masked)), mask)
+
+
+def test_masked_batch_names_the_mask_at_fault():
+    masks = np.array([[True, False, False, False], [True] * 4])
+    with pytest.raises(ValueError, match="everything is masked, so nothing is visible in mask 1"):
+        masked_batch(NO_GRID, masks)
+
+
+# ---------------------------------------------------------------------- counts
+
+
+@pytest.mark.parametrize(
+    ("ratio", "n_patches", "count"),
+    [
+        (0.9, 10, 9),
+        (0.5, 5, 3),
+        (0.5, 2, 1),
+        (0.25, 2, 1),
+        (0.1, 5, 1),
+        (0.145, 100, 15),
+        (0.75, 196, 147),
+        (0.75, 65_536, 49_152),
+    ],
+)
+def test_count_masked_rounds_halves_up(ratio, n_patches, count):
+    assert count_masked(ratio, n_patches) == count
+
+
+@pytest.mark.parametrize(
+    ("ratio", "n_patches", "message"),
+    [
+        (0.95, 10, r"rounds to 10: nothing would be visible; the nearest usable ratio is 0.9 \(9 of 10\)"),
+        (0.01, 10, r"rounds to 0: nothing would be masked; the nearest usable ratio is 0.1 \(1 of 10\)"),
+        (0.0, 10, "strictly between 0 and 1, got 0.0"),
+        (1.0, 10, "strictly between 0 and 1, got 1.0"),
+        (-0.5, 10, "strictly between 0 and 1"),
+        (float("nan"), 10, "strictly between 0 and 1, got nan"),
+        (True, 10, "strictly between 0 and 1, got True"),
+        ("0.5", 10, "strictly between 0 and 1, got '0.5'"),
+        (0.5, 1, "at least 2 patches"),
+    ],
+)
+def test_count_masked_refuses_ratios_that_leave_one_side_empty(ratio, n_patches, message):
+    with pytest.raises(ValueError, match=message):
+        count_masked(ratio, n_patches)
+
+
+# ---------------------------------------------------------------------- random masks
+
+
+@pytest.mark.parametrize(("unit", "n_masked"), [(1, 12), (2, 12), ((1, 2), 12), ((4, 1), 12)])
+def test_random_mask_masks_whole_patches_and_the_same_number_every_time(unit, n_masked):
+    strategy = RandomMask(ratio=0.75, unit=unit)
+    masks = np.asarray(strategy.sample(KEY, 50, QUADTREE))
+    assert masks.dtype == np.bool_
+    assert (masks.sum(axis=1) == n_masked).all()
+    assert strategy.n_masked(QUADTREE) == n_masked
+    index = strategy.patches_of(QUADTREE).index(QUADTREE)
+    for patch in range(len(strategy.patches_of(QUADTREE))):
+        columns = masks[:, index == patch]
+        assert (columns == columns[:, :1]).all()
+
+
+def test_random_mask_depends_on_the_key_only():
+    strategy = RandomMask(ratio=0.5)
+    first = strategy.sample(KEY, 20, QUADTREE)
+    np.testing.assert_array_equal(strategy.sample(KEY, 20, QUADTREE), first)
+    assert (strategy.sample(jax.random.key(1), 20, QUADTREE) != first).any()
+    assert (first[0] != first[1]).any()
+
+
+def test_random_mask_works_under_jit():
+    strategy = RandomMask(ratio=0.9, patches=Patches.of_subtrees(QUADTREE, 0))
+    jitted = jax.jit(lambda key: strategy.sample(key, 8, QUADTREE))
+    np.testing.assert_array_equal(jitted(KEY), strategy.sample(KEY, 8, QUADTREE))
+    sample = jax.jit(RandomMask.sample, static_argnums=(0, 2, 3))
+    np.testing.assert_array_equal(sample(strategy, KEY, 8, QUADTREE), strategy.sample(KEY, 8, QUADTREE))
+
+
+def test_uniform_masks_takes_a_traced_count():
+    counts = jax.numpy.arange(1, 6)
+    masks = jax.jit(jax.vmap(lambda count: uniform_masks(KEY, 4, 6, count)))(counts)
+    np.testing.assert_array_equal(masks.sum(axis=-1), np.repeat(counts[:, None], 4, axis=1))
+
+
+def test_uniform_masks_makes_all_masks_equally_likely():
+    masks = np.asarray(uniform_masks(KEY, 6000, 4, 2))
+    _, counts = np.unique(masks @ (1 << np.arange(4)), return_counts=True)
+    assert len(counts) == 6
+    assert chisquare(counts).pvalue > 0.001  # seed fixed; false alarm in 1 seed of 1000
+
+
+def test_random_mask_on_an_image_sized_grid():
+    graph = LatentGraph.quadtree(8)
+    for unit in (1, 16):
+        masks = np.asarray(RandomMask(ratio=0.75, unit=unit).sample(KEY, 2, graph))
+        assert masks.shape == (2, 65_536)
+        assert masks.sum(axis=1).tolist() == [49_152, 49_152]
+
+
+def test_n_masked_needs_patches_of_equal_size():
+    patches = Patches((("x_0",), ("x_1", "x_2", "x_3")))
+    strategy = RandomMask(ratio=0.5, patches=patches)
+    assert set(np.asarray(strategy.sample(KEY, 50, NO_GRID).sum(axis=1))) == {1, 3}
+    with pytest.raises(ValueError, match="patches differ in size"):
+        strategy.n_masked(NO_GRID)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"ratio": 1.5}, "ratio must be a number strictly between 0 and 1, got 1.5"),
+        ({"ratio": float("nan")}, "ratio must be"),
+        ({"ratio": 0.5, "unit": 0}, "unit must be"),
+        ({"ratio": 0.5, "unit": 2, "patches": Patches((("a",), ("b",)))}, "not both"),
+    ],
+)
+def test_random_mask_refuses_bad_settings(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        RandomMask(**kwargs)
+
+
+def test_random_mask_refuses_ratios_that_round_to_everything():
+    with pytest.raises(ValueError, match="nothing would be visible"):
+        RandomMask(ratio=0.9, unit=2).sample(KEY, 3, QUADTREE)
+
+
+# ---------------------------------------------------------------------- fixed masks
+
+
+def test_fixed_mask_repeats_itself():
+    strategy = FixedMask(masked=("x_3", "x_0"))
+    masks = strategy.sample(KEY, 3, NO_GRID)
+    assert masks.tolist() == [[True, False, False, True]] * 3
+    assert strategy.n_masked(NO_GRID) == 2
+    assert hash(strategy) == hash(FixedMask(masked=("x_3", "x_0")))
+
+
+@pytest.mark.parametrize(
+    ("masked", "message"),
+    [
+        ((), "nothing is masked"),
+        ("x_0", "masked is a collection of names"),
+        (("x_0", "x_0"), "'x_0' is listed twice"),
+    ],
+)
+def test_fixed_mask_refuses_bad_settings(masked, message):
+    with pytest.raises(ValueError, match=message):
+        FixedMask(masked=masked)
+
+
+@pytest.mark.parametrize(
+    ("masked", "message"),
+    [
+        (("nobody",), "'nobody' is not a variable"),
+        (("z2_0",), "'z2_0' is a latent"),
+        (("x_0", "x_1", "x_2", "x_3"), "everything is masked"),
+    ],
+)
+def test_fixed_mask_refuses_what_does_not_fit_the_graph(masked, message):
+    with pytest.raises(ValueError, match=message):
+        FixedMask(masked=masked).sample(KEY, 2, NO_GRID)

@@ -1,0 +1,91 @@
+"""CCA against statsmodels and closed forms."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from hlvm.scoring import cca
+
+RNG = np.random.default_rng(0)
+
+
+def correlated(n, rho, extra=0, seed=0):
+    """Two arrays whose population canonical correlations are ``rho`` (and 0 for the extra columns)."""
+    rng = np.random.default_rng(seed)
+    rho = np.asarray(rho)
+    a = rng.normal(size=(n, len(rho)))
+    b = rho * a + np.sqrt(1 - rho**2) * rng.normal(size=a.shape)
+    mix_a, mix_b = (rng.normal(size=(len(rho) + extra,) * 2) for _ in range(2))
+    pad_a, pad_b = (rng.normal(size=(n, extra)) for _ in range(2))
+    return np.column_stack([a, pad_a]) @ mix_a, np.column_stack([b, pad_b]) @ mix_b
+
+
+def test_cca_in_sample_agrees_with_statsmodels():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statsmodels warns about its own imports
+        from statsmodels.multivariate.cancorr import CanCorr
+    a, b = correlated(300, [0.9, 0.5], extra=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = CanCorr(b[:, :3], a).cancorr
+    np.testing.assert_allclose(cca(a, b[:, :3]).in_sample, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("key", [None, 0])
+def test_cca_held_out_is_near_the_population_and_in_sample_is_not(key):
+    a, b = correlated(1000, [0.95, 0.6], extra=6)
+    found = cca(a, b, key=key)
+    np.testing.assert_allclose(found.correlations[:2], [0.95, 0.6], atol=0.06)
+    np.testing.assert_allclose(found.correlations[2:], 0, atol=0.15)  # 4 standard errors of 500 rows
+    assert (found.in_sample > found.correlations - 0.02).all()
+    assert found.mean == pytest.approx(found.correlations.mean())
+
+
+def test_cca_of_noise_is_zero_held_out_and_one_in_sample_when_columns_exceed_rows():
+    a, b = RNG.normal(size=(40, 30)), RNG.normal(size=(40, 25))
+    found = cca(a, b)
+    np.testing.assert_allclose(found.in_sample[:16], 1)
+    assert abs(found.mean) < 0.15
+    wide = cca(RNG.normal(size=(40, 100)), b)
+    assert wide.rank_a == 39
+    assert np.isfinite(wide.correlations).all()
+
+
+def test_cca_is_invariant_to_invertible_linear_maps():
+    a, b = correlated(200, [0.9, 0.5])
+    other = cca(a @ [[1e3, 2.0], [0.0, 1e-2]] + 5, b @ [[1.0, 1.0], [1.0, -1.0]])
+    np.testing.assert_allclose(other.correlations, cca(a, b).correlations, atol=1e-8)
+
+
+def test_cca_rank_deficient_and_constant_columns_count_as_missing():
+    a, b = correlated(300, [0.999, 0.999])
+    collapsed = np.column_stack([a[:, 0], 2 * a[:, 0], np.full(300, 0.3)])
+    found = cca(collapsed, b)
+    assert (found.rank_a, found.rank_b) == (1, 2)
+    assert found.correlations.shape == (1,)
+    assert found.mean == pytest.approx(found.correlations[0] / 2)
+    assert 0.45 < found.mean < 0.5
+    same = cca(np.column_stack([a, a @ [1, 1], np.ones(300)]), b)
+    np.testing.assert_allclose(same.correlations, cca(a, b).correlations, atol=1e-8)
+
+
+def test_cca_constant_arrays_have_no_correlation():
+    found = cca(np.ones((20, 2)), RNG.normal(size=(20, 2)))
+    assert found.correlations.shape == (0,)
+    assert found.mean == 0
+    assert found.rank_a == 0
+
+
+def test_cca_column_constant_in_one_half_gives_no_nan():
+    a = RNG.normal(size=(40, 2))
+    a[::2, 1] = 3.0
+    found = cca(a, RNG.normal(size=(40, 3)))
+    assert found.correlations.shape == (2,)
+    assert np.isfinite(found.correlations).all()
+
+
+def test_cca_duplicated_rows_and_one_column_are_fine():
+    x = RNG.normal(size=15)
+    found = cca(np.repeat(x, 4), -np.repeat(x, 4))
+    np.testing.assert_allclose(found.correlations, [1.0])

@@ -1,0 +1,286 @@
+"""Kernel and linear R² against scikit-learn, brute-force refitting and direct resampling."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+
+from hlvm.scoring import RegressionConfig, kernel_r2, kernel_r2_many, linear_r2, paired_difference
+from hlvm.scoring.ridge import fit_linear, fit_rbf, kernel_loo, rbf, soften
+from hlvm.scoring.splitting import Standardiser
+
+SMALL = RegressionConfig(max_train=200, n_boot=200)
+EXACT = 1e-8  # same float64 algebra in another order; the worst kernel here has condition number 2e8
+
+
+def curved(n=500, d=2, seed=0):
+    """Latents and an invertible, curved, noise-free code of them."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n, d))
+    mixed = z @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    return mixed + 0.5 * np.tanh(2 * mixed), z
+
+
+def standardised(score, x, y):
+    train, test = score.split.train, score.split.test
+    fx, fy = Standardiser.fit(x[train]), Standardiser.fit(y[train])
+    return fx.apply(x[train]), fx.apply(x[test]), fy.apply(y[train]), fy.apply(y[test])
+
+
+@pytest.mark.parametrize(("noise", "limit"), [(0.0, math.inf), (0.5, math.inf), (0.5, 4.0)])
+def test_kernel_r2_agrees_with_scikit_learn_at_the_chosen_pair(noise, limit):
+    x, y = curved()
+    x = x + noise * np.random.default_rng(9).normal(size=x.shape)
+    score = kernel_r2(x, y, key=3, config=dataclasses.replace(SMALL, soft_limit=limit))
+    x_train, x_test, y_train, y_test = standardised(score, x, y)
+    x_train, x_test = soften(x_train, limit), soften(x_test, limit)
+    oracle = KernelRidge(kernel="rbf", gamma=1 / (2 * score.bandwidth**2), alpha=score.ridge).fit(x_train, y_train)
+    predicted = oracle.predict(x_test)
+    np.testing.assert_allclose(score.targets - score.residuals, predicted, atol=EXACT)
+    assert score.value == pytest.approx(r2_score(y_test, predicted, multioutput="variance_weighted"), abs=EXACT)
+    np.testing.assert_allclose(score.per_dim, r2_score(y_test, predicted, multioutput="raw_values"), atol=EXACT)
+    assert (score.n_train, score.n_test) == (200, 200)
+
+
+def test_linear_r2_agrees_with_scikit_learn_and_with_the_same_split():
+    x, y = curved(d=3)
+    score = linear_r2(x, y, key=3, config=SMALL)
+    assert score.split.same_as(kernel_r2(x, y, key=3, config=SMALL).split)
+    x_train, x_test, y_train, _ = standardised(score, x, y)
+    oracle = Ridge(alpha=score.ridge, fit_intercept=False).fit(x_train, y_train)
+    np.testing.assert_allclose(score.targets - score.residuals, oracle.predict(x_test), atol=EXACT)
+    assert score.kernel == "linear"
+    assert np.isnan(score.bandwidth)
+
+
+@pytest.mark.parametrize("duplicated", [False, True])
+def test_kernel_loo_equals_refitting_without_each_row(duplicated):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=(40, 3))
+    if duplicated:
+        x[20:], y[20:] = x[:20], y[:20]
+    kernel = rbf(x, x, 1.3)
+    coefficients, loo = kernel_loo(kernel, y, 0.01)
+    np.testing.assert_allclose((kernel + 0.01 * np.eye(40)) @ coefficients, y, atol=EXACT)
+    for i in range(40):
+        rest = np.arange(40) != i
+        oracle = KernelRidge(kernel="precomputed", alpha=0.01).fit(kernel[np.ix_(rest, rest)], y[rest])
+        np.testing.assert_allclose(loo[i], y[i] - oracle.predict(kernel[i : i + 1, rest])[0], atol=EXACT)
+
+
+@pytest.mark.parametrize("columns", [2, 60])
+def test_fit_linear_selection_equals_refitting_without_each_row(columns):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, columns))
+    y = x[:, :2] + rng.normal(size=(40, 2))
+    ridges = (0.1, 1.0, 10.0, 100.0)
+    selected = fit_linear(x, x[:5], y, np.array([0, 1]), ridges=ridges)
+    errors = np.zeros((len(ridges) + 1, 2))
+    errors[-1] = (y**2).sum(axis=0)  # the infinite ridge predicts the mean, 0
+    for i in range(40):
+        rest = np.arange(40) != i
+        for k, ridge in enumerate(ridges):
+            oracle = Ridge(alpha=ridge, fit_intercept=False).fit(x[rest], y[rest])
+            errors[k] += (y[i] - oracle.predict(x[i : i + 1])[0]) ** 2
+    np.testing.assert_allclose(selected.loo_error, errors.min(axis=0), rtol=EXACT)
+    np.testing.assert_array_equal(selected.ridge, np.array([*ridges, np.inf])[errors.argmin(axis=0)])
+
+
+def test_fit_rbf_chooses_the_least_leave_one_out_error_of_each_group():
+    x, y = curved(n=80)
+    y = np.column_stack([y, np.random.default_rng(5).normal(size=80)])
+    y -= y.mean(axis=0)
+    bandwidths, ridges = (0.3, 1.0, 3.0), (1e-4, 1e-2, 1.0)
+    selected = fit_rbf(x, x, y, np.array([0, 0, 1]), bandwidths=bandwidths, ridges=ridges, unit=1.0)
+    errors = {
+        (b, r): (kernel_loo(rbf(x, x, b), y, r)[1] ** 2).sum(axis=0) @ [[1, 0], [1, 0], [0, 1]]
+        for b in bandwidths
+        for r in ridges
+    }
+    best = min(errors, key=lambda pair: errors[pair][0])
+    assert (selected.bandwidth[0], selected.ridge[0]) == best
+    assert selected.ridge[1] == np.inf  # noise: predicting the mean is best
+    assert (selected.predictions[:, 2] == 0).all()
+
+
+def test_kernel_r2_interval_equals_resampling_the_test_rows():
+    x, y = curved()
+    x = x + np.random.default_rng(1).normal(size=x.shape)
+    config = dataclasses.replace(SMALL, n_boot=2000)
+    score = kernel_r2(x, y, key=3, config=config)
+    rng, predicted = np.random.default_rng(0), score.targets - score.residuals
+    rows = rng.integers(0, score.n_test, size=(2000, score.n_test))
+    draws = [r2_score(score.targets[i], predicted[i], multioutput="variance_weighted") for i in rows]
+    # Two Monte Carlo quantiles of 2,000 draws each differ by about 6 % of the interval (3 standard errors).
+    slack = 0.1 * (score.high - score.low)
+    assert (score.low, score.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=slack)
+    assert score.low < score.value < score.high
+    assert ((score.per_dim_low < score.per_dim) & (score.per_dim < score.per_dim_high)).all()
+
+
+def test_kernel_r2_many_equals_scoring_each_target_alone():
+    x, y = curved()
+    noise = np.random.default_rng(1).normal(size=(500, 3))
+    targets = {"all": y, "one": y[:, 0], "noise": noise, "rough": np.sin(4 * y)}
+    together = kernel_r2_many(x, targets, key=3, config=SMALL)
+    assert list(together) == list(targets)
+    for name, target in targets.items():
+        alone = kernel_r2(x, target, key=3, config=SMALL)
+        for field in ("value", "low", "high", "bandwidth", "ridge", "grid_edge", "loo"):
+            found, expected = getattr(together[name], field), getattr(alone, field)
+            assert (
+                found == pytest.approx(expected, abs=EXACT, nan_ok=True) if field != "grid_edge" else found == expected
+            )
+    assert together["rough"].bandwidth < together["all"].bandwidth
+
+
+def test_kernel_r2_selection_and_fit_do_not_see_the_test_rows():
+    x, y = curved()
+    score = kernel_r2(x, y, key=3, config=SMALL)
+    other_x, other_y = x.copy(), y.copy()
+    other_y[score.split.test] = 100 * np.random.default_rng(1).normal(size=(200, 2)) + 7
+    other_x[score.split.test] *= 30
+    changed = kernel_r2(other_x, other_y, key=3, config=SMALL)
+    assert changed.split.same_as(score.split)
+    assert (changed.bandwidth, changed.ridge, changed.loo) == (score.bandwidth, score.ridge, score.loo)
+    assert changed.value < 0.1
+
+
+def test_soften_is_bounded_increasing_and_nearly_the_identity_inside():
+    x = np.linspace(-50, 50, 1001)[:, None]
+    assert (np.abs(soften(x, 4.0)) < 4).all()
+    assert (np.diff(soften(x, 4.0), axis=0) > 0).all()
+    np.testing.assert_allclose(soften(x[499:502], 4.0), x[499:502], rtol=1e-3)
+    np.testing.assert_array_equal(soften(x, math.inf), x)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_kernel_r2_finds_invertible_curved_maps_and_linear_r2_does_not(d):
+    rng = np.random.default_rng(d)
+    z = rng.normal(size=(900, d))
+    code = (z @ np.linalg.qr(rng.normal(size=(d, d)))[0]) ** 3
+    config = RegressionConfig(max_train=540, n_boot=100)
+    assert kernel_r2(z, code, key=0, config=config).value > 0.95
+    assert kernel_r2(*curved(900, d), key=0, config=config).low > 0.95
+    assert linear_r2(z, z**2, key=0, config=config).value < 0.3
+
+
+def test_kernel_r2_of_noise_is_about_zero_at_every_seed():
+    scores = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        scores.append(kernel_r2(rng.normal(size=(200, 3)), rng.normal(size=(200, 2)), key=seed, config=SMALL).value)
+    assert -0.03 < np.mean(scores) <= 0.005
+    assert max(scores) < 0.06
+
+
+def test_kernel_r2_one_extrapolated_row_does_not_decide_the_score():
+    z = np.random.default_rng(1).normal(size=(500, 2))
+    score = kernel_r2(np.sinh(z), z, key=0, config=dataclasses.replace(SMALL, max_train=300))
+    plain = dataclasses.replace(SMALL, max_train=300, soft_limit=math.inf)
+    assert kernel_r2(np.sinh(z), z, key=0, config=plain).value < 0  # near interpolation, wild beyond the training rows
+    assert score.value > 0.95
+
+
+def test_kernel_r2_does_not_depend_on_units_or_order_of_columns():
+    x, y = curved()
+    score = kernel_r2(x, y, key=3, config=SMALL)
+    other = kernel_r2(x[:, ::-1] * [1e-6, 1e5] + [3e-6, 3e5], y * [1e4, 1e-3] - 1, key=3, config=SMALL)
+    assert other.value == pytest.approx(score.value, abs=1e-6)
+
+
+def test_kernel_r2_constant_target_columns_are_nan_and_do_not_count():
+    x, y = curved()
+    score = kernel_r2(x, np.column_stack([np.full(500, 0.1), y]), key=3, config=SMALL)
+    assert np.isnan(score.per_dim[0])
+    assert np.isnan(score.per_dim_high[0])
+    assert score.value == pytest.approx(kernel_r2(x, y, key=3, config=SMALL).value, abs=EXACT)
+    nothing = kernel_r2(x, np.ones(500), key=3, config=SMALL)
+    assert np.isnan([nothing.value, nothing.low, nothing.high, nothing.loo]).all()
+
+
+def test_kernel_r2_target_constant_in_one_part_only_is_nan():
+    x, y = curved(n=20)
+    split = kernel_r2(x, y, key=0).split
+    for part in (split.train, split.test):
+        rare = np.zeros(20)
+        rare[np.setdiff1d(np.arange(20), part)[0]] = 1.0
+        assert np.isnan(kernel_r2(x, rare, key=0).value)
+
+
+def test_kernel_r2_constant_representation_scores_zero():
+    score = kernel_r2(np.ones((300, 3)), curved(300)[1], key=0)
+    assert score.value == pytest.approx(0, abs=0.05)
+    assert score.ridge == np.inf
+    assert score.grid_edge == ()
+
+
+@pytest.mark.parametrize("regress", [kernel_r2, linear_r2])
+def test_regression_survives_collinear_duplicated_and_wide_input(regress):
+    x, y = curved(n=120)
+    noise = 1e-9 * np.random.default_rng(0).normal(size=(120, 500))
+    plain = regress(x, y, key=0).value
+    assert regress(np.column_stack([x, x, x @ [1, 1], np.ones(120)]), y, key=0).value > plain - 0.05
+    assert np.isfinite(regress(np.repeat(x[:12], 10, axis=0), np.repeat(y[:12], 10, axis=0), key=0).value)
+    assert np.isfinite(regress(np.column_stack([x, 1 + noise]), y, key=0).value)
+    assert np.isfinite(regress(np.random.default_rng(1).normal(size=(120, 500)), y, key=0).value)
+
+
+def test_kernel_r2_grid_edge_names_the_end_that_was_hit():
+    x, y = curved()
+    tight = dataclasses.replace(SMALL, bandwidths=(0.01, 0.02), ridges=(1e-6, 1e-2, 1.0))
+    assert kernel_r2(x, y, key=3, config=tight).grid_edge[0] == "bandwidth"
+    exact_and_linear = kernel_r2(x, x, key=3, config=dataclasses.replace(SMALL, soft_limit=math.inf))
+    assert exact_and_linear.grid_edge == ("bandwidth", "ridge")
+    wave = np.sin(4 * x).sum(axis=1) + 0.3 * np.random.default_rng(9).normal(size=500)
+    roomy = dataclasses.replace(SMALL, bandwidths=(0.0625, 0.125, 0.25, 0.5, 1.0))
+    assert kernel_r2(x, wave, key=3, config=roomy).grid_edge == ()
+
+
+def test_paired_difference_is_sharper_than_the_two_intervals():
+    x, y = curved(n=1000)
+    rng = np.random.default_rng(9)
+    common = rng.normal(size=x.shape)
+    a = kernel_r2(x + 0.8 * common, y, key=3, config=SMALL)
+    b = kernel_r2(x + 0.8 * common + 0.3 * rng.normal(size=x.shape), y, key=3, config=SMALL)
+    found = paired_difference(a, b, key=5)
+    assert found.value == pytest.approx(a.value - b.value)
+    assert 0 < found.low < found.value < found.high
+    assert found.high - found.low < 0.7 * np.hypot(a.high - a.low, b.high - b.low)
+    assert paired_difference(a, a, key=5) == (0, 0, 0)
+
+
+def test_paired_difference_other_rows_or_targets_are_refused():
+    x, y = curved()
+    score = kernel_r2(x, y, key=3, config=SMALL)
+    with pytest.raises(ValueError, match="different splits"):
+        paired_difference(score, kernel_r2(x, y, key=4, config=SMALL), key=0)
+    with pytest.raises(ValueError, match="different targets"):
+        paired_difference(score, kernel_r2(x, y[:, ::-1], key=3, config=SMALL), key=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_fraction": 1.0}, "test_fraction: expected a number strictly between 0 and 1, got 1.0"),
+        ({"level": 0.0}, "level"),
+        ({"max_train": 2}, "max_train: expected at least 5"),
+        ({"n_boot": 0}, "n_boot"),
+        ({"soft_limit": 0.0}, "soft_limit"),
+        ({"ridges": ()}, "ridges: expected increasing"),
+        ({"ridges": (0.0, 1.0)}, "ridges"),
+        ({"bandwidths": (1.0, 0.5)}, "bandwidths"),
+    ],
+)
+def test_regression_config_bad_values_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        RegressionConfig(**changes)
+
+
+def test_kernel_r2_many_without_targets_is_refused():
+    with pytest.raises(ValueError, match="targets: expected at least one"):
+        kernel_r2_many(curved()[0], {}, key=0)

@@ -1,0 +1,95 @@
+"""Verdicts: what must pass, what must not, and what nobody can tell."""
+
+import numpy as np
+import pytest
+
+from hlvm.scoring import RegressionConfig, Verdict, block_verdict, containment_verdict
+
+SMALL = RegressionConfig(max_train=300, n_boot=200, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
+RNG = np.random.default_rng(0)
+CONTENT, STYLE = RNG.normal(size=(800, 2)), RNG.normal(size=(800, 4))
+COPY = np.column_stack([CONTENT, STYLE]) @ np.linalg.qr(RNG.normal(size=(6, 6)))[0]
+CODE = np.sinh(CONTENT @ [[1.0, 0.5], [-0.5, 1.0]])
+NOISE = RNG.normal(size=(800, 2))
+
+
+@pytest.mark.parametrize(
+    ("representation", "two_way", "one_way"),
+    [
+        (CODE, Verdict.IDENTIFIED, Verdict.IDENTIFIED),
+        (np.column_stack([CODE, CODE[:, 0]]), Verdict.IDENTIFIED, Verdict.IDENTIFIED),
+        (COPY, Verdict.NOT_IDENTIFIED, Verdict.IDENTIFIED),
+        (NOISE, Verdict.NOT_IDENTIFIED, Verdict.NOT_IDENTIFIED),
+        (CODE[:, :1], Verdict.NOT_IDENTIFIED, Verdict.NOT_IDENTIFIED),
+        (CONTENT**2, Verdict.NOT_IDENTIFIED, Verdict.NOT_IDENTIFIED),
+        (np.column_stack([CONTENT, STYLE[:, 0]]), Verdict.NOT_IDENTIFIED, Verdict.IDENTIFIED),
+    ],
+    ids=["code", "redundant", "copy", "noise", "narrow", "not invertible", "one style column"],
+)
+def test_verdict_on_known_representations(representation, two_way, one_way):
+    block = block_verdict(representation, CONTENT, key=0, config=SMALL)
+    assert block.verdict is two_way, block.reason
+    contained = containment_verdict(representation, CONTENT, key=0, config=SMALL)
+    assert contained.verdict is one_way, contained.reason
+    assert contained.reverse is None
+    assert contained.forward.value == block.forward.value
+    assert f"{block.forward.value:.3f}" in block.reason or f"{block.reverse.value:.3f}" in block.reason
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_block_verdict_never_identifies_noise_or_copies(seed):
+    rng = np.random.default_rng(seed)
+    content, style = rng.normal(size=(300, 2)), rng.normal(size=(300, 3))
+    copy = np.tanh(np.column_stack([content, style]) @ rng.normal(size=(5, 8)))
+    config = RegressionConfig(max_train=150, n_boot=100, bandwidths=(0.5, 1.0, 2.0))
+    assert block_verdict(style, content, key=seed, config=config).verdict is Verdict.NOT_IDENTIFIED
+    assert block_verdict(copy, content, key=seed, config=config).verdict is Verdict.NOT_IDENTIFIED
+
+
+@pytest.mark.parametrize("n", [10, 30, 70])
+def test_block_verdict_few_rows_are_inconclusive(n):
+    for representation in (CONTENT, NOISE):
+        found = block_verdict(representation[:n], CONTENT[:n], key=0)
+        assert found.verdict is Verdict.INCONCLUSIVE
+        assert "test rows are too few" in found.reason
+
+
+def test_block_verdict_interval_over_the_threshold_is_inconclusive():
+    noisy = CONTENT + 0.33 * NOISE  # population R² is 1 / (1 + 0.33²) = 0.902
+    found = block_verdict(noisy, CONTENT, key=0, threshold=0.9, config=SMALL)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "the interval holds 0.9" in found.reason
+    assert block_verdict(noisy, CONTENT, key=0, threshold=0.97, config=SMALL).verdict is Verdict.NOT_IDENTIFIED
+    assert block_verdict(noisy, CONTENT, key=0, threshold=0.8, config=SMALL).verdict is Verdict.IDENTIFIED
+
+
+def test_block_verdict_one_lost_column_of_many_is_not_identified():
+    rng = np.random.default_rng(1)
+    content = rng.normal(size=(800, 20))
+    code = content.copy()
+    code[:, 13] = rng.normal(size=800)
+    found = containment_verdict(code, content, key=0, config=SMALL)
+    assert found.forward.low > 0.9
+    assert found.verdict is Verdict.NOT_IDENTIFIED
+    assert "target column 13 is lost" in found.reason
+
+
+def test_block_verdict_constant_columns():
+    one_dead = np.column_stack([CODE, np.full(800, 0.7)])
+    assert block_verdict(one_dead, CONTENT, key=0, config=SMALL).verdict is Verdict.IDENTIFIED
+    dead = block_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL)
+    assert dead.verdict is not Verdict.IDENTIFIED
+    assert containment_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL).verdict is Verdict.NOT_IDENTIFIED
+    empty = containment_verdict(CODE, np.ones(800), key=0, config=SMALL)
+    assert empty.verdict is Verdict.INCONCLUSIVE
+    assert "every target column is constant" in empty.reason
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -2.0, float("nan")])
+def test_block_verdict_threshold_out_of_range_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold: expected a number strictly between 0 and 1"):
+        block_verdict(CODE, CONTENT, key=0, threshold=threshold)
+
+
+def test_verdict_members_are_their_own_text():
+    assert [str(v) for v in Verdict] == ["identified", "not identified", "inconclusive"]
