@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, PRNGKeyArray, Shaped
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import FixedMask, MaskStrategy, count_masked, masked_array
