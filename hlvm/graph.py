@@ -9,13 +9,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hlvm._files import write_text_atomically
+from hlvm._graph_checks import (
+    checked_edges,
+    checked_grid,
+    checked_observed,
+    grid_from,
+    per_node,
+    positive,
+    some_names,
+    topological_order,
+    whole_number,
+)
 
 __all__ = ["LatentGraph"]
 
@@ -85,7 +95,7 @@ class LatentGraph:
                 observed variable, dims below 1, names missing from (or unknown to) a mapping, or a grid
                 whose size is not the number of observed variables.
         """
-        edge_list = _checked_edges(edges)
+        edge_list = checked_edges(edges)
         order: dict[str, None] = {}
         parents: dict[str, list[str]] = {}
         children: dict[str, list[str]] = {}
@@ -95,11 +105,11 @@ class LatentGraph:
             parents.setdefault(child, []).append(parent)
             children.setdefault(parent, []).append(child)
         sinks = [name for name in order if name not in children]
-        sinks = _checked_observed(sinks, observed, order, children)
-        names = _topological_order(order, parents, children, sinks)
+        sinks = checked_observed(sinks, observed, order, children)
+        names = topological_order(order, parents, children, sinks)
         position = {name: i for i, name in enumerate(names)}
         parent_indices = tuple(tuple(position[p] for p in parents.get(name, ())) for name in names)
-        noise = _per_node(noise_dims, names, "noise_dims", minimum=0)
+        noise = per_node(noise_dims, names, "noise_dims", minimum=0)
         if dims is None:
             sizes: list[int] = []
             for name, above, own in zip(names, parent_indices, noise, strict=True):
@@ -109,14 +119,14 @@ class LatentGraph:
                     )
                 sizes.append(own + sum(sizes[p] for p in above))
         else:
-            sizes = _per_node(dims, names, "dims", minimum=1)
+            sizes = per_node(dims, names, "dims", minimum=1)
             noise = [size if not above else own for size, own, above in zip(sizes, noise, parent_indices, strict=True)]
         return cls(
             nodes=tuple(names),
             parent_indices=parent_indices,
             dims=tuple(sizes),
             noise_dims=tuple(noise),
-            grid=_checked_grid(grid, len(sinks)),
+            grid=checked_grid(grid, len(sinks)),
         )
 
     @classmethod
@@ -148,7 +158,7 @@ class LatentGraph:
         if isinstance(branching, int):
             if height is None:
                 raise ValueError("tree(branching, height): give the height when branching is one number")
-            per_level = [branching] * _positive(height, "height")
+            per_level = [branching] * positive(height, "height")
         else:
             per_level = list(branching)
             if height is not None and height != len(per_level):
@@ -158,7 +168,7 @@ class LatentGraph:
         if not per_level:
             raise ValueError("a tree needs at least one level below the root: height must be at least 1")
         for count in per_level:
-            _positive(count, "branching")
+            positive(count, "branching")
         levels = [[f"z{len(per_level)}_0"]]
         parent_of: list[int] = []
         offset = 0
@@ -195,7 +205,7 @@ class LatentGraph:
             >>> graph.grid, graph.parents("x_0_3"), graph.dim("x_0_3")
             ((4, 4), ('z1_0_1',), 4)
         """
-        _positive(height, "height")
+        positive(height, "height")
         levels = [[f"z{height}_0_0"]]
         parent_of: list[int] = []
         offset = 0
@@ -219,8 +229,8 @@ class LatentGraph:
         grid: tuple[int, int] | None = None,
     ) -> LatentGraph:
         """Assemble a tree from its levels; ``parent_of`` lists the parent of every node but the root."""
-        _positive(root_dim, "root_dim")
-        noise_dim = _whole_number(noise_dim, "noise_dim", minimum=0)
+        positive(root_dim, "root_dim")
+        noise_dim = whole_number(noise_dim, "noise_dim", minimum=0)
         nodes = [name for level in levels for name in level]
         dims = [root_dim + depth * noise_dim for depth, level in enumerate(levels) for _ in level]
         return cls(
@@ -345,7 +355,7 @@ class LatentGraph:
         try:
             return self.index[name]
         except KeyError:
-            raise ValueError(f"{name!r} is not a variable of this graph; {_some_names(self.nodes)}") from None
+            raise ValueError(f"{name!r} is not a variable of this graph; {some_names(self.nodes)}") from None
 
     def invertible_dims_error(self) -> str | None:
         """Why no invertible mechanism fits these dims, or ``None`` when one does.
@@ -436,7 +446,7 @@ class LatentGraph:
             noise_dims=noise_dims,
             dims=dims,
             observed=[name for name in names if name not in has_child],
-            grid=_grid_from(data.get("grid")),
+            grid=grid_from(data.get("grid")),
         )
         return graph._reordered(names)
 
@@ -454,7 +464,7 @@ class LatentGraph:
             noise_dims=data.get("noise_dims", 1),
             dims=data.get("dims"),
             observed=data.get("observed"),
-            grid=_grid_from(data.get("grid")),
+            grid=grid_from(data.get("grid")),
         )
 
     def _reordered(self, names: Sequence[str]) -> LatentGraph:
@@ -496,137 +506,3 @@ class LatentGraph:
             return cls.from_dict(data)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-
-
-# ---------------------------------------------------------------------- checks
-
-
-def _some_names(names: Sequence[str], limit: int = 6) -> str:
-    shown = ", ".join(map(repr, names[:limit]))
-    return f"known names: {shown}" + (f", ... ({len(names)} in all)" if len(names) > limit else "")
-
-
-def _whole_number(value: Any, what: str, *, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{what} must be a whole number of at least {minimum}, got {value!r}")
-    return value
-
-
-def _positive(value: Any, what: str) -> int:
-    return _whole_number(value, what, minimum=1)
-
-
-def _checked_edges(edges: Iterable[Any]) -> list[tuple[str, str]]:
-    checked: list[tuple[str, str]] = []
-    seen: set[tuple[str, str]] = set()
-    for edge in edges:
-        if isinstance(edge, str) or not isinstance(edge, Sequence) or len(edge) != 2:
-            raise ValueError(f"an edge is a (parent, child) pair of names, got {edge!r}")
-        parent, child = edge
-        for name in (parent, child):
-            if not isinstance(name, str) or not name:
-                raise ValueError(f"a variable's name is a non-empty string, got {name!r} in edge {edge!r}")
-        if parent == child:
-            raise ValueError(f"{parent!r} is its own parent: remove the edge {(parent, child)!r}")
-        if (parent, child) in seen:
-            raise ValueError(f"the edge {(parent, child)!r} is listed twice: list each edge once")
-        seen.add((parent, child))
-        checked.append((parent, child))
-    if not checked:
-        raise ValueError("a latent graph needs at least one edge from a latent to an observed variable")
-    return checked
-
-
-def _checked_observed(
-    sinks: list[str],
-    observed: Sequence[str] | None,
-    known: Mapping[str, None],
-    children: Mapping[str, list[str]],
-) -> list[str]:
-    if observed is None:
-        return sinks
-    names = list(observed)
-    if len(set(names)) != len(names):
-        raise ValueError("observed lists a name twice")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"observed variable {name!r} has no edge: connect it to a latent parent")
-        if name in children:
-            raise ValueError(
-                f"observed variable {name!r} has the child {children[name][0]!r}: observed variables are sinks; "
-                f"give both a common latent parent instead"
-            )
-    missing = [name for name in sinks if name not in set(names)]
-    if missing:
-        raise ValueError(
-            f"{missing[0]!r} has no children and is not listed as observed: every latent needs an observed descendant"
-        )
-    return names
-
-
-def _topological_order(
-    names: Iterable[str],
-    parents: Mapping[str, list[str]],
-    children: Mapping[str, list[str]],
-    sinks: list[str],
-) -> list[str]:
-    """Kahn's algorithm over the latents in order of first appearance, then the observed variables."""
-    last = set(sinks)
-    waiting = {name: len(parents.get(name, ())) for name in names}
-    ready = deque(name for name, count in waiting.items() if count == 0)
-    order: list[str] = []
-    while ready:
-        name = ready.popleft()
-        order.append(name)
-        for child in children.get(name, ()):
-            waiting[child] -= 1
-            if waiting[child] == 0 and child not in last:
-                ready.append(child)
-    if len(order) + len(last) < len(waiting) or any(waiting[name] for name in last):
-        raise ValueError(f"the edges contain a cycle: {' -> '.join(_find_cycle(parents, waiting))}")
-    return order + sinks
-
-
-def _find_cycle(parents: Mapping[str, list[str]], waiting: Mapping[str, int]) -> list[str]:
-    """Names along one cycle: walk from child to parent among nodes that never became ready."""
-    stuck = {name for name, count in waiting.items() if count}
-    path = [next(iter(stuck))]
-    seen = {path[0]: 0}
-    while True:
-        above = next(p for p in parents[path[-1]] if p in stuck)
-        if above in seen:
-            return [*reversed(path[seen[above] :]), path[-1]]
-        seen[above] = len(path)
-        path.append(above)
-
-
-def _per_node(value: Any, names: Sequence[str], what: str, *, minimum: int) -> list[int]:
-    if not isinstance(value, Mapping):
-        return [_whole_number(value, what, minimum=minimum)] * len(names)
-    known = set(names)
-    unknown = [name for name in value if name not in known]
-    if unknown:
-        raise ValueError(f"{what} names {unknown[0]!r}, which is not a variable of this graph; {_some_names(names)}")
-    missing = [name for name in names if name not in value]
-    if missing:
-        raise ValueError(f"{what} has no entry for {missing[0]!r}: give one number for all, or one for every name")
-    return [_whole_number(value[name], f"{what}[{name!r}]", minimum=minimum) for name in names]
-
-
-def _grid_from(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Sequence) or len(value) != 2:
-        raise ValueError(f"grid must be [rows, columns], got {value!r}")
-    return (value[0], value[1])
-
-
-def _checked_grid(grid: tuple[int, int] | None, n_observed: int) -> tuple[int, int] | None:
-    if grid is None:
-        return None
-    rows, columns = (_positive(side, "grid side") for side in grid)
-    if rows * columns != n_observed:
-        raise ValueError(
-            f"grid {rows} x {columns} has {rows * columns} cells, but there are {n_observed} observed variables"
-        )
-    return rows, columns

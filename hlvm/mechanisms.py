@@ -3,8 +3,8 @@
 A mechanism is a small frozen description with three pure functions, written for *one* sample of *one* variable; the
 simulator batches them over samples and over the variables of a level. Roots need no mechanism: a root is its own noise.
 
-Two regimes are kept apart (section 1 of ``docs/theory.md``): in an *invertible* mechanism ``(parents, noise) <-> value``
-is a bijection; in a *noisy* one the parents are only partly recoverable from the value.
+Two regimes are kept apart (section 1 of ``docs/theory.md``): in an *invertible* mechanism
+``(parents, noise) <-> value`` is a bijection; in a *noisy* one the parents are only partly recoverable from the value.
 """
 
 from __future__ import annotations

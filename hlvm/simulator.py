@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from hlvm._files import atomic_path
 from hlvm.graph import LatentGraph
@@ -265,15 +265,7 @@ class HierarchicalModel:
             ValueError: a mechanism is missing, named for an unknown variable, or cannot have the graph's dims there.
         """
         layout = _Layout(graph, _mechanism_per_node(graph, mechanism))
-        keys = dict(zip(("params", "calibration"), jax.random.split(key), strict=True))
-        node_keys = jax.random.split(keys["params"], len(graph.nodes))
-        params = tuple(_init_group(group, node_keys, layout) for group in layout.groups)
-        total = layout.groups[-1].values.stop
-        model = cls(params=params, shift=jnp.zeros(total), scale=jnp.ones(total), layout=layout)
-        if not standardize:
-            return model
-        shift, scale = _calibrate(model, keys["calibration"])
-        return dataclasses.replace(model, shift=shift, scale=scale)
+        return _init(layout, standardize, key)
 
     @property
     def graph(self) -> LatentGraph:
@@ -401,7 +393,23 @@ def _apply_group(
     return out.reshape(k * group.dim, n)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _init(layout: _Layout, standardize: bool, key: PRNGKeyArray) -> HierarchicalModel:
+    keys = dict(zip(("params", "calibration"), jax.random.split(key), strict=True))
+    node_keys = jax.random.split(keys["params"], len(layout.graph.nodes))
+    total = layout.groups[-1].values.stop
+    model = HierarchicalModel(
+        params=tuple(_init_group(group, node_keys) for group in layout.groups),
+        shift=jnp.zeros(total),
+        scale=jnp.ones(total),
+        layout=layout,
+    )
+    if not standardize:
+        return model
+    shift, scale = _calibrate(model, keys["calibration"])
+    return dataclasses.replace(model, shift=shift, scale=scale)
+
+
 def _calibrate(model: HierarchicalModel, key: PRNGKeyArray) -> tuple[Float[Array, " values"], Float[Array, " values"]]:
     """Mean and standard deviation of every raw coordinate, its parents being standardised already."""
     noises = jax.random.normal(key, (model.layout.groups[-1].noises.stop, _CALIBRATION_SAMPLES))
@@ -425,7 +433,7 @@ def _take(array: Array, rows: np.ndarray, axis: int = 0) -> Array:
     return jnp.take(array, rows, axis=axis)
 
 
-def _init_group(group: _Group, node_keys: PRNGKeyArray, layout: _Layout) -> Params:
+def _init_group(group: _Group, node_keys: Key[Array, " nodes"]) -> Params:
     if group.mechanism is None:
         return {}
     parent_dim = group.parent_rows.shape[1]

@@ -11,7 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import InvertibleMLP, Mechanism
@@ -113,8 +113,12 @@ class QuadtreeImages:
 
     def render(self, observed: Float[Array, "n columns"]) -> Float[Array, "n h w 1"]:
         """Images of observed values, given side by side as in ``Sample.observed_matrix``; values in (0, 1)."""
-        (rows, columns), (tall, wide) = self._grid, self.cell_pixels
-        blocks = jax.nn.sigmoid(_CONTRAST * observed).reshape(-1, rows, columns, tall, wide)
+        return self.block(jax.nn.sigmoid(_CONTRAST * observed))
+
+    def block(self, columns: Shaped[Array, "n columns"]) -> Shaped[Array, "n h w 1"]:
+        """Place one number per observed column where its pixel is: values, masks or errors as pictures."""
+        (rows, wide_cells), (tall, wide) = self._grid, self.cell_pixels
+        blocks = columns.reshape(-1, rows, wide_cells, tall, wide)
         return blocks.transpose(0, 1, 3, 2, 4).reshape(-1, *self.shape)
 
     def unrender(self, images: Float[Array | np.ndarray, "n h w 1"]) -> Float[Array, "n columns"]:

@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from hlvm._files import atomic_folder
-from hlvm.mae.config import BottleneckConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import BottleneckConfig, TrainConfig, ViTConfig
 from hlvm.mae.fit import Fit
 from hlvm.masking import FixedMask, MaskStrategy, Patches, RandomMask
 from hlvm.simulator import HierarchicalModel

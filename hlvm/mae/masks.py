@@ -40,12 +40,12 @@ def mask_arrays(graph: LatentGraph, mask: MaskStrategy) -> MaskArrays:
     n_cells = len(graph.observed)
     if isinstance(mask, FixedMask):
         nothing = np.zeros(n_cells, dtype=np.int32)
-        return MaskArrays(nothing, np.int32(1), np.int32(1), masked_array(graph, mask.masked))
+        return MaskArrays(nothing, np.array(1, np.int32), np.array(1, np.int32), masked_array(graph, mask.masked))
     patches = mask.patches_of(graph)
     return MaskArrays(
         patch_of_cell=patches.index(graph).astype(np.int32),
-        n_patches=np.int32(len(patches)),
-        n_masked=np.int32(count_masked(mask.ratio, len(patches))),
+        n_patches=np.array(len(patches), np.int32),
+        n_masked=np.array(count_masked(mask.ratio, len(patches)), np.int32),
         fixed=np.zeros(n_cells, dtype=bool),
     )
 

@@ -57,6 +57,9 @@ class BottleneckNetwork:
             padded_code=self.padded_code, width=self.width, depth=self.depth, n_columns=sum(self.cell_dims)
         )
 
+    def _apply(self, params: Any, *inputs: Any, method: str = "__call__") -> Array:
+        return jnp.asarray(self._module.apply(params, *inputs, method=method))
+
     def _columns(self, masked: Bool[Array, "n cells"]) -> Bool[Array, "n columns"]:
         return masked[:, np.repeat(np.arange(len(self.cell_dims)), self.cell_dims)]
 
@@ -72,20 +75,20 @@ class BottleneckNetwork:
     ) -> Scalar:
         """Mean squared error over masked columns."""
         columns = self._columns(masked)
-        error = self._module.apply(params, values, columns, code_dim) - values
+        error = self._apply(params, values, columns, code_dim) - values
         return jnp.sum(jnp.where(columns, error**2, 0.0)) / jnp.sum(columns)
 
     def encode(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
     ) -> Float[Array, "n code"]:
         """Codes, padded with zeros beyond ``code_dim``."""
-        return self._module.apply(params, values, self._columns(masked), code_dim, method="encode")
+        return self._apply(params, values, self._columns(masked), code_dim, method="encode")
 
     def reconstruct(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
     ) -> Float[Array, "n columns"]:
         """Reconstruction of every column; only those that ``masked`` hides were trained."""
-        return self._module.apply(params, values, self._columns(masked), code_dim)
+        return self._apply(params, values, self._columns(masked), code_dim)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +131,9 @@ class ViTNetwork:
             mlp_ratio=config.mlp_ratio,
         )
 
+    def _apply(self, params: Any, *inputs: Any, method: str = "__call__") -> Array:
+        return jnp.asarray(self._module.apply(params, *inputs, method=method))
+
     @functools.cached_property
     def cells_of_token(self) -> np.ndarray:
         """Cells of each token, row by row: (tokens, patch * patch)."""
@@ -156,7 +162,7 @@ class ViTNetwork:
     ) -> Scalar:
         """Mean squared error over masked tokens."""
         tokens, hidden = self._tokens(values), self._hidden_tokens(masked)
-        error = self._module.apply(params, tokens, self._visible(hidden)) - tokens
+        error = self._apply(params, tokens, self._visible(hidden)) - tokens
         return jnp.sum(jnp.where(hidden[..., None], error**2, 0.0)) / (jnp.sum(hidden) * tokens.shape[-1])
 
     def encode(
@@ -164,13 +170,13 @@ class ViTNetwork:
     ) -> Float[Array, "n visible_and_class width"]:
         """Codes of the class token and of the visible tokens."""
         visible = self._visible(self._hidden_tokens(masked))
-        return self._module.apply(params, self._tokens(values), visible, method="encode")
+        return self._apply(params, self._tokens(values), visible, method="encode")
 
     def reconstruct(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
     ) -> Float[Array, "n columns"]:
         """Reconstruction of every column; only those that ``masked`` hides were trained."""
-        tokens = self._module.apply(params, self._tokens(values), self._visible(self._hidden_tokens(masked)))
+        tokens = self._apply(params, self._tokens(values), self._visible(self._hidden_tokens(masked)))
         cells = jnp.zeros((len(values), self.grid[0] * self.grid[1], self.cell_dim))
         by_cell = tokens.reshape(len(values), self.n_tokens, -1, self.cell_dim)
         return cells.at[:, self.cells_of_token].set(by_cell).reshape(values.shape)

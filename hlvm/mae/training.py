@@ -318,7 +318,8 @@ def _run_chunk(
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
         change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        stepped = _State(state.params + change, optimizer_state, state.steps_done + 1)
+        params = jnp.asarray(optax.apply_updates(state.params, change))
+        stepped = _State(params, optimizer_state, state.steps_done + 1)
         alive = jnp.isfinite(loss) & (state.steps_done == step)
         return jax.tree.map(lambda new, old: jnp.where(alive, new, old), stepped, state), loss
 

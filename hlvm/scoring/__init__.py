@@ -10,6 +10,7 @@ from hlvm.scoring.cca import CCA, cca
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import PermutationNull, permutation_null
 from hlvm.scoring.intervals import Interval, bootstrap_mean
+from hlvm.scoring.latents import LatentScores, chance_scores, score_latents, score_table
 from hlvm.scoring.regression import (
     KernelR2,
     kernel_r2,
@@ -25,6 +26,7 @@ __all__ = [
     "BlockVerdict",
     "Interval",
     "KernelR2",
+    "LatentScores",
     "PermutationNull",
     "RegressionConfig",
     "Split",
@@ -32,10 +34,13 @@ __all__ = [
     "block_verdict",
     "bootstrap_mean",
     "cca",
+    "chance_scores",
     "containment_verdict",
     "kernel_r2",
     "kernel_r2_many",
     "linear_r2",
     "paired_difference",
     "permutation_null",
+    "score_latents",
+    "score_table",
 ]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.splitting import Standardiser
+from hlvm.scoring.threads import one_blas_thread
 
 __all__ = ["CCA", "cca"]
 
@@ -40,6 +41,7 @@ class CCA:
     rank_b: int
 
 
+@one_blas_thread
 def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
     """Canonical correlations between two arrays, held out and in sample.
 

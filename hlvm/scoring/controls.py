@@ -17,6 +17,7 @@ from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.regression import fit_kernel, scorable, sums_of_squares
 from hlvm.scoring.splitting import Split, Standardiser
+from hlvm.scoring.threads import one_blas_thread
 
 __all__ = ["PermutationNull", "permutation_null"]
 
@@ -40,6 +41,7 @@ class PermutationNull:
     p_value: float
 
 
+@one_blas_thread
 def permutation_null(
     representation: ArrayLike,
     latents: ArrayLike,

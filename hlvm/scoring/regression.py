@@ -22,6 +22,7 @@ from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval, percentile_limits, resampling_weights
 from hlvm.scoring.ridge import Selected, fit_linear, fit_rbf, median_distance, soften
 from hlvm.scoring.splitting import Split, Standardiser
+from hlvm.scoring.threads import one_blas_thread
 
 __all__ = [
     "KernelR2",
@@ -178,6 +179,7 @@ def linear_r2(
     return _score_targets(fit, "linear", representation, {"latents": latents}, key, config)["latents"]
 
 
+@one_blas_thread
 def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000) -> Interval:
     """How much better one representation predicts the same latents than another, on the same test rows.
 
@@ -253,6 +255,7 @@ def sums_of_squares(
     return squared_errors, np.maximum(total, 0.0)
 
 
+@one_blas_thread
 def _score_targets(
     fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[Selected, float]],
     kernel: str,

@@ -1,0 +1,318 @@
+"""The demo's figures and its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from hlvm import mae, plotting
+from hlvm.claims import Claim
+from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ratio_and_unit
+from hlvm.images import QuadtreeImages
+from hlvm.mae import Fit
+from hlvm.report import Section, Table, write_html
+from hlvm.simulator import Sample
+from hlvm.theory import LevelProfile
+
+__all__ = ["write_page"]
+
+
+def write_page(
+    folder: Path,
+    config: DemoConfig,
+    images: QuadtreeImages,
+    pictures: tuple[Float[Array, "n h w 1"], Sample],
+    cases: Sequence[MaskCase],
+    profiles: Mapping[int, LevelProfile],
+    bottlenecks: Sequence[Fit],
+    vits: Sequence[Fit],
+    scores: pd.DataFrame,
+    claims: Sequence[Claim],
+    settings: Mapping[str, Any],
+) -> None:
+    """Draw every figure into ``folder/figures`` and write ``folder/report.html``.
+
+    Args:
+        folder: the results' folder.
+        config: what was run.
+        images: the generator.
+        pictures: sample images, and the sample behind them.
+        cases: masks with their predictions.
+        profiles: masking unit -> level profile.
+        bottlenecks: the bottleneck autoencoders.
+        vits: the vision transformers.
+        scores: one row per autoencoder and latent.
+        claims: what was claimed, and how it came out.
+        settings: configuration and versions, for the record.
+    """
+    figures = folder / "figures"
+    figures.mkdir()
+    drawn = {
+        "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
+        "images": plotting.plot_images(pictures[0], title="Sample images"),
+        "level_profile": _profile_figure(profiles, config),
+        "claims": plotting.plot_claims(
+            [(f"{i}. {_short(claim.text)}", list(claim.scores.values()), claim.agrees) for i, claim in _tested(claims)],
+            threshold=config.threshold,
+            title="Claims about identification",
+        ),
+        "bottleneck_scores": _bottleneck_figure(scores),
+        "vit_scores": _vit_figure(scores),
+        "reconstructions": _reconstruction_figure(images, pictures, vits),
+        "losses": _loss_figure(cases, bottlenecks, vits),
+    }
+    for number, case in enumerate(cases, start=1):
+        drawn[f"mask_{number}"] = plotting.plot_graph(
+            images.graph, masked=case.mask.masked, shared=case.shared, title=f"{case.label}: d_c = {case.shared.dim}"
+        )
+    paths: dict[str, Path] = {}
+    for name, figure in drawn.items():
+        paths[name] = figures / f"{name}.png"
+        plotting.save_figure(figure, paths[name])
+    write_html(
+        folder / "report.html",
+        title="hlvm demo: what can a masked autoencoder recover, and did it?",
+        lead=_lead(claims),
+        sections=_sections(paths, config, images, cases, scores, claims, settings),
+    )
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def _profile_figure(profiles: Mapping[int, LevelProfile], config: DemoConfig) -> Any:
+    heights = next(iter(profiles.values())).heights
+    return plotting.plot_level_profile(
+        np.stack([profile.share for profile in profiles.values()]),
+        ratios=config.ratios,
+        units=[f"{unit} x {unit}" for unit in profiles],
+        heights=heights.tolist(),
+        title="Predicted before training: share of latents that random masks put into c",
+    )
+
+
+def _bottleneck_figure(scores: pd.DataFrame) -> Any:
+    rows: Frame = scores[scores["part"] == "bottleneck"]
+    return plotting.plot_scores_by_latent(
+        {
+            f"{mask}, code dim {int(dim)}": group[group["height"] > 0]
+            for (mask, dim), group in rows.groupby(["mask", "code_dim"], sort=False)
+        },
+        title="Bottleneck codes: kernel R² of every latent",
+    )
+
+
+def _vit_figure(scores: pd.DataFrame) -> Any:
+    rows: Frame = scores[scores["part"] == "vit"]
+    panels: dict[str, dict[int, list[tuple[float, float, float, float]]]] = {}
+    for (unit, height, ratio), group in rows.groupby(["unit", "height", "ratio"]):
+        per_seed = group.groupby("seed")[["r2", "r2_low", "r2_high"]].mean()
+        point = (float(ratio), per_seed["r2"].mean(), per_seed["r2_low"].min(), per_seed["r2_high"].max())
+        panels.setdefault(f"masking unit {unit:.0f} x {unit:.0f}", {}).setdefault(int(height), []).append(point)
+    by_height = rows.groupby("height")[["floor_r2", "ceiling_r2", "chance_r2"]].mean()
+    return plotting.plot_scores_by_height(
+        panels,
+        floors=by_height["floor_r2"].to_dict(),
+        ceilings=by_height["ceiling_r2"].to_dict(),
+        chance=by_height["chance_r2"].to_dict(),
+        x_label="masking ratio",
+        title="ViT, mean token of the unmasked image",
+    )
+
+
+def _reconstruction_figure(
+    images: QuadtreeImages, pictures: tuple[Float[Array, "n h w 1"], Sample], vits: Sequence[Fit]
+) -> Any:
+    """Rows of original, what the encoder saw, and its reconstruction, for the middle ratio at the finest unit."""
+    candidates = sorted((ratio_and_unit(fit)[1], ratio_and_unit(fit)[0], i) for i, fit in enumerate(vits))
+    finest = [c for c in candidates if c[0] == candidates[0][0]]
+    fit = vits[finest[len(finest) // 2][2]]
+    shown, sample = pictures[0][:8], pictures[1].observed_matrix[:8]
+    masked = fit.mask.sample(fit.key, len(sample), images.graph)
+    guess = images.render(mae.reconstruct(fit, sample, np.asarray(masked)))
+    cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)
+    hidden = images.block(cell)
+    seen = jnp.where(hidden, 0.5, shown)
+    ratio, unit = ratio_and_unit(fit)
+    return plotting.plot_images(
+        jnp.concatenate([shown, seen, guess]),
+        columns=len(shown),
+        title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, visible part (grey: masked), reconstruction",
+    )
+
+
+def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
+    curves = {
+        f"{case.label}, code dim {code_dim(fit)}": np.asarray(fit.losses) for case, fit in by_case(cases, bottlenecks)
+    }
+    for fit in vits:
+        ratio, unit = ratio_and_unit(fit)
+        if fit.seed == 0:
+            curves[f"ViT, ratio {ratio:g}, unit {unit}"] = np.asarray(fit.losses)
+    return plotting.plot_losses(curves, title="Training losses")
+
+
+# ---------------------------------------------------------------------- page
+
+
+def _lead(claims: Sequence[Claim]) -> str:
+    agree = sum(claim.agrees is True for claim in claims)
+    against = sum(claim.agrees is False for claim in claims)
+    inconclusive = len(claims) - agree - against
+    return (
+        f"{len(claims)} claims were predicted from graph and masks before training. {agree} came out as predicted, "
+        f"{against} against the theory, {inconclusive} inconclusive."
+    )
+
+
+def _tested(claims: Sequence[Claim]) -> list[tuple[int, Claim]]:
+    """Numbered claims whose scores are R² values that the threshold applies to."""
+    return [(i, c) for i, c in enumerate(claims, start=1) if not any("floor" in name for name in c.scores)]
+
+
+def _short(text: str) -> str:
+    """A label in two lines, broken after the first colon."""
+    return text.replace(": ", ":\n", 1)
+
+
+def _claims_table(claims: Sequence[Claim]) -> Table:
+    words = {True: ("yes", "good"), False: ("NO", "bad"), None: ("open", "open")}
+    return Table(
+        header=("", "claim", "predicted", "measured [95 % interval]", "verdict", "agrees?"),
+        rows=[
+            (str(i), c.text, c.predicted, c.measured, c.verdict, words[c.agrees][0])
+            for i, c in enumerate(claims, start=1)
+        ],
+        classes=[words[c.agrees][1] for c in claims],
+    )
+
+
+def _height_table(scores: pd.DataFrame) -> Table:
+    """Scores by autoencoder and height, averaged over the latents of that height and over seeds."""
+    columns = ["r2", "floor_r2", "ceiling_r2", "chance_r2", "cca", "floor_cca", "ceiling_cca", "chance_cca"]
+    table: Frame = scores
+    grouped = table.assign(code_dim=scores["code_dim"].fillna(0)).groupby(
+        ["mask", "code_dim", "height", "predicted_in_c"], sort=False
+    )
+    rows = []
+    for (mask, dim, height, share), group in grouped:
+        name = f"{mask}, code dim {int(dim)}" if dim else str(mask)
+        low, high = group["r2_low"].mean(), group["r2_high"].mean()
+        mean = group[columns].mean()
+        rows.append(
+            (
+                name,
+                f"{height}",
+                f"{share:.2f}",
+                str(group["latent"].nunique()),
+                f"{mean['r2']:.2f} [{low:.2f}, {high:.2f}]",
+                *(f"{mean[c]:.2f}" for c in columns[1:]),
+            )
+        )
+    return Table(
+        header=(
+            "autoencoder",
+            "height",
+            "P(in c)",
+            "variables",
+            "R² [mean interval]",
+            "floor",
+            "ceiling",
+            "chance",
+            "CCA",
+            "floor",
+            "ceiling",
+            "chance",
+        ),
+        rows=rows,
+    )
+
+
+def _sections(
+    paths: Mapping[str, Path],
+    config: DemoConfig,
+    images: QuadtreeImages,
+    cases: Sequence[MaskCase],
+    scores: pd.DataFrame,
+    claims: Sequence[Claim],
+    settings: Mapping[str, Any],
+) -> list[Section]:
+    tall, wide, _ = images.shape
+    masks = [
+        (
+            paths[f"mask_{number}"],
+            f"{case.label}: c = {{{', '.join(sorted(case.shared.members))}}}, intrinsic dimension {case.shared.dim}.",
+        )
+        for number, case in enumerate(cases, start=1)
+    ]
+    return [
+        Section(
+            heading="Claims",
+            text=[
+                "Identified means: the code and the shared information c predict each other, R² at least "
+                f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples). "
+                "Above floor means: more of the latent than in an untrained encoder of the same shape, on the same "
+                "test samples, for every seed."
+            ],
+            figures=[(paths["claims"], "Intervals of every claim about identification.")],
+            table=_claims_table(claims),
+        ),
+        Section(
+            heading="The generator",
+            text=[
+                f"A quadtree of height {config.height}: each latent owns a square and has four children; its value is "
+                "an invertible function of its parent's value and one new noise number. Every cell at the bottom is "
+                f"drawn as a small block of pixels, which gives {tall} x {wide} grey images."
+            ],
+            figures=[
+                (paths["graph"], "The latent graph; observed cells are squares."),
+                (paths["images"], "Samples."),
+            ],
+        ),
+        Section(
+            heading="Predicted before training: fixed masks",
+            text=[
+                "With invertible mechanisms, what visible and masked part share is the set c of their common "
+                "ancestors. An autoencoder whose code has exactly d_c numbers, the intrinsic dimension of c, must "
+                "recover c as a block."
+            ],
+            figures=masks,
+        ),
+        Section(
+            heading="Predicted before training: random masks",
+            text=[
+                "The chance of each latent to be in c, over ratio and masking unit. A latent inside one masking unit "
+                "is never identified."
+            ],
+            figures=[(paths["level_profile"], "Share of the latents of each height that are in c, in closed form.")],
+        ),
+        Section(
+            heading="What the bottleneck codes hold",
+            text=["Floor: an untrained encoder of the same shape. Ceiling: the visible values themselves."],
+            figures=[(paths["bottleneck_scores"], "Kernel R² of every latent, with intervals over test samples.")],
+        ),
+        Section(
+            heading="What the vision transformers hold",
+            text=[
+                "A wide representation can hold anything, so only the difference to the untrained encoder tells. "
+                f"These transformers were trained for {config.vit.steps} steps of {config.vit.batch} images only."
+            ],
+            figures=[
+                (paths["vit_scores"], "Kernel R² by latent height; bars span seeds and 95 % intervals."),
+                (paths["reconstructions"], "Reconstructions of held-out images."),
+            ],
+        ),
+        Section(heading="Scores by height", table=_height_table(scores)),
+        Section(
+            heading="Training",
+            figures=[(paths["losses"], "Loss in units of the data's variance; first seed of each transformer.")],
+        ),
+        Section(heading="Configuration and versions", code=json.dumps(settings, indent=1, ensure_ascii=False)),
+    ]

@@ -1,0 +1,245 @@
+"""The demo's chain: generator, prediction, training, scores, claims, files."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import hlvm
+from hlvm import mae
+from hlvm._files import atomic_folder, check_new_folder
+from hlvm.claims import Claim
+from hlvm.demo.page import write_page
+from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, score_vits, vit_claims
+from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, profiles
+from hlvm.images import QuadtreeImages
+from hlvm.mae import BottleneckConfig, Fit, Member
+from hlvm.masking import RandomMask
+from hlvm.theory import LevelProfile
+
+__all__ = ["DemoResult", "claims_table", "run_demo"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        claims: every claim with prediction, measurement and verdict.
+        scores: one row per autoencoder and latent, with all controls.
+        seconds: time spent in each stage.
+    """
+
+    claims: tuple[Claim, ...]
+    scores: pd.DataFrame
+    seconds: dict[str, float]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no claim came out against the theory; inconclusive ones are not against it."""
+        return all(claim.agrees is not False for claim in self.claims)
+
+
+def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -> DemoResult:
+    """Run the whole chain and write its results to a new folder, all or nothing.
+
+    The folder receives ``report.html`` (self-contained), ``results.json``, ``scores.csv``, ``config.json``,
+    ``figures/`` (PNG) and ``checkpoints/`` (the generator and every autoencoder).
+
+    Args:
+        config: what to run.
+        out: the folder to make; it must not exist, or be empty.
+        console: where to show progress and the final table; ``None`` for silence.
+
+    Returns:
+        Claims and scores.
+
+    Raises:
+        FileExistsError: the folder holds something already; before any work.
+    """
+    check_new_folder(out)
+    quiet = console or Console(quiet=True)
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=quiet) as progress, atomic_folder(out) as folder:
+        stages = _Stages(progress)
+        keys = _named_keys(config.seed)
+        with stages.stage("draw the generator", 1) as advance:
+            images = QuadtreeImages.init(keys["model"], height=config.height)
+            advance(1)
+        with stages.stage("predict from graph and masks", 1) as advance:
+            cases = mask_cases(images.graph)
+            level_profiles = profiles(images.graph, config)
+            advance(1)
+        with stages.stage("train bottleneck autoencoders", config.bottleneck.steps) as advance:
+            bottlenecks = train_bottlenecks(keys["bottleneck"], images, cases, config, advance)
+        with stages.stage("train vision transformers", 1) as advance:
+            vits = train_vits(keys["vit"], images, config, advance)
+        sample = images.model.sample(keys["score"], config.score_rows)
+        with stages.stage("score every latent, bottlenecks", len(bottlenecks)) as advance:
+            bottleneck_scores = score_bottlenecks(keys["split"], sample, cases, bottlenecks, advance)
+        with stages.stage("score every latent, ViTs", len(vits)) as advance:
+            vit_scores = score_vits(keys["split"], sample, vits, advance)
+        scores = pd.concat([bottleneck_scores, vit_scores], ignore_index=True)
+        with stages.stage("decide the claims", len(bottlenecks)) as advance:
+            claims = (
+                *bottleneck_claims(keys["split"], sample, cases, bottlenecks, config, advance),
+                *vit_claims(scores, config),
+            )
+        with stages.stage("draw figures, write the report", 1) as advance:
+            result = DemoResult(claims=claims, scores=scores, seconds=stages.seconds)
+            settings = {"demo": dataclasses.asdict(config), "versions": _versions()}
+            mae.save_fits(folder / "checkpoints", [*bottlenecks, *vits])
+            pictures = images.sample(keys["pictures"], 16)
+            write_page(
+                folder,
+                config,
+                images,
+                pictures,
+                cases,
+                level_profiles,
+                bottlenecks,
+                vits,
+                scores,
+                claims,
+                settings,
+            )
+            _write_data(folder, config, cases, level_profiles, result, settings)
+            advance(1)
+    quiet.print(claims_table(claims))
+    return result
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """The final table: claim, predicted, measured, verdict, agrees."""
+    table = Table(title="What the theory predicted, and what was measured", title_justify="left")
+    for heading in ("claim", "predicted", "measured [95 % interval]", "verdict", "agrees?"):
+        table.add_column(heading, overflow="fold")
+    for claim in claims:
+        answer = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]open[/]"}[claim.agrees]
+        table.add_row(claim.text, claim.predicted, claim.measured, claim.verdict, answer)
+    return table
+
+
+# ---------------------------------------------------------------------- stages
+
+
+class _Stages:
+    """Named stages with a progress bar and the seconds each took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Any]:
+        """Yield a function ``advance(done, total=None)``."""
+        task = self._progress.add_task(name, total=total)
+        began = time.perf_counter()
+
+        def advance(done: int, total: int | None = None) -> None:
+            self._progress.update(task, completed=done, total=total)
+
+        yield advance
+        self._progress.update(task, completed=self._progress.tasks[task].total)
+        self.seconds[name] = time.perf_counter() - began
+
+
+def _named_keys(seed: int) -> dict[str, jax.Array]:
+    names = ("model", "bottleneck", "vit", "score", "split", "pictures")
+    return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
+
+
+# ---------------------------------------------------------------------- training
+
+
+def train_bottlenecks(
+    key: jax.Array, images: QuadtreeImages, cases: Sequence[MaskCase], config: DemoConfig, advance: Any
+) -> tuple[Fit, ...]:
+    members = [
+        Member(mask=case.mask, network=BottleneckConfig(code_dim=dim)) for case in cases for dim in case.code_dims
+    ]
+    return mae.fit_ensemble(
+        key, images.model, members, config.bottleneck, on_progress=lambda p: advance(p.step, p.steps)
+    )
+
+
+def train_vits(key: jax.Array, images: QuadtreeImages, config: DemoConfig, advance: Any) -> tuple[Fit, ...]:
+    members = [
+        Member(mask=RandomMask(ratio=ratio, unit=unit), network=config.network, seed=seed)
+        for ratio in config.ratios
+        for unit in config.units
+        for seed in range(config.vit_seeds)
+    ]
+
+    def on_progress(p: mae.Progress) -> None:
+        advance(p.group * p.steps + p.step, p.n_groups * p.steps)
+
+    return mae.fit_ensemble(key, images.model, members, config.vit, on_progress=on_progress)
+
+
+# ---------------------------------------------------------------------- files
+
+
+def _write_data(
+    folder: Path,
+    config: DemoConfig,
+    cases: Sequence[MaskCase],
+    level_profiles: Mapping[int, LevelProfile],
+    result: DemoResult,
+    settings: Mapping[str, Any],
+) -> None:
+    result.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
+    _write_json(folder / "config.json", settings)
+    _write_json(
+        folder / "results.json",
+        {
+            "agrees": result.agrees,
+            "claims": [claim.to_dict() for claim in result.claims],
+            "predictions": {
+                "masks": [
+                    {
+                        "label": case.label,
+                        "masked": list(case.mask.masked),
+                        "members": sorted(case.shared.members),
+                        "frontier": sorted(case.shared.frontier),
+                        "d_c": case.shared.dim,
+                    }
+                    for case in cases
+                ],
+                "level_profile": [
+                    {"unit": unit, "ratio": ratio, "height": int(height), "share": float(share)}
+                    for unit, profile in level_profiles.items()
+                    for ratio, row in zip(config.ratios, profile.share, strict=True)
+                    for height, share in zip(profile.heights, row, strict=True)
+                ],
+            },
+            "seconds": result.seconds,
+        },
+    )
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
+    return {
+        "hlvm": hlvm.__version__,
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }

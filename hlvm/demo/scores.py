@@ -1,0 +1,186 @@
+"""Scores of every latent for every autoencoder of the demo, and the claims that rest on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from hlvm import mae
+from hlvm.claims import Claim, above_floor_claim, block_claim, never_contained_claim
+from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ratio_and_unit
+from hlvm.graph import LatentGraph
+from hlvm.mae import Fit
+from hlvm.masking import Patches
+from hlvm.scoring import (
+    Interval,
+    LatentScores,
+    RegressionConfig,
+    Verdict,
+    block_verdict,
+    chance_scores,
+    containment_verdict,
+    score_latents,
+    score_table,
+)
+from hlvm.simulator import Sample
+from hlvm.theory import membership_probability
+
+__all__ = ["bottleneck_claims", "score_bottlenecks", "score_vits", "vit_claims"]
+
+_TABLE_REGRESSION = RegressionConfig(max_train=800, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
+"""A coarser grid on fewer rows than for the claims: these scores are many, and compared with each other only."""
+
+
+def score_bottlenecks(
+    key: jax.Array, sample: Sample, cases: Sequence[MaskCase], fits: Sequence[Fit], advance: Any
+) -> pd.DataFrame:
+    """Every latent from every bottleneck code, with floor (untrained), ceiling (visible values) and chance."""
+    graph, truth = sample.graph, _truth(sample)
+    tables: list[pd.DataFrame] = []
+    ceilings = {}
+    for number, (case, fit) in enumerate(by_case(cases, fits)):
+        if case.label not in ceilings:
+            visible = [sample.observed[name] for name in graph.observed if name not in case.mask.masked]
+            ceilings[case.label] = score_latents(
+                jnp.concatenate(visible, axis=1), truth, key=key, config=_TABLE_REGRESSION
+            )
+        codes = mae.encode(fit, sample, case.mask.masked)
+        table = score_table(
+            score_latents(codes, truth, key=key, config=_TABLE_REGRESSION),
+            key=key,
+            heights=dict(zip(graph.nodes, graph.heights, strict=True)),
+            floor=score_latents(
+                mae.encode(fit.untrained(), sample, case.mask.masked), truth, key=key, config=_TABLE_REGRESSION
+            ),
+            ceiling=ceilings[case.label],
+            chance=chance_scores(codes, truth, key=key, config=_TABLE_REGRESSION),
+        )
+        in_c = [float(name in case.shared.members) for name in table["latent"]]
+        tables.append(table.assign(part="bottleneck", mask=case.label, code_dim=code_dim(fit), predicted_in_c=in_c))
+        advance(number + 1)
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_vits(key: jax.Array, sample: Sample, fits: Sequence[Fit], advance: Any) -> pd.DataFrame:
+    """Every latent from the mean token of the whole image, with floor, ceiling (the image itself) and chance."""
+    graph, truth = sample.graph, _truth(sample)
+    ceiling = score_latents(sample.observed_matrix, truth, key=key, config=_TABLE_REGRESSION)
+    floors: dict[int, LatentScores] = {}
+    chances: dict[int, LatentScores] = {}
+    tables: list[pd.DataFrame] = []
+    for number, fit in enumerate(fits):
+        codes = mae.encode(fit, sample)
+        if fit.seed not in floors:
+            floors[fit.seed] = score_latents(
+                mae.encode(fit.untrained(), sample), truth, key=key, config=_TABLE_REGRESSION
+            )
+            chances[fit.seed] = chance_scores(codes, truth, key=key, config=_TABLE_REGRESSION)
+        table = score_table(
+            score_latents(codes, truth, key=key, config=_TABLE_REGRESSION),
+            key=key,
+            heights=dict(zip(graph.nodes, graph.heights, strict=True)),
+            floor=floors[fit.seed],
+            ceiling=ceiling,
+            chance=chances[fit.seed],
+        )
+        ratio, unit = ratio_and_unit(fit)
+        likely = membership_probability(graph, ratio, patches=Patches.blocks(graph, unit))
+        tables.append(
+            table.assign(
+                part="vit",
+                mask=f"random, ratio {ratio:g}, unit {unit} x {unit}",
+                ratio=ratio,
+                unit=unit,
+                seed=fit.seed,
+                predicted_in_c=[likely.get(name, 0.0) for name in table["latent"]],
+            )
+        )
+        advance(number + 1)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _truth(sample: Sample) -> dict[str, np.ndarray]:
+    """Every variable, latent and observed, as float64."""
+    return {name: np.asarray(values, dtype=np.float64) for name, values in jax.device_get(sample).variables.items()}
+
+
+# ---------------------------------------------------------------------- claims
+
+
+def bottleneck_claims(
+    key: jax.Array,
+    sample: Sample,
+    cases: Sequence[MaskCase],
+    fits: Sequence[Fit],
+    config: DemoConfig,
+    advance: Any,
+) -> list[Claim]:
+    """Theorem 2, mask by mask: a code of d_c numbers identifies c and nothing outside it, a narrower one does not."""
+    claims: list[Claim] = []
+    graph = sample.graph
+    for number, (case, fit) in enumerate(by_case(cases, fits)):
+        codes = mae.encode(fit, sample, case.mask.masked)
+        content = jnp.concatenate([sample.latents[name] for name in sorted(case.shared.frontier)], axis=1)
+        exact = code_dim(fit) == case.shared.dim
+        members = ", ".join(sorted(case.shared.members, key=graph.position))
+        claims.append(
+            block_claim(
+                f"{case.label}, {code_dim(fit)} code dims: code = c = {{{members}}}, d_c = {case.shared.dim}",
+                Verdict.IDENTIFIED if exact else Verdict.NOT_IDENTIFIED,
+                block_verdict(codes, content, key=key, threshold=config.threshold),
+            )
+        )
+        outside = _first_outside(graph, case)
+        if exact and outside is not None:
+            claims.append(
+                block_claim(
+                    f"{case.label}, {code_dim(fit)} code dims: code holds {outside} (outside c)",
+                    Verdict.NOT_IDENTIFIED,
+                    containment_verdict(codes, sample.latents[outside], key=key, threshold=config.threshold),
+                )
+            )
+        advance(number + 1)
+    return claims
+
+
+def _first_outside(graph: LatentGraph, case: MaskCase) -> str | None:
+    """A latent that the mask does not identify, highest first and nearest to what is masked."""
+    above = graph.ancestors(case.mask.masked)
+    outside = [name for name in graph.latents if name not in case.shared.members]
+    return next((name for name in outside if name in above), None)
+
+
+def vit_claims(scores: pd.DataFrame, config: DemoConfig) -> list[Claim]:
+    """Random masks: latents always in c come out above the untrained floor, latents never in c are not identified."""
+    claims: list[Claim] = []
+    vits: Frame = scores[scores["part"] == "vit"]
+    for (unit, ratio), rows in vits.groupby(["unit", "ratio"]):
+        root = rows[rows["height"] == rows["height"].max()]
+        where = f"ViT, unit {unit:g} x {unit:g}, ratio {ratio:g}"
+        share = root["predicted_in_c"].mean()
+        claims.append(
+            above_floor_claim(
+                f"{where}: more of the root than untrained (in c for {share:.0%} of masks)",
+                _intervals(root, "above_floor"),
+            )
+        )
+    never = vits[vits.groupby(["unit", "latent"])["predicted_in_c"].transform("max") == 0]
+    for (unit, height), rows in never.groupby(["unit", "height"]):
+        claims.append(
+            never_contained_claim(
+                f"ViT, unit {unit:g} x {unit:g}, any ratio: holds a variable of height {height} (never in c)",
+                _intervals(rows, "r2"),
+                threshold=config.threshold,
+            )
+        )
+    return claims
+
+
+def _intervals(rows: pd.DataFrame, column: str) -> list[Interval]:
+    ends = rows[[f"{column}_low", column, f"{column}_high"]].to_numpy()
+    return [Interval(*map(float, row)) for row in ends]

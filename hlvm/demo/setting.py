@@ -1,0 +1,115 @@
+"""What the demo runs, and what the theory predicts for it before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from hlvm.graph import LatentGraph
+from hlvm.mae import BottleneckConfig, Fit, TrainConfig, ViTConfig
+from hlvm.masking import FixedMask, Patches, RandomMask
+from hlvm.theory import LevelProfile, SharedInformation, level_profile, shared_information
+
+__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "code_dim", "mask_cases", "profiles", "ratio_and_unit"]
+
+
+Frame: TypeAlias = Any
+"""A pandas DataFrame where static types cannot follow its group-bys."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """What the demo runs.
+
+    Attributes:
+        seed: everything random follows from it.
+        height: levels of the quadtree below its root; ``4**height`` cells. At least 2.
+        bottleneck: training of the bottleneck autoencoders.
+        vit: training of the vision transformers.
+        network: their architecture.
+        ratios: masking ratios of the vision transformers.
+        units: masking units of the vision transformers, sides in cells.
+        vit_seeds: seeds per ratio and unit.
+        score_rows: held-out samples for scoring: 60 % fit the regressions, 40 % test them.
+        threshold: R² that "identified" asks for, both ways.
+    """
+
+    seed: int = 0
+    height: int = 2
+    bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=3000, batch=512))
+    vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=500, batch=64, warmup=50))
+    network: ViTConfig = dataclasses.field(default_factory=ViTConfig)
+    ratios: tuple[float, ...] = (0.25, 0.5, 0.75)
+    units: tuple[int, ...] = (1, 2)
+    vit_seeds: int = 2
+    score_rows: int = 2500
+    threshold: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.height < 2:
+            raise ValueError(f"the demo needs a quadtree of height 2 or more, got {self.height}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskCase:
+    """A fixed mask with what the theory says about it.
+
+    Attributes:
+        label: in words.
+        mask: the masked variables.
+        shared: its shared information, computed before any training.
+        code_dims: code dims to train with it.
+    """
+
+    label: str
+    mask: FixedMask
+    shared: SharedInformation
+    code_dims: tuple[int, ...]
+
+
+def mask_cases(graph: LatentGraph) -> tuple[MaskCase, ...]:
+    """The three masks of the demo, each with its shared information; one of them also with a code too narrow."""
+    root = graph.latents[0]
+    halves = Patches.of_subtrees(graph, graph.height(root) - 1).groups[:2]
+    first = graph.observed[0]
+    masks = {
+        "two of four subtrees masked": tuple(name for group in halves for name in group),
+        "one leaf masked": (first,),
+        "one leaf visible": tuple(name for name in graph.observed if name != first),
+    }
+    cases: list[MaskCase] = []
+    for label, masked in masks.items():
+        shared = shared_information(graph, masked)
+        narrow = (shared.dim - 1,) if label == "one leaf masked" else ()
+        cases.append(
+            MaskCase(label=label, mask=FixedMask(masked=masked), shared=shared, code_dims=(shared.dim, *narrow))
+        )
+    return tuple(cases)
+
+
+def profiles(graph: LatentGraph, config: DemoConfig) -> dict[int, LevelProfile]:
+    """Masking unit -> level profile over the ratios; units that leave fewer than two patches are left out."""
+    return {unit: level_profile(graph, config.ratios, patches=Patches.blocks(graph, unit)) for unit in config.units}
+
+
+def by_case(cases: Sequence[MaskCase], fits: Sequence[Fit]) -> list[tuple[MaskCase, Fit]]:
+    """Each bottleneck autoencoder with the mask it was trained on."""
+    expanded = [case for case in cases for _ in case.code_dims]
+    return list(zip(expanded, fits, strict=True))
+
+
+def code_dim(fit: Fit) -> int:
+    """Numbers in a bottleneck autoencoder's code."""
+    if not isinstance(fit.config, BottleneckConfig):
+        raise TypeError("only bottleneck autoencoders have a code dim")
+    return fit.config.code_dim
+
+
+def ratio_and_unit(fit: Fit) -> tuple[float, int]:
+    """Masking ratio and unit side that a vision transformer of the demo was trained with."""
+    if not isinstance(fit.mask, RandomMask) or not isinstance(fit.mask.unit, int):
+        raise TypeError("the demo's vision transformers are trained with random masks of square units")
+    return fit.mask.ratio, fit.mask.unit

@@ -1,0 +1,117 @@
+"""Self-contained HTML pages: text, tables and figures in one file that opens from disk without a network."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hlvm._files import write_text_atomically
+
+__all__ = ["Section", "Table", "write_html"]
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; padding: 1.5rem;
+       max-width: 72rem; }
+h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-top: 2.4rem; }
+p { max-width: 50rem; } figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+figcaption { color: #555; font-size: .9rem; max-width: 50rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; }
+th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top;
+         white-space: pre-line; }
+th { border-bottom: 2px solid #888; }
+td.good { color: #00724f; font-weight: 600; } td.bad { color: #b34700; font-weight: 700; } td.open { color: #666; }
+.lead { font-size: 1.1rem; padding: .7rem 1rem; border-left: 5px solid #0072B2; background: #f3f7fa; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .82rem; }
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        header: column titles.
+        rows: cells.
+        classes: style of each row's last cell: "good", "bad", "open", or "" for none; empty for a plain table.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    classes: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section:
+    """One part of a page, shown in the order of these fields.
+
+    Attributes:
+        heading: its title.
+        text: paragraphs.
+        figures: ``(path of a PNG, caption)`` pairs.
+        table: a table.
+        code: preformatted text.
+    """
+
+    heading: str
+    text: Sequence[str] = ()
+    figures: Sequence[tuple[Path, str]] = ()
+    table: Table | None = None
+    code: str = ""
+
+
+def write_html(path: str | os.PathLike[str], *, title: str, lead: str, sections: Sequence[Section]) -> None:
+    """Write a page, all or nothing. Everything given is escaped; figures are embedded.
+
+    Args:
+        path: the file to write.
+        title: the page's title.
+        lead: one or two sentences with the outcome.
+        sections: the parts, in order.
+
+    Raises:
+        FileNotFoundError: a figure is missing.
+    """
+    body = "\n".join(map(_section, sections))
+    page = (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f'<h1>{html.escape(title)}</h1>\n<p class="lead">{html.escape(lead)}</p>\n{body}\n</body>\n</html>\n'
+    )
+    write_text_atomically(Path(path), page)
+
+
+def _section(section: Section) -> str:
+    parts = [f"<h2>{html.escape(section.heading)}</h2>"]
+    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in section.text]
+    parts += [_figure(path, caption) for path, caption in section.figures]
+    if section.table is not None:
+        parts.append(_table(section.table))
+    if section.code:
+        parts.append(f"<pre>{html.escape(section.code)}</pre>")
+    return "<section>\n" + "\n".join(parts) + "\n</section>"
+
+
+def _figure(path: Path, caption: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    text = html.escape(caption)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in table.header)
+    classes = table.classes or [""] * len(table.rows)
+    rows = "\n".join(_row(row, style) for row, style in zip(table.rows, classes, strict=True))
+    return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{rows}\n</table></div>'
+
+
+def _row(cells: Sequence[str], style: str) -> str:
+    last = len(cells) - 1
+    attributes = [f' class="{style}"' if style and i == last else "" for i in range(len(cells))]
+    return "<tr>" + "".join(f"<td{a}>{html.escape(c)}</td>" for a, c in zip(attributes, cells, strict=True)) + "</tr>"

@@ -1,0 +1,125 @@
+"""Scores of every latent at once, side by side with their controls."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from hlvm.scoring.cca import cca
+from hlvm.scoring.config import RegressionConfig
+from hlvm.scoring.inputs import matrix, random_streams
+from hlvm.scoring.intervals import Interval
+from hlvm.scoring.regression import KernelR2, kernel_r2_many, paired_difference
+
+__all__ = ["LatentScores", "chance_scores", "score_latents", "score_table"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LatentScores:
+    """How well each latent can be read off one representation.
+
+    Attributes:
+        r2: latent -> held-out kernel R².
+        cca: latent -> mean held-out canonical correlation, in [0, 1].
+    """
+
+    r2: dict[str, KernelR2]
+    cca: dict[str, float]
+
+
+def score_latents(
+    representation: ArrayLike,
+    latents: Mapping[str, ArrayLike],
+    *,
+    key: Any,
+    config: RegressionConfig | None = None,
+) -> LatentScores:
+    """Kernel R² and canonical correlations of every latent with one representation.
+
+    Args:
+        representation: shape (n, p).
+        latents: name -> values, shape (n, dim), same rows.
+        key: a JAX key or an int; representations scored with the same key and rows share the split, so that their
+            differences are paired.
+        config: sizes and grids of the regressions.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ValueError: an unfit array, see :func:`hlvm.scoring.kernel_r2`.
+    """
+    return LatentScores(
+        r2=kernel_r2_many(representation, latents, key=key, config=config),
+        cca={name: cca(representation, values).mean for name, values in latents.items()},
+    )
+
+
+def chance_scores(
+    representation: ArrayLike,
+    latents: Mapping[str, ArrayLike],
+    *,
+    key: Any,
+    config: RegressionConfig | None = None,
+) -> LatentScores:
+    """The same scores after one shuffle of the representation's rows: what they give when there is nothing to find.
+
+    Args:
+        representation: shape (n, p).
+        latents: name -> values, shape (n, dim).
+        key: as for :func:`score_latents`; the shuffle follows from it.
+        config: sizes and grids of the regressions.
+
+    Returns:
+        The scores by chance; R² near 0 or slightly below.
+    """
+    rows = matrix("representation", representation)
+    shuffled = rows[random_streams(key).permutation.permutation(len(rows))]
+    return score_latents(shuffled, latents, key=key, config=config)
+
+
+def score_table(
+    scores: LatentScores, *, key: Any, heights: Mapping[str, int] | None = None, **controls: LatentScores
+) -> pd.DataFrame:
+    """One row per latent: its scores beside those of the controls.
+
+    Args:
+        scores: scores of the representation in question.
+        key: for the bootstrap of paired differences.
+        heights: latent -> height in the graph, if the table shall have it.
+        **controls: scores of other representations by name, such as ``floor`` (untrained encoder), ``ceiling`` (the
+            visible part itself) and ``chance``; same key, same rows, same latents.
+
+    Returns:
+        Columns ``latent``, ``height``, ``dim``, ``r2``, ``r2_low``, ``r2_high``, ``cca``; for each control ``NAME_r2``,
+        ``NAME_r2_low``, ``NAME_r2_high``, ``NAME_cca``; with a floor also ``above_floor``, ``above_floor_low``,
+        ``above_floor_high``: the paired difference on the same test rows.
+
+    Raises:
+        ValueError: a control scored on other rows.
+    """
+    return pd.DataFrame([_row(name, scores, key, heights, controls) for name in scores.r2])
+
+
+def _row(
+    name: str, scores: LatentScores, key: Any, heights: Mapping[str, int] | None, controls: Mapping[str, LatentScores]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"latent": name}
+    if heights is not None:
+        row["height"] = heights[name]
+    row["dim"] = scores.r2[name].targets.shape[1]
+    row |= _interval_columns("r2", scores.r2[name].interval) | {"cca": scores.cca[name]}
+    for control, of in controls.items():
+        row |= _interval_columns(f"{control}_r2", of.r2[name].interval) | {f"{control}_cca": of.cca[name]}
+    if "floor" in controls:
+        difference = paired_difference(scores.r2[name], controls["floor"].r2[name], key=key)
+        row |= _interval_columns("above_floor", difference)
+    return row
+
+
+def _interval_columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
