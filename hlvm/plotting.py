@@ -25,6 +25,7 @@ from hlvm.theory import SharedInformation
 
 __all__ = [
     "COLORS",
+    "MASKED_RGB",
     "plot_claims",
     "plot_graph",
     "plot_images",
@@ -47,6 +48,9 @@ COLORS: Mapping[str, str] = {
     "grey": "#9A9A9A",
     "pale": "#D9D9D9",
 }
+
+MASKED_RGB = (0.337, 0.706, 0.914)
+"""Colour of masked cells in pictures: the palette's sky blue, which grey images do not contain."""
 
 _HEIGHT_COLORS = ("grey", "green", "blue", "vermilion", "purple", "orange", "sky", "black")
 _MARKERS = "osD^vPX*"
@@ -238,29 +242,29 @@ def plot_level_profile(
 # ---------------------------------------------------------------------- results
 
 
-def plot_losses(curves: Mapping[str, ArrayLike], *, title: str = "", smooth: int = 25) -> Figure:
-    """Training losses, averaged over windows of ``smooth`` steps; 1 is the loss of predicting the mean.
+def plot_losses(panels: Mapping[str, Mapping[str, ArrayLike]], *, smooth: int = 25) -> Figure:
+    """Training losses, averaged over windows of steps; 1 is the loss of predicting the mean.
 
     Args:
-        curves: label -> losses, (steps,).
-        title: text above.
+        panels: panel title -> label -> losses, (steps,).
         smooth: window in steps.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
     with style():
-        figure, axes = _new_figure(6.4, 3.4)
-        ax = axes[0, 0]
-        for i, (label, losses) in enumerate(curves.items()):
-            values = np.asarray(losses)
-            windows = values[: len(values) // smooth * smooth].reshape(-1, smooth).mean(axis=1)
-            steps = smooth * (np.arange(len(windows)) + 0.5)
-            line = "-" if i < len(cycle) else "--"
-            ax.plot(steps, windows, line, color=cycle[i % len(cycle)], lw=1.3, label=label)
-        ax.set_xlabel("step")
-        ax.set_ylabel("masked squared error / variance")
-        ax.set_ylim(bottom=0)
-        ax.set_title(title)
-        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        figure, axes = _new_figure(4.6 * len(panels), 4.2, 1, len(panels), sharey=True)
+        for ax, (panel, curves) in zip(axes[0], panels.items(), strict=True):
+            for i, (label, losses) in enumerate(curves.items()):
+                values = np.asarray(losses)
+                window = max(1, min(smooth, len(values) // 4))
+                means = values[: len(values) // window * window].reshape(-1, window).mean(axis=1)
+                steps = window * (np.arange(len(means)) + 0.5)
+                line = "-" if i < len(cycle) else "--"
+                ax.plot(steps, means, line, color=cycle[i % len(cycle)], lw=1.3, label=label)
+            ax.set_xlabel("step")
+            ax.set_ylim(bottom=0)
+            ax.set_title(panel)
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=8, ncols=2)
+        axes[0, 0].set_ylabel("masked squared error / variance")
         return figure
 
 

@@ -138,25 +138,20 @@ def _reconstruction_figure(
     masked = fit.mask.sample(fit.key, len(sample), images.graph)
     guess = images.render(mae.reconstruct(fit, sample, np.asarray(masked)))
     cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)
-    hidden = images.block(cell)
-    seen = jnp.where(hidden, 0.5, shown)
+    shown, guess = (jnp.repeat(grey, 3, axis=-1) for grey in (shown, guess))
+    seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
     ratio, unit = ratio_and_unit(fit)
     return plotting.plot_images(
         jnp.concatenate([shown, seen, guess]),
         columns=len(shown),
-        title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, visible part (grey: masked), reconstruction",
+        title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, what the encoder saw, reconstruction",
     )
 
 
 def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
-    curves = {
-        f"{case.label}, code dim {code_dim(fit)}": np.asarray(fit.losses) for case, fit in by_case(cases, bottlenecks)
-    }
-    for fit in vits:
-        ratio, unit = ratio_and_unit(fit)
-        if fit.seed == 0:
-            curves[f"ViT, ratio {ratio:g}, unit {unit}"] = np.asarray(fit.losses)
-    return plotting.plot_losses(curves, title="Training losses")
+    narrow = {f"{case.label}, code dim {code_dim(fit)}": fit.losses for case, fit in by_case(cases, bottlenecks)}
+    wide = {"ratio {:g}, unit {}".format(*ratio_and_unit(fit)): fit.losses for fit in vits if fit.seed == vits[0].seed}
+    return plotting.plot_losses({"Bottleneck autoencoders": narrow, "Vision transformers": wide})
 
 
 # ---------------------------------------------------------------------- page

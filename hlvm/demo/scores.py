@@ -32,6 +32,8 @@ from hlvm.theory import membership_probability
 
 __all__ = ["bottleneck_claims", "score_bottlenecks", "score_vits", "vit_claims"]
 
+_CLAIM_REGRESSION = RegressionConfig(max_train=1000)
+
 _TABLE_REGRESSION = RegressionConfig(max_train=800, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
 """A coarser grid on fewer rows than for the claims: these scores are many, and compared with each other only."""
 
@@ -132,7 +134,7 @@ def bottleneck_claims(
             block_claim(
                 f"{case.label}, {code_dim(fit)} code dims: code = c = {{{members}}}, d_c = {case.shared.dim}",
                 Verdict.IDENTIFIED if exact else Verdict.NOT_IDENTIFIED,
-                block_verdict(codes, content, key=key, threshold=config.threshold),
+                block_verdict(codes, content, key=key, threshold=config.threshold, config=_CLAIM_REGRESSION),
             )
         )
         outside = _first_outside(graph, case)
@@ -141,7 +143,9 @@ def bottleneck_claims(
                 block_claim(
                     f"{case.label}, {code_dim(fit)} code dims: code holds {outside} (outside c)",
                     Verdict.NOT_IDENTIFIED,
-                    containment_verdict(codes, sample.latents[outside], key=key, threshold=config.threshold),
+                    containment_verdict(
+                        codes, sample.latents[outside], key=key, threshold=config.threshold, config=_CLAIM_REGRESSION
+                    ),
                 )
             )
         advance(number + 1)

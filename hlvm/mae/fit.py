@@ -86,8 +86,8 @@ class Fit:
 
 
 def encode(
-    fit: Fit, observed: Sample | Float[Array, "n columns"], masked: Any = None, *, pooling: Pooling = "mean"
-) -> Float[Array, "n code"]:
+    fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any = None, *, pooling: Pooling = "mean"
+) -> Float[Array, "n ..."]:
     """Codes of samples.
 
     Args:
@@ -99,7 +99,7 @@ def encode(
             class token first. A bottleneck has one code and ignores this.
 
     Returns:
-        The codes: (n, code_dim) for a bottleneck; for a ViT (n, width), or (n, tokens + 1, width) for ``"tokens"``.
+        Array (n, code_dim) for a bottleneck; for a ViT (n, width), or (n, tokens + 1, width) for ``"tokens"``.
 
     Raises:
         ValueError: arrays of the wrong shape, unknown names, or a mask that the network cannot take.
@@ -117,7 +117,7 @@ def encode(
     raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
 
 
-def reconstruct(fit: Fit, observed: Sample | Float[Array, "n columns"], masked: Any) -> Float[Array, "n columns"]:
+def reconstruct(fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any) -> Float[Array, "n columns"]:
     """Reconstructions in the data's own units.
 
     Args:
@@ -140,7 +140,7 @@ def reconstruct(fit: Fit, observed: Sample | Float[Array, "n columns"], masked: 
 
 
 def _inputs(
-    fit: Fit, observed: Sample | Float[Array, "n columns"], masked: Any
+    fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any
 ) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
     """Standardised values, one mask per row, and the network sized for it; everything checked."""
     graph = fit.model.graph

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Scalar
 
 from hlvm.graph import LatentGraph
 from hlvm.mae.bottleneck import Bottleneck, padded_code_dim
@@ -232,7 +232,7 @@ def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init_flat(network: Network, keys: PRNGKeyArray) -> Float[Array, "members parameters"]:
+def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "members parameters"]:
     """Initial flat parameters, one row per key."""
     return jax.vmap(lambda key: ravel_pytree(network.init(key))[0])(keys)
 

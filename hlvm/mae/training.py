@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from hlvm.mae.config import NetworkConfig, TrainConfig
 from hlvm.mae.fit import Fit, seed_keys
@@ -176,7 +176,7 @@ class _Arms(NamedTuple):
     masks: MaskArrays
     code_dims: Int[Array, " members"]
     data_of: Int[Array, " members"]
-    mask_keys: PRNGKeyArray
+    mask_keys: Key[Array, " members"]
 
 
 class _State(NamedTuple):
@@ -291,7 +291,7 @@ def _run_chunk(
     train: TrainConfig,
     state: _State,
     arms: _Arms,
-    data_keys: PRNGKeyArray,
+    data_keys: Key[Array, " seeds"],
     model: HierarchicalModel,
     shift: Float[Array, " columns"],
     scale: Float[Array, " columns"],

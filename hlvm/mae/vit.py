@@ -95,7 +95,7 @@ class ViTMAE(nn.Module):
         self.decoder_norm = nn.LayerNorm()
         self.to_token = nn.Dense(self.token_dim)
 
-    def encode(self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"]) -> Float[Array, "n v+1 w"]:
+    def encode(self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"]) -> Float[Array, "n coded w"]:
         """Codes of the class token and the visible tokens.
 
         Args:
@@ -112,7 +112,7 @@ class ViTMAE(nn.Module):
         coded, _ = self.encoder_blocks(jnp.concatenate([class_token, embedded], axis=1), None)
         return self.encoder_norm(coded)
 
-    def decode(self, coded: Float[Array, "n v+1 w"], visible: Int[Array, "n v"]) -> Float[Array, "n t d"]:
+    def decode(self, coded: Float[Array, "n coded w"], visible: Int[Array, "n v"]) -> Float[Array, "n t d"]:
         """Reconstruction of all tokens from the codes of the visible ones."""
         n, n_tokens = len(coded), self.grid[0] * self.grid[1]
         positions = jnp.asarray(sine_cosine_positions(*self.grid, self.decoder_width))

@@ -1,0 +1,318 @@
+"""Masked autoencoders: leaks, masks, ensembles against solo runs, divergence, encoding, checkpoints."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hlvm import mae
+from hlvm.graph import LatentGraph
+from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
+from hlvm.mae.masks import draw_random, mask_arrays
+from hlvm.mae.networks import build_network, init_flat, unflatten
+from hlvm.mae.vit import sine_cosine_positions
+from hlvm.masking import FixedMask, Patches, RandomMask
+from hlvm.mechanisms import InvertibleMLP, LinearGaussian
+from hlvm.simulator import HierarchicalModel
+
+SHORT = TrainConfig(steps=12, batch=32, warmup=2)
+VIT = ViTConfig(width=16, depth=2, heads=2, decoder_width=16)
+
+
+@pytest.fixture(scope="module")
+def model() -> HierarchicalModel:
+    return HierarchicalModel.init(jax.random.key(0), LatentGraph.quadtree(2), InvertibleMLP())
+
+
+@pytest.fixture(scope="module")
+def trained(model):
+    """Two ViT ratios x units x seeds and three bottlenecks, trained together."""
+    members = [
+        *(Member(mask=RandomMask(ratio=0.5, unit=u), network=VIT, seed=s) for u in (1, 2) for s in (0, 1)),
+        *(Member(mask=FixedMask(masked=("x_0_0",)), network=BottleneckConfig(code_dim=d, width=16)) for d in (2, 3)),
+        Member(mask=FixedMask(masked=("x_0_0", "x_3_3")), network=BottleneckConfig(code_dim=3, width=16)),
+    ]
+    return members, mae.fit_ensemble(jax.random.key(1), model, members, SHORT)
+
+
+MASKS = {
+    "cells": RandomMask(ratio=0.5),
+    "blocks": RandomMask(ratio=0.5, unit=2),
+    "strips": RandomMask(ratio=0.5, unit=(1, 4)),
+    "fixed": FixedMask(masked=("x_0_0", "x_1_2", "x_1_3", "x_2_0", "x_2_1", "x_3_0", "x_3_1", "x_3_3")),
+}
+
+
+@functools.cache
+def _jacobian(network):
+    """d reconstruction / d values of one sample with random parameters, compiled once per network."""
+    params = unflatten(network, init_flat(network, jax.random.split(jax.random.key(3), 1))[0])
+    return jax.jit(jax.jacobian(lambda v, masked: network.reconstruct(params, v[None], masked, jnp.asarray(3))[0]))
+
+
+# ---------------------------------------------------------------------- leaks
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("config", [BottleneckConfig(code_dim=3, width=16), VIT], ids=["bottleneck", "vit"])
+def test_reconstruction_has_zero_sensitivity_to_masked_values(model, mask, config):
+    network = build_network(model.graph, mask, config)
+    masked = mask.sample(jax.random.key(4), 1, model.graph)
+    jacobian = _jacobian(network)(jax.random.normal(jax.random.key(5), (64,)), masked)
+    columns = np.repeat(np.asarray(masked[0]), 4)
+    assert (jacobian[:, columns] == 0).all()  # nothing depends on a masked value, exactly
+    assert (jacobian[columns][:, ~columns] != 0).any()  # and the masked part does depend on the visible one
+
+
+# ---------------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize(("unit", "ratio", "n_masked"), [(1, 0.5, 8), (2, 0.25, 4), (1, 0.9, 14)])
+def test_draw_random_masks_whole_units_with_exact_counts(model, unit, ratio, n_masked):
+    mask = RandomMask(ratio=ratio, unit=unit)
+    drawn = np.asarray(draw_random(jax.random.key(0), 400, mask_arrays(model.graph, mask)))
+    assert (drawn.sum(axis=1) == n_masked).all()
+    for group in Patches.blocks(model.graph, unit).groups:
+        cells = drawn[:, [model.graph.observed.index(name) for name in group]]
+        assert (cells == cells[:, :1]).all()
+    # Each unit is masked with probability n_masked / 16; 5 standard errors of a mean over 400 draws.
+    share = n_masked / 16
+    assert np.abs(drawn.mean(axis=0) - share).max() < 5 * (share * (1 - share) / 400) ** 0.5
+
+
+def test_draw_random_differs_within_a_batch(model):
+    drawn = np.asarray(draw_random(jax.random.key(0), 50, mask_arrays(model.graph, RandomMask(ratio=0.5))))
+    assert len(np.unique(drawn, axis=0)) > 40
+
+
+# ---------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("index", [0, 3, 5, 6])
+def test_ensemble_member_has_the_losses_of_its_solo_run(model, trained, index):
+    members, fits = trained
+    solo = mae.fit_ensemble(jax.random.key(1), model, [members[index]], SHORT)[0]
+    # Float32 sums in another order; Adam amplifies it a little over 12 steps.
+    np.testing.assert_allclose(fits[index].losses, solo.losses, rtol=2e-4)
+
+
+def test_paired_members_start_alike_and_seeds_differ(trained):
+    _, fits = trained
+    start = [np.asarray(fit.untrained().params) for fit in fits[:4]]
+    assert (start[0] == start[2]).all()  # other unit, same seed
+    assert (start[0] != start[1]).any()  # other seed
+
+
+def test_fit_reduces_the_loss_and_recovers_a_copied_parent(model):
+    graph = LatentGraph.tree(2, 1, root_dim=1, noise_dim=1)
+    tree = HierarchicalModel.init(jax.random.key(0), graph, LinearGaussian(snr=400.0))
+    mask = FixedMask(masked=("x_0",))
+    fit = mae.fit(
+        jax.random.key(1), tree, mask, BottleneckConfig(code_dim=1, width=32), TrainConfig(steps=300, batch=128)
+    )
+    assert fit.losses[-50:].mean() < 0.15  # predicting the mean gives 1
+    sample = tree.sample(jax.random.key(2), 500)
+    code = np.asarray(mae.encode(fit, sample, ["x_0"]))[:, 0]
+    assert abs(np.corrcoef(code, np.asarray(sample.latents["z1_0"])[:, 0])[0, 1]) > 0.9
+
+
+def test_training_is_reproducible_bit_for_bit(model):
+    mask, config = FixedMask(masked=("x_0_0",)), BottleneckConfig(code_dim=2, width=8)
+    first, second = (mae.fit(jax.random.key(7), model, mask, config, SHORT) for _ in range(2))
+    assert (first.losses == second.losses).all()
+    assert (first.params == second.params).all()
+
+
+def test_progress_counts_steps_and_programs(model):
+    seen = []
+    members = [
+        Member(mask=FixedMask(masked=("x_0_0",)), network=BottleneckConfig(code_dim=2, width=w)) for w in (8, 12)
+    ]
+    mae.fit_ensemble(
+        jax.random.key(0), model, members, TrainConfig(steps=150, batch=8, warmup=1), on_progress=seen.append
+    )
+    assert [(p.group, p.step, p.n_groups, p.members) for p in seen] == [
+        (0, 100, 2, (0,)),
+        (0, 150, 2, (0,)),
+        (1, 100, 2, (1,)),
+        (1, 150, 2, (1,)),
+    ]
+
+
+def test_diverging_member_stops_and_leaves_the_others_running(model):
+    wild = dataclasses.replace(model, scale=jnp.where(jnp.arange(len(model.scale)) < 2, 1.0, model.scale))
+    mask = FixedMask(masked=("x_0_0",))
+    members = [Member(mask=mask, network=BottleneckConfig(code_dim=2, width=8), seed=s) for s in (0, 1)]
+    huge = TrainConfig(steps=40, batch=16, warmup=0, learning_rate=1e30)
+    fits = mae.fit_ensemble(jax.random.key(0), wild, members, huge)
+    assert all(fit.diverged for fit in fits)
+    assert all(np.isfinite(fit.losses).all() and np.isfinite(np.asarray(fit.params)).all() for fit in fits)
+
+
+# ---------------------------------------------------------------------- encoding
+
+
+def test_encode_shapes(model, trained):
+    _, fits = trained
+    sample = model.sample(jax.random.key(9), 6)
+    assert mae.encode(fits[0], sample).shape == (6, 16)
+    assert mae.encode(fits[0], sample, pooling="class").shape == (6, 16)
+    assert mae.encode(fits[0], sample, pooling="tokens").shape == (6, 17, 16)
+    assert mae.encode(fits[0], sample, ["x_0_0", "x_3_3"], pooling="tokens").shape == (6, 15, 16)
+    assert mae.encode(fits[4], sample, ["x_0_0"]).shape == (6, 2)
+
+
+def test_encode_ignores_masked_values(model, trained):
+    _, fits = trained
+    values = np.array(model.sample(jax.random.key(9), 4).observed_matrix)
+    changed = values.copy()
+    changed[:, :4] += 100.0
+    for fit in (fits[0], fits[5]):
+        assert (mae.encode(fit, values, ["x_0_0"]) == mae.encode(fit, changed, ["x_0_0"])).all()
+
+
+def test_encode_row_masks_equal_single_masks(model, trained):
+    _, fits = trained
+    sample = model.sample(jax.random.key(9), 2)
+    rows = np.zeros((2, 16), dtype=bool)
+    rows[0, 0] = rows[1, 5] = True
+    both = mae.encode(fits[0], sample, rows)
+    for i, name in enumerate(("x_0_0", "x_1_1")):
+        np.testing.assert_allclose(both[i], mae.encode(fits[0], sample, [name])[i], atol=1e-5)
+
+
+def test_reconstruct_keeps_the_visible_part(model, trained):
+    _, fits = trained
+    values = model.sample(jax.random.key(9), 3).observed_matrix
+    for fit in (fits[1], fits[6]):
+        guess = mae.reconstruct(fit, values, ["x_0_0"])
+        np.testing.assert_allclose(guess[:, 4:], values[:, 4:], atol=1e-5)
+        assert np.abs(np.asarray(guess[:, :4] - values[:, :4])).max() > 0.01
+
+
+def test_reconstruct_places_tokens_of_several_cells(model):
+    """Token patch of 2 x 2 cells: cutting into tokens and putting them back is the identity."""
+    network = build_network(model.graph, RandomMask(ratio=0.5, unit=2), ViTConfig(patch=2, width=8, heads=2))
+    values = jax.random.normal(jax.random.key(0), (3, 64))
+    tokens = network._tokens(values)
+    assert tokens.shape == (3, 4, 16)
+    cells = values.reshape(3, 4, 4, 4)
+    np.testing.assert_array_equal(tokens[:, 1], cells[:, :2, 2:].reshape(3, 16))
+
+
+def test_sine_cosine_positions_are_distinct_and_bounded():
+    positions = sine_cosine_positions(8, 4, 16)
+    assert positions.shape == (32, 16)
+    assert np.abs(positions).max() <= 1
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + 10 * np.eye(32)
+    assert distance.min() > 0.1
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+def test_save_and_load_fits_round_trip(tmp_path, model, trained):
+    _, fits = trained
+    mae.save_fits(tmp_path / "fits", fits)
+    loaded = mae.load_fits(tmp_path / "fits")
+    sample = model.sample(jax.random.key(9), 4)
+    assert (
+        loaded[0].model.sample(jax.random.key(3), 2).values.tolist()
+        == model.sample(jax.random.key(3), 2).values.tolist()
+    )
+    for before, after in zip(fits, loaded, strict=True):
+        assert (after.mask, after.config, after.train, after.seed) == (
+            before.mask,
+            before.config,
+            before.train,
+            before.seed,
+        )
+        assert (after.losses == before.losses).all()
+        assert (mae.encode(after, sample) == mae.encode(before, sample)).all()
+        assert (after.untrained().params == before.untrained().params).all()
+
+
+def test_save_fits_refuses_to_overwrite_and_leaves_nothing_behind(tmp_path, trained):
+    _, fits = trained
+    (tmp_path / "fits").mkdir()
+    (tmp_path / "fits" / "kept.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists already"):
+        mae.save_fits(tmp_path / "fits", fits)
+    assert [p.name for p in tmp_path.rglob("*")] == ["fits", "kept.txt"]
+
+
+def test_load_fits_rejects_other_folders(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        mae.load_fits(tmp_path)
+    (tmp_path / "fits.json").write_text("{}")
+    with pytest.raises(ValueError, match="does not hold fits"):
+        mae.load_fits(tmp_path)
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: BottleneckConfig(code_dim=0), "code_dim must be a whole number of at least 1"),
+        (lambda: ViTConfig(width=10), "width must be a multiple of 4"),
+        (lambda: TrainConfig(steps=10, warmup=10), "warmup must lie in"),
+        (lambda: TrainConfig(learning_rate=0.0), "learning_rate must be finite and above 0"),
+        (lambda: TrainConfig(weight_decay=float("nan")), "weight_decay must be finite"),
+    ],
+)
+def test_configs_refuse_bad_values(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("mask", "config", "match"),
+    [
+        (FixedMask(masked=("z2_0_0",)), BottleneckConfig(code_dim=1), "is a latent"),
+        (FixedMask(masked=("nope",)), BottleneckConfig(code_dim=1), "not a variable"),
+        (RandomMask(ratio=0.01), BottleneckConfig(code_dim=1), "nothing would be masked"),
+        (RandomMask(ratio=0.5, unit=1), ViTConfig(patch=2), "cuts through the network's tokens"),
+        (FixedMask(masked=("x_0_0",)), ViTConfig(patch=2), "cuts through the network's tokens"),
+        (RandomMask(ratio=0.5), ViTConfig(patch=3), "does not divide"),
+    ],
+)
+def test_fit_refuses_what_does_not_fit_together_before_training(model, mask, config, match):
+    with pytest.raises(ValueError, match=match):
+        mae.fit(jax.random.key(0), model, mask, config, SHORT)
+
+
+def test_fit_ensemble_names_the_member_at_fault(model):
+    good = Member(mask=FixedMask(masked=("x_0_0",)), network=BottleneckConfig(code_dim=1))
+    bad = dataclasses.replace(good, mask=FixedMask(masked=("nope",)))
+    with pytest.raises(ValueError, match="member 1: "):
+        mae.fit_ensemble(jax.random.key(0), model, [good, bad], SHORT)
+    with pytest.raises(ValueError, match="at least one member"):
+        mae.fit_ensemble(jax.random.key(0), model, [], SHORT)
+
+
+def test_vit_needs_a_grid_of_equal_cells():
+    tree = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), InvertibleMLP())
+    with pytest.raises(ValueError, match="needs a graph with a grid"):
+        mae.fit(jax.random.key(0), tree, RandomMask(ratio=0.5), VIT, SHORT)
+
+
+def test_encode_refuses_wrong_input(model, trained):
+    _, fits = trained
+    values = model.sample(jax.random.key(0), 3).observed_matrix
+    with pytest.raises(ValueError, match=r"observed must have shape \(n, 64\)"):
+        mae.encode(fits[0], values[:, :5])
+    with pytest.raises(ValueError, match="one mask per sample"):
+        mae.encode(fits[0], values, np.eye(4, 16, dtype=bool))
+    uneven = np.zeros((3, 16), dtype=bool)
+    uneven[0, :2] = uneven[1:, 0] = True
+    with pytest.raises(ValueError, match="equally many visible tokens"):
+        mae.encode(fits[0], values, uneven)
+    graph = LatentGraph.tree(16, 1, root_dim=3, noise_dim=1)  # as many columns, another graph
+    other = HierarchicalModel.init(jax.random.key(0), graph, InvertibleMLP()).sample(jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="another graph"):
+        mae.encode(fits[0], other)
