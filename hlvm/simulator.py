@@ -145,16 +145,16 @@ class _Layout:
         return np.concatenate([np.arange(s.start, s.stop) for s in slices])
 
 
-class _Views(Mapping[str, Array]):
+class _Views(Mapping[str, Leaf]):
     """A read-only mapping from names to column slices of one array."""
 
-    def __init__(self, array: Array, slices: Mapping[str, slice], names: tuple[str, ...]) -> None:
+    def __init__(self, array: Leaf, slices: Mapping[str, slice], names: tuple[str, ...]) -> None:
         self._array = array
         self._slices = slices
         self._names = names
         self._set = frozenset(names)
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> Leaf:
         if name not in self._set:
             raise KeyError(name)
         return self._array[:, self._slices[name]]
@@ -193,22 +193,22 @@ class Sample:
         return self.layout.graph
 
     @property
-    def latents(self) -> Mapping[str, Array]:
+    def latents(self) -> Mapping[str, Leaf]:
         """Latent name -> its values, (n, dim)."""
         return _Views(self.values, self.layout.value_slices, self.graph.latents)
 
     @property
-    def observed(self) -> Mapping[str, Array]:
+    def observed(self) -> Mapping[str, Leaf]:
         """Observed name -> its values, (n, dim)."""
         return _Views(self.values, self.layout.value_slices, self.graph.observed)
 
     @property
-    def variables(self) -> Mapping[str, Array]:
+    def variables(self) -> Mapping[str, Leaf]:
         """Every name, latent or observed -> its values, (n, dim)."""
         return _Views(self.values, self.layout.value_slices, self.graph.nodes)
 
     @property
-    def noise(self) -> Mapping[str, Array]:
+    def noise(self) -> Mapping[str, Leaf]:
         """Name -> the noise that entered there, (n, noise size). A root is its own noise."""
         return _Views(self.noises, self.layout.noise_slices, self.graph.nodes)
 

@@ -86,7 +86,11 @@ class Fit:
 
 
 def encode(
-    fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any = None, *, pooling: Pooling = "mean"
+    fit: Fit,
+    observed: Sample | Float[Array | np.ndarray, "n columns"],
+    masked: Any = None,
+    *,
+    pooling: Pooling = "mean",
 ) -> Float[Array, "n ..."]:
     """Codes of samples.
 
@@ -117,7 +121,9 @@ def encode(
     raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
 
 
-def reconstruct(fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any) -> Float[Array, "n columns"]:
+def reconstruct(
+    fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any
+) -> Float[Array, "n columns"]:
     """Reconstructions in the data's own units.
 
     Args:

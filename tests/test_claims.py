@@ -1,0 +1,49 @@
+"""Claims: what makes a prediction and a measurement agree."""
+
+import numpy as np
+import pytest
+
+from hlvm.claims import above_floor_claim, block_claim, hull, never_contained_claim
+from hlvm.scoring import Interval, Verdict, block_verdict
+
+
+def test_block_claim_agrees_with_a_linear_code_and_not_with_its_refutation():
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(300, 2))
+    measured = block_verdict(latents @ [[1.0, 1.0], [-1.0, 2.0]], latents, key=0)
+    assert block_claim("code = c", Verdict.IDENTIFIED, measured).agrees is True
+    refuted = block_claim("code = c", Verdict.NOT_IDENTIFIED, measured)
+    assert refuted.agrees is False
+    assert refuted.measured.count("\n") == 1  # both directions
+    assert refuted.to_dict()["scores"]["R²(ẑ → c)"]["value"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict", "agrees"),
+    [
+        ([(0.1, 0.2, 0.3), (0.05, 0.1, 0.2)], "above floor", True),
+        ([(0.1, 0.2, 0.3), (-0.05, 0.1, 0.2)], "inconclusive", None),
+        ([(-0.3, -0.2, -0.1)], "not above floor", False),
+    ],
+)
+def test_above_floor_claim_needs_every_seed(differences, verdict, agrees):
+    claim = above_floor_claim("root learned", [Interval(*d) for d in differences])
+    assert (claim.verdict, claim.agrees) == (verdict, agrees)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ([(0.1, 0.2, 0.3), (0.5, 0.6, 0.7)], "not identified"),
+        ([(0.1, 0.2, 0.3), (0.8, 0.9, 0.95)], "inconclusive"),
+        ([(0.1, 0.2, 0.3), (0.92, 0.95, 0.97)], "identified"),
+    ],
+)
+def test_never_contained_claim_is_refuted_by_a_single_latent(scores, verdict):
+    assert never_contained_claim("c", [Interval(*s) for s in scores], threshold=0.9).verdict == verdict
+
+
+def test_hull_spans_all_intervals():
+    assert hull([Interval(0.1, 0.2, 0.3), Interval(0.0, 0.4, 0.5)]) == pytest.approx((0.0, 0.3, 0.5))
+    with pytest.raises(ValueError, match="at least one"):
+        hull([])

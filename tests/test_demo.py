@@ -1,0 +1,161 @@
+"""The demo's chain on settings too small to conclude anything: every part runs and every file is there."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from hlvm import mae
+from hlvm.claims import Claim
+from hlvm.demo import DemoConfig, DemoResult, run_demo
+from hlvm.demo.run import claims_table
+from hlvm.demo.setting import mask_cases, profiles
+from hlvm.graph import LatentGraph
+from hlvm.mae import TrainConfig, ViTConfig
+from hlvm.scoring import Interval
+
+TINY = DemoConfig(
+    bottleneck=TrainConfig(steps=4, batch=16, warmup=1),
+    vit=TrainConfig(steps=4, batch=8, warmup=1),
+    network=ViTConfig(width=8, depth=1, heads=1, decoder_width=8),
+    ratios=(0.5,),
+    vit_seeds=1,
+    score_rows=80,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    console = Console(record=True, width=160, force_terminal=False)
+    return out, run_demo(TINY, out, console=console), console.export_text()
+
+
+# ---------------------------------------------------------------------- predictions
+
+
+def test_mask_cases_are_those_of_the_theory_page():
+    cases = mask_cases(LatentGraph.quadtree(2))
+    assert [(case.label, sorted(case.shared.members), case.shared.dim, case.code_dims) for case in cases] == [
+        ("two of four subtrees masked", ["z2_0_0"], 2, (2,)),
+        ("one leaf masked", ["z1_0_0", "z2_0_0"], 3, (3, 2)),
+        ("one leaf visible", ["z1_0_0", "z2_0_0"], 3, (3,)),
+    ]
+    assert [len(case.mask.masked) for case in cases] == [8, 1, 15]
+
+
+def test_profiles_never_identify_a_latent_inside_one_masking_unit():
+    by_unit = profiles(LatentGraph.quadtree(2), DemoConfig())
+    low = {unit: profile.share[:, profile.heights == 1] for unit, profile in by_unit.items()}
+    assert (low[1] > 0.5).all()
+    assert (low[2] == 0).all()
+
+
+# ---------------------------------------------------------------------- files
+
+
+def test_run_demo_writes_everything(finished):
+    out, result, shown = finished
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert {"report.html", "results.json", "scores.csv", "config.json", "checkpoints/model.npz"} <= names
+    figures = {name for name in names if name.startswith("figures/")}
+    assert len(figures) == 11
+    assert all((out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for name in figures)
+    assert "What the theory predicted" in shown
+    assert len(result.claims) == 6 + 2 + 3
+    assert sorted(path.name for path in out.parent.iterdir()) == ["demo"]
+
+
+def test_run_demo_results_agree_with_what_it_returns(finished):
+    out, result, _ = finished
+    saved = json.loads((out / "results.json").read_text())
+    assert saved["agrees"] == result.agrees
+    assert [claim["verdict"] for claim in saved["claims"]] == [claim.verdict for claim in result.claims]
+    settings = json.loads((out / "config.json").read_text())
+    assert settings["demo"]["score_rows"] == 80
+    assert settings["versions"]["jax"] == jax.__version__
+    scores = pd.read_csv(out / "scores.csv")
+    assert len(scores) == (4 + 2) * 21  # autoencoders x variables
+    assert scores[["r2", "r2_low", "r2_high", "cca", "floor_r2", "ceiling_r2", "chance_r2"]].notna().all().all()
+    assert set(scores["height"]) == {0, 1, 2}
+
+
+def test_run_demo_checkpoints_score_on_their_own_generator(finished):
+    out, _, _ = finished
+    fits = mae.load_fits(out / "checkpoints")
+    assert len(fits) == 4 + 2
+    codes = mae.encode(fits[0], fits[0].model.sample(jax.random.key(0), 5), fits[0].mask.masked)
+    assert codes.shape == (5, 2)
+    assert np.isfinite(np.asarray(codes)).all()
+
+
+def test_report_is_self_contained(finished):
+    out, result, _ = finished
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 11
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+    assert all(claim.predicted in page for claim in result.claims)
+
+
+# ---------------------------------------------------------------------- failures
+
+
+def test_run_demo_refuses_a_folder_in_use_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr("hlvm.demo.run.QuadtreeImages", None)  # any work would fail
+    with pytest.raises(FileExistsError, match="exists already"):
+        run_demo(TINY, tmp_path)
+
+
+def test_run_demo_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hlvm.demo.run.train_bottlenecks", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(TINY, tmp_path / "demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("change", "match"), [({"height": 1}, "height 2 or more"), ({"seed": -1}, "seed must be")])
+def test_demo_config_refuses_bad_values(change, match):
+    with pytest.raises(ValueError, match=match):
+        DemoConfig(**change)
+
+
+# ---------------------------------------------------------------------- outcome
+
+
+def _claim(predicted, verdict):
+    return Claim(
+        text="t", predicted=predicted, scores={"R²": Interval(0.1, 0.2, 0.3)}, verdict=verdict, reason="because"
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "agrees", "shown"),
+    [
+        ([("identified", "identified")], True, "yes"),
+        ([("identified", "identified"), ("identified", "inconclusive")], True, "open"),
+        ([("identified", "identified"), ("not identified", "identified")], False, "NO"),
+    ],
+)
+def test_demo_result_agrees_unless_a_claim_is_contradicted(outcomes, agrees, shown):
+    claims = tuple(_claim(*outcome) for outcome in outcomes)
+    assert DemoResult(claims=claims, scores=pd.DataFrame(), seconds={}).agrees is agrees
+    console = Console(record=True, width=120)
+    console.print(claims_table(claims))
+    assert shown in console.export_text()
+
+
+@pytest.mark.slow
+def test_demo_reproduces_the_table_of_the_theory_page(tmp_path):
+    result = run_demo(DemoConfig(), tmp_path / "demo")
+    assert result.agrees
+    bottlenecks = [claim for claim in result.claims if "code dims" in claim.text]
+    assert [claim.verdict for claim in bottlenecks] == [claim.predicted for claim in bottlenecks]
