@@ -13,7 +13,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,6 @@ from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism, Params, mechanism_from_dict, mechanism_to_dict
 
 __all__ = ["HierarchicalModel", "Sample"]
-
-if TYPE_CHECKING:
-    Leaf = Array
-else:
-    Leaf = Any  # JAX rebuilds pytrees with placeholders of its own where the arrays go
 
 _CALIBRATION_SAMPLES = 4096
 _FORMAT = "hlvm.model"
@@ -180,8 +175,8 @@ class Sample:
         layout: which columns belong to which variable.
     """
 
-    values: Leaf
-    noises: Leaf
+    values: Float[Array, "n values"]
+    noises: Float[Array, "n noises"]
     layout: _Layout
 
     def __len__(self) -> int:
@@ -239,9 +234,9 @@ class HierarchicalModel:
         (5, 3)
     """
 
-    params: tuple[dict[str, Leaf], ...]
-    shift: Leaf
-    scale: Leaf
+    params: tuple[Params, ...]
+    shift: Float[Array, " values"]
+    scale: Float[Array, " values"]
     layout: _Layout
 
     @classmethod
@@ -341,7 +336,8 @@ class HierarchicalModel:
             ValueError: the file is not a model, or uses an unknown mechanism.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, because numpy.load leaves the file open when it is not an archive.
+            with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
                     raise ValueError(f"{path} is not a model file of format version {_FORMAT_VERSION}")
@@ -359,7 +355,7 @@ class HierarchicalModel:
                     scale=jnp.asarray(file["scale"]),
                     layout=layout,
                 )
-        except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        except (zipfile.BadZipFile, KeyError, EOFError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None
 
 

@@ -1,0 +1,60 @@
+# Every target makes what it needs, in .venv: a fresh clone wants Python 3.11 or newer, git and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/demo
+
+# One .venv serves all targets: each installs what it needs on top of what is there, and a stamp says that it is. The
+# pins make that safe, since every set of extras gets the same versions. `make PYTHON=python3.12 ...` uses another
+# Python; run `make clean` first if .venv exists already.
+STAMP := $(VENV)/stamps
+REQUIREMENTS := pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-all lint format docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP)/package ## from a graph to a verdict; writes runs/demo anew (about 3 minutes)
+	rm -rf $(RUN)
+	$(BIN)/hlvm demo --out $(RUN)
+
+test: $(STAMP)/test ## the tests without the slow ones
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)/test ## all tests that need no GPU
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(STAMP)/dev ## ruff and pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+format: $(STAMP)/dev ## let ruff rewrite the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(STAMP)/docs ## the documentation, into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+clean: ## remove .venv, build outputs and caches; runs/ stays
+	rm -rf $(VENV) build dist docs/_build docs/api/generated .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hlvm needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(@D) && touch $@
+
+# The package is installed in place (-e), so edits of the code need no new installation.
+$(STAMP)/package: $(REQUIREMENTS) | $(STAMP)/venv
+	$(INSTALL) -e .
+	@mkdir -p $(@D) && touch $@
+
+$(STAMP)/%: $(REQUIREMENTS) | $(STAMP)/venv
+	$(INSTALL) -e '.[$*]'
+	@mkdir -p $(@D) && touch $@

@@ -1,0 +1,109 @@
+"""Which part of the package may import which: a prediction must not depend on the evidence."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "hlvm"
+
+# Part -> the parts it may import. A part is a module or a folder right under hlvm/; `_files` is open to all. Parts that
+# are not listed (the demo, the command line and what they print) may use every listed one.
+MAY_IMPORT = {
+    "graph": {"_graph_checks"},
+    "_graph_checks": set(),
+    "_files": set(),
+    "masking": {"graph"},
+    "theory": {"graph", "masking"},
+    "mechanisms": {"graph"},
+    "simulator": {"graph", "mechanisms"},
+    "images": {"graph", "mechanisms", "simulator"},
+    "mae": {"graph", "masking", "mechanisms", "simulator"},
+    "scoring": set(),
+    "testing": {"graph", "masking", "scoring", "theory"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path):
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_modules(path):
+    """Absolute names of all modules a file imports, at any depth of its code."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = path.parent.relative_to(ROOT).parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *([node.module] if node.module else [])))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imported_parts(path):
+    names = (module.split(".") for module in imported_modules(path))
+    parts = {name[1] for name in names if name[0] == "hlvm" and len(name) > 1}
+    return {p for p in parts if (PACKAGE / p).is_dir() or (PACKAGE / f"{p}.py").exists()} - {part_of(path)}
+
+
+def test_imported_modules_sees_every_form(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "hlvm" / "sub").mkdir(parents=True)
+    path = tmp_path / "hlvm" / "sub" / "module.py"
+    path.write_text(
+        "import a.b\nfrom ..graph import X\ndef f():\n    from hlvm import theory\n    from . import near\n"
+    )
+    assert {"a.b", "hlvm.graph", "hlvm.theory", "hlvm.sub.near"} <= set(imported_modules(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    part = part_of(path)
+    if part in MAY_IMPORT:
+        forbidden = imported_parts(path) - MAY_IMPORT[part] - {"_files"}
+        assert not forbidden, f"hlvm.{part} must not import {sorted(forbidden)}"
+
+
+def test_imports_table_names_existing_parts():
+    assert set(MAY_IMPORT) <= {part_of(path) for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_of_outside_code_stay_in_their_place(path):
+    roots = {module.split(".")[0] for module in imported_modules(path)}
+    assert not roots & {"experiments", "benchmarks", "tests"}
+    if part_of(path) != "mae":
+        assert "flax" not in roots, "Flax belongs to hlvm/mae only"
+
+
+def test_import_of_the_package_does_nothing_else():
+    """No JAX backend, no device, no figures, no network code: a graph needs none of them."""
+    program = (
+        "import json, sys; before = set(sys.modules); import hlvm; "
+        "print(json.dumps(sorted({name.split('.')[0] for name in set(sys.modules) - before})))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(run.stdout))
+    assert "hlvm" in loaded
+    assert not loaded & {"jax", "flax", "matplotlib", "optax", "orbax", "sklearn", "rich", "tyro"}
+
+
+def test_import_of_every_part_leaves_jax_as_it_was():
+    """Importing the numeric parts neither starts a backend nor changes JAX's configuration."""
+    program = (
+        "import jax; before = dict(jax.config.values); "
+        "import hlvm.simulator, hlvm.theory, hlvm.scoring, hlvm.mae, hlvm.images, hlvm.testing, hlvm.cli; "
+        "from jax._src import xla_bridge; "
+        "changed = {k for k, v in jax.config.values.items() if k in before and before[k] != v}; "
+        "print(changed or 'same', len(xla_bridge._backends))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["same", "0"]
