@@ -456,14 +456,16 @@ class LatentGraph:
         unknown = sorted(set(data) - known)
         if unknown:
             raise ValueError(f"unknown graph fields {unknown}; known: {sorted(known)}")
-        rows = data["edges"]
+        rows, observed = data["edges"], data.get("observed")
+        if observed is not None and (isinstance(observed, str) or not isinstance(observed, Sequence)):
+            raise ValueError('"observed" must be a list of names')
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise ValueError('"edges" must be a list of [parent, child] pairs')
         return cls.from_edges(
             rows,
             noise_dims=data.get("noise_dims", 1),
             dims=data.get("dims"),
-            observed=data.get("observed"),
+            observed=observed,
             grid=grid_from(data.get("grid")),
         )
 

@@ -13,7 +13,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,11 @@ from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism, Params, mechanism_from_dict, mechanism_to_dict
 
 __all__ = ["HierarchicalModel", "Sample"]
+
+if TYPE_CHECKING:
+    Leaf = Array
+else:
+    Leaf = Any  # JAX rebuilds pytrees with placeholders of its own where the arrays go
 
 _CALIBRATION_SAMPLES = 4096
 _FORMAT = "hlvm.model"
@@ -175,8 +180,8 @@ class Sample:
         layout: which columns belong to which variable.
     """
 
-    values: Float[Array, "n values"]
-    noises: Float[Array, "n noises"]
+    values: Leaf
+    noises: Leaf
     layout: _Layout
 
     def __len__(self) -> int:
@@ -234,9 +239,9 @@ class HierarchicalModel:
         (5, 3)
     """
 
-    params: tuple[Params, ...]
-    shift: Float[Array, " values"]
-    scale: Float[Array, " values"]
+    params: tuple[dict[str, Leaf], ...]
+    shift: Leaf
+    scale: Leaf
     layout: _Layout
 
     @classmethod
@@ -355,7 +360,7 @@ class HierarchicalModel:
                     scale=jnp.asarray(file["scale"]),
                     layout=layout,
                 )
-        except (zipfile.BadZipFile, KeyError, EOFError, TypeError, AttributeError) as error:
+        except (zipfile.BadZipFile, json.JSONDecodeError, KeyError, EOFError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None
 
 

@@ -37,8 +37,8 @@ class DemoConfig:
 
     seed: int = 0
     height: int = 2
-    bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=3000, batch=512))
-    vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=500, batch=64, warmup=50))
+    bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=3000, batch=256))
+    vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=400, batch=64, warmup=50))
     network: ViTConfig = dataclasses.field(default_factory=ViTConfig)
     ratios: tuple[float, ...] = (0.25, 0.5, 0.75)
     units: tuple[int, ...] = (1, 2)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -127,28 +128,28 @@ def fit_ensemble(
     standardize_key, members_key = jax.random.split(key)
     shift, scale = _standardization(model, standardize_key)
     prepared = [_prepare(members_key, model, g, [members[i] for i in g.members], train, shift, scale) for g in groups]
-    programs = _compile_all(prepared)
     fits: dict[int, Fit] = {}
-    for number, (group, program, (_, arguments)) in enumerate(zip(groups, programs, prepared, strict=True)):
+    with _compiling([lowered for lowered, _ in prepared]) as programs:
+        for number, (group, program, (_, arguments)) in enumerate(zip(groups, programs, prepared, strict=True)):
 
-        def report(step: int, losses: np.ndarray, number: int = number, group: _Group = group) -> None:
-            if on_progress is not None:
-                on_progress(Progress(number, len(groups), group.members, step, train.steps, losses))
+            def report(step: int, losses: np.ndarray, number: int = number, group: _Group = group) -> None:
+                if on_progress is not None:
+                    on_progress(Progress(number, len(groups), group.members, step, train.steps, losses))
 
-        params, losses, steps_done = _run(program, arguments, train, report)
-        for row, index in enumerate(group.members):
-            fits[index] = Fit(
-                model=model,
-                mask=members[index].mask,
-                config=members[index].network,
-                train=train,
-                seed=members[index].seed,
-                key=members_key,
-                params=params[row],
-                losses=losses[: steps_done[row], row],
-                shift=shift,
-                scale=scale,
-            )
+            params, losses, steps_done = _run(program.result(), arguments, train, report)
+            for row, index in enumerate(group.members):
+                fits[index] = Fit(
+                    model=model,
+                    mask=members[index].mask,
+                    config=members[index].network,
+                    train=train,
+                    seed=members[index].seed,
+                    key=members_key,
+                    params=params[row],
+                    losses=losses[: steps_done[row], row],
+                    shift=shift,
+                    scale=scale,
+                )
     return tuple(fits[i] for i in range(len(members)))
 
 
@@ -237,10 +238,17 @@ def _prepare(
     return lowered, arguments
 
 
-def _compile_all(prepared: Sequence[tuple[Any, Any]]) -> list[Any]:
-    """Compile every program, as many at a time as there are processors."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda item: item[0].compile(), prepared))
+@contextmanager
+def _compiling(lowered: Sequence[Any]) -> Iterator[list[Future[Any]]]:
+    """Compile all programs, as many at a time as there are processors; a group trains while later ones compile.
+
+    Leaving early (an error, Ctrl-C) drops those not begun.
+    """
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    try:
+        yield [pool.submit(program.compile) for program in lowered]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _run(

@@ -6,7 +6,7 @@ chance would give, and :func:`block_verdict` turns scores into one of three outc
 in float64 on the CPU. See section 6 of ``docs/theory.md``.
 """
 
-from hlvm.scoring.cca import CCA, cca
+from hlvm.scoring.cca import CCA, cca, cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import PermutationNull, permutation_null
 from hlvm.scoring.intervals import Interval, bootstrap_mean
@@ -34,6 +34,7 @@ __all__ = [
     "block_verdict",
     "bootstrap_mean",
     "cca",
+    "cca_many",
     "chance_scores",
     "containment_verdict",
     "kernel_r2",

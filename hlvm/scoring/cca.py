@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.splitting import Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
-__all__ = ["CCA", "cca"]
+__all__ = ["CCA", "cca", "cca_many"]
 
 # Directions with a smaller share of the largest singular value are rounding of float32 input.
 _RANK_TOLERANCE = 1e-6
@@ -41,7 +42,6 @@ class CCA:
     rank_b: int
 
 
-@one_blas_thread
 def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
     """Canonical correlations between two arrays, held out and in sample.
 
@@ -70,23 +70,52 @@ def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
         >>> cca(z @ [[1.0, 2.0], [0.5, -1.0]], z).correlations.round(3)
         array([1., 1.])
     """
-    first, second = paired_matrices("a", a, "b", b)
+    return cca_many(a, {"b": b}, key=key)["b"]
+
+
+@one_blas_thread
+def cca_many(a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None) -> dict[str, CCA]:
+    """Canonical correlations of one array with each of several; the first array is whitened once.
+
+    Args:
+        a: shape (n, p) or (n,).
+        others: name -> array of shape (n, q) or (n,), same rows.
+        key: as for :func:`cca`.
+
+    Returns:
+        Name -> what :func:`cca` gives for that pair.
+
+    Raises:
+        ValueError: as :func:`cca`.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    first = np.empty((0, 0))
+    for name, values in others.items():
+        first, arrays[name] = paired_matrices("a", a, name, values)
+    if not arrays:
+        raise ValueError("others: expected at least one array, got none")
     n = len(first)
-    whole = _canonical(first, second)
-    count = len(whole.correlations)
     order = np.arange(n) if key is None else random_streams(key).split.permutation(n)
     halves = order[::2], order[1::2]
-    held_out = [
-        _transfer(first, second, fitted_on, measured_on, count) for fitted_on, measured_on in (halves, halves[::-1])
-    ]
-    correlations = np.mean(held_out, axis=0)
-    return CCA(
-        correlations=correlations,
-        mean=float(correlations.sum() / min(first.shape[1], second.shape[1])),
-        in_sample=whole.correlations,
-        rank_a=whole.rank_a,
-        rank_b=whole.rank_b,
-    )
+    whole_basis = _whiten(first)
+    half_bases = [_whiten(first[rows]) for rows in halves]
+    results: dict[str, CCA] = {}
+    for name, second in arrays.items():
+        whole = _canonical(whole_basis, _whiten(second))
+        count = len(whole.correlations)
+        held_out = [
+            _transfer(_canonical(basis, _whiten(second[rows])), first[other], second[other], count)
+            for basis, rows, other in zip(half_bases, halves, halves[::-1], strict=True)
+        ]
+        correlations = np.mean(held_out, axis=0)
+        results[name] = CCA(
+            correlations=correlations,
+            mean=float(correlations.sum() / min(first.shape[1], second.shape[1])),
+            in_sample=whole.correlations,
+            rank_a=whole.rank_a,
+            rank_b=whole.rank_b,
+        )
+    return results
 
 
 class _Canonical(NamedTuple):
@@ -99,36 +128,39 @@ class _Canonical(NamedTuple):
     rank_b: int
 
 
-def _canonical(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"]) -> _Canonical:
-    basis_a, whitener_a = _whiten(a)
-    basis_b, whitener_b = _whiten(b)
-    left, singular, right = np.linalg.svd(basis_a.T @ basis_b, full_matrices=False)
+def _canonical(a: _Whitened, b: _Whitened) -> _Canonical:
+    left, singular, right = np.linalg.svd(a.basis.T @ b.basis, full_matrices=False)
     return _Canonical(
         correlations=np.clip(singular, 0.0, 1.0),
-        directions_a=whitener_a @ left,
-        directions_b=whitener_b @ right.T,
-        rank_a=whitener_a.shape[1],
-        rank_b=whitener_b.shape[1],
+        directions_a=a.directions @ left,
+        directions_b=b.directions @ right.T,
+        rank_a=a.directions.shape[1],
+        rank_b=b.directions.shape[1],
     )
 
 
-def _whiten(rows: Float[np.ndarray, "n p"]) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, "p r"]]:
-    """Orthonormal basis of the centred columns, and the directions W with ``standardised columns @ W = basis``."""
+class _Whitened(NamedTuple):
+    """Orthonormal basis of centred columns, and the directions W with ``standardised columns @ W = basis``."""
+
+    basis: Float[np.ndarray, "n r"]
+    directions: Float[np.ndarray, "p r"]
+
+
+def _whiten(rows: Float[np.ndarray, "n p"]) -> _Whitened:
     standardiser = Standardiser.fit(rows)
     orthogonal, triangular = np.linalg.qr(standardiser.apply(rows))
     left, singular, right = np.linalg.svd(triangular, full_matrices=False)
     keep = singular > _RANK_TOLERANCE * max(singular[0], np.finfo(np.float64).tiny)
     directions = right[keep].T / singular[keep]
-    return orthogonal @ left[:, keep], directions / standardiser.scale[:, None]
+    return _Whitened(orthogonal @ left[:, keep], directions / standardiser.scale[:, None])
 
 
 def _transfer(
-    a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"], fitted_on: np.ndarray, measured_on: np.ndarray, count: int
+    found: _Canonical, a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"], count: int
 ) -> Float[np.ndarray, " count"]:
-    """Correlations, on some rows, of the canonical pairs found on other rows; pairs that were not found count as 0."""
-    found = _canonical(a[fitted_on], b[fitted_on])
-    u = _centred(a[measured_on]) @ found.directions_a
-    v = _centred(b[measured_on]) @ found.directions_b
+    """Correlations, on other rows, of canonical pairs that were found; pairs that were not found count as 0."""
+    u = _centred(a) @ found.directions_a
+    v = _centred(b) @ found.directions_b
     norms = np.linalg.norm(u, axis=0) * np.linalg.norm(v, axis=0)
     products = np.einsum("ij,ij->j", u, v)
     correlations = np.where(norms > 0, products / np.where(norms > 0, norms, 1.0), 0.0)[:count]

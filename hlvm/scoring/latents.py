@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from hlvm.scoring.cca import cca
+from hlvm.scoring.cca import cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix, random_streams
 from hlvm.scoring.intervals import Interval
@@ -55,7 +55,7 @@ def score_latents(
     """
     return LatentScores(
         r2=kernel_r2_many(representation, latents, key=key, config=config),
-        cca={name: cca(representation, values).mean for name, values in latents.items()},
+        cca={name: found.mean for name, found in cca_many(representation, latents).items()},
     )
 
 
@@ -116,7 +116,7 @@ def _row(
     for control, of in controls.items():
         row |= _interval_columns(f"{control}_r2", of.r2[name].interval) | {f"{control}_cca": of.cca[name]}
     if "floor" in controls:
-        difference = paired_difference(scores.r2[name], controls["floor"].r2[name], key=key)
+        difference = paired_difference(scores.r2[name], controls["floor"].r2[name], key=key, n_boot=500)
         row |= _interval_columns("above_floor", difference)
     return row
 

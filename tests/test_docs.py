@@ -1,0 +1,125 @@
+"""What the documentation shows must run, and what it cites must exist."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import hlvm
+import hlvm.theory
+from hlvm.masking import count_masked
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="the documentation is not here")
+
+
+def code_blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def run(source, name, namespace):
+    exec(compile(source, name, "exec"), namespace)
+
+
+def test_readme_example_ends_in_the_verdict_it_names(capsys):
+    (example,) = code_blocks(ROOT / "README.md", "python")
+    run(example, "README.md", {})
+    assert capsys.readouterr().out.startswith("identified because")
+
+
+def test_readme_example_is_short():
+    (example,) = code_blocks(ROOT / "README.md", "python")
+    after_imports = [line for line in example.splitlines() if line and not line.startswith(("import", "from"))]
+    assert len(after_imports) <= 15
+
+
+@pytest.mark.slow
+def test_quickstart_runs_from_top_to_bottom(capsys):
+    namespace = {}
+    for block in code_blocks(DOCS / "quickstart.md", "python"):
+        run(block, "quickstart.md", namespace)
+    said = capsys.readouterr().out
+    assert said.startswith("identified because")
+    assert "untrained:" in said
+
+
+def test_quickstart_comments_tell_the_values():
+    predict = "\n".join(code_blocks(DOCS / "quickstart.md", "python")[:2])
+    namespace = {}
+    run(predict, "quickstart.md", namespace)
+    shown = re.findall(r"^(\S.*?) +# (.*)$", predict, re.MULTILINE)
+    assert len(shown) == 5
+    for expression, value in shown:
+        found = eval(expression, namespace)
+        expected = value.split(":")[0] if isinstance(found, float) else value
+        assert (f"{found:.2f}" if isinstance(found, float) else repr(found)) == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_interactive_examples_show_what_they_give(page):
+    namespace = {}
+    runner = doctest.DocTestRunner()
+    for block in code_blocks(page, "pycon"):
+        example = doctest.DocTestParser().get_doctest(block, namespace, page.name, str(page), 0)
+        runner.run(example, clear_globs=False)
+        namespace = example.globs
+    assert runner.failures == 0
+
+
+def test_citations_have_entries():
+    entries = set(re.findall(r"^@\w+\{([^,\s]+),", (DOCS / "references.bib").read_text(encoding="utf-8"), re.MULTILINE))
+    cited = {}
+    for file in [*PAGES, *(ROOT / "hlvm").rglob("*.py")]:
+        text = file.read_text(encoding="utf-8")
+        for keys in re.findall(r"\{cite:\w+\}`([^`]+)`|:cite:\w+:`([^`]+)`", text):
+            for key in "".join(keys).split(","):
+                cited.setdefault(key.strip(), file)
+    assert cited
+    assert {key: str(file) for key, file in cited.items() if key not in entries} == {}
+    assert entries - set(cited) == set()
+
+
+def test_every_public_module_has_a_page():
+    documented = {
+        m for page in PAGES for m in re.findall(r"automodule:: hlvm\.(\S+)", page.read_text(encoding="utf-8"))
+    }
+    modules = {
+        path.stem for path in (ROOT / "hlvm").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert documented == {name for name in modules if not name.startswith("_")}
+
+
+def test_links_between_files_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:\s]+)\)", page.read_text(encoding="utf-8")):
+            if "generated" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_citation_file_names_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", text, re.MULTILINE).group(1) == hlvm.__version__
+
+
+def test_theory_page_mean_heights_are_what_the_engine_computes():
+    """Section 3: mean height of members, and of one target's nearest visible ancestor."""
+    graph = hlvm.LatentGraph.quadtree(3)
+    profile = hlvm.theory.level_profile(graph, [1 / 64, 63 / 64, 0.5])
+    assert profile.mean_height.round(1).tolist() == [2.0, 2.0, 1.3]
+    assert [round(_mean_target_height(m), 1) for m in (1, 32, 48, 63)] == [1.0, 1.1, 1.4, 2.7]
+    assert count_masked(0.5, 64) == 32
+
+
+def _mean_target_height(n_masked, n=64):
+    """By the formula of section 2: one, plus the chances of lying above height 1 and above height 2."""
+    height = 1.0
+    for k in (4, 16):
+        chance = 1.0
+        for i in range(1, k):
+            chance *= max(n_masked - i, 0) / (n - i)
+        height += chance
+    return height
