@@ -111,7 +111,10 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
 
     config = DemoConfig(seed=seed)
     _use_compilation_cache()
-    return 0 if run_demo(config, out, console=Console()).agrees else 1
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 150  # a log file has room for whole claims
+    return 0 if run_demo(config, out, console=console).agrees else 1
 
 
 @_app.command

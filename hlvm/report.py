@@ -23,7 +23,8 @@ figcaption { color: #555; font-size: .9rem; max-width: 50rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top;
-         white-space: pre-line; }
+         white-space: pre; }
+td.wrap { white-space: normal; }
 th { border-bottom: 2px solid #888; }
 td.good { color: #00724f; font-weight: 600; } td.bad { color: #b34700; font-weight: 700; } td.open { color: #666; }
 .lead { font-size: 1.1rem; padding: .7rem 1rem; border-left: 5px solid #0072B2; background: #f3f7fa; }
@@ -39,11 +40,13 @@ class Table:
         header: column titles.
         rows: cells.
         classes: style of each row's last cell: "good", "bad", "open", or "" for none; empty for a plain table.
+        wrap: position of the column whose long text may be broken into lines; ``None`` for none.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     classes: Sequence[str] = ()
+    wrap: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,11 +110,14 @@ def _figure(path: Path, caption: str) -> str:
 def _table(table: Table) -> str:
     head = "".join(f"<th>{html.escape(title)}</th>" for title in table.header)
     classes = table.classes or [""] * len(table.rows)
-    rows = "\n".join(_row(row, style) for row, style in zip(table.rows, classes, strict=True))
+    rows = "\n".join(_row(row, style, table.wrap) for row, style in zip(table.rows, classes, strict=True))
     return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{rows}\n</table></div>'
 
 
-def _row(cells: Sequence[str], style: str) -> str:
-    last = len(cells) - 1
-    attributes = [f' class="{style}"' if style and i == last else "" for i in range(len(cells))]
+def _row(cells: Sequence[str], style: str, wrap: int | None) -> str:
+    looks = dict.fromkeys(range(len(cells)), "")
+    looks[len(cells) - 1] = style
+    if wrap is not None:
+        looks[wrap] = "wrap"
+    attributes = [f' class="{look}"' if look else "" for look in looks.values()]
     return "<tr>" + "".join(f"<td{a}>{html.escape(c)}</td>" for a, c in zip(attributes, cells, strict=True)) + "</tr>"

@@ -186,46 +186,28 @@ def _claims_table(claims: Sequence[Claim]) -> Table:
             for i, c in enumerate(claims, start=1)
         ],
         classes=[words[c.agrees][1] for c in claims],
+        wrap=1,
     )
 
 
 def _height_table(scores: pd.DataFrame) -> Table:
     """Scores by autoencoder and height, averaged over the latents of that height and over seeds."""
-    columns = ["r2", "floor_r2", "ceiling_r2", "chance_r2", "cca", "floor_cca", "ceiling_cca", "chance_cca"]
     table: Frame = scores
-    grouped = table.assign(code_dim=scores["code_dim"].fillna(0)).groupby(
+    grouped = table.assign(code_dim=table["code_dim"].fillna(0)).groupby(
         ["mask", "code_dim", "height", "predicted_in_c"], sort=False
     )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (mask, dim, height, share), group in grouped:
-        name = f"{mask}, code dim {int(dim)}" if dim else str(mask)
-        low, high = group["r2_low"].mean(), group["r2_high"].mean()
-        mean = group[columns].mean()
-        rows.append(
-            (
-                name,
-                f"{height}",
-                f"{share:.2f}",
-                str(group["latent"].nunique()),
-                f"{mean['r2']:.2f} [{low:.2f}, {high:.2f}]",
-                *(f"{mean[c]:.2f}" for c in columns[1:]),
-            )
-        )
+        mean = group.select_dtypes("number").mean()
+        cells = [f"{mask}, code dim {int(dim)}" if dim else str(mask), f"{height}", f"{share:.2f}"]
+        cells.append(str(group["latent"].nunique()))
+        for score in ("r2", "cca"):
+            cells.append(f"{mean[score]:.2f} [{mean[f'{score}_low']:.2f}, {mean[f'{score}_high']:.2f}]")
+            cells += [f"{mean[f'{control}_{score}']:.2f}" for control in ("floor", "ceiling", "chance")]
+        rows.append(tuple(cells))
+    controls = ("floor", "ceiling", "chance")
     return Table(
-        header=(
-            "autoencoder",
-            "height",
-            "P(in c)",
-            "variables",
-            "R² [mean interval]",
-            "floor",
-            "ceiling",
-            "chance",
-            "CCA",
-            "floor",
-            "ceiling",
-            "chance",
-        ),
+        header=("autoencoder", "height", "P(in c)", "variables", "R² [95 %]", *controls, "CCA [95 %]", *controls),
         rows=rows,
     )
 
@@ -304,7 +286,14 @@ def _sections(
                 (paths["reconstructions"], "Reconstructions of held-out images."),
             ],
         ),
-        Section(heading="Scores by height", table=_height_table(scores)),
+        Section(
+            heading="Scores by height",
+            text=[
+                "Means over the variables of a height (and over seeds), of values and of interval ends. CCA is the "
+                "mean held-out canonical correlation."
+            ],
+            table=_height_table(scores),
+        ),
         Section(
             heading="Training",
             figures=[(paths["losses"], "Loss in units of the data's variance; first seed of each transformer.")],

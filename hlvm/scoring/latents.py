@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from hlvm.scoring.cca import cca_many
+from hlvm.scoring.cca import CCA, cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix, random_streams
 from hlvm.scoring.intervals import Interval
@@ -24,11 +24,11 @@ class LatentScores:
 
     Attributes:
         r2: latent -> held-out kernel R².
-        cca: latent -> mean held-out canonical correlation, in [0, 1].
+        cca: latent -> held-out canonical correlations.
     """
 
     r2: dict[str, KernelR2]
-    cca: dict[str, float]
+    cca: dict[str, CCA]
 
 
 def score_latents(
@@ -55,7 +55,7 @@ def score_latents(
     """
     return LatentScores(
         r2=kernel_r2_many(representation, latents, key=key, config=config),
-        cca={name: found.mean for name, found in cca_many(representation, latents).items()},
+        cca=cca_many(representation, latents),
     )
 
 
@@ -95,9 +95,10 @@ def score_table(
             visible part itself) and ``chance``; same key, same rows, same latents.
 
     Returns:
-        Columns ``latent``, ``height``, ``dim``, ``r2``, ``r2_low``, ``r2_high``, ``cca``; for each control ``NAME_r2``,
-        ``NAME_r2_low``, ``NAME_r2_high``, ``NAME_cca``; with a floor also ``above_floor``, ``above_floor_low``,
-        ``above_floor_high``: the paired difference on the same test rows.
+        Columns ``latent``, ``height``, ``dim``; ``r2``, ``r2_low``, ``r2_high`` and ``cca``, ``cca_low``, ``cca_high``
+        (mean held-out canonical correlation); the same six as ``NAME_r2`` and so on for each control; with a floor
+        also ``above_floor``, ``above_floor_low``, ``above_floor_high``: the paired difference of R² on the same test
+        rows.
 
     Raises:
         ValueError: a control scored on other rows.
@@ -112,13 +113,20 @@ def _row(
     if heights is not None:
         row["height"] = heights[name]
     row["dim"] = scores.r2[name].targets.shape[1]
-    row |= _interval_columns("r2", scores.r2[name].interval) | {"cca": scores.cca[name]}
+    row |= _both(scores, name)
     for control, of in controls.items():
-        row |= _interval_columns(f"{control}_r2", of.r2[name].interval) | {f"{control}_cca": of.cca[name]}
+        row |= {f"{control}_{column}": value for column, value in _both(of, name).items()}
     if "floor" in controls:
         difference = paired_difference(scores.r2[name], controls["floor"].r2[name], key=key, n_boot=500)
         row |= _interval_columns("above_floor", difference)
     return row
+
+
+def _both(scores: LatentScores, name: str) -> dict[str, float]:
+    found = scores.cca[name]
+    return _interval_columns("r2", scores.r2[name].interval) | _interval_columns(
+        "cca", Interval(found.low, found.mean, found.high)
+    )
 
 
 def _interval_columns(name: str, interval: Interval) -> dict[str, float]:
