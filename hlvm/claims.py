@@ -8,10 +8,13 @@ from typing import Any
 
 from hlvm.scoring import BlockVerdict, Interval, Verdict
 
-__all__ = ["Claim", "above_floor_claim", "block_claim", "hull", "never_contained_claim"]
+__all__ = ["SHORTFALL", "Claim", "above_floor_claim", "block_claim", "hull", "never_contained_claim"]
 
 ABOVE_FLOOR = "above floor"
 NOT_ABOVE_FLOOR = "not above floor"
+
+SHORTFALL = "R²(ẑ → ε) − R²(c → ε)"
+"""Name of the score that compares how well code and content predict the content's noises."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ def block_claim(text: str, predicted: Verdict, measured: BlockVerdict) -> Claim:
         measured: the verdict on the scores.
     """
     scores = {f"R²({name})": score.interval for name, score in measured.directions.items()}
+    if measured.shortfall is not None:
+        scores[SHORTFALL] = measured.shortfall
     return Claim(
         text=text, predicted=str(predicted), scores=scores, verdict=str(measured.verdict), reason=measured.reason
     )

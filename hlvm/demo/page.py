@@ -18,6 +18,7 @@ from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ra
 from hlvm.images import QuadtreeImages
 from hlvm.mae import Fit
 from hlvm.report import Section, Table, write_html
+from hlvm.scoring import Interval
 from hlvm.simulator import Sample
 from hlvm.theory import LevelProfile
 
@@ -59,7 +60,11 @@ def write_page(
         "images": plotting.plot_images(pictures[0], title="Sample images"),
         "level_profile": _profile_figure(profiles, config),
         "claims": plotting.plot_claims(
-            [(f"{i}. {_short(claim.text)}", list(claim.scores.values()), claim.agrees) for i, claim in _tested(claims)],
+            [
+                (f"{i}. {_short(c.text)}", _r2_intervals(c), c.agrees)
+                for i, c in enumerate(claims, 1)
+                if _r2_intervals(c)
+            ],
             threshold=config.threshold,
             title="Claims about identification",
         ),
@@ -167,9 +172,9 @@ def _lead(claims: Sequence[Claim]) -> str:
     )
 
 
-def _tested(claims: Sequence[Claim]) -> list[tuple[int, Claim]]:
-    """Numbered claims whose scores are R² values that the threshold applies to."""
-    return [(i, c) for i, c in enumerate(claims, start=1) if not any("floor" in name for name in c.scores)]
+def _r2_intervals(claim: Claim) -> list[Interval]:
+    """Scores of a claim that are R² values, which the threshold applies to; differences are left out."""
+    return [interval for name, interval in claim.scores.items() if "−" not in name]
 
 
 def _short(text: str) -> str:
@@ -234,7 +239,8 @@ def _sections(
             heading="Claims",
             text=[
                 "Identified means: the code and the shared information c predict each other, R² at least "
-                f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples). "
+                f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples), "
+                "and no more than half of one of the noises ε that make up c is lost. "
                 "Above floor means: more of the latent than in an untrained encoder of the same shape, on the same "
                 "test samples, for every seed."
             ],

@@ -128,13 +128,16 @@ def bottleneck_claims(
     for number, (case, fit) in enumerate(by_case(cases, fits)):
         codes = mae.encode(fit, sample, case.mask.masked)
         content = jnp.concatenate([sample.latents[name] for name in sorted(case.shared.frontier)], axis=1)
+        noises = jnp.concatenate([sample.noise[name] for name in sorted(case.shared.members)], axis=1)
         exact = code_dim(fit) == case.shared.dim
         members = ", ".join(sorted(case.shared.members, key=graph.position))
         claims.append(
             block_claim(
                 f"{case.label}, {code_dim(fit)} code dims: code = c = {{{members}}}, d_c = {case.shared.dim}",
                 Verdict.IDENTIFIED if exact else Verdict.NOT_IDENTIFIED,
-                block_verdict(codes, content, key=key, threshold=config.threshold, config=_CLAIM_REGRESSION),
+                block_verdict(
+                    codes, content, intrinsic=noises, key=key, threshold=config.threshold, config=_CLAIM_REGRESSION
+                ),
             )
         )
         outside = _first_outside(graph, case)
