@@ -165,6 +165,16 @@ def test_encode_shapes(model, trained):
     assert mae.encode(fits[4], sample, ["x_0_0"]).shape == (6, 2)
 
 
+def test_encode_takes_a_sample_its_observed_part_or_a_matrix(model, trained):
+    _, fits = trained
+    sample = model.sample(jax.random.key(9), 3)
+    codes = mae.encode(fits[4], sample, ["x_0_0"])
+    for same in (sample.observed, dict(sample.observed), sample.observed_matrix, np.asarray(sample.observed_matrix)):
+        assert (mae.encode(fits[4], same, ["x_0_0"]) == codes).all()
+    with pytest.raises(ValueError, match="no values for 'x_0_0'"):
+        mae.encode(fits[4], {"x_0_1": codes}, ["x_0_0"])
+
+
 def test_encode_ignores_masked_values(model, trained):
     _, fits = trained
     values = np.array(model.sample(jax.random.key(9), 4).observed_matrix)

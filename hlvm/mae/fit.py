@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from hlvm.graph import LatentGraph
 from hlvm.mae.config import BottleneckConfig, NetworkConfig, TrainConfig
 from hlvm.mae.networks import Network, ViTNetwork, build_network, code_dim_of, init_flat, unflatten
 from hlvm.masking import MaskStrategy, masked_array, masked_batch
@@ -19,6 +21,7 @@ from hlvm.simulator import HierarchicalModel, Sample
 __all__ = ["Fit", "SeedKeys", "encode", "reconstruct", "seed_keys"]
 
 Pooling = Literal["mean", "class", "tokens"]
+Observed: TypeAlias = Sample | Mapping[str, Any] | Float[Array | np.ndarray, "n columns"]
 
 
 class SeedKeys(NamedTuple):
@@ -87,7 +90,7 @@ class Fit:
 
 def encode(
     fit: Fit,
-    observed: Sample | Float[Array | np.ndarray, "n columns"],
+    observed: Observed,
     masked: Any = None,
     *,
     pooling: Pooling = "mean",
@@ -96,7 +99,8 @@ def encode(
 
     Args:
         fit: the autoencoder.
-        observed: a sample, or its ``observed_matrix``: (n, total observed dims) in the graph's order.
+        observed: a sample; or its ``observed`` part, name -> (n, dim); or its ``observed_matrix``, (n, total observed
+            dims) in the graph's order.
         masked: what the encoder may not see: ``None`` for nothing, names, or a boolean array (observed,) or
             (n, observed). A ViT needs equally many masked tokens in every row.
         pooling: for a ViT, the mean over the visible tokens, the class token, or all of them side by side with the
@@ -121,9 +125,7 @@ def encode(
     raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
 
 
-def reconstruct(
-    fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any
-) -> Float[Array, "n columns"]:
+def reconstruct(fit: Fit, observed: Observed, masked: Any) -> Float[Array, "n columns"]:
     """Reconstructions in the data's own units.
 
     Args:
@@ -146,20 +148,32 @@ def reconstruct(
 
 
 def _inputs(
-    fit: Fit, observed: Sample | Float[Array | np.ndarray, "n columns"], masked: Any
+    fit: Fit, observed: Observed, masked: Any
 ) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
     """Standardised values, one mask per row, and the network sized for it; everything checked."""
     graph = fit.model.graph
-    raw = jnp.asarray(observed.observed_matrix if isinstance(observed, Sample) else observed)
+    if isinstance(observed, Sample) and observed.graph != graph:
+        raise ValueError("the sample comes from another graph than the one this autoencoder was trained on")
+    raw = _matrix(observed, graph)
     if raw.ndim != 2 or raw.shape[1] != len(fit.shift):
         raise ValueError(
             f"observed must have shape (n, {len(fit.shift)}), the observed variables side by side, got {raw.shape}: "
             f"pass a Sample of the same graph, or its observed_matrix"
         )
-    if isinstance(observed, Sample) and observed.graph != graph:
-        raise ValueError("the sample comes from another graph than the one this autoencoder was trained on")
     hidden = _mask_rows(fit, masked, len(raw))
     return (raw - fit.shift) / fit.scale, jnp.asarray(hidden), _sized(fit.network, hidden)
+
+
+def _matrix(observed: Observed, graph: LatentGraph) -> Array:
+    """The observed variables side by side."""
+    if isinstance(observed, Sample):
+        return jnp.asarray(observed.observed_matrix)
+    if isinstance(observed, Mapping):
+        missing = [name for name in graph.observed if name not in observed]
+        if missing:
+            raise ValueError(f"observed has no values for {missing[0]!r}: give one array per observed variable")
+        return jnp.concatenate([jnp.asarray(observed[name]) for name in graph.observed], axis=1)
+    return jnp.asarray(observed)
 
 
 def _mask_rows(fit: Fit, masked: Any, n: int) -> Bool[np.ndarray, "n cells"]:
