@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUN := runs/demo
+override RUN := runs/demo
 
 # One .venv serves all targets: each installs what it needs on top of what is there, and a stamp says that it is. The
 # pins make that safe, since every set of extras gets the same versions. `make PYTHON=python3.12 ...` uses another

@@ -54,6 +54,8 @@ def shared_information_record(graph: LatentGraph, found: SharedInformation) -> R
         "frontier": [name for name in graph.latents if name in found.frontier],
         "dim": found.dim,
         "unique": found.unique,
+        "nearest_masked": [name for name in graph.latents if name in found.near_masked],
+        "nearest_visible": [name for name in graph.latents if name in found.near_visible],
     }
 
 
@@ -67,6 +69,11 @@ def print_shared_information(record: Record) -> None:
             ("frontier", _listed(record["frontier"])),
             ("dim", str(record["dim"])),
             ("unique", "yes" if record["unique"] else "no"),
+            *(
+                (title, _listed(record[field]))
+                for title, field in (("nearest masked", "nearest_masked"), ("nearest visible", "nearest_visible"))
+                if not record["unique"]
+            ),
         ],
     )
 
@@ -120,7 +127,7 @@ def score_record(
     return {
         "kernel_r2": {direction: _r2_record(score) for direction, score in verdict.directions.items()},
         "linear_r2": {direction: _r2_record(score) for direction, score in linear.items()},
-        "cca_mean": canonical.mean,
+        "cca": {"value": canonical.mean, "low": canonical.low, "high": canonical.high},
         "chance": {"mean": chance.chance, "upper": chance.upper, "p_value": chance.p_value},
         "level": verdict.forward.level,
         "n_train": verdict.forward.n_train,
@@ -147,7 +154,12 @@ def print_score(record: Record) -> None:
                 for title, name in (("kernel R²", "kernel_r2"), ("linear R²", "linear_r2"))
                 for direction, score in record[name].items()
             ),
-            ("mean canonical correlation", "", _number(record["cca_mean"]), ""),
+            (
+                "mean canonical correlation",
+                "",
+                _number(record["cca"]["value"]),
+                f"[{_number(record['cca']['low'])}, {_number(record['cca']['high'])}]",
+            ),
             (
                 "kernel R² of shuffled latents (chance)",
                 next(iter(record["kernel_r2"])),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlvm.scoring import BlockVerdict, Interval, Verdict
 
-__all__ = ["SHORTFALL", "Claim", "above_floor_claim", "block_claim", "hull", "never_contained_claim"]
+__all__ = ["Claim", "above_floor_claim", "block_claim", "hull", "no_leakage_claim"]
 
 ABOVE_FLOOR = "above floor"
 NOT_ABOVE_FLOOR = "not above floor"
-
-SHORTFALL = "R²(ẑ → ε) − R²(c → ε)"
-"""Name of the score that compares how well code and content predict the content's noises."""
+NO_LEAKAGE = "nothing beyond c"
+LEAKAGE = "more than c"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,17 +50,19 @@ class Claim:
         return {**dataclasses.asdict(self), "scores": scores, "agrees": self.agrees}
 
 
-def block_claim(text: str, predicted: Verdict, measured: BlockVerdict) -> Claim:
+def block_claim(
+    text: str, predicted: Verdict, measured: BlockVerdict, *, members: Mapping[str, Interval] | None = None
+) -> Claim:
     """A claim about a block of latents: identified or not.
 
     Args:
         text: what is claimed.
         predicted: what the theory says.
-        measured: the verdict on the scores.
+        measured: the verdict on the scores of the block.
+        members: R² of single members of the block, shown beside; the verdict is about the block.
     """
     scores = {f"R²({name})": score.interval for name, score in measured.directions.items()}
-    if measured.shortfall is not None:
-        scores[SHORTFALL] = measured.shortfall
+    scores |= {f"R²(ẑ → {name})": interval for name, interval in (members or {}).items()}
     return Claim(
         text=text, predicted=str(predicted), scores=scores, verdict=str(measured.verdict), reason=measured.reason
     )
@@ -79,32 +80,34 @@ def above_floor_claim(text: str, differences: Sequence[Interval]) -> Claim:
     return Claim(
         text=text,
         predicted=ABOVE_FLOOR,
-        scores={"R² − floor": interval},
+        scores={f"R² − floor, range over {len(differences)} seeds": interval},
         verdict=verdict,
         reason=f"difference to the untrained encoder {interval} over {len(differences)} seeds",
     )
 
 
-def never_contained_claim(text: str, scores: Sequence[Interval], *, threshold: float) -> Claim:
-    """A claim that none of several latents is contained in a representation.
+def no_leakage_claim(text: str, excess: Interval, *, tolerance: float, scores: Mapping[str, Interval]) -> Claim:
+    """A claim that a code holds no more of a latent outside ``c`` than ``c`` itself does.
+
+    A latent that depends on ``c`` can be read off a perfect code in part, so its plain R² says nothing about leakage.
 
     Args:
         text: what is claimed.
-        scores: R² of each latent in each fit.
-        threshold: R² that containment would need.
+        excess: R² given the code minus R² given ``c``, on the same test rows.
+        tolerance: an excess up to this still counts as none.
+        scores: both R² values by name, for the record.
     """
-    interval = hull(scores)
-    verdict = Verdict.INCONCLUSIVE
-    if interval.high < threshold:
-        verdict = Verdict.NOT_IDENTIFIED
-    elif max(score.low for score in scores) >= threshold:
-        verdict = Verdict.IDENTIFIED
+    verdict = str(Verdict.INCONCLUSIVE)
+    if excess.high < tolerance:
+        verdict = NO_LEAKAGE
+    elif excess.low > tolerance:
+        verdict = LEAKAGE
     return Claim(
         text=text,
-        predicted=str(Verdict.NOT_IDENTIFIED),
-        scores={"R²": interval},
-        verdict=str(verdict),
-        reason=f"R² {interval} over {len(scores)} scores, threshold {threshold:g}",
+        predicted=NO_LEAKAGE,
+        scores={"R² − R² from c": excess, **scores},
+        verdict=verdict,
+        reason=f"R² exceeds what c itself gives by {excess}, tolerance {tolerance:g}",
     )
 
 

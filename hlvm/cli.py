@@ -134,7 +134,7 @@ def theory(
     Example: hlvm theory graph.json --ratio 0.75 --unit 2
 
     Args:
-        graph: a graph (.json) or a saved model (.npz).
+        graph: a graph (.json, .graphml) or a saved model (.npz).
         masked: names of the masked observed variables; the others are visible.
         ratio: instead of --masked: the share of units that random masks hide, strictly between 0 and 1.
         unit: with --ratio: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
@@ -147,7 +147,7 @@ def theory(
         raise ValueError("--unit goes with --ratio: name single variables after --masked")
     if ratio is not None and regime == "general":
         raise ValueError("--ratio has a closed form in the invertible regime only: leave --regime out")
-    loaded = _load_graph(graph)
+    loaded = _load_graph(graph, regime=regime)
     if ratio is None:
         from hlvm.theory import shared_information
 
@@ -188,7 +188,7 @@ def sample(
     Example: hlvm sample graph.json --n 1000 --out samples.npz --save-model model.npz
 
     Args:
-        graph: a graph (.json), whose mechanisms are drawn at random, or a saved model (.npz).
+        graph: a graph (.json, .graphml), whose mechanisms are drawn at random, or a saved model (.npz).
         n: number of samples, at least 1.
         out: the .npz file to write; it must not exist.
         seed: seed of the mechanisms and the samples. A model saved with --save-model gives the same samples again.
@@ -233,7 +233,7 @@ def score(
     *,
     seed: int = 0,
     threshold: float = 0.9,
-    json: Annotated[Path | None, _OptionalFile] = None,
+    out: Annotated[Path | None, _OptionalFile] = None,
 ) -> int:
     """How much of the latents Z a representation Z_HAT holds, and whether it identifies them.
 
@@ -247,11 +247,11 @@ def score(
         z: the true latents, same rows.
         seed: seed of the split, the bootstrap and the permutations.
         threshold: R² that both directions must reach, strictly between 0 and 1.
-        json: also write the result to this new JSON file.
+        out: also write the result to this new .json file.
     """
     _check_seed(seed)
-    if json is not None:
-        _check_new_file(json, ".json")
+    if out is not None:
+        _check_new_file(out, ".json")
     from hlvm import scoring
     from hlvm.scoring.inputs import paired_matrices
 
@@ -264,8 +264,8 @@ def score(
         canonical=scoring.cca(code, latents, key=seed),
         chance=scoring.permutation_null(code, latents, key=seed),
     )
-    if json is not None:
-        write_text_atomically(json, records.to_json(record) + "\n")
+    if out is not None:
+        write_text_atomically(out, records.to_json(record) + "\n")
     records.print_score(record)
     return 0
 
@@ -335,8 +335,14 @@ def _check_writable(folder: Path) -> None:
 # ---------------------------------------------------------------------- reading
 
 
-def _load_graph(path: Path) -> LatentGraph:
-    return _load_model(path).graph if path.suffix == ".npz" else LatentGraph.load(path)
+def _load_graph(path: Path, *, regime: str) -> LatentGraph:
+    """The graph of a file; a model's mechanisms must fit the regime."""
+    if path.suffix != ".npz":
+        return LatentGraph.load(path)
+    model = _load_model(path)
+    if regime == "invertible" and not model.invertible:
+        raise ValueError(f"{path} has mechanisms that are not invertible: use --regime general (with --masked)")
+    return model.graph
 
 
 def _load_model(path: Path) -> HierarchicalModel:

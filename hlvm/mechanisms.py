@@ -79,8 +79,8 @@ class InvertibleMLP(Mechanism):
     slope: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.layers < 1:
-            raise ValueError(f"InvertibleMLP needs at least one layer, got layers={self.layers}")
+        if not isinstance(self.layers, int) or self.layers < 1:
+            raise ValueError(f"InvertibleMLP needs at least one layer, got layers={self.layers!r}")
         if not 0 < self.slope <= 1:
             raise ValueError(f"InvertibleMLP needs a slope in (0, 1] to be invertible, got slope={self.slope}")
 
@@ -164,7 +164,8 @@ class AdditiveNoiseMLP(Mechanism):
 
     Attributes:
         hidden: hidden units of ``f``, at least 1.
-        noise_scale: standard deviation of the noise, at least 0.
+        noise_scale: standard deviation of the noise relative to ``f``, at least 0; a model that standardises its
+            values rescales both.
     """
 
     invertible: ClassVar[bool] = False
@@ -172,8 +173,8 @@ class AdditiveNoiseMLP(Mechanism):
     noise_scale: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.hidden < 1:
-            raise ValueError(f"AdditiveNoiseMLP needs at least one hidden unit, got hidden={self.hidden}")
+        if not isinstance(self.hidden, int) or self.hidden < 1:
+            raise ValueError(f"AdditiveNoiseMLP needs at least one hidden unit, got hidden={self.hidden!r}")
         if not 0 <= self.noise_scale < float("inf"):
             raise ValueError(f"AdditiveNoiseMLP needs a finite noise_scale of at least 0, got {self.noise_scale}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,24 @@ def _graph_places(graph: LatentGraph) -> dict[str, tuple[float, float]]:
     x: dict[str, float] = {name: float(place) for name, place in order.items()}
     for name in reversed(graph.latents):
         x[name] = float(np.mean([x[child] for child in graph.children(name)]))
+    _spread(graph, x)
     return {name: (x[name], float(graph.height(name))) for name in graph.nodes}
+
+
+def _spread(graph: LatentGraph, x: dict[str, float]) -> None:
+    """Move latents of equal height apart where they would cover each other."""
+    by_height: dict[int, list[str]] = {}
+    for name in graph.latents:
+        by_height.setdefault(graph.height(name), []).append(name)
+    for names in by_height.values():
+        ordered = sorted(names, key=lambda name: x[name])
+        gap = min(0.8, len(graph.observed) / (len(ordered) + 1))
+        before = sum(x[name] for name in ordered)
+        for left, right in pairwise(ordered):
+            x[right] = max(x[right], x[left] + gap)
+        shift = (sum(x[name] for name in ordered) - before) / len(ordered)
+        for name in ordered:
+            x[name] -= shift
 
 
 def _node_look(

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from hlvm._files import atomic_path
 from hlvm._layout import Group, Layout, Leaf, Views, mechanism_per_node, take
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms import Mechanism, Params, mechanism_from_dict, mechanism_to_dict
+from hlvm.mechanisms import LinearGaussian, Mechanism, Params, mechanism_from_dict, mechanism_to_dict
 
 __all__ = ["HierarchicalModel", "Sample"]
 
@@ -32,7 +32,7 @@ _FORMAT_VERSION = 1
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["values", "noises"], meta_fields=["layout"])
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Sample:
     """Joint draws of every variable of a model.
 
@@ -48,6 +48,9 @@ class Sample:
 
     def __len__(self) -> int:
         return self.values.shape[0]
+
+    def __repr__(self) -> str:
+        return f"Sample(shape {self.values.shape} of {self.layout.graph})"
 
     @property
     def graph(self) -> LatentGraph:
@@ -81,7 +84,7 @@ class Sample:
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["params", "shift", "scale"], meta_fields=["layout"])
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class HierarchicalModel:
     """A latent graph with a mechanism and its parameters at every variable.
 
@@ -134,6 +137,10 @@ class HierarchicalModel:
         layout = Layout(graph, mechanism_per_node(graph, mechanism))
         return _init(layout, standardize, key)
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(str(m) for m in self.layout.mechanisms if m is not None))
+        return f"HierarchicalModel({self.layout.graph}, {kinds})"
+
     @property
     def graph(self) -> LatentGraph:
         """The latent graph."""
@@ -152,9 +159,42 @@ class HierarchicalModel:
         Raises:
             ValueError: ``n`` is below 1.
         """
-        if n < 1:
-            raise ValueError(f"the number of samples must be at least 1, got n={n}")
-        return _sample(self, key, n)
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise ValueError(f"the number of samples must be a whole number of at least 1, got n={n!r}")
+        return _sample(self, key, int(n))
+
+    def linear_gaussian_parameters(self) -> dict[str, dict[str, np.ndarray]]:
+        """The model as arrays, if every mechanism is linear with Gaussian noise, with ``standardize`` worked in.
+
+        Each variable is ``coefficients @ parents + offset + noise_scale * noise`` with standard normal noise.
+
+        Returns:
+            Three dictionaries from names to float64 arrays: "coefficients", (dim, dims of the parents), without the
+            roots; "noise_scales", (dim,); "offsets", (dim,). The keyword arguments of
+            ``GaussianOracle.from_parameters`` in :mod:`hlvm.theory`.
+
+        Raises:
+            ValueError: some mechanism is not :class:`~hlvm.mechanisms.LinearGaussian`.
+        """
+        found: dict[str, dict[str, np.ndarray]] = {"coefficients": {}, "noise_scales": {}, "offsets": {}}
+        shift, scale = (np.asarray(array, dtype=np.float64) for array in (self.shift, self.scale))
+        for group, params in zip(self.layout.groups, self.params, strict=True):
+            if not isinstance(group.mechanism, LinearGaussian | None):
+                raise ValueError(
+                    f"variable {self.graph.nodes[group.nodes[0]]!r} has the mechanism "
+                    f"{type(group.mechanism).__name__}: closed forms need LinearGaussian mechanisms everywhere"
+                )
+            shape = (len(group.nodes), group.dim)
+            by_node, spread = shift[group.values].reshape(shape), scale[group.values].reshape(shape)
+            own = np.asarray(params.get("scale", np.ones(shape)), dtype=np.float64)
+            matrices = np.asarray(params.get("matrix", np.zeros(len(group.nodes))), dtype=np.float64)
+            for i, node in enumerate(group.nodes):
+                name = self.graph.nodes[node]
+                if group.mechanism is not None:
+                    found["coefficients"][name] = matrices[i] / spread[i, :, None]
+                found["noise_scales"][name] = own[i] / spread[i]
+                found["offsets"][name] = -by_node[i] / spread[i]
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write graph, mechanisms and parameters to one ``.npz`` file, all or nothing.
@@ -203,27 +243,29 @@ class HierarchicalModel:
             ValueError: the file is not a model, or uses an unknown mechanism.
         """
         try:
-            # Opened here, because numpy.load leaves the file open when it is not an archive.
-            with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
-                    raise ValueError(f"{path} is not a model file of format version {_FORMAT_VERSION}")
-                distinct = [None if m is None else mechanism_from_dict(m, known) for m in header["mechanisms"]]
-                mechanisms = tuple(distinct[i] for i in header["mechanism_of"])
-                layout = Layout(LatentGraph.from_dict(header["graph"]), mechanisms)
-                params: list[Params] = [{} for _ in layout.groups]
-                for name in file.files:
-                    if name.startswith("params/"):
-                        _, group, field = name.split("/", 2)
-                        params[int(group)][field] = jnp.asarray(file[name])
-                return cls(
-                    params=tuple(params),
-                    shift=jnp.asarray(file["shift"]),
-                    scale=jnp.asarray(file["scale"]),
-                    layout=layout,
-                )
-        except (zipfile.BadZipFile, json.JSONDecodeError, KeyError, EOFError, TypeError, AttributeError) as error:
+            arrays = _read_arrays(path)
+            header = json.loads(str(arrays["header"]))
+            if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
+                raise ValueError(f"{path} is not a model file of format version {_FORMAT_VERSION}")
+            distinct = [None if m is None else mechanism_from_dict(m, known) for m in header["mechanisms"]]
+            mechanisms = tuple(distinct[i] for i in header["mechanism_of"])
+            layout = Layout(LatentGraph.from_dict(header["graph"]), mechanisms)
+            expected = jax.eval_shape(functools.partial(_init, layout, False), jax.random.key(0))
+            model = cls(
+                params=tuple(
+                    {name: jnp.asarray(arrays[f"params/{i}/{name}"]) for name in group}
+                    for i, group in enumerate(expected.params)
+                ),
+                shift=jnp.asarray(arrays["shift"]),
+                scale=jnp.asarray(arrays["scale"]),
+                layout=layout,
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None
+        shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (model, expected)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{path} is damaged: its arrays have the shapes {shapes[0]}, expected {shapes[1]}")
+        return model
 
 
 # ---------------------------------------------------------------------- the traced program
@@ -259,6 +301,16 @@ def _apply_group(
     over_nodes = jax.vmap(over_samples)
     out = over_nodes(params, take(values, group.parent_rows), own.reshape(k, group.noise_size, n))
     return out.reshape(k * group.dim, n)
+
+
+def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Every array of an ``.npz`` file; pickled objects are refused."""
+    try:
+        # Opened here, because numpy.load leaves the file open when it is not an archive.
+        with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hlvm.claims import above_floor_claim, block_claim, hull, never_contained_claim
+from hlvm.claims import above_floor_claim, block_claim, hull, no_leakage_claim
 from hlvm.scoring import Interval, Verdict, block_verdict
 
 
@@ -15,6 +15,8 @@ def test_block_claim_agrees_with_a_linear_code_and_not_with_its_refutation():
     refuted = block_claim("code = c", Verdict.NOT_IDENTIFIED, measured)
     assert refuted.agrees is False
     assert refuted.measured.count("\n") == 1  # both directions
+    shown = block_claim("code = c", Verdict.IDENTIFIED, measured, members={"root": Interval(0.8, 0.9, 0.95)})
+    assert "R²(ẑ → root): 0.900 [0.800, 0.950]" in shown.measured
     assert refuted.to_dict()["scores"]["R²(ẑ → c)"]["value"] > 0.99
 
 
@@ -32,15 +34,17 @@ def test_above_floor_claim_needs_every_seed(differences, verdict, agrees):
 
 
 @pytest.mark.parametrize(
-    ("scores", "verdict"),
+    ("excess", "verdict", "agrees"),
     [
-        ([(0.1, 0.2, 0.3), (0.5, 0.6, 0.7)], "not identified"),
-        ([(0.1, 0.2, 0.3), (0.8, 0.9, 0.95)], "inconclusive"),
-        ([(0.1, 0.2, 0.3), (0.92, 0.95, 0.97)], "identified"),
+        ((-0.02, 0.0, 0.03), "nothing beyond c", True),
+        ((0.02, 0.05, 0.08), "inconclusive", None),
+        ((0.1, 0.2, 0.3), "more than c", False),
     ],
 )
-def test_never_contained_claim_is_refuted_by_a_single_latent(scores, verdict):
-    assert never_contained_claim("c", [Interval(*s) for s in scores], threshold=0.9).verdict == verdict
+def test_no_leakage_claim_compares_with_the_content_itself(excess, verdict, agrees):
+    claim = no_leakage_claim("t", Interval(*excess), tolerance=0.05, scores={"R²(ẑ → s)": Interval(0.5, 0.6, 0.7)})
+    assert (claim.verdict, claim.agrees) == (verdict, agrees)
+    assert "R²(ẑ → s)" in claim.measured
 
 
 def test_hull_spans_all_intervals():

@@ -127,11 +127,29 @@ def test_sample_writes_every_variable_and_a_model_that_gives_them_again(run, tmp
         for name in first.files:
             np.testing.assert_array_equal(first[name], again[name])
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "b.npz", "model.npz"}
-    assert run("theory", "{new}/model.npz", "--masked", "x/1")[0] == 0
+    assert run("theory", "{new}/model.npz", "--masked", "x/1", "--regime", "general")[0] == 0
+
+
+def test_theory_of_a_noisy_model_needs_the_general_regime(run):
+    assert run("sample", "tree.json", "--n", "1", "--out", "{new}/a.npz", "--mechanism", "linear-gaussian",
+               "--save-model", "{new}/noisy.npz")[0] == 0  # fmt: skip
+    code, _, err = run("theory", "{new}/noisy.npz", "--masked", "x_0")
+    assert code == 2
+    assert "not invertible" in err
+    assert run("theory", "{new}/noisy.npz", "--masked", "x_0", "--regime", "general")[0] == 0
+
+
+def test_theory_shows_both_cuts_when_the_answer_is_not_unique(run, tmp_path):
+    graph = {"edges": [["z1", "z2"], ["z1", "x1"], ["z2", "x2"]], "dims": 1}
+    (tmp_path / "chain.json").write_text(json.dumps(graph))
+    code, out, _ = run("theory", "{new}/chain.json", "--masked", "x1", "--regime", "general")
+    assert code == 0
+    assert "nearest visible" in out
+    assert "z2" in out.split("nearest visible")[1]
 
 
 def test_score_prints_and_writes_the_scores(run, tmp_path):
-    code, out, err = run("score", "z_hat.npy", "z.npy", "--json", "{new}/scores.json")
+    code, out, err = run("score", "z_hat.npy", "z.npy", "--out", "{new}/scores.json")
     assert (code, err) == (0, "")
     assert "\nidentified: " in out
     record = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
@@ -148,9 +166,9 @@ def test_score_exits_0_whatever_the_verdict(run):
 
 
 def test_score_of_a_constant_code_has_no_number_to_show(run, tmp_path):
-    code, out, err = run("score", "constant.npy", "z.npy", "--json", "{new}/scores.json")
+    code, out, err = run("score", "constant.npy", "z.npy", "--out", "{new}/scores.json")
     assert (code, err) == (0, "")
-    assert "inconclusive" in out
+    assert "\nnot identified: " in out
     assert "nan" not in out
     assert '"value": null' in (tmp_path / "scores.json").read_text(encoding="utf-8")
 
@@ -222,8 +240,8 @@ SCORE = [
     ("score archive.npz z.npy", "save the one array with numpy.save"),
     ("score z.npy constant.npy", "expected at least one column that varies"),
     ("score z.npy z.npy --threshold 1.5", "threshold: expected a number strictly between 0 and 1"),
-    ("score z.npy z.npy --json tree.json", "tree.json exists already"),
-    ("score z.npy z.npy --json {new}/scores.txt", "ends in .json"),
+    ("score z.npy z.npy --out tree.json", "tree.json exists already"),
+    ("score z.npy z.npy --out {new}/scores.txt", "ends in .json"),
     ("score z.npy z.npy --seed -1", "--seed must be"),
 ]
 DEMO = [

@@ -1,5 +1,6 @@
 """The demo's chain on settings too small to conclude anything: every part runs and every file is there."""
 
+import dataclasses
 import json
 import re
 
@@ -66,7 +67,7 @@ def test_run_demo_writes_everything(finished):
     assert len(figures) == 11
     assert all((out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for name in figures)
     assert "What the theory predicted" in shown
-    assert len(result.claims) == 6 + 2 + 3
+    assert len(result.claims) == 6 + 2
     assert sorted(path.name for path in out.parent.iterdir()) == ["demo"]
 
 
@@ -122,7 +123,18 @@ def test_run_demo_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("change", "match"), [({"height": 1}, "height 2 or more"), ({"seed": -1}, "seed must be")])
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"height": 1}, "height 2 or more"),
+        ({"seed": -1}, "seed must be"),
+        ({"ratios": ()}, "at least one ratio"),
+        ({"ratios": (0.01,)}, "nothing would be masked"),
+        ({"units": (3,)}, "must divide the grid"),
+        ({"score_rows": 5}, "at least 80 rows"),
+        ({"threshold": 2.0}, "threshold must lie"),
+    ],
+)
 def test_demo_config_refuses_bad_values(change, match):
     with pytest.raises(ValueError, match=match):
         DemoConfig(**change)
@@ -135,6 +147,13 @@ def _claim(predicted, verdict):
     return Claim(
         text="t", predicted=predicted, scores={"R²": Interval(0.1, 0.2, 0.3)}, verdict=verdict, reason="because"
     )
+
+
+def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
+    wild = dataclasses.replace(TINY, bottleneck=TrainConfig(steps=30, batch=16, warmup=0, learning_rate=1e30))
+    with pytest.raises(RuntimeError, match="training diverged after"):
+        run_demo(wild, tmp_path / "demo")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.masks import draw_random, mask_arrays
 from hlvm.mae.networks import build_network, init_flat, unflatten
-from hlvm.mae.vit import sine_cosine_positions
+from hlvm.mae.vit import Block, sine_cosine_positions
 from hlvm.masking import FixedMask, Patches, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
@@ -83,6 +83,14 @@ def test_draw_random_masks_whole_units_with_exact_counts(model, unit, ratio, n_m
     assert np.abs(drawn.mean(axis=0) - share).max() < 5 * (share * (1 - share) / 400) ** 0.5
 
 
+def test_reconstruction_of_larger_tokens_has_zero_sensitivity_to_masked_values(model):
+    mask = RandomMask(ratio=0.5, unit=2)
+    network = build_network(model.graph, mask, ViTConfig(patch=2, width=8, depth=1, heads=1, decoder_width=8))
+    masked = mask.sample(jax.random.key(4), 1, model.graph)
+    jacobian = _jacobian(network)(jax.random.normal(jax.random.key(5), (64,)), masked)
+    assert (jacobian[:, np.repeat(np.asarray(masked[0]), 4)] == 0).all()
+
+
 def test_draw_random_differs_within_a_batch(model):
     drawn = np.asarray(draw_random(jax.random.key(0), 50, mask_arrays(model.graph, RandomMask(ratio=0.5))))
     assert len(np.unique(drawn, axis=0)) > 40
@@ -142,14 +150,31 @@ def test_progress_counts_steps_and_programs(model):
     ]
 
 
-def test_diverging_member_stops_and_leaves_the_others_running(model):
-    wild = dataclasses.replace(model, scale=jnp.where(jnp.arange(len(model.scale)) < 2, 1.0, model.scale))
+def test_diverging_member_stops_and_leaves_the_others_running(model, monkeypatch):
+    """One member of two starts from NaN: it stops at once, the other ends as it does alone."""
     mask = FixedMask(masked=("x_0_0",))
     members = [Member(mask=mask, network=BottleneckConfig(code_dim=2, width=8), seed=s) for s in (0, 1)]
+    alone = mae.fit_ensemble(jax.random.key(0), model, members[1:], SHORT)[0]
+
+    def poisoned(network, keys):
+        return init_flat(network, keys).at[0].set(jnp.nan)
+
+    monkeypatch.setattr("hlvm.mae.training.init_flat", poisoned)
+    broken, sound = mae.fit_ensemble(jax.random.key(0), model, members, SHORT)
+    assert broken.diverged
+    assert len(broken.losses) == 0
+    assert not sound.diverged
+    np.testing.assert_allclose(sound.losses, alone.losses, rtol=2e-4)
+
+
+def test_exploding_training_keeps_the_last_finite_parameters(model):
     huge = TrainConfig(steps=40, batch=16, warmup=0, learning_rate=1e30)
-    fits = mae.fit_ensemble(jax.random.key(0), wild, members, huge)
-    assert all(fit.diverged for fit in fits)
-    assert all(np.isfinite(fit.losses).all() and np.isfinite(np.asarray(fit.params)).all() for fit in fits)
+    mask, network = FixedMask(masked=("x_0_0",)), BottleneckConfig(code_dim=2, width=8)
+    fit = mae.fit(jax.random.key(0), model, mask, network, huge)
+    assert fit.diverged
+    assert len(fit.losses) < 40
+    assert np.isfinite(fit.losses).all()
+    assert np.isfinite(np.asarray(fit.params)).all()
 
 
 # ---------------------------------------------------------------------- encoding
@@ -158,9 +183,9 @@ def test_diverging_member_stops_and_leaves_the_others_running(model):
 def test_encode_shapes(model, trained):
     _, fits = trained
     sample = model.sample(jax.random.key(9), 6)
-    assert mae.encode(fits[0], sample).shape == (6, 16)
-    assert mae.encode(fits[0], sample, pooling="class").shape == (6, 16)
-    assert mae.encode(fits[0], sample, pooling="tokens").shape == (6, 17, 16)
+    assert mae.encode(fits[0], sample, None).shape == (6, 16)
+    assert mae.encode(fits[0], sample, None, pooling="class").shape == (6, 16)
+    assert mae.encode(fits[0], sample, None, pooling="tokens").shape == (6, 17, 16)
     assert mae.encode(fits[0], sample, ["x_0_0", "x_3_3"], pooling="tokens").shape == (6, 15, 16)
     assert mae.encode(fits[4], sample, ["x_0_0"]).shape == (6, 2)
 
@@ -203,14 +228,37 @@ def test_reconstruct_keeps_the_visible_part(model, trained):
         assert np.abs(np.asarray(guess[:, :4] - values[:, :4])).max() > 0.01
 
 
-def test_reconstruct_places_tokens_of_several_cells(model):
-    """Token patch of 2 x 2 cells: cutting into tokens and putting them back is the identity."""
+def test_tokens_of_several_cells_are_cut_and_put_back(model):
+    """Token patch of 2 x 2 cells; a network that returns its tokens must give the values back."""
     network = build_network(model.graph, RandomMask(ratio=0.5, unit=2), ViTConfig(patch=2, width=8, heads=2))
     values = jax.random.normal(jax.random.key(0), (3, 64))
     tokens = network._tokens(values)
-    assert tokens.shape == (3, 4, 16)
     cells = values.reshape(3, 4, 4, 4)
     np.testing.assert_array_equal(tokens[:, 1], cells[:, :2, 2:].reshape(3, 16))
+
+    class Echo(type(network)):
+        def _apply(self, params, *inputs, method="__call__"):
+            return inputs[0]
+
+    echo = Echo(**{f.name: getattr(network, f.name) for f in dataclasses.fields(network)})
+    masked = RandomMask(ratio=0.5, unit=2).sample(jax.random.key(1), 3, model.graph)
+    np.testing.assert_array_equal(echo.reconstruct(None, values, masked, jnp.asarray(1)), values)
+
+
+def test_vit_block_attention_equals_jax_dot_product_attention():
+    block = Block(width=8, heads=2, mlp_ratio=1)
+    tokens = jax.random.normal(jax.random.key(0), (2, 5, 8))
+    params = block.init(jax.random.key(1), tokens)["params"]
+    # Without its perceptron the block is: tokens + projection of attention over normed tokens.
+    for name in ("kernel", "bias"):
+        params["Dense_1"][name] = jnp.zeros_like(params["Dense_1"][name])
+    mean, spread = tokens.mean(-1, keepdims=True), tokens.std(-1, keepdims=True)
+    normed = (tokens - mean) / jnp.sqrt(spread**2 + 1e-6)
+    mixed = jnp.einsum("ntw,whd->nthd", normed, params["DenseGeneral_0"]["kernel"])
+    query, key, value = jnp.split(mixed + params["DenseGeneral_0"]["bias"], 3, axis=-1)
+    attended = jax.nn.dot_product_attention(query, key, value)
+    expected = tokens + jnp.einsum("nthd,hdw->ntw", attended, params["DenseGeneral_1"]["kernel"])
+    np.testing.assert_allclose(block.apply({"params": params}, tokens)[0], expected, atol=1e-5)
 
 
 def test_sine_cosine_positions_are_distinct_and_bounded():
@@ -233,6 +281,7 @@ def test_save_and_load_fits_round_trip(tmp_path, model, trained):
         loaded[0].model.sample(jax.random.key(3), 2).values.tolist()
         == model.sample(jax.random.key(3), 2).values.tolist()
     )
+    mae.save_fits(tmp_path / "mixed", [loaded[0], fits[1]])  # equal generators are the same generator
     for before, after in zip(fits, loaded, strict=True):
         assert (after.mask, after.config, after.train, after.seed) == (
             before.mask,
@@ -241,7 +290,7 @@ def test_save_and_load_fits_round_trip(tmp_path, model, trained):
             before.seed,
         )
         assert (after.losses == before.losses).all()
-        assert (mae.encode(after, sample) == mae.encode(before, sample)).all()
+        assert (mae.encode(after, sample, None) == mae.encode(before, sample, None)).all()
         assert (after.untrained().params == before.untrained().params).all()
 
 
@@ -257,9 +306,12 @@ def test_save_fits_refuses_to_overwrite_and_leaves_nothing_behind(tmp_path, trai
 def test_load_fits_rejects_other_folders(tmp_path):
     with pytest.raises(FileNotFoundError):
         mae.load_fits(tmp_path)
-    (tmp_path / "fits.json").write_text("{}")
-    with pytest.raises(ValueError, match="does not hold fits"):
-        mae.load_fits(tmp_path)
+    for text in ("{}", "[]"):
+        (tmp_path / "fits.json").write_text(text)
+        with pytest.raises(ValueError, match="does not hold fits"):
+            mae.load_fits(tmp_path)
+    with pytest.raises(ValueError, match="not a folder"):
+        mae.load_fits(tmp_path / "fits.json")
 
 
 # ---------------------------------------------------------------------- bad input
@@ -315,7 +367,7 @@ def test_encode_refuses_wrong_input(model, trained):
     _, fits = trained
     values = model.sample(jax.random.key(0), 3).observed_matrix
     with pytest.raises(ValueError, match=r"observed must have shape \(n, 64\)"):
-        mae.encode(fits[0], values[:, :5])
+        mae.encode(fits[0], values[:, :5], None)
     with pytest.raises(ValueError, match="one mask per sample"):
         mae.encode(fits[0], values, np.eye(4, 16, dtype=bool))
     uneven = np.zeros((3, 16), dtype=bool)
@@ -325,4 +377,4 @@ def test_encode_refuses_wrong_input(model, trained):
     graph = LatentGraph.tree(16, 1, root_dim=3, noise_dim=1)  # as many columns, another graph
     other = HierarchicalModel.init(jax.random.key(0), graph, InvertibleMLP()).sample(jax.random.key(0), 3)
     with pytest.raises(ValueError, match="another graph"):
-        mae.encode(fits[0], other)
+        mae.encode(fits[0], other, None)

@@ -41,6 +41,13 @@ def test_plot_graph_places_latents_by_height():
     assert [y for _, y in points] == [graph.height(name) for name in graph.nodes]
 
 
+def test_plot_graph_keeps_latents_over_the_same_children_apart():
+    graph = LatentGraph.from_edges([("a", "x"), ("b", "x"), ("a", "y"), ("b", "y"), ("c", "x"), ("c", "y")])
+    points = [tuple(c.get_offsets()[0]) for c in _nodes(plotting.plot_graph(graph))]
+    assert len({(round(x, 2), y) for x, y in points}) == len(graph.nodes)
+    assert sum(x for x, y in points if y == 1) / 3 == pytest.approx(0.5)  # still centred over their children
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_plot_images_tiles_every_image(channels):
     images = np.linspace(0, 0.9, 3)[:, None, None, None] * np.ones((3, 4, 4, channels))

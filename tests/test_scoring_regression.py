@@ -284,3 +284,10 @@ def test_regression_config_bad_values_are_refused(changes, message):
 def test_kernel_r2_many_without_targets_is_refused():
     with pytest.raises(ValueError, match="targets: expected at least one"):
         kernel_r2_many(curved()[0], {}, key=0)
+
+
+def test_kernel_r2_interval_holds_its_own_value_for_noise():
+    rng = np.random.default_rng(5)
+    for key in range(20):
+        score = kernel_r2(rng.normal(size=(200, 2)), rng.normal(size=(200, 30)), key=key, config=SMALL)
+        assert score.low <= score.value <= score.high

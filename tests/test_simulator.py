@@ -364,3 +364,29 @@ def test_init_refuses_dims_that_do_not_fit_and_names_the_variable():
     graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims={"z": 2, "x": 3, "y": 5})
     with pytest.raises(ValueError, match=r"variable 'y': an invertible mechanism needs dim .* 2 \+ 1.*dim 5"):
         HierarchicalModel.init(KEY_MODEL, graph, InvertibleMLP())
+
+
+def test_load_refuses_pickles_missing_and_misshapen_arrays(tmp_path):
+    np.savez(tmp_path / "pickle.npz", header=np.array({"format": "hlvm.model"}, dtype=object))
+    with pytest.raises(ValueError, match="is not a model file"):
+        HierarchicalModel.load(tmp_path / "pickle.npz")
+    model = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), InvertibleMLP())
+    model.save(tmp_path / "good.npz")
+    with np.load(tmp_path / "good.npz") as file:
+        arrays = dict(file)
+    for name, change, match in (
+        ("missing", lambda a: {k: v for k, v in a.items() if not k.startswith("params/")}, "is not a model file"),
+        ("short", lambda a: {**a, "shift": a["shift"][:-1]}, "is damaged"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **change(arrays))
+        with pytest.raises(ValueError, match=match):
+            HierarchicalModel.load(tmp_path / f"{name}.npz")
+
+
+def test_models_and_samples_have_short_representations_and_compare_by_identity():
+    model = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), InvertibleMLP())
+    assert len(repr(model)) < 200
+    assert "InvertibleMLP" in repr(model)
+    assert len(repr(model.sample(jax.random.key(1), 50))) < 200
+    assert model == model
+    assert model != HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), InvertibleMLP())

@@ -19,6 +19,7 @@ from hlvm.images import QuadtreeImages
 from hlvm.mae import Fit
 from hlvm.report import Section, Table, write_html
 from hlvm.scoring import Interval
+from hlvm.scoring.verdict import FORWARD, REVERSE
 from hlvm.simulator import Sample
 from hlvm.theory import LevelProfile
 
@@ -173,8 +174,8 @@ def _lead(claims: Sequence[Claim]) -> str:
 
 
 def _r2_intervals(claim: Claim) -> list[Interval]:
-    """Scores of a claim that are R² values, which the threshold applies to; differences are left out."""
-    return [interval for name, interval in claim.scores.items() if "−" not in name]
+    """Forward and reverse R² of a claim about a block, which the threshold applies to; empty for other claims."""
+    return [claim.scores[name] for name in (f"R²({FORWARD})", f"R²({REVERSE})") if name in claim.scores]
 
 
 def _short(text: str) -> str:
@@ -239,10 +240,12 @@ def _sections(
             heading="Claims",
             text=[
                 "Identified means: the code and the shared information c predict each other, R² at least "
-                f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples), "
-                "and no more than half of one of the noises ε that make up c is lost. "
+                f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples). "
+                "R² of single members is shown beside.",
+                "Nothing beyond c means: a latent outside c that depends on it is predicted no better from the code "
+                "than from c itself.",
                 "Above floor means: more of the latent than in an untrained encoder of the same shape, on the same "
-                "test samples, for every seed."
+                "test samples, for every seed; the interval spans those of the seeds.",
             ],
             figures=[(paths["claims"], "Intervals of every claim about identification.")],
             table=_claims_table(claims),

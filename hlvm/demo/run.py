@@ -96,7 +96,7 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
         with stages.stage("decide the claims", len(bottlenecks)) as advance:
             claims = (
                 *bottleneck_claims(keys["split"], sample, cases, bottlenecks, config, advance),
-                *vit_claims(scores, config),
+                *vit_claims(scores),
             )
         with stages.stage("draw figures, write the report", 1) as advance:
             result = DemoResult(claims=claims, scores=scores, seconds=stages.seconds)
@@ -171,8 +171,8 @@ def train_bottlenecks(
     members = [
         Member(mask=case.mask, network=BottleneckConfig(code_dim=dim)) for case in cases for dim in case.code_dims
     ]
-    return mae.fit_ensemble(
-        key, images.model, members, config.bottleneck, on_progress=lambda p: advance(p.step, p.steps)
+    return _converged(
+        mae.fit_ensemble(key, images.model, members, config.bottleneck, on_progress=lambda p: advance(p.step, p.steps))
     )
 
 
@@ -187,7 +187,15 @@ def train_vits(key: jax.Array, images: QuadtreeImages, config: DemoConfig, advan
     def on_progress(p: mae.Progress) -> None:
         advance(p.group * p.steps + p.step, p.n_groups * p.steps)
 
-    return mae.fit_ensemble(key, images.model, members, config.vit, on_progress=on_progress)
+    return _converged(mae.fit_ensemble(key, images.model, members, config.vit, on_progress=on_progress))
+
+
+def _converged(fits: tuple[Fit, ...]) -> tuple[Fit, ...]:
+    """The fits, if none of them diverged."""
+    for fit in fits:
+        if fit.diverged:
+            raise RuntimeError(f"training diverged after {len(fit.losses)} steps: {fit}; try a lower learning rate")
+    return fits
 
 
 # ---------------------------------------------------------------------- files

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, TrainConfig, ViTConfig
-from hlvm.masking import FixedMask, Patches, RandomMask
+from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
 from hlvm.theory import LevelProfile, SharedInformation, level_profile, shared_information
 
 __all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "code_dim", "mask_cases", "profiles", "ratio_and_unit"]
@@ -47,8 +47,20 @@ class DemoConfig:
     threshold: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.height < 2:
+        if not isinstance(self.height, int) or self.height < 2:
             raise ValueError(f"the demo needs a quadtree of height 2 or more, got {self.height}")
+        if not self.ratios or not self.units or self.vit_seeds < 1:
+            raise ValueError("the demo needs at least one ratio, one unit and one seed of the vision transformers")
+        side = 2**self.height
+        for unit in self.units:
+            if unit < 1 or side % unit or unit == side:
+                raise ValueError(f"unit {unit} must divide the grid's side {side} and be smaller than it")
+            for ratio in self.ratios:
+                count_masked(ratio, (side // unit) ** 2)
+        if self.score_rows < 80:
+            raise ValueError(f"the demo needs at least 80 rows to score, got score_rows={self.score_rows}")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie strictly between 0 and 1, got {self.threshold}")
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {self.seed}")
 
@@ -91,7 +103,7 @@ def mask_cases(graph: LatentGraph) -> tuple[MaskCase, ...]:
 
 
 def profiles(graph: LatentGraph, config: DemoConfig) -> dict[int, LevelProfile]:
-    """Masking unit -> level profile over the ratios; units that leave fewer than two patches are left out."""
+    """Masking unit -> level profile over the ratios."""
     return {unit: level_profile(graph, config.ratios, patches=Patches.blocks(graph, unit)) for unit in config.units}
 
 

@@ -24,7 +24,7 @@ _CONTRAST = 1.702
 values become nearly uniform grey levels."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class QuadtreeImages:
     """Grey toy images from a hierarchical model over a grid.
 
@@ -112,12 +112,17 @@ class QuadtreeImages:
         return self.render(sample.observed_matrix), sample
 
     def render(self, observed: Float[Array, "n columns"]) -> Float[Array, "n h w 1"]:
-        """Images of observed values, given side by side as in ``Sample.observed_matrix``; values in (0, 1)."""
+        """Images of observed values, given side by side as in ``Sample.observed_matrix``; values in [0, 1]."""
         return self.block(jax.nn.sigmoid(_CONTRAST * observed))
 
     def block(self, columns: Shaped[Array, "n columns"]) -> Shaped[Array, "n h w 1"]:
         """Place one number per observed column where its pixel is: values, masks or errors as pictures."""
         (rows, wide_cells), (tall, wide) = self._grid, self.cell_pixels
+        if columns.ndim != 2 or columns.shape[1] != rows * wide_cells * tall * wide:
+            raise ValueError(
+                f"expected shape (n, {rows * wide_cells * tall * wide}), one column per observed dim, "
+                f"got {columns.shape}"
+            )
         blocks = columns.reshape(-1, rows, wide_cells, tall, wide)
         return blocks.transpose(0, 1, 3, 2, 4).reshape(-1, *self.shape)
 

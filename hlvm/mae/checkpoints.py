@@ -46,7 +46,7 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     """
     if not fits:
         raise ValueError("nothing to save: give at least one fit")
-    if any(fit.model is not fits[0].model for fit in fits):
+    if not all(_same_model(fit.model, fits[0].model) for fit in fits):
         raise ValueError("these fits were trained on different generators: save them to one folder per generator")
     header = {"format": _FORMAT, "version": _FORMAT_VERSION, "fits": [_describe(fit) for fit in fits]}
     arrays = {str(i): _arrays(fit) for i, fit in enumerate(fits)}
@@ -69,12 +69,25 @@ def load_fits(path: str | os.PathLike[str]) -> tuple[Fit, ...]:
         header = json.loads((folder / "fits.json").read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{folder / 'fits.json'} is damaged: {error}") from None
-    if header.get("format") != _FORMAT or header.get("version") != _FORMAT_VERSION:
+    except NotADirectoryError:
+        raise ValueError(f"{folder} is not a folder written by save_fits") from None
+    if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (_FORMAT, _FORMAT_VERSION):
         raise ValueError(f"{folder} does not hold fits of format version {_FORMAT_VERSION}")
     model = HierarchicalModel.load(folder / "model.npz")
     with ocp.StandardCheckpointer() as checkpointer:
         arrays = checkpointer.restore((folder / "arrays").resolve())
-    return tuple(_restore(entry, model, arrays[str(i)]) for i, entry in enumerate(header["fits"]))
+    try:
+        return tuple(_restore(entry, model, arrays[str(i)]) for i, entry in enumerate(header["fits"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder} is damaged: {error!r}") from None
+
+
+def _same_model(a: HierarchicalModel, b: HierarchicalModel) -> bool:
+    if a is b:
+        return True
+    return a.layout == b.layout and all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 def _arrays(fit: Fit) -> dict[str, Any]:
@@ -94,6 +107,7 @@ def _describe(fit: Fit) -> dict[str, Any]:
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
         "seed": fit.seed,
+        "diverged": fit.diverged,
         "key_impl": str(jax.random.key_impl(fit.key)),
     }
 
@@ -109,6 +123,7 @@ def _restore(entry: dict[str, Any], model: HierarchicalModel, arrays: dict[str, 
         key=jax.random.wrap_key_data(jnp.asarray(arrays["key"]), impl=entry["key_impl"]),
         params=jnp.asarray(arrays["params"]),
         losses=np.asarray(arrays["losses"]),
+        diverged=entry["diverged"],
         shift=jnp.asarray(arrays["shift"]),
         scale=jnp.asarray(arrays["scale"]),
     )

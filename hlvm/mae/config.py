@@ -87,7 +87,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _whole(self, "steps", "batch")
         if not 0 <= self.warmup < self.steps:
-            raise ValueError(f"TrainConfig: warmup must lie in [0, steps={self.steps}), got {self.warmup}")
+            raise ValueError(
+                f"TrainConfig: warmup must lie in [0, steps={self.steps}), got {self.warmup}: "
+                f"set it lower, for example warmup={self.steps // 10}"
+            )
         for name, low in (("learning_rate", "above 0"), ("clip_norm", "above 0"), ("weight_decay", "at least 0")):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import BottleneckConfig, NetworkConfig, TrainConfig
 from hlvm.mae.networks import Network, ViTNetwork, build_network, code_dim_of, init_flat, unflatten
-from hlvm.masking import MaskStrategy, masked_array, masked_batch
+from hlvm.masking import FixedMask, MaskStrategy, RandomMask, masked_array, masked_batch
 from hlvm.simulator import HierarchicalModel, Sample
 
 __all__ = ["Fit", "SeedKeys", "encode", "reconstruct", "seed_keys"]
@@ -43,7 +43,7 @@ def seed_keys(key: PRNGKeyArray, seed: int) -> SeedKeys:
     return SeedKeys(*jax.random.split(jax.random.fold_in(key, seed), 3))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Fit:
     """A masked autoencoder with its parameters and everything that made it.
 
@@ -55,8 +55,10 @@ class Fit:
         seed: its seed within the ensemble.
         key: the key of the ensemble.
         params: flat parameters, (parameters,).
-        losses: training loss of every step, (steps,), in units of the data's variance. Shorter than ``train.steps``
-            when the loss became infinite or NaN: ``params`` are those before that step.
+        losses: training loss of every step taken, in units of the data's variance: (steps,) at the end of training,
+            empty before, shorter when training diverged.
+        diverged: whether training stopped because loss or gradient were no longer finite; ``params`` are those before
+            that step.
         shift: mean of every observed column, (columns,).
         scale: standard deviation of every observed column, (columns,).
     """
@@ -69,13 +71,12 @@ class Fit:
     key: PRNGKeyArray
     params: Float[Array, " parameters"]
     losses: np.ndarray
+    diverged: bool
     shift: Float[Array, " columns"]
     scale: Float[Array, " columns"]
 
-    @property
-    def diverged(self) -> bool:
-        """Whether training stopped because the loss was no longer finite."""
-        return len(self.losses) < self.train.steps
+    def __repr__(self) -> str:
+        return f"Fit({self.config}, {self.mask}, seed={self.seed}, {len(self.losses)} steps)"
 
     @functools.cached_property
     def network(self) -> Network:
@@ -85,13 +86,13 @@ class Fit:
     def untrained(self) -> Fit:
         """The same autoencoder before its first step: the floor of every score."""
         flat = init_flat(self.network, seed_keys(self.key, self.seed).init[None])[0]
-        return dataclasses.replace(self, params=flat, losses=np.zeros(self.train.steps))
+        return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False)
 
 
 def encode(
     fit: Fit,
     observed: Observed,
-    masked: Any = None,
+    masked: Any,
     *,
     pooling: Pooling = "mean",
 ) -> Float[Array, "n ..."]:
@@ -101,13 +102,15 @@ def encode(
         fit: the autoencoder.
         observed: a sample; or its ``observed`` part, name -> (n, dim); or its ``observed_matrix``, (n, total observed
             dims) in the graph's order.
-        masked: what the encoder may not see: ``None`` for nothing, names, or a boolean array (observed,) or
-            (n, observed). A ViT needs equally many masked tokens in every row.
+        masked: what the encoder may not see: a :class:`~hlvm.masking.FixedMask`, names, a boolean array (observed,)
+            or (n, observed), or ``None`` for nothing. A bottleneck trained with a fixed mask expects that mask
+            (``fit.mask``): anything else is out of its training distribution. A ViT needs equally many masked tokens
+            in every row.
         pooling: for a ViT, the mean over the visible tokens, the class token, or all of them side by side with the
             class token first. A bottleneck has one code and ignores this.
 
     Returns:
-        Array (n, code_dim) for a bottleneck; for a ViT (n, width), or (n, tokens + 1, width) for ``"tokens"``.
+        Array (n, code_dim) for a bottleneck; for a ViT (n, width), or (n, visible tokens + 1, width) for ``"tokens"``.
 
     Raises:
         ValueError: arrays of the wrong shape, unknown names, or a mask that the network cannot take.
@@ -181,6 +184,10 @@ def _mask_rows(fit: Fit, masked: Any, n: int) -> Bool[np.ndarray, "n cells"]:
     n_cells = len(graph.observed)
     if masked is None:
         return np.zeros((n, n_cells), dtype=bool)
+    if isinstance(masked, FixedMask):
+        masked = masked.masked
+    if isinstance(masked, RandomMask):
+        raise ValueError("a RandomMask has no single mask: pass rows drawn with its sample(key, n, graph)")
     if getattr(masked, "ndim", 1) == 2:
         rows = masked_batch(graph, masked)
         if len(rows) != n:
@@ -200,7 +207,7 @@ def _sized(network: Network, hidden: Bool[np.ndarray, "n cells"]) -> Network:
         raise ValueError(
             f"the mask cuts through the network's tokens of {network.config.patch} x {network.config.patch} cells"
         )
-    visible = set((~in_tokens[:, :, 0]).sum(axis=1).tolist())
+    visible = set((~in_tokens[:, :, 0]).sum(axis=1).tolist()) or {network.n_visible}
     if len(visible) > 1:
         raise ValueError(
             f"a ViT needs equally many visible tokens in every row, got between {min(visible)} and {max(visible)}: "

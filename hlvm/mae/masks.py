@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray, Shaped
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import FixedMask, MaskStrategy, count_masked, masked_array
+from hlvm.masking import FixedMask, MaskStrategy, RandomMask, count_masked, masked_array
 
 __all__ = ["MaskArrays", "draw_fixed", "draw_random", "mask_arrays"]
 
@@ -41,6 +41,8 @@ def mask_arrays(graph: LatentGraph, mask: MaskStrategy) -> MaskArrays:
     if isinstance(mask, FixedMask):
         nothing = np.zeros(n_cells, dtype=np.int32)
         return MaskArrays(nothing, np.array(1, np.int32), np.array(1, np.int32), masked_array(graph, mask.masked))
+    if not isinstance(mask, RandomMask):
+        raise ValueError(f"a masked autoencoder is trained with a RandomMask or a FixedMask, got {type(mask).__name__}")
     patches = mask.patches_of(graph)
     return MaskArrays(
         patch_of_cell=patches.index(graph).astype(np.int32),

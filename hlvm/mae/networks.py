@@ -194,6 +194,8 @@ def build_network(graph: LatentGraph, mask: MaskStrategy, config: NetworkConfig)
     """
     arrays = mask_arrays(graph, mask)
     dims = tuple(graph.dim(name) for name in graph.observed)
+    if not isinstance(config, BottleneckConfig | ViTConfig):
+        raise ValueError(f"the network is a BottleneckConfig or a ViTConfig, got {type(config).__name__}")
     if isinstance(config, BottleneckConfig):
         return BottleneckNetwork(
             cell_dims=dims, padded_code=padded_code_dim(config.code_dim), width=config.width, depth=config.depth

@@ -147,6 +147,7 @@ def fit_ensemble(
                     key=members_key,
                     params=params[row],
                     losses=losses[: steps_done[row], row],
+                    diverged=bool(steps_done[row] < train.steps),
                     shift=shift,
                     scale=scale,
                 )
@@ -186,7 +187,7 @@ class _State(NamedTuple):
     Attributes:
         params: flat parameters of every member.
         optimizer: their optimiser states.
-        steps_done: steps of each member with a finite loss; a member that diverged stays where it was.
+        steps_done: steps of each member with finite loss and gradient; a member that diverged stays where it was.
     """
 
     params: Float[Array, "members parameters"]
@@ -328,7 +329,8 @@ def _run_chunk(
         change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = jnp.asarray(optax.apply_updates(state.params, change))
         stepped = _State(params, optimizer_state, state.steps_done + 1)
-        alive = jnp.isfinite(loss) & (state.steps_done == step)
+        finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
+        alive = finite & (state.steps_done == step)
         return jax.tree.map(lambda new, old: jnp.where(alive, new, old), stepped, state), loss
 
     def body(i: Int[Array, ""], carry: tuple[_State, Array]) -> tuple[_State, Array]:

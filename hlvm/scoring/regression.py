@@ -255,6 +255,19 @@ def sums_of_squares(
     return squared_errors, np.maximum(total, 0.0)
 
 
+def _resampled_sums(
+    residuals: Float[np.ndarray, "m D"], targets: Float[np.ndarray, "m D"], weights: Float[np.ndarray, "B m"]
+) -> tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]]:
+    """Sums of squares under bootstrap weights.
+
+    SST about a resample's own mean is too small by ``(m − 1)/m`` on average; without the factor an interval around a
+    score of 0 can miss its own value.
+    """
+    squared_errors, total = sums_of_squares(residuals, targets, weights)
+    m = len(targets)
+    return squared_errors, total * m / (m - 1)
+
+
 @one_blas_thread
 def _score_targets(
     fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[Selected, float]],
@@ -285,7 +298,7 @@ def _score_targets(
     scored = scorable(y.constant, test_targets)
     with np.errstate(invalid="ignore", divide="ignore"):
         sse, sst = sums_of_squares(residuals, test_targets, np.ones((1, len(split.test))))
-        resampled = sums_of_squares(residuals, test_targets, weights)
+        resampled = _resampled_sums(residuals, test_targets, weights)
         per_dim = np.where(scored, 1 - sse[0] / sst[0], np.nan)
         draws = np.where(scored & (resampled[1] > 0), 1 - resampled[0] / resampled[1], np.nan)
     per_dim_low, per_dim_high = percentile_limits(draws, config.level)
@@ -332,7 +345,7 @@ def _pooled(sse: Float[np.ndarray, "B D"], sst: Float[np.ndarray, "B D"], kept: 
 
 
 def _resampled_r2(score: KernelR2, weights: np.ndarray, scored: np.ndarray) -> Float[np.ndarray, " B"]:
-    return _pooled(*sums_of_squares(score.residuals, score.targets, weights), np.flatnonzero(scored))
+    return _pooled(*_resampled_sums(score.residuals, score.targets, weights), np.flatnonzero(scored))
 
 
 def _edges(kernel: str, bandwidth: float, ridge: float, config: RegressionConfig) -> tuple[str, ...]:

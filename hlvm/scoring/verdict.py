@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices
-from hlvm.scoring.intervals import Interval
-from hlvm.scoring.regression import KernelR2, kernel_r2, paired_difference
+from hlvm.scoring.regression import KernelR2, kernel_r2
 
 __all__ = ["FORWARD", "LOST", "REVERSE", "BlockVerdict", "Verdict", "block_verdict", "containment_verdict"]
 
@@ -23,7 +22,7 @@ REVERSE = "c → ẑ"
 """Name of the direction from the content to the representation."""
 
 LOST = 0.5
-"""A single coordinate whose R² is surely below this is lost, however good the average over many."""
+"""A single column whose R² is surely below this is lost, however good the average over many columns."""
 
 
 class Verdict(StrEnum):
@@ -44,8 +43,6 @@ class BlockVerdict:
         forward: score of the content given the representation.
         reverse: score of the representation given the content; ``None`` for containment, which does not ask for it.
         threshold: the R² that the claim asks for.
-        shortfall: R² of the intrinsic coordinates given the representation, minus the same given the content itself;
-            ``None`` when no intrinsic coordinates were given.
     """
 
     verdict: Verdict
@@ -53,7 +50,6 @@ class BlockVerdict:
     forward: KernelR2
     reverse: KernelR2 | None
     threshold: float
-    shortfall: Interval | None = None
 
     @property
     def directions(self) -> dict[str, KernelR2]:
@@ -65,7 +61,6 @@ def block_verdict(
     representation: ArrayLike,
     content: ArrayLike,
     *,
-    intrinsic: ArrayLike | None = None,
     key: Any,
     threshold: float = 0.9,
     min_test_rows: int = 30,
@@ -80,23 +75,20 @@ def block_verdict(
     * *identified*: the lower ends of both R² intervals reach ``threshold``.
     * *not identified*: the upper end of either one is below ``threshold``, or a single column is lost: the upper end
       of its own R² is below 0.5 (or below ``threshold``, if that is smaller). An average over twenty columns
-      would hide one. With e ``intrinsic`` coordinates also when the representation lacks more than half of one of
-      them: their R² is short of what the content itself gives by more than ``0.5 / e``, at the upper end of the paired
-      difference.
+      would hide one.
     * *inconclusive*: an interval straddles ``threshold``, there are too few test rows for an interval to mean
       anything, or nothing varies.
 
     The threshold is a share of variance, a convention: exact identification is R² = 1 with infinitely many samples,
     and 0.9 leaves room for what a regressor cannot learn from ``max_train`` rows. For the same reason *not identified*
     says that this regressor did not find it with these rows; a ceiling (the score of an exact but curved code)
-    tells how much that costs. A representation that lacks one *direction* of the content loses only its share of
-    variance, which can be small. Intrinsic coordinates weigh every direction alike.
+    tells how much that costs. A mixture of many columns that lacks one *direction* loses only its share of
+    variance: with d columns, ask for a threshold above ``1 − 1/d``.
 
     Args:
         representation: shape (n, p) or (n,).
         content: the latents that are claimed, shape (n, d) or (n,), same rows.
-        intrinsic: functions of the content with equal variances, best its independent noises, shape (n, e).
-        key: a JAX key or an int; all regressions use the same split.
+        key: a JAX key or an int; both directions use the same split.
         threshold: R² to reach, strictly between 0 and 1.
         min_test_rows: fewer test rows than this are inconclusive.
         config: sizes and grids of the regressions; ``None`` for the defaults.
@@ -115,7 +107,7 @@ def block_verdict(
         >>> block_verdict(z @ [[1.0, 1.0], [-1.0, 2.0]], z, key=0).verdict.value
         'identified'
     """
-    return _verdict(representation, content, intrinsic, key, threshold, min_test_rows, config, two_way=True)
+    return _verdict(representation, content, key, threshold, min_test_rows, config, two_way=True)
 
 
 def containment_verdict(
@@ -146,13 +138,12 @@ def containment_verdict(
     Raises:
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), or ``threshold`` out of range.
     """
-    return _verdict(representation, content, None, key, threshold, min_test_rows, config, two_way=False)
+    return _verdict(representation, content, key, threshold, min_test_rows, config, two_way=False)
 
 
 def _verdict(
     representation: ArrayLike,
     content: ArrayLike,
-    intrinsic: ArrayLike | None,
     key: Any,
     threshold: float,
     min_test_rows: int,
@@ -166,23 +157,11 @@ def _verdict(
     forward = kernel_r2(code, latents, key=key, config=config)
     reverse = kernel_r2(latents, code, key=key, config=config) if two_way else None
     scores = {FORWARD: forward} | ({} if reverse is None else {REVERSE: reverse})
-    shortfall, n_intrinsic = None, 0
-    if intrinsic is not None:
-        held, whole = (kernel_r2(known, intrinsic, key=key, config=config) for known in (code, latents))
-        shortfall, n_intrinsic = paired_difference(held, whole, key=key), whole.targets.shape[1]
-    verdict, reason = _decide(scores, shortfall, n_intrinsic, threshold, min_test_rows)
-    return BlockVerdict(
-        verdict=verdict, reason=reason, forward=forward, reverse=reverse, threshold=threshold, shortfall=shortfall
-    )
+    verdict, reason = _decide(scores, threshold, min_test_rows)
+    return BlockVerdict(verdict=verdict, reason=reason, forward=forward, reverse=reverse, threshold=threshold)
 
 
-def _decide(
-    scores: dict[str, KernelR2],
-    shortfall: Interval | None,
-    n_intrinsic: int,
-    threshold: float,
-    min_test_rows: int,
-) -> tuple[Verdict, str]:
+def _decide(scores: dict[str, KernelR2], threshold: float, min_test_rows: int) -> tuple[Verdict, str]:
     """The rule of :func:`block_verdict`."""
     n_test = next(iter(scores.values())).n_test
     if n_test < min_test_rows:
@@ -191,20 +170,14 @@ def _decide(
             f"{n_test} test rows are too few for an interval: at least {min_test_rows} are needed",
         )
 
-    unscored = [name for name, score in scores.items() if np.isnan(score.value)]
-    if unscored:
-        return Verdict.INCONCLUSIVE, f"nothing to predict in {' and '.join(unscored)}: every target column is constant"
-
     said = {name: f"R²({name}) = {score.interval}" for name, score in scores.items()}
-    failed = [name for name, score in scores.items() if score.high < threshold]
+    failed = [name for name, score in scores.items() if score.high < threshold]  # a NaN is not below anything
     if failed:
         return Verdict.NOT_IDENTIFIED, f"{' and '.join(said[name] for name in failed)}: below {threshold:g}"
 
-    if shortfall is not None and shortfall.high < -LOST / n_intrinsic:
-        return (
-            Verdict.NOT_IDENTIFIED,
-            f"more than half of one of {n_intrinsic} intrinsic coordinates is missing: R² differs by {shortfall}",
-        )
+    unscored = [name for name, score in scores.items() if np.isnan(score.value)]
+    if unscored:
+        return Verdict.INCONCLUSIVE, f"nothing to predict in {' and '.join(unscored)}: every target column is constant"
 
     for name, score in scores.items():
         lost = np.flatnonzero(score.per_dim_high < min(LOST, threshold))
