@@ -1,7 +1,8 @@
 import json
-from itertools import pairwise
+from itertools import pairwise, product
 
 import networkx as nx
+import numpy as np
 import oracles
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,28 @@ def test_nodes_are_in_topological_order_latents_first(graph):
     assert all(position[parent] < position[child] for parent, child in graph.edges)
     assert graph.nodes == graph.latents + graph.observed
     assert set(graph.observed) == {name for name in graph.nodes if not graph.children(name)}
+
+
+@property_test
+@given(graph=graphs(max_latents=8))
+def test_edge_indices_and_child_indices_match_the_edges(graph):
+    parents, children = graph.edge_indices
+    assert [(graph.nodes[p], graph.nodes[c]) for p, c in zip(parents, children, strict=True)] == list(graph.edges)
+    for node, below in enumerate(graph.child_indices):
+        assert below == tuple(c for c, above in enumerate(graph.parent_indices) if node in above)
+    with pytest.raises(ValueError, match="read-only"):
+        graph.edge_indices[0, 0] = 5
+
+
+def test_reordered_keeps_topological_orders_only():
+    graph = LatentGraph.from_edges([("a", "x"), ("b", "y"), ("b", "c"), ("c", "z")])
+    swapped = graph.reordered(["b", "c", "a", "x", "y", "z"])
+    assert swapped.nodes == ("b", "c", "a", "x", "y", "z")
+    assert sorted(swapped.edges) == sorted(graph.edges)
+    for kept in (["c", "b", "a", "x", "y", "z"], ["a", "b", "x", "c", "y", "z"], ["a", "b", "c", "z", "y", "x"]):
+        assert graph.reordered(kept) is graph
+    with pytest.raises(ValueError, match="expected every name"):
+        graph.reordered(["a"])
 
 
 @property_test
@@ -121,6 +144,157 @@ def test_quadtree_layout(height):
     ],
 )
 def test_trees_of_impossible_shape_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+# ---------------------------------------------------------------------- random graphs and other families
+
+
+@property_test
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["layered", "general"]),
+    n_latents=st.integers(1, 9),
+    n_observed=st.integers(2, 9),
+    max_parents=st.integers(1, 4),
+    layers=st.integers(1, 3),
+    noise_dims=st.sampled_from([1, (0, 3)]),
+    dims=st.sampled_from([None, 2, (1, 4)]),
+)
+def test_random_graphs_are_as_asked_for(seed, kind, n_latents, n_observed, max_parents, layers, noise_dims, dims):
+    layers = min(layers, n_latents)
+    asked = {"n_latents": n_latents, "n_observed": n_observed, "max_parents": max_parents, "kind": kind}
+    asked |= {"layers": layers, "noise_dims": noise_dims, "dims": dims}
+    if kind == "layered" and -(-n_latents // layers) > n_observed * max_parents:
+        with pytest.raises(ValueError, match="cannot be children of all"):
+            LatentGraph.random(seed, **asked)
+        return
+    graph = LatentGraph.random(seed, **asked)
+    assert (len(graph.latents), len(graph.observed)) == (n_latents, n_observed)
+    assert max(map(len, graph.parent_indices)) <= max_parents
+    assert all(graph.children(name) for name in graph.latents)
+    assert all(graph.parents(name) for name in graph.observed)
+    if kind == "layered":
+        assert max(graph.heights) == layers
+        assert all(graph.height(parent) == graph.height(child) + 1 for parent, child in graph.edges)
+    if dims is None:
+        assert graph.invertible_dims_error() is None
+    else:
+        assert all((dims if isinstance(dims, int) else 1) <= dim <= 4 for dim in graph.dims)
+    assert graph == LatentGraph.random(seed, **asked)
+
+
+def test_random_graphs_differ_between_seeds_and_use_up_a_generator():
+    asked = {"n_latents": 8, "n_observed": 12}
+    generator = np.random.default_rng(5)
+    drawn = [LatentGraph.random(generator, **asked) for _ in range(3)]
+    assert len({*drawn, LatentGraph.random(6, **asked)}) == 4
+    assert drawn[0] == LatentGraph.random(5, **asked)
+
+
+def test_random_graph_of_a_seed_stays_the_same_between_versions():
+    graph = LatentGraph.random(0, n_latents=2, n_observed=3)
+    assert graph.edges == (("z_0", "z_1"), ("z_0", "x_0"), ("z_0", "x_1"), ("z_1", "x_2"))
+
+
+@pytest.mark.parametrize(
+    ("seed", "kwargs", "message"),
+    [
+        (-1, {}, "seed must be"),
+        (True, {}, "seed must be"),
+        ("0", {}, "seed must be"),
+        (0, {"n_latents": 0}, "n_latents"),
+        (0, {"n_observed": 2.0}, "n_observed"),
+        (0, {"max_parents": 0}, "max_parents"),
+        (0, {"kind": "other"}, 'kind must be "layered" or "general"'),
+        (0, {"kind": "layered", "layers": 5}, "4 latents cannot fill 5 layers"),
+        (0, {"kind": "layered", "n_observed": 1, "max_parents": 1}, "cannot be children of all 2 latents above"),
+        (0, {"dims": (3, 2)}, "the first number is the least"),
+        (0, {"dims": (1, 2, 3)}, r"dims must be a whole number or \(least, most\)"),
+        (0, {"dims": 0}, "dims must be a whole number of at least 1"),
+        (0, {"noise_dims": (-1, 2)}, "noise_dims must be a whole number of at least 0"),
+    ],
+)
+def test_random_graphs_that_cannot_be_are_refused(seed, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        LatentGraph.random(seed, **{"n_latents": 4, "n_observed": 4, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "stride", "height"), [(5, 3, 2, 1), ((4, 6), 2, 1, 2), (10, 4, 2, 2), (6, 2, 2, 1)]
+)
+def test_overlapping_fields_layout(side, size, stride, height):
+    graph = LatentGraph.overlapping_fields(side, size=size, stride=stride, height=height)
+    rows, columns = side if isinstance(side, tuple) else (side, side)
+    assert graph.grid == (rows, columns)
+    assert graph.observed == tuple(f"x_{r}_{c}" for r in range(rows) for c in range(columns))
+    lowest = {name: name.split("_")[1:] for name in graph.latents if graph.height(name) == 1}
+    for r, c in product(range(rows), range(columns)):
+        covering = {
+            name
+            for name, (i, j) in lowest.items()
+            if 0 <= r - int(i) * stride < size and 0 <= c - int(j) * stride < size
+        }
+        assert set(graph.parents(f"x_{r}_{c}")) == covering
+        assert covering
+    assert set(graph.heights) == set(range(height + 1))
+    assert graph.invertible_dims_error() is None
+    assert graph.is_tree == (size == stride and len(lowest) == 1)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"side": 6}, "do not cover the 6 variables"),
+        ({"side": 2}, "do not cover the 2 variables"),
+        ({"side": 5, "height": 3}, "do not cover the 2 variables along a side below level 2"),
+        ({"side": 5, "stride": 4}, "stride=4 is larger than size=3"),
+        ({"side": 5, "stride": 0}, "stride"),
+        ({"side": (5, 5, 5)}, "side must be"),
+        ({"side": 5, "height": 0}, "height"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        LatentGraph.overlapping_fields(**kwargs)
+
+
+def test_shapes_of_the_literature():
+    chain = LatentGraph.pure_children_chain(3, children=2)
+    assert chain.is_tree
+    assert chain.edges[:2] == (("z_0", "z_1"), ("z_1", "z_2"))
+    assert chain.children("z_1") == ("z_2", "x_1_0", "x_1_1")
+    assert chain.dims[:3] == (1, 2, 3)
+
+    diamond = LatentGraph.diamond(width=2, children=1)
+    assert diamond.parents("bottom") == ("side_0", "side_1")
+    assert diamond.children("top") == ("side_0", "side_1", "x_top_0")
+    assert diamond.heights[0] == 3
+    assert not diamond.is_tree
+
+    pairs = LatentGraph.two_parent_measurement(3, shared=2, children=1)
+    assert len(pairs.observed) == 3 * 2 + 3
+    assert pairs.parents("x_0_2_1") == ("z_0", "z_2")
+    assert pairs.parents("x_1_0") == ("z_1",)
+    assert all(not pairs.parents(name) for name in pairs.latents)
+    for graph in (chain, diamond, pairs):
+        assert graph.invertible_dims_error() is None
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: LatentGraph.pure_children_chain(0), "length"),
+        (lambda: LatentGraph.pure_children_chain(2, children=0), "children"),
+        (lambda: LatentGraph.diamond(width=0), "width"),
+        (lambda: LatentGraph.diamond(root_dim=0), "root_dim"),
+        (lambda: LatentGraph.two_parent_measurement(1), "n_latents"),
+        (lambda: LatentGraph.two_parent_measurement(3, shared=0), "shared"),
+        (lambda: LatentGraph.two_parent_measurement(3, noise_dim=-1), "noise_dim"),
+    ],
+)
+def test_shapes_out_of_range_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 

@@ -1,3 +1,6 @@
+import dataclasses
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -6,7 +9,20 @@ from scipy.stats import chisquare
 from strategies import graphs_with_masks, graphs_with_patches, property_test
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import FixedMask, Patches, RandomMask, count_masked, masked_array, masked_batch, uniform_masks
+from hlvm.mae.masks import mask_arrays
+from hlvm.masking import (
+    BernoulliMask,
+    BlockMask,
+    FixedMask,
+    GridMask,
+    Patches,
+    RandomMask,
+    SubtreeMask,
+    count_masked,
+    masked_array,
+    masked_batch,
+    uniform_masks,
+)
 
 KEY = jax.random.key(0)
 QUADTREE = LatentGraph.quadtree(2)
@@ -283,3 +299,141 @@ def test_fixed_mask_refuses_bad_settings(masked, message):
 def test_fixed_mask_refuses_what_does_not_fit_the_graph(masked, message):
     with pytest.raises(ValueError, match=message):
         FixedMask(masked=masked).sample(KEY, 2, NO_GRID)
+
+
+# ---------------------------------------------------------------------- strategies with a shape, and by chance
+
+ALL_NEW = [
+    BernoulliMask(ratio=0.1),
+    BernoulliMask(ratio=0.95, unit=2),
+    BernoulliMask(ratio=0.5, patches=Patches.of_subtrees(QUADTREE, 1)),
+    BlockMask(ratio=0.3),
+    BlockMask(ratio=0.5, unit=(1, 2)),
+    GridMask(keep_every=2),
+    GridMask(keep_every=(1, 3)),
+    GridMask(keep_every=2, unit=2),
+    SubtreeMask(height=1, ratio=0.5),
+    SubtreeMask(height=0, ratio=0.25),
+]
+
+
+@pytest.mark.parametrize("strategy", ALL_NEW, ids=repr)
+def test_new_strategies_leave_both_sides_non_empty_and_work_under_jit(strategy):
+    masks = strategy.sample(KEY, 200, QUADTREE)
+    assert masked_batch(QUADTREE, masks).shape == (200, 16)
+    np.testing.assert_array_equal(jax.jit(lambda key: strategy.sample(key, 200, QUADTREE))(KEY), masks)
+    assert (strategy.sample(jax.random.key(1), 200, QUADTREE) != masks).any()
+    assert hash(strategy) == hash(dataclasses.replace(strategy))
+    try:
+        assert (np.asarray(masks).sum(axis=1) == strategy.n_masked(QUADTREE)).all()
+    except ValueError as error:
+        assert "masks differ in how many" in str(error)  # noqa: PT017 - both outcomes are right, for different ones
+        assert len(set(np.asarray(masks).sum(axis=1).tolist())) > 1
+
+
+@pytest.mark.parametrize("strategy", ALL_NEW, ids=repr)
+def test_new_strategies_are_refused_by_trainers(strategy):
+    with pytest.raises(ValueError, match="trained with RandomMask or FixedMask, got " + type(strategy).__name__):
+        inspect.unwrap(mask_arrays)(QUADTREE, strategy)  # what runs outside tests, without their type checks
+
+
+def test_bernoulli_mask_draws_each_mask_in_proportion():
+    ratio = 0.3
+    masks = np.asarray(BernoulliMask(ratio=ratio).sample(KEY, 6000, NO_GRID))
+    found = np.bincount(masks @ (1 << np.arange(4)), minlength=16)
+    weights = np.array([ratio**k * (1 - ratio) ** (4 - k) for k in (bin(bits).count("1") for bits in range(16))])
+    weights[[0, 15]] = 0
+    assert found[[0, 15]].sum() == 0
+    kept = slice(1, 15)
+    expected = weights[kept] / weights[kept].sum() * 6000
+    assert chisquare(found[kept], expected).pvalue > 0.001  # seed fixed; false alarm in 1 seed of 1000
+
+
+def test_bernoulli_mask_on_an_image_sized_grid():
+    masks = np.asarray(BernoulliMask(ratio=0.75).sample(KEY, 4, LatentGraph.quadtree(7)))
+    assert abs(masks.mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / masks.size)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "unit", "rectangle"),
+    [
+        (0.25, 1, (4, 4)),
+        (0.5, 1, (6, 5)),
+        (0.75, 1, (7, 7)),
+        (0.01, 1, (1, 1)),
+        (0.25, 2, (2, 2)),
+        (0.5, (8, 1), (1, 4)),
+    ],
+)
+def test_block_mask_masks_one_rectangle_anywhere(ratio, unit, rectangle):
+    graph, strategy = LatentGraph.quadtree(3), BlockMask(ratio=ratio, unit=unit)
+    assert strategy.rectangle(graph) == rectangle
+    tall, wide = (unit, unit) if isinstance(unit, int) else unit
+    sides = (rectangle[0] * tall, rectangle[1] * wide)
+    corners = set()
+    for mask in np.asarray(strategy.sample(KEY, 600, graph)).reshape(-1, 8, 8):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        assert mask.sum() == sides[0] * sides[1] == len(rows) * len(columns) == strategy.n_masked(graph)
+        assert (len(rows), len(columns)) == sides
+        assert (rows[0] % tall, columns[0] % wide) == (0, 0)
+        corners.add((rows[0], columns[0]))
+    assert len(corners) == ((8 - sides[0]) // tall + 1) * ((8 - sides[1]) // wide + 1)
+
+
+def test_grid_mask_keeps_a_shifted_lattice():
+    graph, strategy = LatentGraph.quadtree(3), GridMask(keep_every=(2, 3))
+    shifts = set()
+    for mask in np.asarray(strategy.sample(KEY, 100, graph)).reshape(-1, 8, 8):
+        rows, columns = np.nonzero(~mask)
+        shifts.add((rows[0], columns[0]))
+        expected = (np.arange(8)[:, None] % 2 == rows[0]) & (np.arange(8)[None, :] % 3 == columns[0])
+        np.testing.assert_array_equal(~mask, expected)
+    assert shifts == {(a, b) for a in range(2) for b in range(3)}
+    assert GridMask(keep_every=4, unit=2).n_masked(graph) == 60
+    with pytest.raises(ValueError, match="does not divide the 8 x 8 grid of units"):
+        strategy.n_masked(graph)
+
+
+def test_subtree_mask_draws_what_a_random_mask_of_subtrees_draws():
+    masks = SubtreeMask(height=1, ratio=0.25).sample(KEY, 20, QUADTREE)
+    same = RandomMask(ratio=0.25, patches=Patches.of_subtrees(QUADTREE, 1)).sample(KEY, 20, QUADTREE)
+    np.testing.assert_array_equal(masks, same)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BernoulliMask(ratio=0), "ratio must be"),
+        (lambda: BernoulliMask(ratio=0.5, unit=2, patches=Patches((("a",),))), "not both"),
+        (lambda: BlockMask(ratio=1.0), "ratio must be"),
+        (lambda: BlockMask(ratio=0.5, unit=0), "unit must be"),
+        (lambda: GridMask(keep_every=1), "nothing would be masked"),
+        (lambda: GridMask(keep_every=0), "keep_every must be a whole number"),
+        (lambda: SubtreeMask(height=1, ratio=2), "ratio must be"),
+    ],
+)
+def test_new_strategies_refuse_bad_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "graph", "message"),
+    [
+        (BernoulliMask(ratio=0.5, unit=4), QUADTREE, "at least 2 patches"),
+        (BernoulliMask(ratio=0.5, unit=2), NO_GRID, "need a grid"),
+        (BlockMask(ratio=0.5), NO_GRID, "masks regions of a grid and this graph has none"),
+        (BlockMask(ratio=0.95), QUADTREE, "as large as the grid: nothing would be visible"),
+        (BlockMask(ratio=0.5, unit=3), QUADTREE, "3 x 3 do not fill"),
+        (BlockMask(ratio=0.5, unit=4), QUADTREE, "at least 2 masking units"),
+        (GridMask(keep_every=5), QUADTREE, "larger than the 4 x 4 grid of units"),
+        (GridMask(keep_every=2), NO_GRID, "masks regions of a grid"),
+        (SubtreeMask(height=2, ratio=0.5), QUADTREE, "at least 2 patches"),
+        (SubtreeMask(height=7, ratio=0.5), QUADTREE, "height must be a whole number from 0 to 2"),
+    ],
+)
+def test_new_strategies_refuse_graphs_they_do_not_fit(strategy, graph, message):
+    with pytest.raises(ValueError, match=message):
+        strategy.sample(KEY, 3, graph)
+    with pytest.raises(ValueError, match=r"."):
+        strategy.n_masked(graph)

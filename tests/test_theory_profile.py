@@ -1,6 +1,9 @@
+import dataclasses
 from fractions import Fraction
+from itertools import combinations, product
 from math import comb
 
+import jax
 import numpy as np
 import oracles
 import pytest
@@ -9,8 +12,25 @@ from hypothesis import strategies as st
 from strategies import graphs_with_patches, property_test
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import Patches, count_masked
-from hlvm.theory import level_profile, membership_probability, patches_reached, shared_information_batch
+from hlvm.masking import (
+    BernoulliMask,
+    BlockMask,
+    FixedMask,
+    GridMask,
+    Patches,
+    RandomMask,
+    SubtreeMask,
+    count_masked,
+)
+from hlvm.theory import (
+    frontier_probability,
+    level_profile,
+    membership_probability,
+    patches_reached,
+    shared_information,
+    shared_information_batch,
+)
+from hlvm.theory.frontier import frontier_bernoulli, frontier_uniform
 
 ROUNDING = 1e-12
 """Sums of at most 64 products of numbers up to 1 in double precision, with room to spare."""
@@ -49,7 +69,7 @@ def test_patches_reached_counts_the_patches_with_a_descendant(case):
 def test_patches_reached_works_through_many_patches_in_pieces(monkeypatch):
     graph = LatentGraph.quadtree(4)
     whole = patches_reached(graph)
-    monkeypatch.setattr("hlvm.theory.profile._BITS_AT_ONCE", 1)
+    monkeypatch.setattr("hlvm.theory.membership._BITS_AT_ONCE", 1)
     np.testing.assert_array_equal(patches_reached(graph), whole)
     assert whole.tolist() == [256] + [64] * 4 + [16] * 16 + [4] * 64
 
@@ -138,6 +158,226 @@ def test_level_profile_of_an_image_sized_quadtree_shows_what_patch_size_does():
     np.testing.assert_allclose(profile.share[0], profile.share[2], rtol=0, atol=ROUNDING)
 
 
+# ---------------------------------------------------------------------- frontiers
+
+
+def frontier_by_enumeration(graph, patches, *, n_masked=None, ratio=None):
+    """Probability of each latent to be in the frontier, from all masks of the patches."""
+    total, found = 0.0, dict.fromkeys(graph.latents, 0.0)
+    for sides in product([False, True], repeat=len(patches)):
+        count = sum(sides)
+        weight = float(count == n_masked) if n_masked else ratio**count * (1 - ratio) ** (len(patches) - count)
+        total += weight
+        if weight and 0 < count < len(patches):
+            masked = [name for group, hidden in zip(patches.groups, sides, strict=True) if hidden for name in group]
+            for latent in oracles.frontier(graph, oracles.common_ancestors(graph, masked)):
+                found[latent] += weight
+    return {latent: weight / total for latent, weight in found.items()}
+
+
+@property_test
+@given(case=graphs_with_patches(max_latents=6), data=st.data())
+def test_frontier_probability_uniform_matches_all_masks(case, data):
+    graph, patches = case
+    n_masked = data.draw(st.integers(1, len(patches) - 1))
+    found = frontier_probability(graph, n_masked / len(patches), patches=patches)
+    assert list(found) == list(graph.latents)
+    assert found == pytest.approx(frontier_by_enumeration(graph, patches, n_masked=n_masked), rel=0, abs=ROUNDING)
+
+
+@property_test
+@given(case=graphs_with_patches(max_latents=6, tree=True), ratio=st.floats(0.01, 0.99))
+def test_frontier_probability_bernoulli_matches_all_masks(case, ratio):
+    graph, patches = case
+    found = frontier_probability(graph, ratio, patches=patches, strategy="bernoulli")
+    assert found == pytest.approx(frontier_by_enumeration(graph, patches, ratio=ratio), rel=0, abs=ROUNDING)
+
+
+@property_test
+@given(case=graphs_with_patches(), ratio=st.floats(0.01, 0.99))
+def test_frontier_probability_bernoulli_matches_all_masks_on_overlapping_graphs(case, ratio):
+    graph, patches = case
+    found = frontier_probability(graph, ratio, patches=patches, strategy="bernoulli")
+    assert found == pytest.approx(frontier_by_enumeration(graph, patches, ratio=ratio), rel=0, abs=ROUNDING)
+
+
+def test_frontier_probability_of_one_level_is_the_membership_probability_at_fifty_thousand_patches():
+    n, k = 50_000, 1000
+    groups = ((1, k),)
+    for n_masked in (1, 500, 25_000, 49_999):
+        exact = 1 - Fraction(comb(n - k, n_masked) + comb(n - k, n - n_masked), comb(n, n_masked))
+        assert frontier_uniform(groups, n, n_masked) == pytest.approx(float(exact), rel=1e-8)  # gammaln at 5e4
+    assert frontier_bernoulli(groups, 0.999) == pytest.approx(1 - 0.999**k - 0.001**k, rel=1e-12)
+
+
+def test_frontier_uniform_with_groups_of_different_sizes_counts_subsets():
+    sizes, n, n_masked = (1, 1, 2, 3, 5), 16, 7
+    ways = sum(
+        comb(n - sum(sizes), n_masked - sum(part))
+        for r in range(1, len(sizes))
+        for part in combinations(sizes, r)
+        if sum(part) <= n_masked
+    )
+    found = frontier_uniform(((1, 2), (2, 1), (3, 1), (5, 1)), n, n_masked)
+    assert found == pytest.approx(ways / comb(n, n_masked), rel=1e-12)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "bernoulli"])
+def test_frontier_shares_of_a_profile_are_means_over_a_height(strategy):
+    graph = LatentGraph.quadtree(3)
+    profile = level_profile(graph, [0.1, 0.5], strategy=strategy)
+    for row, ratio in enumerate([0.1, 0.5]):
+        found = frontier_probability(graph, ratio, strategy=strategy)
+        for column, height in enumerate(profile.heights):
+            level = [found[name] for name in graph.latents if graph.height(name) == height]
+            assert profile.frontier_share[row, column] == pytest.approx(np.mean(level), rel=0, abs=ROUNDING)
+    assert (profile.frontier_share <= profile.share + ROUNDING).all()
+
+
+# ---------------------------------------------------------------------- sampled profiles
+
+KEY = jax.random.key(0)
+SIGMAS = 5
+"""Standard errors a mean may lie off: for one normal mean a false alarm in 1.7 million; seeds are fixed."""
+
+
+def assert_within(profile, exact):
+    """Sampled means agree with the exact ones; where all masks agreed, the exact value must be as extreme."""
+    for value, error in [
+        ("share", "standard_error"),
+        ("frontier_share", "frontier_standard_error"),
+        ("dim", "dim_standard_error"),
+        ("total_dim", "total_dim_standard_error"),
+    ]:
+        off = np.abs(getattr(profile, value) - getattr(exact, value))
+        assert (off <= SIGMAS * getattr(profile, error) + 0.01 * (getattr(profile, error) == 0) + ROUNDING).all()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "strategy", "patches"),
+    [
+        (RandomMask(ratio=0.5), "uniform", lambda graph: None),
+        (RandomMask(ratio=0.5, unit=2), "uniform", lambda graph: Patches.blocks(graph, 2)),
+        (SubtreeMask(height=1, ratio=0.5), "uniform", lambda graph: Patches.of_subtrees(graph, 1)),
+        (BernoulliMask(ratio=0.5), "bernoulli", lambda graph: None),
+    ],
+)
+def test_sampled_profile_agrees_with_the_closed_form(sampler, strategy, patches):
+    graph, ratios = LatentGraph.quadtree(3), [0.1, 0.5, 0.75]
+    sampled = level_profile(graph, ratios, strategy=sampler, key=KEY, n_masks=1000)
+    exact = level_profile(graph, ratios, strategy=strategy, patches=patches(graph))
+    assert_within(sampled, exact)
+    assert (sampled.n_masks, exact.n_masks) == (1000, 0)
+    assert (sampled.strategy, exact.strategy) == (sampler, strategy)
+    assert sampled.regime == exact.regime == "invertible"
+    assert (exact.standard_error == 0).all()
+    assert (sampled.standard_error[:, sampled.share.max(axis=0) > 0] > 0).any()
+    np.testing.assert_array_equal(sampled.heights, exact.heights)
+    np.testing.assert_allclose(sampled.count, sampled.share * sampled.n_latents)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "bernoulli"])
+@pytest.mark.parametrize("tree", [True, False])
+def test_general_regime_agrees_with_all_masks(strategy, tree):
+    edges = [("r", "a"), ("r", "b"), ("a", "x1"), ("a", "x2"), ("b", "x3"), ("b", "x4"), ("a", "x5")]
+    graph = LatentGraph.from_edges(edges if tree else [*edges, ("b", "x2")], dims=dict.fromkeys("abr", 2) | FIVE)
+    ratio, n = 0.4, 5
+    profile = level_profile(graph, [ratio], strategy=strategy, regime="general", key=KEY, n_masks=600)
+    share, frontier = np.zeros(2), np.zeros(2)
+    dim, total_weight = 0.0, 0.0
+    for sides in product([False, True], repeat=n):
+        count = sum(sides)
+        weight = float(count == 2) if strategy == "uniform" else ratio**count * (1 - ratio) ** (n - count)
+        total_weight += weight
+        if not weight or count in (0, n):
+            continue
+        found = shared_information(graph, np.array(sides), regime="general")
+        assert found.dim == oracles.total_dim(graph, oracles.least_separators(graph, masked_names(graph, sides))[0])
+        dim += weight * found.dim
+        for column, (height, width) in enumerate([(1, 2), (2, 1)]):
+            share[column] += weight * sum(graph.height(u) == height for u in found.members) / width
+            frontier[column] += weight * sum(graph.height(u) == height for u in found.frontier) / width
+    assert profile.heights.tolist() == [1, 2]
+    assert profile.regime == "general"
+    exact = dataclasses.replace(
+        profile,
+        share=share[None] / total_weight,
+        frontier_share=frontier[None] / total_weight,
+        dim=profile.dim,
+        total_dim=np.array([dim / total_weight]),
+    )
+    assert_within(profile, exact)
+    assert profile.dim.sum() == pytest.approx(profile.total_dim[0])
+
+
+FIVE = {f"x{i}": 4 for i in range(1, 6)}
+
+
+def masked_names(graph, sides):
+    return [name for name, hidden in zip(graph.observed, sides, strict=True) if hidden]
+
+
+def test_sampled_profile_of_a_block_mask_agrees_with_all_its_places():
+    graph, sampler = LatentGraph.quadtree(3), BlockMask(ratio=0.25)
+    places = [(a, b) for a in range(5) for b in range(5)]
+    masks = np.zeros((25, 8, 8), dtype=bool)
+    for mask, (a, b) in zip(masks, places, strict=True):
+        mask[a : a + 4, b : b + 4] = True
+    batch = shared_information_batch(graph, masks.reshape(25, 64))
+    profile = level_profile(graph, strategy=sampler, key=KEY, n_masks=1500)
+    assert profile.ratios.tolist() == [0.25]
+    assert abs(profile.total_dim[0] - batch.dim.mean()) < SIGMAS * profile.total_dim_standard_error[0]
+    heights = np.array([graph.height(name) for name in graph.latents])
+    for column, height in enumerate(profile.heights):
+        exact = batch.members[:, heights == height].mean()
+        assert abs(profile.share[0, column] - exact) <= SIGMAS * profile.standard_error[0, column] + ROUNDING
+
+
+def test_sampled_profile_of_a_fixed_mask_is_its_shared_information():
+    graph = LatentGraph.quadtree(2)
+    mask = FixedMask(masked=("x_0_0", "x_0_1"))
+    for regime in ("invertible", "general"):
+        profile = level_profile(graph, strategy=mask, regime=regime, key=KEY, n_masks=2)
+        shared = shared_information(graph, mask.masked, regime=regime)
+        assert profile.ratios.tolist() == [2 / 16]
+        assert profile.total_dim.tolist() == [shared.dim]
+        assert profile.count.sum() == len(shared.members)
+        assert (profile.standard_error == 0).all()
+
+
+def test_sampled_profile_takes_any_object_that_draws_masks_and_works_in_pieces(monkeypatch):
+    class Checkerboard:
+        def sample(self, key, n, graph):
+            rows, columns = graph.grid
+            board = (np.arange(rows)[:, None] + np.arange(columns)) % 2 == 0
+            return np.broadcast_to(board.reshape(-1), (n, rows * columns))
+
+    graph = LatentGraph.quadtree(2)
+    whole = level_profile(graph, strategy=Checkerboard(), key=KEY, n_masks=7)
+    monkeypatch.setattr("hlvm.theory.sampled_profile._CELLS_AT_ONCE", 3 * len(graph.nodes))
+    pieces = level_profile(graph, strategy=Checkerboard(), key=KEY, n_masks=7)
+    np.testing.assert_array_equal(pieces.share, whole.share)
+    assert whole.ratios.tolist() == [0.5]
+    assert whole.share.tolist() == [[1.0, 1.0]]
+
+
+def test_sampled_profile_repeats_itself_and_pairs_ratios():
+    graph = LatentGraph.quadtree(2)
+    one, two = (level_profile(graph, [0.25, 0.25], strategy=RandomMask(ratio=0.5), key=KEY, n_masks=50) for _ in "ab")
+    np.testing.assert_array_equal(one.share, two.share)
+    np.testing.assert_array_equal(one.share[0], one.share[1])
+
+
+def test_lattices_reach_lower_levels_than_blocks_of_the_same_share():
+    graph = LatentGraph.quadtree(4)
+    lattice, block = (
+        level_profile(graph, strategy=sampler, key=KEY, n_masks=50)
+        for sampler in (GridMask(keep_every=2), BlockMask(ratio=0.75))
+    )
+    assert lattice.share[0, 0] == 1.0
+    assert block.share[0, 0] < 0.5
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -169,3 +409,44 @@ def test_closed_form_is_refused_when_dims_are_not_invertible():
     graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
     with pytest.raises(ValueError, match="do not allow the invertible regime"):
         membership_probability(graph, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"ratios": None}, 'ratios is missing: strategy="uniform" needs at least one'),
+        ({"regime": "noisy"}, "regime must be"),
+        ({"regime": "general"}, "give key=jax.random.key"),
+        ({"strategy": BlockMask(ratio=0.5)}, "give key=jax.random.key"),
+        ({"strategy": RandomMask(ratio=0.5), "key": KEY, "n_masks": 1}, "n_masks must be a whole number of at least 2"),
+        ({"strategy": GridMask(keep_every=2), "key": KEY}, "GridMask has no ratio to set: leave ratios out"),
+        ({"strategy": RandomMask(ratio=0.5), "key": KEY, "patches": Patches((("a",),))}, "leave patches out"),
+        ({"ratios": [2.0], "strategy": RandomMask(ratio=0.5), "key": KEY}, "ratio must be a number strictly between"),
+    ],
+)
+def test_level_profile_refuses_what_does_not_go_together(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        level_profile(LatentGraph.quadtree(2), **{"ratios": [0.5], **kwargs})
+
+
+class _Wrong:
+    def __init__(self, change):
+        self.change = change
+
+    def sample(self, key, n, graph):
+        return self.change(np.tile(np.arange(len(graph.observed)) == 0, (n, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda masks: masks[1:], r"_Wrong.sample\(key, 10, graph\) drew 9 masks, expected 10"),
+        (lambda masks: masks & False, "nothing is masked"),
+        (lambda masks: masks.astype(float), "a mask array is boolean"),
+        (lambda masks: masks[:, 1:], "masks must have shape"),
+    ],
+)
+@pytest.mark.parametrize("regime", ["invertible", "general"])
+def test_wrong_masks_of_user_written_strategies_are_refused(change, message, regime):
+    with pytest.raises(ValueError, match=message):
+        level_profile(LatentGraph.tree(2, 2), strategy=_Wrong(change), regime=regime, key=KEY, n_masks=10)

@@ -4,7 +4,12 @@ Predictions are made from the graph alone: this package knows nothing of simulat
 networks or scores. The derivations are in ``docs/theory.md``.
 """
 
-from hlvm.theory.profile import LevelProfile, Strategy, level_profile, membership_probability, patches_reached
+from hlvm.theory.assumptions import AssumptionReport, Finding, HasInvertible, Status, check_assumptions, check_edges
+from hlvm.theory.gaussian_oracle import GaussianOracle, LinearGaussianModel
+from hlvm.theory.gaussian_results import BayesLoss, RankAgreement, ReducedRank
+from hlvm.theory.mask_design import Choice, DesignedMask, Impossible, design_mask
+from hlvm.theory.membership import Strategy, frontier_probability, membership_probability, patches_reached
+from hlvm.theory.profile import LevelProfile, level_profile
 from hlvm.theory.shared_information import (
     Regime,
     SharedInformation,
@@ -13,17 +18,36 @@ from hlvm.theory.shared_information import (
     shared_information_batch,
     target_ancestors,
 )
+from hlvm.theory.trek_separation import TrekSeparation, trek_separating_set
 
 __all__ = [
+    "AssumptionReport",
+    "BayesLoss",
+    "Choice",
+    "DesignedMask",
+    "Finding",
+    "GaussianOracle",
+    "HasInvertible",
+    "Impossible",
     "LevelProfile",
+    "LinearGaussianModel",
+    "RankAgreement",
+    "ReducedRank",
     "Regime",
     "SharedInformation",
     "SharedInformationBatch",
+    "Status",
     "Strategy",
+    "TrekSeparation",
+    "check_assumptions",
+    "check_edges",
+    "design_mask",
+    "frontier_probability",
     "level_profile",
     "membership_probability",
     "patches_reached",
     "shared_information",
     "shared_information_batch",
     "target_ancestors",
+    "trek_separating_set",
 ]

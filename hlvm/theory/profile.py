@@ -1,58 +1,72 @@
-"""What random masks let a masked autoencoder identify, in closed form (section 3 of ``docs/theory.md``).
+"""What random masks let a masked autoencoder identify, level by level (section 3 of ``docs/theory.md``).
 
-Everything here is for the invertible regime, where a latent is in ``c`` exactly if it reaches both a
-masked and a visible patch. How likely that is depends only on the number of patches it reaches.
+Uniform and Bernoulli masks have a closed form in the invertible regime. Every other strategy, and the general regime,
+are averaged over masks drawn at random.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Array, Float, Int, Key
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import Patches, check_ratio, count_masked
-from hlvm.theory.levels import reached
-from hlvm.theory.shared_information import check_regime
+from hlvm.masking import BernoulliMask, MaskSampler, Patches, RandomMask
+from hlvm.theory.membership import Strategy, probabilities
+from hlvm.theory.sampled_profile import Mean, sampled_levels
+from hlvm.theory.shared_information import Regime, check_regime
 
-__all__ = ["LevelProfile", "Strategy", "level_profile", "membership_probability", "patches_reached"]
-
-Strategy: TypeAlias = Literal["uniform", "bernoulli"]
-"""How patches are masked: a fixed number of them at random, or each on its own with the same probability."""
-
-_BITS_AT_ONCE = 2**28
-"""Nodes times patches worked on at once: 32 MiB of bits."""
+__all__ = ["LevelProfile", "level_profile"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LevelProfile:
     """Expected make-up of the shared information ``c`` by height, at each masking ratio.
 
-    Expectations are over random masks. Heights without a latent do not occur.
+    Expectations are over random masks. Heights without a latent do not occur. Standard errors are those of the mean
+    over the masks drawn; closed forms have none, and 0 stands there. An error of 0 beside a share of 0 or 1 that was
+    sampled says only that all masks drawn agreed.
 
     Attributes:
-        strategy: "uniform" or "bernoulli".
-        ratios: shape (n_ratios,), masking ratios, strictly between 0 and 1.
+        strategy: "uniform", "bernoulli", or the object that drew the masks.
+        regime: "invertible" or "general". In the general regime ``c`` is the least-dims separator nearest the masked
+            part.
+        n_masks: number of masks drawn at each ratio; 0 for a closed form.
+        ratios: shape (n_ratios,), masking ratios, strictly between 0 and 1. For a strategy without a ratio of its own
+            the mean share of observed variables that its masks hide.
         heights: shape (n_heights,), heights of latents, from 1 up.
         n_latents: shape (n_heights,), number of latents of each height.
-        share: shape (n_ratios, n_heights), expected share of the latents of a height that are in
-            ``c``, 0 to 1.
-        count: shape (n_ratios, n_heights), expected number of them, 0 to ``n_latents``.
-        dim: shape (n_ratios, n_heights), expected intrinsic dims of ``c`` that enter at a height.
-        total_dim: shape (n_ratios,), expected intrinsic dimension of ``c``.
+        share: shape (n_ratios, n_heights), expected share of the latents of a height that are in ``c``, 0 to 1.
+        standard_error: shape (n_ratios, n_heights), of ``share``, at least 0.
+        frontier_share: shape (n_ratios, n_heights), expected share of the latents of a height that are in the frontier
+            of ``c`` (members with no child in ``c``), 0 to ``share``.
+        frontier_standard_error: shape (n_ratios, n_heights), of ``frontier_share``.
+        count: shape (n_ratios, n_heights), expected number of members of a height, 0 to ``n_latents``.
+        dim: shape (n_ratios, n_heights), expected dims of ``c`` at a height: in the invertible regime the
+            intrinsic dims (noise dims) that enter there, in the general regime the members' dims.
+        dim_standard_error: shape (n_ratios, n_heights), of ``dim``.
+        total_dim: shape (n_ratios,), expected dims of ``c``.
+        total_dim_standard_error: shape (n_ratios,), of ``total_dim``.
     """
 
-    strategy: Strategy
+    strategy: Strategy | MaskSampler
+    regime: Regime
+    n_masks: int
     ratios: Float[np.ndarray, " n_ratios"]
     heights: Int[np.ndarray, " n_heights"]
     n_latents: Int[np.ndarray, " n_heights"]
     share: Float[np.ndarray, "n_ratios n_heights"]
+    standard_error: Float[np.ndarray, "n_ratios n_heights"]
+    frontier_share: Float[np.ndarray, "n_ratios n_heights"]
+    frontier_standard_error: Float[np.ndarray, "n_ratios n_heights"]
     count: Float[np.ndarray, "n_ratios n_heights"]
     dim: Float[np.ndarray, "n_ratios n_heights"]
+    dim_standard_error: Float[np.ndarray, "n_ratios n_heights"]
     total_dim: Float[np.ndarray, " n_ratios"]
+    total_dim_standard_error: Float[np.ndarray, " n_ratios"]
 
     @property
     def mean_height(self) -> Float[np.ndarray, " n_ratios"]:
@@ -62,64 +76,40 @@ class LevelProfile:
         return np.divide(weighted, members, out=np.full(len(members), np.nan), where=members > 0)
 
 
-def membership_probability(
-    graph: LatentGraph, ratio: float, *, patches: Patches | None = None, strategy: Strategy = "uniform"
-) -> dict[str, float]:
-    """Probability that each latent is in the shared information of a random mask.
-
-    With ``N`` patches of which a latent reaches ``k``, and ``M`` of them masked, it is
-    ``1 - C(N-k, M) / C(N, M) - C(N-k, N-M) / C(N, N-M)`` for uniform masks, and
-    ``1 - (1-r)**k - r**k`` for Bernoulli masks. Exact for any DAG in the invertible regime.
-
-    Args:
-        graph: the generating graph.
-        ratio: share of the patches that is masked, strictly between 0 and 1.
-        patches: what is masked together; ``None`` masks observed variables one by one.
-        strategy: "uniform" masks exactly ``count_masked(ratio, N)`` patches, "bernoulli" masks each
-            patch independently with probability ``ratio`` (masks that leave one side empty included:
-            nothing is shared under them).
-
-    Returns:
-        Name of each latent to its probability, in the order of ``graph.latents``. A latent inside one
-        patch has exactly 0.
-
-    Raises:
-        ValueError: a ratio outside (0, 1) or one that rounds to nothing masked or nothing visible,
-            patches that do not fit the graph, an unknown strategy, or dims that no invertible
-            mechanism can have.
-
-    References:
-        ``docs/theory.md``, section 3.
-
-    Example:
-        >>> membership_probability(LatentGraph.tree(2, 2), 0.5)["z2_0"]
-        1.0
-    """
-    reach, n_patches = _reach(graph, patches)
-    values = _membership(reach, n_patches, ratio, strategy)
-    return dict(zip(graph.latents, values.tolist(), strict=True))
-
-
 def level_profile(
     graph: LatentGraph,
-    ratios: Sequence[float] | Float[Any, " n_ratios"],
+    ratios: Sequence[float] | Float[Any, " n_ratios"] | None = None,
     *,
     patches: Patches | None = None,
-    strategy: Strategy = "uniform",
+    strategy: Strategy | MaskSampler = "uniform",
+    regime: Regime = "invertible",
+    key: Key[Array, ""] | None = None,
+    n_masks: int = 1000,
 ) -> LevelProfile:
     """Expected share, number and dims of the latents of each height that a random mask identifies.
 
+    Closed form for "uniform" and "bernoulli" in the invertible regime, else the average over masks drawn at random. The
+    same key is used at every ratio, so that ratios are compared on paired draws.
+
     Args:
         graph: the generating graph.
-        ratios: masking ratios, at least one.
-        patches: what is masked together; ``None`` masks observed variables one by one.
-        strategy: "uniform" or "bernoulli", as in :func:`membership_probability`.
+        ratios: masking ratios, at least one. With an object as strategy that has a ``ratio`` (a dataclass field), one
+            profile row per ratio, each from a copy of the object with that ratio; ``None`` takes the object as it is.
+        patches: what is masked together; ``None`` masks observed variables one by one. An object as strategy has its
+            own masking units.
+        strategy: "uniform" or "bernoulli", as in :func:`membership_probability`, or any object with a method
+            ``sample(key, n, graph)`` that draws masks, such as :class:`~hlvm.masking.BlockMask`.
+        regime: "invertible" or "general", as in :func:`~hlvm.theory.shared_information`.
+        key: a typed JAX key; needed where masks are drawn, not used in closed forms.
+        n_masks: masks drawn at each ratio, at least 2; not used in closed forms.
 
     Returns:
         The profile, one row per ratio.
 
     Raises:
-        ValueError: no ratios, or as in :func:`membership_probability`.
+        ValueError: no ratios where they are needed, or ratios for a strategy that has none; no key where one is needed;
+            patches beside an object as strategy; ``n_masks`` below 2; masks that leave one side empty; or as in
+            :func:`membership_probability`.
 
     References:
         ``docs/theory.md``, section 3.
@@ -128,89 +118,109 @@ def level_profile(
         >>> level_profile(LatentGraph.tree(2, 2), [0.25, 0.5]).share.round(2).tolist()
         [[0.5, 1.0], [0.67, 1.0]]
     """
-    ratio_list = [float(ratio) for ratio in ratios]
-    if not ratio_list:
+    check_regime(graph, regime)
+    ratio_list = None if ratios is None else [float(ratio) for ratio in ratios]
+    if ratio_list == []:
         raise ValueError("ratios is empty: give at least one masking ratio between 0 and 1")
-    reach, n_patches = _reach(graph, patches)
-    probability = np.stack([_membership(reach, n_patches, ratio, strategy) for ratio in ratio_list])
-    heights = np.asarray(graph.heights)[: len(graph.latents)]
-    noise_dims = np.asarray(graph.noise_dims, dtype=np.float64)[: len(graph.latents)]
-    present, level = np.unique(heights, return_inverse=True)
+    present, level = np.unique(np.asarray(graph.heights)[: len(graph.latents)], return_inverse=True)
     at_level = (level[:, None] == np.arange(len(present))).astype(np.float64)
+    if isinstance(strategy, str):
+        if strategy not in get_args(Strategy):
+            raise ValueError(
+                f'strategy must be "uniform" or "bernoulli", got {strategy!r}; or an object that draws masks, such as '
+                "hlvm.masking.BlockMask"
+            )
+        if ratio_list is None:
+            raise ValueError(f'ratios is missing: strategy="{strategy}" needs at least one masking ratio')
+        if regime == "invertible":
+            return _closed_form(graph, ratio_list, patches, strategy, present, at_level)
+    samplers, scales = _samplers(graph, ratio_list, patches, strategy)
+    if key is None:
+        raise ValueError("this profile is averaged over masks drawn at random: give key=jax.random.key(...)")
+    if isinstance(n_masks, bool) or not isinstance(n_masks, int) or n_masks < 2:
+        raise ValueError(f"n_masks must be a whole number of at least 2, for a standard error, got {n_masks!r}")
+    rows = [
+        sampled_levels(graph, sampler, regime=regime, key=key, n_masks=n_masks, at_level=at_level)
+        for sampler in samplers
+    ]
+    share, frontier, dim, total = (
+        Mean(*(scales.reshape(-1, *[1] * np.ndim(part[0])) * np.stack(part) for part in zip(*means, strict=True)))
+        for means in zip(*(row[:4] for row in rows), strict=True)
+    )
     n_latents = np.bincount(level)
-    count = probability @ at_level
-    dim = (probability * noise_dims) @ at_level
     return LevelProfile(
         strategy=strategy,
-        ratios=np.asarray(ratio_list),
+        regime=regime,
+        n_masks=n_masks,
+        ratios=np.asarray([row.masked_share for row in rows] if ratio_list is None else ratio_list),
         heights=present,
         n_latents=n_latents,
-        share=count / n_latents,
-        count=count,
-        dim=dim,
-        total_dim=dim.sum(axis=1),
+        share=share.value,
+        standard_error=share.error,
+        frontier_share=frontier.value,
+        frontier_standard_error=frontier.error,
+        count=share.value * n_latents,
+        dim=dim.value,
+        dim_standard_error=dim.error,
+        total_dim=total.value,
+        total_dim_standard_error=total.error,
     )
 
 
-def patches_reached(graph: LatentGraph, patches: Patches | None = None) -> Int[np.ndarray, " n_latents"]:
-    """Number of patches that each latent has a descendant in.
+def _samplers(
+    graph: LatentGraph, ratios: list[float] | None, patches: Patches | None, strategy: Any
+) -> tuple[list[MaskSampler], Float[np.ndarray, " n_ratios"]]:
+    """What draws the masks of each row, and the probability that a mask has two sides at all.
 
-    Args:
-        graph: any graph.
-        patches: what is masked together; ``None`` makes every observed variable a patch.
-
-    Returns:
-        One count per latent of ``graph.latents``, from 1 to the number of patches.
-
-    Raises:
-        ValueError: the patches do not fit the graph.
+    It is 1 except for "bernoulli", whose expectations include the masks with an empty side; these share nothing.
     """
-    patch_of = (Patches.cells(graph) if patches is None else patches).index(graph)
-    n_patches, n_latents = int(patch_of.max()) + 1, len(graph.latents)
-    count = np.zeros(n_latents, dtype=np.int64)
-    step = max(64, _BITS_AT_ONCE // len(graph.nodes) // 64 * 64)
-    for begin in range(0, n_patches, step):
-        bits = _patch_bits(patch_of - begin, min(step, n_patches - begin))
-        count += np.bitwise_count(reached(graph, bits)[:n_latents]).sum(axis=1, dtype=np.int64)
-    return count
+    if strategy == "uniform" and ratios is not None:
+        return [RandomMask(ratio=ratio, patches=patches) for ratio in ratios], np.ones(len(ratios))
+    if strategy == "bernoulli" and ratios is not None:
+        n = len(graph.observed) if patches is None else len(patches)
+        r = np.asarray(ratios)
+        return [BernoulliMask(ratio=ratio, patches=patches) for ratio in ratios], 1.0 - r**n - (1.0 - r) ** n
+    if not callable(getattr(strategy, "sample", None)):
+        raise ValueError(f"strategy must be a name or an object with a method sample(key, n, graph), got {strategy!r}")
+    if patches is not None:
+        raise ValueError(f"{type(strategy).__name__} has its own masking units: leave patches out")
+    if ratios is None:
+        return [cast("MaskSampler", strategy)], np.ones(1)
+    fields = {field.name for field in dataclasses.fields(strategy)} if dataclasses.is_dataclass(strategy) else set()
+    if "ratio" not in fields:
+        raise ValueError(f"{type(strategy).__name__} has no ratio to set: leave ratios out, and it is used as it is")
+    replace: Any = dataclasses.replace
+    return [replace(strategy, ratio=ratio) for ratio in ratios], np.ones(len(ratios))
 
 
-def _patch_bits(patch_of: Int[np.ndarray, " n_observed"], width: int) -> UInt64[np.ndarray, "n_observed n_words"]:
-    """One bit per patch from 0 to ``width - 1``, set where an observed variable is in it."""
-    bits = np.zeros((len(patch_of), -(-width // 64)), dtype=np.uint64)
-    here = np.flatnonzero((patch_of >= 0) & (patch_of < width))
-    word, place = np.divmod(patch_of[here], 64)
-    bits[here, word] = np.left_shift(np.uint64(1), place.astype(np.uint64))
-    return bits
-
-
-def _reach(graph: LatentGraph, patches: Patches | None) -> tuple[Int[np.ndarray, " n_latents"], int]:
-    check_regime(graph, "invertible")
-    return patches_reached(graph, patches), len(graph.observed) if patches is None else len(patches)
-
-
-def _membership(
-    reach: Int[np.ndarray, " n_latents"], n_patches: int, ratio: float, strategy: str
-) -> Float[np.ndarray, " n_latents"]:
-    if strategy not in get_args(Strategy):
-        raise ValueError(f'strategy must be "uniform" or "bernoulli", got {strategy!r}')
-    if strategy == "uniform":
-        n_masked = count_masked(ratio, n_patches)
-        none_masked = _all_among(reach, n_patches, n_patches - n_masked)
-        none_visible = _all_among(reach, n_patches, n_masked)
-    else:
-        check_ratio(ratio)
-        none_masked, none_visible = (1.0 - ratio) ** reach, ratio**reach
-    both = np.clip(1.0 - none_masked - none_visible, 0.0, 1.0)
-    return np.where(reach > 1, both, 0.0)
-
-
-def _all_among(reach: Int[np.ndarray, " n_latents"], n: int, m: int) -> Float[np.ndarray, " n_latents"]:
-    """Probability that ``k`` given patches all lie among ``m`` of ``n`` drawn at random, for ``k`` in ``reach``.
-
-    This is ``C(n-k, m-k) / C(n, m)``, written as the product of ``(m-i) / (n-i)`` for ``i < k``. Its
-    factors are at most 1, so nothing overflows and no large logarithms cancel.
-    """
-    i = np.arange(int(reach.max()))
-    product = np.cumprod(np.maximum(m - i, 0) / (n - i))
-    return product[reach - 1]
+def _closed_form(
+    graph: LatentGraph,
+    ratios: list[float],
+    patches: Patches | None,
+    strategy: Strategy,
+    heights: Int[np.ndarray, " n_heights"],
+    at_level: Float[np.ndarray, "n_latents n_heights"],
+) -> LevelProfile:
+    probability, frontier = probabilities(graph, ratios, patches, strategy)
+    noise_dims = np.asarray(graph.noise_dims, dtype=np.float64)[: len(graph.latents)]
+    n_latents = at_level.sum(axis=0).astype(np.int64)
+    count = probability @ at_level
+    dim = (probability * noise_dims) @ at_level
+    none = np.zeros_like(count)
+    return LevelProfile(
+        strategy=strategy,
+        regime="invertible",
+        n_masks=0,
+        ratios=np.asarray(ratios),
+        heights=heights,
+        n_latents=n_latents,
+        share=count / n_latents,
+        standard_error=none,
+        frontier_share=frontier @ at_level / n_latents,
+        frontier_standard_error=none,
+        count=count,
+        dim=dim,
+        dim_standard_error=none,
+        total_dim=dim.sum(axis=1),
+        total_dim_standard_error=np.zeros(len(ratios)),
+    )

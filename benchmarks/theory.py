@@ -1,0 +1,288 @@
+"""How fast the theory engine answers: ratios against named alternatives, measured in the same run.
+
+python benchmarks/theory.py [--out benchmarks/results/theory.json] [--quick]
+
+Every contender starts from the same input and all answers are compared before anything is timed. Contenders take turns,
+and the table shows the median of the rounds with the least and the most.
+
+1. One mask on a quadtree with 65,536 leaves, general regime, from an array of parents to both least cuts: this package;
+   SciPy's maximum flow on the network for any DAG, which the package uses when the graph is no tree; SciPy's maximum
+   flow on a lean network made for this question, which has no names, no leaves and no hubs; and networkx on the same
+   lean network. Building the graph is part of the time on all sides. networkx runs at sizes it can do in this many
+   rounds; nothing is extrapolated.
+2. 1,000 masks at 1,024 leaves at once against one at a time, both regimes.
+3. Growth with leaves and with masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import scipy
+from rich.console import Console
+from rich.table import Table
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+import hlvm
+from hlvm.graph import LatentGraph
+from hlvm.theory import shared_information, shared_information_batch
+from hlvm.theory.flow_cut import flow_cut
+from hlvm.theory.levels import levels
+
+ROOT_DIM, NOISE_DIM = 2, 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured contender.
+
+    Attributes:
+        question: what was asked.
+        contender: who answered.
+        seconds: of every round.
+        ratio: median of this contender over the median of the first contender of the question.
+    """
+
+    question: str
+    contender: str
+    seconds: list[float]
+    ratio: float
+
+    @property
+    def median(self) -> float:
+        """Median of the rounds."""
+        return statistics.median(self.seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds, to try the script out")
+    arguments = parser.parse_args()
+    rows = run(quick=arguments.quick)
+    print_rows(rows)
+    if arguments.out is not None:
+        record = {"environment": environment(), "rows": [{**vars(row), "median": row.median} for row in rows]}
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def run(*, quick: bool = False) -> list[Row]:
+    rounds = 3 if quick else 9
+    rows: list[Row] = []
+    for kind in ("random", "half"):
+        rows += one_mask(
+            height=5 if quick else 8,
+            rounds=rounds,
+            contenders=("hlvm", "scipy, any DAG", "scipy, lean tree"),
+            kind=kind,
+        )
+    for height in (3, 4) if quick else (4, 5, 6):
+        rows += one_mask(height=height, rounds=3, contenders=("hlvm", "scipy, lean tree", "networkx"))
+    for regime in ("invertible", "general"):
+        rows += batch(height=3 if quick else 5, n_masks=100 if quick else 1000, regime=regime, rounds=rounds)
+        rows += growth(regime=regime, rounds=rounds, heights=(3, 4) if quick else (4, 5, 6, 7, 8))
+    return rows
+
+
+# ---------------------------------------------------------------------- one mask
+
+
+def one_mask(*, height: int, rounds: int, contenders: tuple[str, ...], kind: str = "random") -> list[Row]:
+    """A mask of random leaves, three quarters of all, or of the left half of the image and one leaf."""
+    graph = LatentGraph.quadtree(height)
+    parents = np.asarray([above[0] if above else -1 for above in graph.parent_indices])
+    if kind == "random":
+        mask = np.random.default_rng(height).random(4**height) < 0.75
+    else:
+        mask = np.arange(4**height) % 2**height < 2 ** (height - 1)
+        mask[-1] = True
+    answers: dict[str, Callable[[np.ndarray, np.ndarray], tuple[Collection[Any], Collection[Any]]]] = {
+        "hlvm": by_hlvm,
+        "scipy, any DAG": by_scipy_on_any_dag,
+        "scipy, lean tree": by_scipy,
+        "networkx": by_networkx,
+    }
+    expected = tuple({int(name[2:]) for name in cut} for cut in by_hlvm(parents, mask))
+    for name in contenders[1:]:
+        if tuple(map(set, answers[name](parents, mask))) != expected:
+            raise RuntimeError(f"{name} found another cut: the times would compare different answers")
+    timed = {name: (lambda answer=answers[name]: answer(parents, mask)) for name in contenders}
+    question = f"one {kind} mask, {4**height:,} leaves, from the parents array, general regime"
+    return compare(question, timed, rounds, fresh=True)
+
+
+def by_hlvm(parents: np.ndarray, mask: np.ndarray) -> tuple[Collection[Any], Collection[Any]]:
+    graph = LatentGraph.from_parents(parents, root_dim=ROOT_DIM, noise_dim=NOISE_DIM)
+    found = shared_information(graph, mask, regime="general")
+    return found.near_masked, found.near_visible
+
+
+def by_scipy_on_any_dag(parents: np.ndarray, mask: np.ndarray) -> tuple[Collection[Any], Collection[Any]]:
+    """The package's way on graphs that are not trees: the moral graph of any DAG, with a hub for every family."""
+    cuts = flow_cut(LatentGraph.from_parents(parents, root_dim=ROOT_DIM, noise_dim=NOISE_DIM), mask, ~mask)
+    return np.flatnonzero(cuts[0]).tolist(), np.flatnonzero(cuts[1]).tolist()
+
+
+def by_scipy(parents: np.ndarray, mask: np.ndarray) -> tuple[Collection[Any], Collection[Any]]:
+    """Least cuts nearest the masked and the visible leaves; a tree's moral graph is the tree itself, without hubs."""
+    begins, ends, capacities, n_latents = split_network(parents, mask)
+    shape = (2 * n_latents + 2, 2 * n_latents + 2)
+    network = csr_array((capacities, (begins, ends)), shape=shape)
+    source, sink = 2 * n_latents, 2 * n_latents + 1
+    residual = csr_array(network - maximum_flow(network, source, sink).flow)
+    residual.eliminate_zeros()
+    before, after = np.zeros(shape[0], dtype=bool), np.zeros(shape[0], dtype=bool)
+    before[breadth_first_order(residual, source, return_predecessors=False)] = True
+    after[breadth_first_order(residual.T.tocsr(), sink, return_predecessors=False)] = True
+    entrances, exits = slice(0, n_latents), slice(n_latents, 2 * n_latents)
+    near_masked = np.flatnonzero(before[entrances] & ~before[exits])
+    near_visible = np.flatnonzero(after[exits] & ~after[entrances])
+    return set(near_masked.tolist()), set(near_visible.tolist())
+
+
+def by_networkx(parents: np.ndarray, mask: np.ndarray) -> tuple[Collection[Any], Collection[Any]]:
+    begins, ends, capacities, n_latents = split_network(parents, mask)
+    network = nx.DiGraph()
+    edges = zip(begins.tolist(), ends.tolist(), capacities.tolist(), strict=True)
+    network.add_weighted_edges_from(edges, weight="capacity")
+    source, sink = 2 * n_latents, 2 * n_latents + 1
+    residual = nx.flow.preflow_push(network, source, sink)
+    open_edges = nx.subgraph_view(
+        residual, filter_edge=lambda u, v: residual[u][v]["flow"] < residual[u][v]["capacity"]
+    )
+    before, after = nx.descendants(open_edges, source), nx.ancestors(open_edges, sink)
+    near_masked = {u for u in range(n_latents) if u in before and n_latents + u not in before}
+    return near_masked, {u for u in range(n_latents) if n_latents + u in after and u not in after}
+
+
+def split_network(parents: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Edges and capacities: each latent an entrance ``u`` and an exit ``n + u``, then a source and a sink."""
+    n = len(parents) - len(mask)
+    depth = np.zeros(len(parents), dtype=np.int32)
+    level = parents >= 0
+    above = parents.copy()
+    while level.any():
+        depth[level] += 1
+        above = np.where(level, parents[above], -1)
+        level = above >= 0
+    latents = np.arange(n)
+    inner, inner_parents = latents[parents[:n] >= 0], parents[:n][parents[:n] >= 0]
+    masked, visible = (np.unique(parents[n:][side]) for side in (mask, ~mask))
+    dims = (ROOT_DIM + NOISE_DIM * depth[:n]).astype(np.int32)
+    unlimited = np.int32(min(dims[masked].sum(), dims[visible].sum()) + 1)
+    begins = np.concatenate([latents, n + inner_parents, n + inner, np.full(len(masked), 2 * n), n + visible])
+    ends = np.concatenate([n + latents, inner, inner_parents, masked, np.full(len(visible), 2 * n + 1)])
+    free = np.full(len(begins) - n, unlimited, dtype=np.int32)
+    return begins, ends, np.concatenate([dims, free]), n
+
+
+# ---------------------------------------------------------------------- many masks
+
+
+def batch(*, height: int, n_masks: int, regime: Any, rounds: int) -> list[Row]:
+    graph = LatentGraph.quadtree(height)
+    masks = np.random.default_rng(0).random((n_masks, 4**height)) < 0.75
+
+    def together() -> np.ndarray:
+        return shared_information_batch(graph, masks, regime=regime).members
+
+    def one_at_a_time() -> list[frozenset[str]]:
+        return [shared_information(graph, mask, regime=regime).members for mask in masks]
+
+    for row, members in zip(together(), one_at_a_time(), strict=True):
+        assert {graph.latents[i] for i in np.flatnonzero(row)} == members
+    question = f"{n_masks:,} masks, {4**height:,} leaves, {regime} regime"
+    return compare(question, {"hlvm batch": together, "hlvm one at a time": one_at_a_time}, max(3, rounds // 3))
+
+
+def growth(*, regime: Any, rounds: int, heights: tuple[int, ...]) -> list[Row]:
+    """A known graph: each size against the smallest."""
+    rows: list[Row] = []
+    by_leaves = {}
+    for height in heights:
+        graph = LatentGraph.quadtree(height)
+        mask = np.random.default_rng(0).random(4**height) < 0.75
+        shared_information(graph, mask, regime=regime)
+        by_leaves[f"{4**height:,} leaves"] = lambda graph=graph, mask=mask: shared_information(
+            graph, mask, regime=regime
+        )
+    rows += compare(f"growth with leaves, one mask, known graph, {regime} regime", by_leaves, rounds)
+    graph = LatentGraph.quadtree(min(5, heights[-1]))
+    by_masks = {}
+    for n_masks in (1, 10, 100, 1000):
+        masks = np.random.default_rng(0).random((n_masks, len(graph.observed))) < 0.75
+        by_masks[f"{n_masks:,} masks"] = lambda masks=masks: shared_information_batch(graph, masks, regime=regime)
+    rows += compare(f"growth with masks, {len(graph.observed):,} leaves, {regime} regime", by_masks, rounds)
+    return rows
+
+
+# ---------------------------------------------------------------------- measuring and showing
+
+
+def compare(question: str, contenders: dict[str, Callable[[], Any]], rounds: int, *, fresh: bool = False) -> list[Row]:
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for contender in contenders.values():
+        contender()
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            if fresh:
+                levels.cache_clear()  # a graph equal to the last round's would be recognised
+            begin = time.perf_counter()
+            contender()
+            seconds[name].append(time.perf_counter() - begin)
+    base = statistics.median(next(iter(seconds.values())))
+    return [
+        Row(question=question, contender=name, seconds=taken, ratio=statistics.median(taken) / base)
+        for name, taken in seconds.items()
+    ]
+
+
+def print_rows(rows: list[Row]) -> None:
+    console = Console(width=110)
+    for question in dict.fromkeys(row.question for row in rows):
+        table = Table(title=question, title_justify="left", width=100)
+        for heading in ("contender", "median ms", "least ms", "most ms", "rounds", "ratio to the first"):
+            table.add_column(heading, justify="left" if heading == "contender" else "right")
+        for row in (row for row in rows if row.question == question):
+            numbers = [1e3 * number for number in (row.median, min(row.seconds), max(row.seconds))]
+            shown = [f"{number:,.3f}" for number in numbers]
+            table.add_row(row.contender, *shown, str(len(row.seconds)), f"{row.ratio:,.1f}")
+        console.print(table)
+
+
+def environment() -> dict[str, Any]:
+    return {
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "hlvm": hlvm.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "networkx": nx.__version__,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+"""Builders behind :class:`hlvm.graph.LatentGraph`: from edges, from an array of parents, and regular trees.
+
+Each function becomes a class method of ``LatentGraph``; ``cls`` is that class.
+"""
+
+# ruff: noqa: D417  (nobody passes cls or self)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hlvm._graph_checks import (
+    checked_edges,
+    checked_grid,
+    checked_observed,
+    per_node,
+    positive,
+    topological_order,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from hlvm.graph import LatentGraph
+
+__all__ = ["from_edges", "from_parents", "grid_names", "quadtree", "tree"]
+
+
+def from_edges(
+    cls: type[LatentGraph],
+    edges: Iterable[tuple[str, str]],
+    *,
+    noise_dims: int | Mapping[str, int] = 1,
+    dims: int | Mapping[str, int] | None = None,
+    observed: Sequence[str] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> LatentGraph:
+    """Build a graph from ``(parent, child)`` pairs.
+
+    Args:
+        edges: pairs ``(parent, child)``; a node's parents keep the order in which they appear.
+        noise_dims: noise numbers entering at each node: one number for all, or one per name. Zero
+            is allowed except at roots.
+        dims: numbers held by each node. ``None`` takes the dims that invertible mechanisms imply,
+            ``dim(v) = sum(dim(parents)) + noise_dim(v)``. With explicit dims (mechanisms that are
+            not invertible) a root's noise dim is its dim.
+        observed: the observed variables, when you want to fix their order or have them checked.
+            They must be exactly the sinks. ``None``: the sinks in order of first appearance.
+        grid: ``(rows, columns)`` if the observed variables are the cells of a grid, row by row.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ValueError: no edges, a malformed or repeated edge, a cycle, an edge that leaves a declared
+            observed variable, dims below 1, names missing from (or unknown to) a mapping, or a grid
+            whose size is not the number of observed variables.
+    """
+    edge_list = checked_edges(edges)
+    order: dict[str, None] = {}
+    parents: dict[str, list[str]] = {}
+    children: dict[str, list[str]] = {}
+    for parent, child in edge_list:
+        order.setdefault(parent)
+        order.setdefault(child)
+        parents.setdefault(child, []).append(parent)
+        children.setdefault(parent, []).append(child)
+    sinks = [name for name in order if name not in children]
+    sinks = checked_observed(sinks, observed, order, children)
+    names = topological_order(order, parents, children, sinks)
+    position = dict(zip(names, range(len(names)), strict=True))
+    parent_indices = tuple(tuple(position[p] for p in parents.get(name, ())) for name in names)
+    noise = per_node(noise_dims, names, "noise_dims", minimum=0)
+    if dims is None:
+        sizes: list[int] = []
+        for name, above, own in zip(names, parent_indices, noise, strict=True):
+            if not above and own < 1:
+                raise ValueError(f"the root {name!r} has noise_dims=0: a root is its own noise, so give it at least 1")
+            sizes.append(own + sum(sizes[p] for p in above))
+    else:
+        sizes = per_node(dims, names, "dims", minimum=1)
+        noise = [size if not above else own for size, own, above in zip(sizes, noise, parent_indices, strict=True)]
+    return cls(
+        nodes=tuple(names),
+        parent_indices=parent_indices,
+        dims=tuple(sizes),
+        noise_dims=tuple(noise),
+        grid=checked_grid(grid, len(sinks)),
+    )
+
+
+def from_parents(
+    cls: type[LatentGraph],
+    parents: Any,
+    *,
+    names: Sequence[str] | None = None,
+    root_dim: int = 2,
+    noise_dim: int = 1,
+    grid: tuple[int, int] | None = None,
+) -> LatentGraph:
+    """Build a tree, or several trees side by side, from an array of parents. Made for large trees.
+
+    Args:
+        parents: whole numbers, shape (n_nodes,): the position of each node's parent, -1 for a root. Parents
+            come before their children, and the leaves (observed variables) after all other nodes.
+        names: one name per node; ``None`` names latents ``z_{i}`` and leaves ``x_{i}``, each counted from 0.
+        root_dim: dims of every root.
+        noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
+        grid: ``(rows, columns)`` if the leaves are the cells of a grid, row by row.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ValueError: another shape or type, a parent out of order, a node without edges, or names that are
+            not distinct non-empty strings.
+
+    Example:
+        >>> from hlvm.graph import LatentGraph
+        >>> LatentGraph.from_parents([-1, 0, 0, 1, 1, 2]).edges[:3]
+        (('z_0', 'z_1'), ('z_0', 'z_2'), ('z_1', 'x_0'))
+    """
+    above = np.asarray(parents)
+    if above.ndim != 1 or above.dtype.kind not in "iu" or not len(above):
+        raise ValueError(
+            f"parents must be one whole number per node, got an array of shape {above.shape} and type {above.dtype}"
+        )
+    above = above.astype(np.int64)
+    positions = np.arange(len(above))
+    wrong = np.flatnonzero((above >= positions) | (above < -1))
+    if len(wrong):
+        raise ValueError(
+            f"the parent of node {wrong[0]} is {above[wrong[0]]}: expected -1 for a root, or the position of an "
+            "earlier node (list parents before their children)"
+        )
+    is_latent = np.zeros(len(above), dtype=bool)
+    is_latent[above[above >= 0]] = True
+    n_latents = int(is_latent.sum())
+    if not is_latent[:n_latents].all():
+        raise ValueError(
+            f"node {np.flatnonzero(~is_latent)[0]} has no children but comes before a node that has some: "
+            "list the leaves (observed variables) last"
+        )
+    bare = np.flatnonzero((above < 0) & ~is_latent)
+    if len(bare):
+        raise ValueError(f"node {bare[0]} has neither parent nor children: connect it or leave it out")
+    if names is None:
+        given = [f"z_{i}" for i in range(n_latents)] + [f"x_{i}" for i in range(len(above) - n_latents)]
+    else:
+        given = _checked_names(names, len(above))
+    depth = _depths(above)
+    root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
+    sizes = [root_dim + d * noise_dim for d in range(int(depth.max()) + 1)]
+    parent_indices: list[tuple[int, ...]] = list(zip(above.tolist(), strict=True))
+    for root in np.flatnonzero(above < 0).tolist():
+        parent_indices[root] = ()
+    return cls(
+        nodes=tuple(given),
+        parent_indices=tuple(parent_indices),
+        dims=tuple(map(sizes.__getitem__, depth.tolist())),
+        noise_dims=tuple(np.where(above < 0, root_dim, noise_dim).tolist()),
+        grid=checked_grid(grid, len(above) - n_latents),
+    )
+
+
+def _checked_names(names: Sequence[str], n: int) -> list[str]:
+    given = [names] if isinstance(names, str) else list(names)
+    if len(given) != n:
+        raise ValueError(f"names lists {len(given)} names for {n} nodes: give one for each")
+    odd = next((name for name in given if not isinstance(name, str) or not name), None)
+    if odd is not None:
+        raise ValueError(f"a variable's name is a non-empty string, got {odd!r}")
+    if len(set(given)) != n:
+        seen: set[str] = set()
+        repeated = next(name for name in given if name in seen or seen.add(name))
+        raise ValueError(f"names lists {repeated!r} twice: every variable needs its own name")
+    return given
+
+
+def _depths(parents: np.ndarray) -> np.ndarray:
+    """Edges between each node and its root, by doubling the distance looked up in each round."""
+    n = len(parents)
+    jump = np.append(np.where(parents < 0, n, parents), n)
+    depth = (jump[:n] < n).astype(np.int64)
+    depth = np.append(depth, 0)
+    while (jump[:n] < n).any():
+        depth = depth + depth[jump]
+        jump = jump[jump]
+    return depth[:n]
+
+
+def tree(
+    cls: type[LatentGraph],
+    branching: int | Sequence[int],
+    height: int | None = None,
+    *,
+    root_dim: int = 2,
+    noise_dim: int = 1,
+) -> LatentGraph:
+    """Build a rooted tree in which every leaf (observed variable) has the same depth.
+
+    The latent at height ``h`` and position ``i`` (left to right) is named ``z{h}_{i}``; leaves are
+    named ``x_{i}``.
+
+    Args:
+        branching: children per latent, one number for every level or one per level from the root
+            down.
+        height: levels below the root; may be left out when ``branching`` is a sequence.
+        root_dim: dims of the root.
+        noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
+
+    Returns:
+        The tree.
+
+    Raises:
+        ValueError: a height or branching below 1, or a height that contradicts the sequence.
+
+    Example:
+        >>> from hlvm.graph import LatentGraph
+        >>> LatentGraph.tree(2, 2).observed
+        ('x_0', 'x_1', 'x_2', 'x_3')
+    """
+    if isinstance(branching, int):
+        if height is None:
+            raise ValueError("tree(branching, height): give the height when branching is one number")
+        per_level = [branching] * positive(height, "height")
+    else:
+        per_level = list(branching)
+        if height is not None and height != len(per_level):
+            raise ValueError(
+                f"height={height} but branching lists {len(per_level)} levels: leave height out, or make them agree"
+            )
+    if not per_level:
+        raise ValueError("a tree needs at least one level below the root: height must be at least 1")
+    for count in per_level:
+        positive(count, "branching")
+    levels = [[f"z{len(per_level)}_0"]]
+    parent_of: list[np.ndarray] = []
+    for depth, count in enumerate(per_level, start=1):
+        below, width = len(per_level) - depth, len(levels[-1]) * count
+        prefix = f"z{below}_" if below else "x_"
+        parent_of.append(np.arange(width) // count)
+        levels.append([f"{prefix}{i}" for i in range(width)])
+    return _from_levels(cls, levels, parent_of, root_dim=root_dim, noise_dim=noise_dim)
+
+
+def quadtree(cls: type[LatentGraph], height: int, *, root_dim: int = 2, noise_dim: int = 1) -> LatentGraph:
+    """Build the quadtree over a square grid of ``2**height`` by ``2**height`` observed cells.
+
+    Each latent owns a square of the grid and has four children, one for each quarter. The latent at
+    height ``h`` over block row ``r`` and column ``c`` is named ``z{h}_{r}_{c}``; cells are named
+    ``x_{r}_{c}``.
+
+    Args:
+        height: levels below the root, at least 1; there are ``4**height`` observed cells.
+        root_dim: dims of the root.
+        noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
+
+    Returns:
+        The quadtree, with ``grid`` set.
+
+    Raises:
+        ValueError: height, root_dim or noise_dim out of range.
+
+    Example:
+        >>> from hlvm.graph import LatentGraph
+        >>> graph = LatentGraph.quadtree(2)
+        >>> graph.grid, graph.parents("x_0_3"), graph.dim("x_0_3")
+        ((4, 4), ('z1_0_1',), 4)
+    """
+    positive(height, "height")
+    levels = [[f"z{height}_0_0"]]
+    parent_of: list[np.ndarray] = []
+    for depth in range(1, height + 1):
+        side, below = 2**depth, height - depth
+        prefix = f"z{below}_" if below else "x_"
+        half = np.arange(side) // 2
+        parent_of.append((half[:, None] * (side // 2) + half).reshape(-1))
+        levels.append(grid_names(prefix, side, side))
+    return _from_levels(cls, levels, parent_of, root_dim=root_dim, noise_dim=noise_dim, grid=(2**height, 2**height))
+
+
+def grid_names(prefix: str, rows: int, columns: int) -> list[str]:
+    """``{prefix}{row}_{column}`` for every cell of a grid, row by row."""
+    ends = [str(column) for column in range(columns)]
+    return [begin + end for begin in [f"{prefix}{row}_" for row in range(rows)] for end in ends]
+
+
+def _from_levels(
+    cls: type[LatentGraph],
+    levels: list[list[str]],
+    parent_of: list[np.ndarray],
+    *,
+    root_dim: int,
+    noise_dim: int,
+    grid: tuple[int, int] | None = None,
+) -> LatentGraph:
+    """Assemble a tree from its levels; ``parent_of`` has, per level but the first, positions in the level above."""
+    positive(root_dim, "root_dim")
+    noise_dim = whole_number(noise_dim, "noise_dim", minimum=0)
+    widths = [len(level) for level in levels]
+    offsets = np.cumsum([0, *widths])
+    parents = np.concatenate([above + offset for above, offset in zip(parent_of, offsets, strict=False)])
+    nodes = tuple(chain.from_iterable(levels))
+    dims = chain.from_iterable([root_dim + depth * noise_dim] * width for depth, width in enumerate(widths))
+    return cls(
+        nodes=nodes,
+        parent_indices=((), *zip(parents.tolist(), strict=True)),
+        dims=tuple(dims),
+        noise_dims=(root_dim, *([noise_dim] * (len(nodes) - 1))),
+        grid=grid,
+    )

@@ -1,0 +1,211 @@
+"""Graphs of networkx, both ways, and GraphML through them, behind :class:`hlvm.graph.LatentGraph`.
+
+networkx is imported where it is used: it takes longer to import than all of ``hlvm.graph``.
+"""
+
+# ruff: noqa: D417  (nobody passes cls or self)
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import ParseError, fromstring
+
+from hlvm._graph_checks import grid_from
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from hlvm.graph import LatentGraph
+
+__all__ = ["from_networkx", "graphml_text", "read_graphml", "to_networkx"]
+
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, not even escaped."""
+
+
+def to_networkx(self: LatentGraph) -> nx.DiGraph:
+    """The graph for networkx; :meth:`LatentGraph.from_networkx` gives an equal graph back.
+
+    Returns:
+        A directed graph with node attributes ``dim``, ``noise_dim`` and ``observed`` (True or False), edge attribute
+        ``order`` (position of the parent among the child's parents, from 0), and, when there is a grid, graph
+        attributes ``rows`` and ``columns``.
+    """
+    import networkx as nx
+
+    n_latents = len(self.latents)
+    found = nx.DiGraph()
+    if self.grid is not None:
+        found.graph.update(rows=self.grid[0], columns=self.grid[1])
+    for i, (name, dim, noise_dim) in enumerate(zip(self.nodes, self.dims, self.noise_dims, strict=True)):
+        found.add_node(name, dim=dim, noise_dim=noise_dim, observed=i >= n_latents)
+    for name, above in zip(self.nodes, self.parent_indices, strict=True):
+        for order, parent in enumerate(above):
+            found.add_edge(self.nodes[parent], name, order=order)
+    return found
+
+
+def from_networkx(
+    cls: type[LatentGraph],
+    graph: nx.DiGraph,
+    *,
+    noise_dims: int | Mapping[str, int] | None = None,
+    dims: int | Mapping[str, int] | None = None,
+    observed: Sequence[str] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> LatentGraph:
+    """Build a graph from a directed graph of networkx.
+
+    Args:
+        graph: nodes are named by strings. Attributes that :meth:`LatentGraph.to_networkx` writes are used; others are
+            ignored. Without ``order`` on all edges into a node, its parents keep the order in which networkx has them.
+        noise_dims: as in :meth:`LatentGraph.from_edges`. ``None``: the node attributes ``noise_dim``, or 1 when no
+            node has it.
+        dims: as in :meth:`LatentGraph.from_edges`. ``None``: the node attributes ``dim``; when no node has it, the
+            dims that invertible mechanisms imply.
+        observed: the observed variables in their order. ``None``: the nodes without children, in the order of
+            ``graph``; the node attribute ``observed``, where present, must agree.
+        grid: ``(rows, columns)``. ``None``: the graph attributes ``rows`` and ``columns``, if any.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ValueError: the graph is not directed, has parallel edges, names that are not strings, nodes without edges, or
+            attributes on some nodes only; or whatever :meth:`LatentGraph.from_edges` refuses.
+
+    Example:
+        >>> import networkx as nx
+        >>> from hlvm.graph import LatentGraph
+        >>> LatentGraph.from_networkx(nx.DiGraph([("z", "x1"), ("z", "x2")])).observed
+        ('x1', 'x2')
+    """
+    if not hasattr(graph, "is_directed") or not graph.is_directed():
+        raise ValueError("a latent graph has directed edges: expected a networkx.DiGraph, with edges parent -> child")
+    if graph.is_multigraph():
+        raise ValueError("parallel edges, or a graph made for them: list each edge once, in a networkx.DiGraph")
+    names = list(graph.nodes)
+    odd = next((name for name in names if not isinstance(name, str) or not name), None)
+    if odd is not None:
+        raise ValueError(
+            f"a variable's name is a non-empty string, got {odd!r}: use networkx.relabel_nodes(graph, str) first"
+        )
+    bare = next((name for name in names if not graph.degree(name)), None)
+    if bare is not None:
+        raise ValueError(f"{bare!r} has neither parents nor children: connect it or leave it out")
+    sinks = [name for name in names if not graph.out_degree(name)]
+    _check_marks(graph, sinks)
+    if grid is None and ("rows" in graph.graph or "columns" in graph.graph):
+        grid = grid_from([graph.graph.get("rows"), graph.graph.get("columns")])
+    own_noise_dims, own_dims = _attribute(graph, "noise_dim"), _attribute(graph, "dim")
+    found = cls.from_edges(
+        [(parent, child) for child in names for parent in _parents_in_order(graph, child)],
+        noise_dims=noise_dims if noise_dims is not None else own_noise_dims if own_noise_dims is not None else 1,
+        dims=dims if dims is not None else own_dims,
+        observed=sinks if observed is None else observed,
+        grid=grid,
+    )
+    return found.reordered(names) if observed is None else found
+
+
+def _check_marks(graph: nx.DiGraph, sinks: list[str]) -> None:
+    is_sink = set(sinks)
+    for name, mark in graph.nodes(data="observed"):
+        if mark is not None and bool(mark) != (name in is_sink):
+            said, has = ("observed", "has children") if mark else ("not observed", "has no children")
+            raise ValueError(f"{name!r} is marked as {said} but {has}: observed variables are those without children")
+
+
+def _attribute(graph: nx.DiGraph, key: str) -> dict[str, Any] | None:
+    """A node attribute by name; ``None`` if no node has it."""
+    found = {name: value for name, value in graph.nodes(data=key) if value is not None}
+    if found and len(found) < len(graph):
+        missing = next(name for name in graph if name not in found)
+        raise ValueError(f"{missing!r} has no attribute {key!r} while other nodes have it: give it to all or to none")
+    return found or None
+
+
+def _parents_in_order(graph: nx.DiGraph, child: str) -> list[str]:
+    order: dict[str, Any] = {parent: graph.edges[parent, child].get("order") for parent in graph.predecessors(child)}
+    places = list(order.values())
+    if any(place is None for place in places):
+        return list(order)
+    if not all(isinstance(place, int) for place in places) or len(set(places)) < len(places):
+        raise ValueError(f"the edges into {child!r} need distinct whole numbers as their order, got {places}")
+    return sorted(order, key=lambda parent: order[parent])
+
+
+# ---------------------------------------------------------------------- GraphML
+
+
+def graphml_text(graph: LatentGraph) -> str:
+    """The graph as GraphML.
+
+    A node's id is its name. Names with characters that XML cannot hold get another id and the attribute ``name_json``.
+    """
+    import networkx as nx
+
+    found = graph.to_networkx()
+    taken = set(graph.nodes)
+    ids: dict[str, str] = {}
+    for i, name in enumerate(graph.nodes):
+        if _NOT_IN_XML.search(name):
+            ids[name] = f"n{i}"
+            while ids[name] in taken:
+                ids[name] += "_"
+            taken.add(ids[name])
+            found.nodes[name]["name_json"] = json.dumps(name)
+    buffer = io.BytesIO()
+    nx.write_graphml_xml(nx.relabel_nodes(found, ids) if ids else found, buffer)
+    return buffer.getvalue().decode("utf-8") + "\n"
+
+
+def read_graphml(cls: type[LatentGraph], content: bytes) -> LatentGraph:
+    """Build a graph from the content of a GraphML file; see :func:`from_networkx`.
+
+    Raises:
+        ValueError: this is not GraphML, or not a latent graph.
+    """
+    import networkx as nx
+
+    try:
+        found = nx.read_graphml(io.BytesIO(content))
+        _check_elements(content)
+    except (nx.NetworkXException, ParseError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a GraphML file: {error}") from None
+    names = {node: _name_of(node, written) for node, written in found.nodes(data="name_json") if written is not None}
+    if names:
+        if len({names.get(node, node) for node in found}) < len(found):
+            raise ValueError("two nodes have the same name_json: every variable needs its own name")
+        found = nx.relabel_nodes(found, names)
+    return cls.from_networkx(found)
+
+
+def _check_elements(content: bytes) -> None:
+    """Refuse what networkx lets pass: ids left out, a node declared twice, an edge to a node that is not declared."""
+    elements = list(fromstring(content).iter())
+    nodes = [element.get("id") for element in elements if element.tag.endswith("}node")]
+    if None in nodes:
+        raise ValueError("a node has no id: give every node its own")
+    declared = set(nodes)
+    if len(declared) < len(nodes):
+        repeated = next(node for i, node in enumerate(nodes) if node in nodes[:i])
+        raise ValueError(f"the node id {repeated!r} is declared twice: give every node its own")
+    for edge in (element for element in elements if element.tag.endswith("}edge")):
+        unknown = next((end for end in (edge.get("source"), edge.get("target")) if end not in declared), "")
+        if unknown != "":
+            raise ValueError(f"an edge names the node {unknown!r}, which is not declared")
+
+
+def _name_of(node: Any, written: Any) -> str:
+    try:
+        name = json.loads(written)
+    except (TypeError, ValueError):
+        name = None
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name_json of node {node!r} must be a JSON string, got {written!r}")
+    return name

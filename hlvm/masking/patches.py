@@ -1,0 +1,198 @@
+"""Patches: which observed variables are masked together (the masking unit)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int
+
+from hlvm.graph import LatentGraph
+from hlvm.masking.masks import check_observed_names
+
+__all__ = ["Patches", "checked_unit"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """A partition of the observed variables into groups that are masked together.
+
+    Build one with :meth:`cells`, :meth:`blocks` or :meth:`of_subtrees`, or list the groups yourself.
+
+    Attributes:
+        groups: the names in each patch. Every patch has at least one name, and no name is in two.
+
+    Raises:
+        ValueError: no patches, an empty patch, something that is not a name, or a name listed twice.
+
+    Example:
+        >>> patches = Patches.blocks(LatentGraph.quadtree(2), 2)
+        >>> len(patches), patches.groups[1]
+        (4, ('x_0_2', 'x_0_3', 'x_1_2', 'x_1_3'))
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.groups, str) or any(isinstance(group, str) for group in self.groups):
+            raise ValueError(
+                'patches are groups of names such as (("x1", "x2"), ("x3",)), got a string where a group goes'
+            )
+        object.__setattr__(self, "groups", tuple(map(tuple, self.groups)))
+        if not self.groups:
+            raise ValueError("patches need at least one group of observed variables")
+        seen: set[str] = set()
+        for group in self.groups:
+            if not group:
+                raise ValueError("a patch is empty: give every patch at least one observed variable")
+            for name in group:
+                if not isinstance(name, str):
+                    raise ValueError(f"a patch lists names of observed variables, got {name!r}")
+                if name in seen:
+                    raise ValueError(f"{name!r} is listed twice: put every observed variable in exactly one patch")
+                seen.add(name)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __repr__(self) -> str:
+        size = f"all of size {self.size}" if self.size else "of different sizes"
+        return f"Patches({len(self)} patches, {size})"
+
+    @property
+    def size(self) -> int | None:
+        """Observed variables per patch when all patches have equally many, else ``None``."""
+        sizes = set(map(len, self.groups))
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @classmethod
+    def cells(cls, graph: LatentGraph) -> Patches:
+        """Make every observed variable a patch of its own."""
+        return cls(tuple((name,) for name in graph.observed))
+
+    @classmethod
+    def blocks(cls, graph: LatentGraph, unit: int | tuple[int, int]) -> Patches:
+        """Cut the grid of observed variables into equal blocks, row by row.
+
+        Args:
+            graph: a graph whose observed variables form a grid (``graph.grid`` is set).
+            unit: side of a block in cells, or ``(rows, columns)`` of a block.
+
+        Returns:
+            One patch per block; the cells of a patch are listed row by row.
+
+        Raises:
+            ValueError: the graph has no grid, or blocks of this size do not fill the grid exactly.
+        """
+        tall, wide = checked_unit(unit)
+        if graph.grid is None:
+            raise ValueError(
+                f"blocks of {tall} x {wide} need a grid and this graph has none: build the graph with "
+                "grid=(rows, columns), use Patches.of_subtrees, or list the groups yourself"
+            )
+        rows, columns = graph.grid
+        if rows % tall or columns % wide:
+            raise ValueError(
+                f"blocks of {tall} x {wide} do not fill the {rows} x {columns} grid: choose a unit whose sides "
+                f"divide it ({_divisors(rows)} for rows, {_divisors(columns)} for columns)"
+            )
+        cells = np.arange(rows * columns).reshape(rows // tall, tall, columns // wide, wide)
+        in_block = cells.transpose(0, 2, 1, 3).reshape(-1, tall * wide).tolist()
+        return cls(tuple(tuple(graph.observed[cell] for cell in block) for block in in_block))
+
+    @classmethod
+    def of_subtrees(cls, graph: LatentGraph, height: int) -> Patches:
+        """Make one patch of the observed descendants of each latent at a given height.
+
+        Args:
+            graph: a graph in which those descendants partition the observed variables.
+            height: height of the latents; 0 gives :meth:`cells`.
+
+        Returns:
+            One patch per latent of that height, in the order of ``graph.latents``.
+
+        Raises:
+            ValueError: no latent has this height, two of them share an observed descendant, or an
+                observed variable is below none of them.
+        """
+        if height == 0:
+            return cls.cells(graph)
+        top = max(graph.heights)
+        if height not in range(1, top + 1):
+            raise ValueError(f"height must be a whole number from 0 to {top}, got {height!r}")
+        owner: dict[str, str] = {}
+        groups: list[tuple[str, ...]] = []
+        for latent, latent_height in zip(graph.latents, graph.heights, strict=False):
+            if latent_height != height:
+                continue
+            group = _observed_descendants(graph, latent)
+            for name in group:
+                if owner.setdefault(name, latent) != latent:
+                    raise ValueError(
+                        f"{name!r} is below both {owner[name]!r} and {latent!r}: subtrees of height {height} overlap; "
+                        "choose another height or list the groups yourself"
+                    )
+            groups.append(group)
+        missing = next((name for name in graph.observed if name not in owner), None)
+        if missing is not None:
+            raise ValueError(
+                f"{missing!r} is below no latent of height {height}: choose another height or list the groups yourself"
+            )
+        return cls(tuple(groups))
+
+    def index(self, graph: LatentGraph) -> Int[np.ndarray, " n_observed"]:
+        """Patch of each observed variable, as a position in :attr:`groups`.
+
+        Args:
+            graph: the graph whose observed variables these patches partition.
+
+        Returns:
+            Int array of shape (n_observed,), in the order of ``graph.observed``; values 0 to
+            ``len(self) - 1``.
+
+        Raises:
+            ValueError: a patch lists a latent or an unknown name, or an observed variable is in no
+                patch.
+        """
+        patch_of = {name: patch for patch, group in enumerate(self.groups) for name in group}
+        try:
+            index = np.fromiter((patch_of[name] for name in graph.observed), dtype=np.int64)
+        except KeyError as missing:
+            raise ValueError(
+                f"observed variable {missing.args[0]!r} is in no patch: put every observed variable in exactly one"
+            ) from None
+        if len(patch_of) > len(index):
+            check_observed_names(graph, patch_of, "patches")
+        return index
+
+
+def checked_unit(unit: int | tuple[int, int], what: str = "unit") -> tuple[int, int]:
+    """Check a length along rows and columns of the grid and return both.
+
+    Raises:
+        ValueError: it is not a whole number of at least 1, or a tuple of two of them.
+    """
+    sides = (unit, unit) if isinstance(unit, int) else unit
+    if (
+        not isinstance(sides, tuple)
+        or len(sides) != 2
+        or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides)
+    ):
+        raise ValueError(f"{what} must be a whole number of at least 1, or a tuple (rows, columns), got {unit!r}")
+    return sides
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(d) for d in range(1, number + 1) if number % d == 0)
+
+
+def _observed_descendants(graph: LatentGraph, latent: str) -> tuple[str, ...]:
+    """Names of the observed variables below a latent, in the order of ``graph.observed``."""
+    found: set[int] = set()
+    stack = [graph.index[latent]]
+    while stack:
+        for child in graph.child_indices[stack.pop()]:
+            if child not in found:
+                found.add(child)
+                stack.append(child)
+    return tuple(graph.nodes[node] for node in sorted(found) if not graph.child_indices[node])

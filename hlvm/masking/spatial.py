@@ -1,0 +1,270 @@
+"""Strategies with a shape: rectangles and lattices on the grid, and whole subtrees of the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NoReturn
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Key
+
+from hlvm.graph import LatentGraph
+from hlvm.masking.masks import check_ratio
+from hlvm.masking.patches import Patches, checked_unit
+from hlvm.masking.strategies import RandomMask, not_for_training
+
+__all__ = ["BlockMask", "GridMask", "SubtreeMask"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BlockMask:
+    """Mask one rectangle of masking units, at a place chosen uniformly among those where it fits inside the grid.
+
+    On a grid of ``R x C`` units the rectangle is ``h`` units tall and ``w`` wide, with the proportions of the grid and
+    as close to the ratio as whole numbers allow after ``h`` is rounded: ``h = round(R * sqrt(ratio))``, then
+    ``w = round(ratio * R * C / h)``, both rounded halves up and clipped to at least 1 and at most the grid; see
+    :meth:`rectangle`. It does not wrap around, so units at the border are masked less often than those in the middle.
+
+    Attributes:
+        ratio: share of the grid that the rectangle covers, about; strictly between 0 and 1.
+        unit: side of a square masking unit in cells, or its ``(rows, columns)``.
+
+    Raises:
+        ValueError: a ratio outside (0, 1), or a unit below 1.
+    """
+
+    ratio: float
+    unit: int | tuple[int, int] = 1
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        checked_unit(self.unit)
+
+    def patches_of(self, graph: LatentGraph) -> NoReturn:
+        """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them at random.
+
+        Raises:
+            ValueError: always.
+        """
+        raise not_for_training(self)
+
+    def rectangle(self, graph: LatentGraph) -> tuple[int, int]:
+        """Height and width of the rectangle in masking units.
+
+        Raises:
+            ValueError: the graph has no grid, the unit does not divide it, or the rectangle would fill it.
+        """
+        rows, columns = _unit_grid(graph, self.unit)
+        tall = min(max(math.floor(rows * math.sqrt(self.ratio) + 0.5), 1), rows)
+        wide = min(max(math.floor(self.ratio * rows * columns / tall + 0.5), 1), columns)
+        if (tall, wide) == (rows, columns):
+            raise ValueError(
+                f"ratio {self.ratio} of {rows} x {columns} units makes the rectangle as large as the grid: "
+                "nothing would be visible; use a smaller ratio or a smaller unit"
+            )
+        return tall, wide
+
+    def n_masked(self, graph: LatentGraph) -> int:
+        """Number of masked observed variables in every mask.
+
+        Raises:
+            ValueError: as in :meth:`rectangle`.
+        """
+        return math.prod(self.rectangle(graph)) * math.prod(checked_unit(self.unit))
+
+    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+        """Draw masks; works under jit with a traced key.
+
+        Args:
+            key: a typed JAX key.
+            n: number of masks.
+            graph: the graph whose observed variables are masked; it has a grid.
+
+        Returns:
+            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked. Every row masks the same
+            number of observed variables.
+
+        Raises:
+            ValueError: as in :meth:`rectangle`.
+        """
+        sides, lengths = _unit_grid(graph, self.unit), self.rectangle(graph)
+        inside = [
+            _within(jax.random.randint(axis_key, (n, 1), 0, side - length + 1), length, side)
+            for axis_key, side, length in zip(jax.random.split(key), sides, lengths, strict=True)
+        ]
+        return _to_cells(inside[0][:, :, None] & inside[1][:, None, :], self.unit)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GridMask:
+    """Keep every k-th masking unit visible along rows and columns, and mask the rest; the lattice is shifted at random.
+
+    A unit in row ``i`` and column ``j`` of units is visible if ``i % k_rows == a`` and ``j % k_columns == b``, with the
+    shift ``(a, b)`` uniform over its ``k_rows * k_columns`` values. About one unit in ``k_rows * k_columns`` is
+    visible, exactly one where ``keep_every`` divides the grid.
+
+    Attributes:
+        keep_every: ``k`` for both directions, or ``(k_rows, k_columns)``; at least 1, and not 1 for both.
+        unit: side of a square masking unit in cells, or its ``(rows, columns)``.
+
+    Raises:
+        ValueError: ``keep_every`` or ``unit`` out of range.
+    """
+
+    keep_every: int | tuple[int, int]
+    unit: int | tuple[int, int] = 1
+
+    def __post_init__(self) -> None:
+        checked_unit(self.unit)
+        if self._steps == (1, 1):
+            raise ValueError("keep_every=1 keeps every unit: nothing would be masked; use at least 2 in one direction")
+
+    @property
+    def _steps(self) -> tuple[int, int]:
+        return checked_unit(self.keep_every, "keep_every")
+
+    def patches_of(self, graph: LatentGraph) -> NoReturn:
+        """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them at random.
+
+        Raises:
+            ValueError: always.
+        """
+        raise not_for_training(self)
+
+    def n_masked(self, graph: LatentGraph) -> int:
+        """Number of masked observed variables in every mask.
+
+        Raises:
+            ValueError: the graph has no grid or does not fit, or ``keep_every`` does not divide the grid of units, so
+                that the number differs from mask to mask.
+        """
+        sides = self._checked_grid(graph)
+        if any(side % step for side, step in zip(sides, self._steps, strict=True)):
+            raise ValueError(
+                f"keep_every={self.keep_every!r} does not divide the {sides[0]} x {sides[1]} grid of units, so masks "
+                "differ in how many observed variables they mask: use a divisor where a fixed number is needed"
+            )
+        n_units = math.prod(sides)
+        return (n_units - n_units // math.prod(self._steps)) * math.prod(checked_unit(self.unit))
+
+    def _checked_grid(self, graph: LatentGraph) -> tuple[int, int]:
+        sides = _unit_grid(graph, self.unit)
+        if any(step > side for side, step in zip(sides, self._steps, strict=True)):
+            raise ValueError(
+                f"keep_every={self.keep_every!r} is larger than the {sides[0]} x {sides[1]} grid of units, so some "
+                "shifts would leave nothing visible: use a smaller step or a smaller unit"
+            )
+        return sides
+
+    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+        """Draw masks; works under jit with a traced key.
+
+        Args:
+            key: a typed JAX key.
+            n: number of masks.
+            graph: the graph whose observed variables are masked; it has a grid.
+
+        Returns:
+            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
+
+        Raises:
+            ValueError: the graph has no grid, the unit does not divide it, or ``keep_every`` is larger than it.
+        """
+        sides = self._checked_grid(graph)
+        kept = [
+            jnp.arange(side) % step == jax.random.randint(axis_key, (n, 1), 0, step)
+            for axis_key, side, step in zip(jax.random.split(key), sides, self._steps, strict=True)
+        ]
+        return _to_cells(~(kept[0][:, :, None] & kept[1][:, None, :]), self.unit)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubtreeMask:
+    """Mask a fixed share of the subtrees of a height, chosen uniformly at random.
+
+    The masking units are the observed descendants of each latent of that height, which must partition the observed
+    variables; see :meth:`~hlvm.masking.Patches.of_subtrees`. To train with these masks use
+    ``RandomMask(ratio=..., patches=Patches.of_subtrees(graph, height))``, which draws the same ones.
+
+    Attributes:
+        height: height of the latents; 0 masks observed variables one by one.
+        ratio: share of the subtrees to mask, strictly between 0 and 1; see :func:`~hlvm.masking.count_masked`.
+
+    Raises:
+        ValueError: a ratio outside (0, 1).
+    """
+
+    height: int
+    ratio: float
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+
+    def patches_of(self, graph: LatentGraph) -> NoReturn:
+        """Refuse, and say what to train with instead.
+
+        Raises:
+            ValueError: always.
+        """
+        raise not_for_training(
+            self, f"use RandomMask(ratio={self.ratio}, patches=Patches.of_subtrees(graph, {self.height})) instead"
+        )
+
+    def _as_random_mask(self, graph: LatentGraph) -> RandomMask:
+        return RandomMask(ratio=self.ratio, patches=Patches.of_subtrees(graph, self.height))
+
+    def n_masked(self, graph: LatentGraph) -> int:
+        """Number of masked observed variables in every mask.
+
+        Raises:
+            ValueError: subtrees differ in size, so that the number differs from mask to mask, or as in :meth:`sample`.
+        """
+        return self._as_random_mask(graph).n_masked(graph)
+
+    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+        """Draw masks; works under jit with a traced key.
+
+        Args:
+            key: a typed JAX key.
+            n: number of masks.
+            graph: the graph whose observed variables are masked.
+
+        Returns:
+            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked. Every row masks the same
+            number of subtrees.
+
+        Raises:
+            ValueError: no latent has this height, subtrees overlap or leave observed variables out, or the ratio
+                rounds to nothing masked or nothing visible.
+        """
+        return self._as_random_mask(graph).sample(key, n, graph)
+
+
+def _unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of masking units, at least two units in all."""
+    tall, wide = checked_unit(unit)
+    if graph.grid is None:
+        raise ValueError(
+            "this strategy masks regions of a grid and this graph has none: build the graph with grid=(rows, columns), "
+            "or use RandomMask, BernoulliMask or SubtreeMask"
+        )
+    if (tall, wide) != (1, 1):
+        Patches.blocks(graph, unit)  # refuses units that do not divide the grid
+    rows, columns = graph.grid[0] // tall, graph.grid[1] // wide
+    if rows * columns < 2:
+        raise ValueError("a mask needs at least 2 masking units (one masked, one visible), got 1: use a smaller unit")
+    return rows, columns
+
+
+def _within(start: Int[Array, "n 1"], length: int, side: int) -> Bool[Array, "n side"]:
+    """Which of ``side`` places lie in the stretch of a length that begins at ``start``."""
+    place = jnp.arange(side)
+    return (place >= start) & (place < start + length)
+
+
+def _to_cells(units: Bool[Array, "n rows columns"], unit: int | tuple[int, int]) -> Bool[Array, "n n_observed"]:
+    """Give every cell, row by row, the value of its masking unit."""
+    tall, wide = checked_unit(unit)
+    return jnp.repeat(jnp.repeat(units, tall, axis=1), wide, axis=2).reshape(len(units), -1)

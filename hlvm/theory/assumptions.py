@@ -1,0 +1,390 @@
+"""Which assumptions of the two theorems a graph, its mechanisms and a mask meet, in words a user can act on.
+
+The theorems are those of Kong et al. (2023), stated in sections 2 and 4 of ``docs/theory.md``. Some assumptions cannot
+be decided from the graph; the report says so rather than keep silent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import networkx as nx
+import numpy as np
+from jaxtyping import Bool
+
+from hlvm.graph import LatentGraph
+from hlvm.theory.shared_information import shared_information
+
+__all__ = ["AssumptionReport", "Finding", "HasInvertible", "Status", "check_assumptions", "check_edges"]
+
+Status: TypeAlias = Literal["holds", "fails", "not checkable"]
+"""What is known of an assumption; "not checkable" from what was given."""
+
+
+@runtime_checkable
+class HasInvertible(Protocol):
+    """A mechanism, or a whole model, that knows whether it is a bijection."""
+
+    @property
+    def invertible(self) -> bool:
+        """Whether ``(parents, noise) <-> value`` is a bijection."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is known of one assumption.
+
+    Attributes:
+        assumption: its short name.
+        theorems: which theorems of the paper need it: 1 (what is shared), 2 (what an autoencoder identifies), or both.
+        status: "holds", "fails" or "not checkable".
+        message: why, and what to do about it.
+        nodes: names of the variables that break it; empty unless it fails at particular ones.
+    """
+
+    assumption: str
+    theorems: tuple[int, ...]
+    status: Status
+    message: str
+    nodes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AssumptionReport:
+    """Every assumption and what is known of it; ``str(report)`` is readable.
+
+    Attributes:
+        findings: one per assumption.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is known to fail. Assumptions that cannot be checked here may still fail."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The assumptions that fail."""
+        return tuple(finding for finding in self.findings if finding.status == "fails")
+
+    @property
+    def unchecked(self) -> tuple[Finding, ...]:
+        """The assumptions that could not be checked."""
+        return tuple(finding for finding in self.findings if finding.status == "not checkable")
+
+    def __str__(self) -> str:
+        signs = {"holds": "ok", "fails": "FAILS", "not checkable": "?"}
+        return "\n".join(
+            f"{signs[f.status]:>5}  {f.assumption} ({_theorems(f.theorems)}): {f.message}" for f in self.findings
+        )
+
+
+def _theorems(numbers: tuple[int, ...]) -> str:
+    return f"Theorem{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+
+
+def check_assumptions(
+    graph: LatentGraph,
+    mechanism: HasInvertible | Mapping[str, HasInvertible] | None = None,
+    *,
+    masked: Collection[str] | Bool[Any, " n_observed"] | None = None,
+) -> AssumptionReport:
+    """Go through the assumptions of Theorems 1 and 2.
+
+    A graph that exists has passed some of them already: :class:`~hlvm.graph.LatentGraph` refuses edges between observed
+    variables and cycles. To have raw edges reported on rather than refused, use :func:`check_edges`.
+
+    Args:
+        graph: the generating graph.
+        mechanism: anything with an attribute ``invertible``: one mechanism for all variables (or the whole model), or a
+            mapping from names to mechanisms. Roots need none. ``None``: unknown.
+        masked: names of the masked observed variables, or a boolean array over ``graph.observed``; ``None``: unknown. A
+            mask with an empty side is reported, not refused.
+
+    Returns:
+        One finding per assumption.
+
+    Raises:
+        ValueError: ``mechanism`` is something else or names an unknown variable, or ``masked`` names a latent or an
+            unknown variable, or is an array of another shape or type.
+
+    References:
+        Theorems 1 and 2 of :cite:t:`kong2023mae`; ``docs/theory.md``, sections 2 and 4.
+
+    Example:
+        >>> graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims={"z": 3, "x1": 1, "x2": 1})
+        >>> [(finding.assumption, finding.nodes) for finding in check_assumptions(graph).failures]
+        [('dims of invertible functions', ('x1', 'x2')), ('latents can be revealed', ('z',))]
+    """
+    sides = None if masked is None else _sides(graph, masked)
+    findings = [
+        Finding(
+            assumption="observed variables are sinks",
+            theorems=(1, 2),
+            status="holds",
+            message="the edges have no cycle, no observed variable has a child, and every latent has an observed "
+            "descendant: LatentGraph accepts no others",
+        ),
+        _dims(graph),
+        _revealed(graph),
+        _mechanisms(graph, mechanism),
+        Finding(
+            assumption="independent noises",
+            theorems=(1, 2),
+            status="not checkable",
+            message="a graph says nothing of noises: draw each variable's own noise independently of all others, as "
+            "hlvm.simulator does",
+        ),
+        _two_sides(graph, sides),
+        _code(graph, sides),
+        Finding(
+            assumption="mean-injectivity",
+            theorems=(2,),
+            status="not checkable",
+            message="squared error sees the shared information c only through E[masked | c], which must be one-to-one "
+            "in c; invertible mechanisms do not imply it (the polar mechanism of docs/theory.md, section 4, is a "
+            "counter-example). Check on data that a regression from the reconstruction recovers c, or train with a "
+            "proper score instead of squared error",
+        ),
+        Finding(
+            assumption="optimum reached",
+            theorems=(2,),
+            status="not checkable",
+            message="the theorem is about the best encoder and decoder with unlimited data and capacity, and a decoder "
+            "that is locally one-to-one; compare the loss with a longer run or a wider network",
+        ),
+    ]
+    return AssumptionReport(findings=tuple(findings))
+
+
+def check_edges(edges: Iterable[tuple[str, str]], *, observed: Collection[str]) -> AssumptionReport:
+    """Report on raw edges what :class:`~hlvm.graph.LatentGraph` would refuse at the first fault.
+
+    Args:
+        edges: pairs ``(parent, child)``.
+        observed: names of the observed variables.
+
+    Returns:
+        Findings on cycles, edges that leave observed variables, and latents without an observed descendant.
+
+    Raises:
+        ValueError: an edge is not a pair of names, or ``observed`` is a string.
+
+    Example:
+        >>> report = check_edges([("z", "x1"), ("x1", "x2"), ("w", "v")], observed=["x1", "x2"])
+        >>> [finding.nodes for finding in report.failures]
+        [('x1',), ('v', 'w')]
+    """
+    if isinstance(observed, str):
+        raise ValueError(f'observed is a collection of names such as ["{observed}"], got the string {observed!r}')
+    dag = nx.DiGraph()
+    dag.add_nodes_from(observed)
+    for edge in edges:
+        if isinstance(edge, str) or not isinstance(edge, Sequence) or len(edge) != 2:
+            raise ValueError(f"an edge is a (parent, child) pair of names, got {edge!r}")
+        dag.add_edge(*edge)
+    return AssumptionReport(findings=tuple(_edge_findings(dag, frozenset(observed))))
+
+
+def _edge_findings(dag: Any, observed: frozenset[str]) -> Iterator[Finding]:
+    cyclic = sorted(
+        name
+        for group in nx.strongly_connected_components(dag)
+        for name in group
+        if len(group) > 1 or dag.has_edge(name, name)
+    )
+    yield _finding(
+        "no cycles",
+        cyclic,
+        good="the edges have no cycle",
+        bad=f"{_listed(cyclic)} lie on a cycle, so nothing can be drawn first: reverse or remove an edge",
+    )
+    parents = sorted(name for name in observed if dag.out_degree(name))
+    yield _finding(
+        "observed variables are sinks",
+        parents,
+        good="no observed variable has a child",
+        bad=f"{_listed(parents)} are observed and have children, but no edge may leave an observed variable: give "
+        "parent and child a common latent parent instead, or declare the parent latent",
+    )
+    seen = observed.union(*(nx.ancestors(dag, name) for name in observed))
+    blind = sorted(set(dag) - seen)
+    yield _finding(
+        "every latent has an observed descendant",
+        blind,
+        good="every latent reaches an observed variable",
+        bad=f"{_listed(blind)} reach no observed variable, so nothing can reveal them: connect them to one, or leave "
+        "them out",
+    )
+
+
+def _finding(name: str, nodes: list[str], *, good: str, bad: str, theorems: tuple[int, ...] = (1, 2)) -> Finding:
+    return Finding(
+        assumption=name,
+        theorems=theorems,
+        status="fails" if nodes else "holds",
+        message=bad if nodes else good,
+        nodes=tuple(nodes),
+    )
+
+
+def _listed(names: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(repr, names[:limit])) + more
+
+
+# ---------------------------------------------------------------------- dims and mechanisms
+
+
+def _dims(graph: LatentGraph) -> Finding:
+    implied = [sum(graph.dims[p] for p in above) + graph.noise_dims[v] for v, above in enumerate(graph.parent_indices)]
+    wrong = [v for v, dim in enumerate(graph.dims) if dim != implied[v]]
+    names = [graph.nodes[v] for v in wrong]
+    first = f"{names[0]!r}: {graph.dims[wrong[0]]} where those add up to {implied[wrong[0]]}" if wrong else ""
+    return _finding(
+        "dims of invertible functions",
+        names,
+        good="every dim is the sum of the parents' dims and the noise dim, as a bijection needs",
+        bad=f"the dims of {_listed(names)} are not the sum of the parents' dims and the noise dim, as a bijection "
+        f"needs ({first}): build the graph with dims=None, which takes the dims that invertible mechanisms imply, or "
+        'ask for regime="general"',
+    )
+
+
+def _revealed(graph: LatentGraph) -> Finding:
+    room = _room_below(graph)
+    hidden = [u for u in range(len(graph.latents)) if graph.dims[u] > room[u]]
+    name = "latents can be revealed"
+    if hidden:
+        first, names = hidden[0], tuple(graph.nodes[u] for u in hidden)
+        return Finding(
+            assumption=name,
+            theorems=(1, 2),
+            status="fails",
+            message=f"{_listed(names)} hold more numbers than can pass through their children to the observed "
+            f"variables ({names[0]!r}: {graph.dims[first]} against at most {room[first]}), so no smooth function of "
+            "what is below gives them back: use fewer dims there, more below, or more children",
+            nodes=names,
+        )
+    if graph.invertible_dims_error() is None:
+        message = "under invertible mechanisms every latent is a function of each of its descendants"
+        return Finding(assumption=name, theorems=(1, 2), status="holds", message=message)
+    return Finding(
+        assumption=name,
+        theorems=(1, 2),
+        status="not checkable",
+        message="the dims leave room for every latent below it, but without invertible mechanisms whether its children "
+        "reveal it depends on the functions and the noise",
+    )
+
+
+def _room_below(graph: LatentGraph) -> list[int]:
+    """An upper bound on the numbers that can pass from each latent to the observed variables.
+
+    Every node passes on at most its dims. Exact on trees; elsewhere what is below two children counts twice.
+    """
+    passes = list(graph.dims)
+    room = [0] * len(graph.nodes)
+    for node in range(len(graph.nodes) - 1, -1, -1):
+        if graph.child_indices[node]:
+            room[node] = sum(passes[child] for child in graph.child_indices[node])
+            passes[node] = min(passes[node], room[node])
+    return room
+
+
+def _mechanisms(graph: LatentGraph, mechanism: Any) -> Finding:
+    name, theorems = "invertible mechanisms", (1, 2)
+    if mechanism is None:
+        message = "no mechanism was given: pass mechanism=, or make sure that (parents, noise) <-> value is a bijection"
+        return Finding(assumption=name, theorems=theorems, status="not checkable", message=message)
+    roots = {v for v, above in zip(graph.nodes, graph.parent_indices, strict=True) if not above}
+    if isinstance(mechanism, Mapping):
+        for key in mechanism:
+            graph.position(key)
+        of_node = {v: mechanism[v] for v in graph.nodes if v in mechanism and v not in roots}
+    else:
+        of_node = {v: mechanism for v in graph.nodes if v not in roots}
+    for v, found in of_node.items():
+        if not isinstance(getattr(found, "invertible", None), bool | np.bool_):
+            raise ValueError(
+                f"the mechanism of {v!r} must have an attribute invertible that is True or False, got {found!r}"
+            )
+    noisy = [v for v, found in of_node.items() if not found.invertible]
+    missing = [v for v in graph.nodes if v not in roots and v not in of_node]
+    if noisy or not missing:
+        return _finding(
+            name,
+            noisy,
+            good="every mechanism says that it is a bijection",
+            bad=f"the mechanisms at {_listed(noisy)} are not bijections, so ancestors are only partly recoverable: use "
+            'an invertible mechanism there, or ask for regime="general"',
+        )
+    message = f"no mechanism was given for {_listed(missing)}; those given are bijections"
+    return Finding(assumption=name, theorems=theorems, status="not checkable", message=message)
+
+
+# ---------------------------------------------------------------------- masks and codes
+
+
+def _sides(graph: LatentGraph, masked: Any) -> Bool[np.ndarray, " n_observed"]:
+    """The mask as an array; unlike :func:`hlvm.masking.masked_array` a side may be empty."""
+    n = len(graph.observed)
+    if getattr(masked, "dtype", None) is not None and masked.dtype.kind not in "UO":
+        array = np.asarray(masked)
+        if array.dtype != np.bool_ or array.shape != (n,):
+            raise ValueError(
+                f"masked is a collection of names or a boolean array of shape ({n},), got dtype {array.dtype} and "
+                f"shape {array.shape}"
+            )
+        return array
+    if isinstance(masked, str) or not isinstance(masked, Iterable):
+        raise ValueError(f'masked is a collection of names such as ["x1", "x2"], or a boolean array, got {masked!r}')
+    mask = np.zeros(n, dtype=bool)
+    for name in masked:
+        place = graph.position(name) - len(graph.latents)
+        if place < 0:
+            raise ValueError(
+                f"masked: {name!r} is a latent; only observed variables are masked, such as {graph.observed[0]!r}"
+            )
+        mask[place] = True
+    return mask
+
+
+def _two_sides(graph: LatentGraph, sides: Bool[np.ndarray, " n_observed"] | None) -> Finding:
+    n = len(graph.observed)
+    status: Status = "holds"
+    if sides is None:
+        status, message = "not checkable", "no mask was given: every mask needs a masked and a visible variable"
+    elif not sides.any():
+        status, message = (
+            "fails",
+            f"nothing is masked: mask at least 1 and at most {n - 1} of the {n} observed variables",
+        )
+    elif sides.all():
+        status, message = (
+            "fails",
+            f"everything is masked, so nothing is visible: mask at least 1 and at most {n - 1} of the {n} observed "
+            "variables",
+        )
+    else:
+        message = f"{int(sides.sum())} of {n} observed variables are masked"
+    return Finding(assumption="both sides of the mask are non-empty", theorems=(1, 2), status=status, message=message)
+
+
+def _code(graph: LatentGraph, sides: Bool[np.ndarray, " n_observed"] | None) -> Finding:
+    name = "dim of the code"
+    message = (
+        "the code needs exactly as many numbers as the shared information has dims: see shared_information(...).dim"
+    )
+    if sides is not None and sides.any() and not sides.all() and graph.invertible_dims_error() is None:
+        dim = shared_information(graph, sides).dim
+        message = f"for this mask the code needs exactly {dim} numbers, the dims of the shared information"
+        if dim == 0:
+            message = "the two sides share no latent, so there is nothing to identify: choose another mask"
+            return Finding(assumption=name, theorems=(2,), status="fails", message=message)
+    return Finding(assumption=name, theorems=(2,), status="not checkable", message=message)

@@ -1,0 +1,87 @@
+"""What the linear-Gaussian oracle answers with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["BayesLoss", "RankAgreement", "ReducedRank", "ratio"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class BayesLoss:
+    """The least mean squared error with which the masked part can be reconstructed from the visible part.
+
+    Attributes:
+        mse: shape (n_masked_dims,), per masked column in the graph's order, in squared units of the data.
+        variance: shape (n_masked_dims,), variance of each masked column.
+    """
+
+    mse: Float[np.ndarray, " n"]
+    variance: Float[np.ndarray, " n"]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the masked columns, in squared units of the data."""
+        return float(self.mse.mean())
+
+    @property
+    def relative(self) -> float:
+        """Mean over the masked columns of the error in units of the column's variance, 0 to 1.
+
+        The units of the losses of :mod:`hlvm.mae`. Columns without variance count as 0.
+        """
+        return float(ratio(self.mse, self.variance).mean())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ReducedRank:
+    """The best reconstruction through a linear bottleneck of ``k`` numbers.
+
+    Attributes:
+        encoder: shape (k, n_visible_dims): the code is ``encoder @ (visible - visible_means)``.
+        decoder: shape (n_masked_dims, k): the reconstruction is ``masked_means + decoder @ code``.
+        visible_means: shape (n_visible_dims,).
+        masked_means: shape (n_masked_dims,).
+        losses: shape (n + 1,), the least mean squared error for each rank from 0 to ``n``, the largest rank there can
+            be; the last is the Bayes loss. In the units asked for.
+    """
+
+    encoder: Float[np.ndarray, "k v"]
+    decoder: Float[np.ndarray, "m k"]
+    visible_means: Float[np.ndarray, " v"]
+    masked_means: Float[np.ndarray, " m"]
+    losses: Float[np.ndarray, " ranks"]
+
+    @property
+    def loss(self) -> float:
+        """The loss at rank ``k``."""
+        return float(self.losses[len(self.encoder)])
+
+    def reconstruct(self, visible: Float[np.ndarray, "n v"]) -> Float[np.ndarray, "n m"]:
+        """Reconstruct the masked dims from the visible ones, both side by side in the graph's order."""
+        return self.masked_means + (visible - self.visible_means) @ self.encoder.T @ self.decoder.T
+
+
+class RankAgreement(NamedTuple):
+    """The rank of the covariance of the two parts, from the numbers and from the graph.
+
+    Attributes:
+        rank: number of canonical correlations that are not zero.
+        trek_dim: size of the smallest trek-separating set, which is the rank for almost all coefficients and never
+            less than the rank.
+        agrees: whether the two are equal.
+    """
+
+    rank: int
+    trek_dim: int
+    agrees: bool
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient, with 0 where the denominator is 0."""
+    found = np.zeros(np.broadcast(numerator, denominator).shape)
+    return np.divide(numerator, denominator, out=found, where=denominator > 0)
