@@ -17,6 +17,7 @@ from hlvm.mae.vit import Block, sine_cosine_positions
 from hlvm.masking import FixedMask, Patches, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
+from hlvm.theory import GaussianOracle
 
 SHORT = TrainConfig(steps=12, batch=32, warmup=2)
 VIT = ViTConfig(width=16, depth=2, heads=2, decoder_width=16)
@@ -114,17 +115,20 @@ def test_paired_members_start_alike_and_seeds_differ(trained):
     assert (start[0] != start[1]).any()  # other seed
 
 
-def test_fit_reduces_the_loss_and_recovers_a_copied_parent(model):
+def test_fit_reaches_the_bayes_loss_of_the_gaussian_oracle():
+    """One root of one dim: a code of one number can carry all that the visible leaf tells."""
     graph = LatentGraph.tree(2, 1, root_dim=1, noise_dim=1)
-    tree = HierarchicalModel.init(jax.random.key(0), graph, LinearGaussian(snr=400.0))
+    tree = HierarchicalModel.init(jax.random.key(0), graph, LinearGaussian(snr=4.0))
     mask = FixedMask(masked=("x_0",))
-    fit = mae.fit(
-        jax.random.key(1), tree, mask, BottleneckConfig(code_dim=1, width=32), TrainConfig(steps=300, batch=128)
-    )
-    assert fit.losses[-50:].mean() < 0.15  # predicting the mean gives 1
+    train = TrainConfig(steps=600, batch=256, learning_rate=3e-3)
+    fit = mae.fit(jax.random.key(1), tree, mask, BottleneckConfig(code_dim=1, width=32), train)
+    bayes = GaussianOracle(tree).bayes_loss(["x_0"]).relative
+    # 100 steps x 256 samples x 2 columns: the mean loss is known to about 1 %, and training ends within a few per cent.
+    assert 0.95 < fit.losses[-100:].mean() / bayes < 1.1
     sample = tree.sample(jax.random.key(2), 500)
-    code = np.asarray(mae.encode(fit, sample, ["x_0"]))[:, 0]
-    assert abs(np.corrcoef(code, np.asarray(sample.latents["z1_0"])[:, 0])[0, 1]) > 0.9
+    code = np.asarray(mae.encode(fit, sample, mask))[:, 0]
+    recovered = np.corrcoef(code, np.asarray(sample.latents["z1_0"])[:, 0])[0, 1] ** 2
+    assert recovered == pytest.approx(GaussianOracle(tree).latent_r2(["x_0"])["z1_0"], abs=0.1)
 
 
 def test_training_is_reproducible_bit_for_bit(model):
