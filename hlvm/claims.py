@@ -59,10 +59,11 @@ def block_claim(
         text: what is claimed.
         predicted: what the theory says.
         measured: the verdict on the scores of the block.
-        members: R² of single members of the block, shown beside; the verdict is about the block.
+        members: further scores by name, such as R² of single members of the block, shown beside; the verdict is about
+            the block.
     """
     scores = {f"R²({name})": score.interval for name, score in measured.directions.items()}
-    scores |= {f"R²(ẑ → {name})": interval for name, interval in (members or {}).items()}
+    scores |= members or {}
     return Claim(
         text=text, predicted=str(predicted), scores=scores, verdict=str(measured.verdict), reason=measured.reason
     )

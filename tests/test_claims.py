@@ -15,7 +15,7 @@ def test_block_claim_agrees_with_a_linear_code_and_not_with_its_refutation():
     refuted = block_claim("code = c", Verdict.NOT_IDENTIFIED, measured)
     assert refuted.agrees is False
     assert refuted.measured.count("\n") == 1  # both directions
-    shown = block_claim("code = c", Verdict.IDENTIFIED, measured, members={"root": Interval(0.8, 0.9, 0.95)})
+    shown = block_claim("code = c", Verdict.IDENTIFIED, measured, members={"R²(ẑ → root)": Interval(0.8, 0.9, 0.95)})
     assert "R²(ẑ → root): 0.900 [0.800, 0.950]" in shown.measured
     assert refuted.to_dict()["scores"]["R²(ẑ → c)"]["value"] > 0.99
 

@@ -241,7 +241,7 @@ def _sections(
             text=[
                 "Identified means: the code and the shared information c predict each other, R² at least "
                 f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples). "
-                "R² of single members is shown beside.",
+                "Members that the others of c determine are shown beside, with what c itself gives.",
                 "Nothing beyond c means: a latent outside c that depends on it is predicted no better from the code "
                 "than from c itself.",
                 "Above floor means: more of the latent than in an untrained encoder of the same shape, on the same "

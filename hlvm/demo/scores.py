@@ -23,7 +23,6 @@ from hlvm.scoring import (
     Verdict,
     block_verdict,
     chance_scores,
-    kernel_r2,
     kernel_r2_many,
     paired_difference,
     score_latents,
@@ -134,6 +133,7 @@ def bottleneck_claims(
         outside = _first_outside(graph, case)
         known = {name: sample.latents[name] for name in (*members, *([outside] if outside else []))}
         from_code = kernel_r2_many(codes, known, key=key, config=_CLAIM_REGRESSION)
+        from_content = kernel_r2_many(content, known, key=key, config=_CLAIM_REGRESSION)
         exact = code_dim(fit) == case.shared.dim
         where = f"{case.label}, {code_dim(fit)} code dims"
         claims.append(
@@ -141,19 +141,23 @@ def bottleneck_claims(
                 f"{where}: code = c = {{{', '.join(members)}}}, d_c = {case.shared.dim}",
                 Verdict.IDENTIFIED if exact else Verdict.NOT_IDENTIFIED,
                 block_verdict(codes, content, key=key, threshold=config.threshold, config=_CLAIM_REGRESSION),
-                members={name: from_code[name].interval for name in members if len(members) > 1},
+                members={
+                    f"R²({given} → {name})": scores[name].interval
+                    for name in members
+                    if name not in case.shared.frontier
+                    for given, scores in (("ẑ", from_code), ("c", from_content))
+                },
             )
         )
         if exact and outside is not None:
-            from_content = kernel_r2(content, known[outside], key=key, config=_CLAIM_REGRESSION)
             claims.append(
                 no_leakage_claim(
                     f"{where}: code holds of {outside} (outside c) no more than c does",
-                    paired_difference(from_code[outside], from_content, key=key),
+                    paired_difference(from_code[outside], from_content[outside], key=key),
                     tolerance=1 - config.threshold,
                     scores={
                         f"R²(ẑ → {outside})": from_code[outside].interval,
-                        f"R²(c → {outside})": from_content.interval,
+                        f"R²(c → {outside})": from_content[outside].interval,
                     },
                 )
             )
