@@ -42,7 +42,7 @@ def mask_arrays(graph: LatentGraph, mask: MaskStrategy) -> MaskArrays:
         nothing = np.zeros(n_cells, dtype=np.int32)
         return MaskArrays(nothing, np.array(1, np.int32), np.array(1, np.int32), masked_array(graph, mask.masked))
     if not isinstance(mask, RandomMask):
-        raise ValueError(f"a masked autoencoder is trained with a RandomMask or a FixedMask, got {type(mask).__name__}")
+        raise ValueError(f"masked autoencoders are trained with RandomMask or FixedMask, got {type(mask).__name__}")
     patches = mask.patches_of(graph)
     return MaskArrays(
         patch_of_cell=patches.index(graph).astype(np.int32),

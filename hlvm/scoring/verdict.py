@@ -172,12 +172,12 @@ def _decide(scores: dict[str, KernelR2], threshold: float, min_test_rows: int) -
 
     said = {name: f"R²({name}) = {score.interval}" for name, score in scores.items()}
     failed = [name for name, score in scores.items() if score.high < threshold]  # a NaN is not below anything
+    unscored = [name for name, score in scores.items() if np.isnan(score.value)]
+    # A constant representation of latents that vary is refuted; of constant latents nothing can be said.
+    if unscored and FORWARD not in failed:
+        return Verdict.INCONCLUSIVE, f"nothing to predict in {' and '.join(unscored)}: every target column is constant"
     if failed:
         return Verdict.NOT_IDENTIFIED, f"{' and '.join(said[name] for name in failed)}: below {threshold:g}"
-
-    unscored = [name for name, score in scores.items() if np.isnan(score.value)]
-    if unscored:
-        return Verdict.INCONCLUSIVE, f"nothing to predict in {' and '.join(unscored)}: every target column is constant"
 
     for name, score in scores.items():
         lost = np.flatnonzero(score.per_dim_high < min(LOST, threshold))
