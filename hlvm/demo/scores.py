@@ -33,7 +33,7 @@ from hlvm.theory import membership_probability
 
 __all__ = ["bottleneck_claims", "score_bottlenecks", "score_vits", "vit_claims"]
 
-_CLAIM_REGRESSION = RegressionConfig(max_train=1000)
+_CLAIM_REGRESSION = RegressionConfig(max_train=1000, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
 
 _TABLE_REGRESSION = RegressionConfig(max_train=800, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
 """For the transformers a coarser grid on fewer rows: these scores are many, and compared with each other only."""
