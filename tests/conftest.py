@@ -8,7 +8,7 @@ from hypothesis import settings
 # Before JAX and Matplotlib are imported, which read these once.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
-# Compiling is most of the time; unoptimised programs compile three times faster and compute the same.
+# Compiling is most of the time; unoptimised programs compile faster and compute the same up to rounding.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 _cache = tempfile.TemporaryDirectory(prefix="hlvm-tests-")  # removed when the process ends
 os.environ["XDG_CACHE_HOME"] = _cache.name

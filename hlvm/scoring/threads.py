@@ -1,7 +1,7 @@
 """One BLAS thread for the factorisations of this package.
 
 They are many and of moderate size: a second thread gains little on an idle machine, and on a busy one threads that wait
-for each other made a factorisation of 800 rows more than ten times slower (2 cores, OpenBLAS).
+for each other make them much slower.
 """
 
 from __future__ import annotations
