@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hlvm._graph_arrays import GraphArrays
 from hlvm._graph_checks import (
     checked_edges,
     checked_grid,
@@ -147,22 +148,23 @@ def from_parents(
     bare = np.flatnonzero((above < 0) & ~is_latent)
     if len(bare):
         raise ValueError(f"node {bare[0]} has neither parent nor children: connect it or leave it out")
-    if names is None:
-        given = [f"z_{i}" for i in range(n_latents)] + [f"x_{i}" for i in range(len(above) - n_latents)]
-    else:
-        given = _checked_names(names, len(above))
-    depth = _depths(above)
+    depth_of_latents = _depths(above[:n_latents])
+    depth = np.concatenate([depth_of_latents, depth_of_latents[above[n_latents:]] + 1])
     root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
-    sizes = [root_dim + d * noise_dim for d in range(int(depth.max()) + 1)]
-    parent_indices: list[tuple[int, ...]] = list(zip(above.tolist(), strict=True))
-    for root in np.flatnonzero(above < 0).tolist():
-        parent_indices[root] = ()
-    return cls(
-        nodes=tuple(given),
-        parent_indices=tuple(parent_indices),
-        dims=tuple(map(sizes.__getitem__, depth.tolist())),
-        noise_dims=tuple(np.where(above < 0, root_dim, noise_dim).tolist()),
-        grid=checked_grid(grid, len(above) - n_latents),
+    children = np.flatnonzero(above >= 0)
+    arrays = GraphArrays(
+        n_nodes=len(above),
+        parents=above[children],
+        children=children,
+        dims=root_dim + noise_dim * depth,
+        noise_dims=np.where(above < 0, root_dim, noise_dim),
+    )
+    grid = checked_grid(grid, len(above) - n_latents)
+    if names is not None:
+        given = _checked_names(names, len(above))
+        return cls._from_arrays(arrays, lambda positions: [given[i] for i in positions], grid)
+    return cls._from_arrays(
+        arrays, lambda positions: [f"z_{i}" if i < n_latents else f"x_{i - n_latents}" for i in positions], grid
     )
 
 
@@ -182,14 +184,14 @@ def _checked_names(names: Sequence[str], n: int) -> list[str]:
 
 def _depths(parents: np.ndarray) -> np.ndarray:
     """Edges between each node and its root, by doubling the distance looked up in each round."""
-    n = len(parents)
-    jump = np.append(np.where(parents < 0, n, parents), n)
-    depth = (jump[:n] < n).astype(np.int64)
-    depth = np.append(depth, 0)
-    while (jump[:n] < n).any():
-        depth = depth + depth[jump]
+    jump = np.where(parents < 0, np.arange(len(parents)), parents)
+    depth = (parents >= 0).astype(np.int64)
+    while True:
+        further = depth[jump]
+        if not further.any():
+            return depth
+        depth += further
         jump = jump[jump]
-    return depth[:n]
 
 
 def tree(

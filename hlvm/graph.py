@@ -7,10 +7,9 @@ observed variables are the sinks; everything else is latent. See section 1 of ``
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from hlvm import _graph_builders as builders
 from hlvm import _graph_families as families
 from hlvm import _graph_files as files
 from hlvm import _graph_networkx as in_networkx
+from hlvm._graph_arrays import GraphArrays
 from hlvm._graph_checks import some_names
 
 __all__ = ["LatentGraph"]
@@ -51,6 +51,63 @@ class LatentGraph:
     dims: tuple[int, ...]
     noise_dims: tuple[int, ...]
     grid: tuple[int, int] | None = None
+
+    # ------------------------------------------------------------------ large graphs
+
+    @classmethod
+    def _from_arrays(
+        cls, arrays: GraphArrays, names_at: Callable[[Iterable[int]], list[str]], grid: tuple[int, int] | None
+    ) -> LatentGraph:
+        """A checked graph that writes out its tuples of names, parents and dims only when they are asked for.
+
+        At 100,000 nodes they take longer to write than any question about the graph takes to answer.
+        """
+        graph = object.__new__(cls)
+        graph.__dict__.update(
+            grid=grid,
+            arrays=arrays,
+            _names_at=names_at,
+            _unwritten={
+                "nodes": lambda: tuple(names_at(range(arrays.n_nodes))),
+                "parent_indices": arrays.parent_tuples,
+                "dims": lambda: tuple(arrays.dims.tolist()),
+                "noise_dims": lambda: tuple(arrays.noise_dims.tolist()),
+            },
+        )
+        return graph
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Write out one of the fields of a graph made from arrays; called only if it is not there yet."""
+            unwritten = self.__dict__.get("_unwritten", {})
+            if name not in unwritten:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return self.__dict__.setdefault(name, unwritten[name]())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.nodes, self.parent_indices, self.dims, self.noise_dims, self.grid)
+
+    @cached_property
+    def arrays(self) -> GraphArrays:
+        """The structure as NumPy arrays, for code that works on whole levels at once. Read-only."""
+        return GraphArrays.of(self)
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latent variables."""
+        return self.arrays.n_latents
+
+    @property
+    def n_observed(self) -> int:
+        """Number of observed variables."""
+        return self.arrays.n_nodes - self.arrays.n_latents
+
+    def names_at(self, positions: Iterable[int]) -> list[str]:
+        """Names of the nodes at these positions of :attr:`nodes`."""
+        if "nodes" not in self.__dict__:
+            return self.__dict__["_names_at"](positions)
+        return list(map(self.nodes.__getitem__, positions))
 
     # ------------------------------------------------------------------ builders and files
 
@@ -109,9 +166,7 @@ class LatentGraph:
 
         In the order of :attr:`edges`: child after child, each with its parents in order. Read-only.
         """
-        counts = np.fromiter(map(len, self.parent_indices), dtype=np.int64, count=len(self.nodes))
-        parents = np.fromiter(chain.from_iterable(self.parent_indices), dtype=np.int64, count=int(counts.sum()))
-        found = np.stack([parents, np.repeat(np.arange(len(counts)), counts)])
+        found = np.stack([self.arrays.parents, self.arrays.children])
         found.flags.writeable = False
         return found
 
@@ -120,34 +175,24 @@ class LatentGraph:
         """For each node, the positions of its children in :attr:`nodes`."""
         parents, children = self.edge_indices
         in_order = children[np.argsort(parents, kind="stable")].tolist()
-        ends = np.cumsum(np.bincount(parents, minlength=len(self.nodes))).tolist()
-        found = [tuple(in_order[begin:end]) for begin, end in zip([0, *ends], ends[: self._n_latents], strict=False)]
-        return (*found, *([()] * (len(self.nodes) - self._n_latents)))
+        ends = np.cumsum(np.bincount(parents, minlength=self.arrays.n_nodes)).tolist()
+        found = [tuple(in_order[begin:end]) for begin, end in zip([0, *ends], ends[: self.n_latents], strict=False)]
+        return (*found, *([()] * self.n_observed))
 
     @cached_property
     def heights(self) -> tuple[int, ...]:
         """For each node, the longest directed path down to an observed variable (observed: 0)."""
-        heights = [0] * len(self.nodes)
-        for node in range(len(heights) - 1, -1, -1):
-            height = heights[node] + 1
-            for parent in self.parent_indices[node]:
-                if heights[parent] < height:
-                    heights[parent] = height
-        return tuple(heights)
-
-    @cached_property
-    def _n_latents(self) -> int:
-        return int(self.edge_indices[0].max()) + 1
+        return tuple(self.arrays.heights.tolist())
 
     @cached_property
     def latents(self) -> tuple[str, ...]:
         """Names of the latent variables, in topological order."""
-        return self.nodes[: self._n_latents]
+        return self.nodes[: self.n_latents]
 
     @cached_property
     def observed(self) -> tuple[str, ...]:
         """Names of the observed variables (the sinks), row by row when there is a grid."""
-        return self.nodes[self._n_latents :]
+        return self.nodes[self.n_latents :]
 
     @cached_property
     def edges(self) -> tuple[tuple[str, str], ...]:
@@ -240,16 +285,17 @@ class LatentGraph:
 
     @cached_property
     def _invertible_dims_error(self) -> str | None:
-        for node, (name, above) in enumerate(zip(self.nodes, self.parent_indices, strict=True)):
-            implied = self.noise_dims[node]
-            for parent in above:
-                implied += self.dims[parent]
-            if self.dims[node] != implied:
-                return (
-                    f"{name!r} has dim {self.dims[node]}, but an invertible mechanism there needs "
-                    f"{implied} = its parents' dims + its noise dim {self.noise_dims[node]}"
-                )
-        return None
+        arrays = self.arrays
+        implied = arrays.noise_dims.copy()
+        np.add.at(implied, arrays.children, arrays.dims[arrays.parents])
+        wrong = np.flatnonzero(arrays.dims != implied)
+        if not len(wrong):
+            return None
+        node = int(wrong[0])
+        return (
+            f"{self.names_at([node])[0]!r} has dim {arrays.dims[node]}, but an invertible mechanism there needs "
+            f"{implied[node]} = its parents' dims + its noise dim {arrays.noise_dims[node]}"
+        )
 
     # ------------------------------------------------------------------ equality
 
@@ -268,5 +314,16 @@ class LatentGraph:
         return self._hash
 
     def __repr__(self) -> str:
-        size = f"{len(self.latents)} latents, {len(self.observed)} observed, {self.edge_indices.shape[1]} edges"
-        return f"LatentGraph({size}, height {max(self.heights)})"
+        size = f"{self.n_latents} latents, {self.n_observed} observed, {len(self.arrays.parents)} edges"
+        return f"LatentGraph({size}, height {self.arrays.heights.max()})"
+
+
+def _rebuilt(
+    nodes: tuple[str, ...],
+    parent_indices: tuple[tuple[int, ...], ...],
+    dims: tuple[int, ...],
+    noise_dims: tuple[int, ...],
+    grid: tuple[int, int] | None,
+) -> LatentGraph:
+    """Undo pickling; what is derived from these is worked out again where it is needed."""
+    return LatentGraph(nodes=nodes, parent_indices=parent_indices, dims=dims, noise_dims=noise_dims, grid=grid)

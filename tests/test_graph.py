@@ -1,4 +1,7 @@
+import copy
+import dataclasses
 import json
+import pickle
 from itertools import pairwise, product
 
 import networkx as nx
@@ -441,3 +444,77 @@ def test_load_names_the_file_at_fault(tmp_path, content):
 def test_load_of_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         LatentGraph.load(tmp_path / "nothing.json")
+
+
+# ---------------------------------------------------------------------- arrays
+
+
+@property_test
+@given(graph=graphs())
+def test_arrays_match_the_tuples(graph):
+    arrays = graph.arrays
+    assert (arrays.n_latents, arrays.n_nodes) == (len(graph.latents), len(graph.nodes))
+    assert list(zip(arrays.parents.tolist(), arrays.children.tolist(), strict=True)) == [
+        (parent, child) for child, above in enumerate(graph.parent_indices) for parent in above
+    ]
+    assert arrays.is_forest == all(len(above) <= 1 for above in graph.parent_indices)
+    assert arrays.is_root.tolist() == [not above for above in graph.parent_indices]
+    assert arrays.dims.tolist() == list(graph.dims)
+    assert arrays.noise_dims.tolist() == list(graph.noise_dims)
+    assert arrays.parent_tuples() == graph.parent_indices
+
+
+@property_test
+@given(graph=graphs())
+def test_levels_hold_every_edge_once_and_children_before_parents(graph):
+    n = len(graph.latents)
+    for levels, inner in ((graph.arrays.levels, False), (graph.arrays.inner_levels, True)):
+        found, settled = [], set(range(n, len(graph.nodes))) if not inner else None
+        for level in levels:
+            children = np.split(level.children, level.starts[1:])
+            assert level.parents[level.place].tolist() == [
+                p for p, below in zip(level.parents, children, strict=True) for _ in below
+            ]
+            widths = set(map(len, children))
+            assert level.width == (widths.pop() if len(widths) == 1 else 0)
+            np.testing.assert_array_equal(
+                level.fold(np.add, level.children + 1), [(below + 1).sum() for below in children]
+            )
+            for parent, below in zip(level.parents.tolist(), children, strict=True):
+                found += [(parent, child) for child in below.tolist()]
+                assert settled is None or settled.issuperset(below.tolist())
+            if settled is not None:
+                settled.update(level.parents.tolist())
+        edges = [(p, c) for c, above in enumerate(graph.parent_indices) for p in above if c < n or not inner]
+        assert sorted(found) == sorted(edges)
+
+
+@pytest.mark.parametrize("n", [3, 63, 64, 65, 66, 200])
+def test_heights_of_chains_shorter_and_longer_than_the_vectorised_rounds(n):
+    graph = LatentGraph.from_parents(np.arange(-1, n - 1))
+    assert graph.heights == tuple(range(n - 1, -1, -1))
+
+
+@pytest.mark.parametrize("width", [2, 16, 17, 40])
+def test_level_fold_of_regular_levels_matches_reduceat(width):
+    (level,) = LatentGraph.tree(width, 1).arrays.levels
+    values = np.random.default_rng(width).integers(0, 9, (width, 3))
+    np.testing.assert_array_equal(level.fold(np.add, values), values.sum(axis=0, keepdims=True))
+    np.testing.assert_array_equal(level.fold(np.minimum, values[:, 0]), values[:, 0].min(keepdims=True))
+
+
+def test_graph_made_from_arrays_is_like_any_other():
+    lazy = LatentGraph.from_parents([-1, 0, 0, 1, 1, 2, 2], grid=(2, 2))
+    assert "nodes" not in vars(lazy), "nothing is written out before it is asked for"
+    assert lazy.names_at([0, 3]) == ["z_0", "x_0"]
+    for twin in (pickle.loads(pickle.dumps(lazy)), copy.copy(lazy), copy.deepcopy(lazy), dataclasses.replace(lazy)):
+        assert twin == lazy
+        assert hash(twin) == hash(lazy)
+    assert lazy == LatentGraph.from_edges(
+        lazy.edges, noise_dims={**dict.fromkeys(lazy.nodes, 1), "z_0": 2}, grid=(2, 2)
+    )
+    assert lazy.nodes is lazy.nodes
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        _ = lazy.colour
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        lazy.nodes = ()

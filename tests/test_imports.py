@@ -14,16 +14,24 @@ PACKAGE = ROOT / "hlvm"
 # Part -> the parts it may import. A part is a module or a folder right under hlvm/; `_files` is open to all. Parts that
 # are not listed (the demo, the command line and what they print) may use every listed one.
 MAY_IMPORT = {
-    "graph": {"_graph_builders", "_graph_checks", "_graph_families", "_graph_files", "_graph_networkx"},
+    "graph": {
+        "_graph_arrays",
+        "_graph_builders",
+        "_graph_checks",
+        "_graph_families",
+        "_graph_files",
+        "_graph_networkx",
+    },
     "_graph_checks": set(),
     # The graph's own parts name its class in annotations only.
-    "_graph_builders": {"_graph_checks", "graph"},
+    "_graph_arrays": {"graph"},
+    "_graph_builders": {"_graph_arrays", "_graph_checks", "graph"},
     "_graph_families": {"_graph_builders", "_graph_checks", "graph"},
     "_graph_files": {"_graph_checks", "_graph_networkx", "graph"},
     "_graph_networkx": {"_graph_checks", "graph"},
     "_files": set(),
     "masking": {"graph"},
-    "theory": {"graph", "masking"},
+    "theory": {"_graph_arrays", "graph", "masking"},
     "mechanisms": {"graph"},
     "_layout": {"graph", "mechanisms"},
     "simulator": {"_layout", "graph", "mechanisms"},

@@ -46,8 +46,8 @@ def masked_array(graph: LatentGraph, masked: Any) -> Bool[np.ndarray, " n_observ
         return masked_batch(graph, _one_row(masked))[0]
     names = checked_names(masked)
     check_observed_names(graph, names, "masked")
-    first = len(graph.nodes) - len(graph.observed)
-    mask = np.zeros(len(graph.observed), dtype=bool)
+    first = graph.n_latents
+    mask = np.zeros(graph.n_observed, dtype=bool)
     mask[[graph.index[name] - first for name in names]] = True
     return masked_batch(graph, mask[None])[0]
 
@@ -66,7 +66,7 @@ def masked_batch(graph: LatentGraph, masks: Any) -> Bool[np.ndarray, "n_masks n_
         ValueError: an array of another shape or type, or a mask that masks nothing or everything.
     """
     array = np.asarray(masks)
-    n_observed = len(graph.observed)
+    n_observed = graph.n_observed
     if array.dtype != np.bool_:
         raise ValueError(f"a mask array is boolean (True = masked), got dtype {array.dtype}: compare or cast it first")
     if array.ndim != 2 or array.shape[1] != n_observed:
@@ -113,7 +113,7 @@ def check_observed_names(graph: LatentGraph, names: Iterable[str], what: str) ->
     Raises:
         ValueError: a latent, or an unknown name.
     """
-    first = len(graph.nodes) - len(graph.observed)
+    first = graph.n_latents
     for name in names:
         if graph.position(name) < first:
             raise ValueError(

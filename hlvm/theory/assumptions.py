@@ -258,7 +258,7 @@ def _dims(graph: LatentGraph) -> Finding:
 
 def _revealed(graph: LatentGraph) -> Finding:
     room = _room_below(graph)
-    hidden = [u for u in range(len(graph.latents)) if graph.dims[u] > room[u]]
+    hidden = [u for u in range(graph.n_latents) if graph.dims[u] > room[u]]
     name = "latents can be revealed"
     if hidden:
         first, names = hidden[0], tuple(graph.nodes[u] for u in hidden)
@@ -333,7 +333,7 @@ def _mechanisms(graph: LatentGraph, mechanism: Any) -> Finding:
 
 def _sides(graph: LatentGraph, masked: Any) -> Bool[np.ndarray, " n_observed"]:
     """The mask as an array; unlike :func:`hlvm.masking.masked_array` a side may be empty."""
-    n = len(graph.observed)
+    n = graph.n_observed
     if getattr(masked, "dtype", None) is not None and masked.dtype.kind not in "UO":
         array = np.asarray(masked)
         if array.dtype != np.bool_ or array.shape != (n,):
@@ -346,7 +346,7 @@ def _sides(graph: LatentGraph, masked: Any) -> Bool[np.ndarray, " n_observed"]:
         raise ValueError(f'masked is a collection of names such as ["x1", "x2"], or a boolean array, got {masked!r}')
     mask = np.zeros(n, dtype=bool)
     for name in masked:
-        place = graph.position(name) - len(graph.latents)
+        place = graph.position(name) - graph.n_latents
         if place < 0:
             raise ValueError(
                 f"masked: {name!r} is a latent; only observed variables are masked, such as {graph.observed[0]!r}"
@@ -356,7 +356,7 @@ def _sides(graph: LatentGraph, masked: Any) -> Bool[np.ndarray, " n_observed"]:
 
 
 def _two_sides(graph: LatentGraph, sides: Bool[np.ndarray, " n_observed"] | None) -> Finding:
-    n = len(graph.observed)
+    n = graph.n_observed
     status: Status = "holds"
     if sides is None:
         status, message = "not checkable", "no mask was given: every mask needs a masked and a visible variable"

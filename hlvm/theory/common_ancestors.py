@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Bool, UInt64
 
 from hlvm.graph import LatentGraph
-from hlvm.theory.levels import reached
 
 __all__ = ["common_ancestors", "common_ancestors_batch"]
 
@@ -27,8 +26,8 @@ def common_ancestors(graph: LatentGraph, masked: Bool[np.ndarray, " n_observed"]
     Returns:
         One entry per latent of ``graph.latents``.
     """
-    sides = reached(graph, np.where(masked, _MASKED, _VISIBLE))
-    return sides[: len(graph.latents)] == _MASKED | _VISIBLE
+    sides = graph.arrays.reached(np.where(masked, _MASKED, _VISIBLE))
+    return sides[: graph.n_latents] == _MASKED | _VISIBLE
 
 
 def common_ancestors_batch(
@@ -47,8 +46,8 @@ def common_ancestors_batch(
         One row per mask, one column per latent of ``graph.latents``.
     """
     bits = _packed(masks)
-    n_latents = len(graph.latents)
-    common = reached(graph, bits)[:n_latents] & reached(graph, ~bits)[:n_latents]
+    n_latents = graph.n_latents
+    common = graph.arrays.reached(bits)[:n_latents] & graph.arrays.reached(~bits)[:n_latents]
     return _unpacked(common, len(masks))
 
 

@@ -5,21 +5,19 @@ only if it separates them in the moral graph of their ancestors (Lauritzen et al
 such set is a minimum node-weighted cut: each latent is split into an entrance and an exit joined by
 an edge whose capacity is its dim, and every other edge has unlimited capacity.
 
-A family, that is a node with its parents, is a clique of the moral graph. Instead of its many edges
-the network has one hub that all of its members enter and leave.
+A family, that is a node with its parents, is a clique of the moral graph. Where there are several
+parents the network has, instead of its many edges, one hub that all of its members enter and leave.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
+from hlvm._graph_arrays import GraphArrays
 from hlvm.graph import LatentGraph
-from hlvm.theory.levels import reached
 
 __all__ = ["flow_cut"]
 
@@ -57,39 +55,40 @@ class _Network:
 
     SOURCE, SINK = 0, 1
 
-    def __init__(self, graph: LatentGraph, sources: np.ndarray, sinks: np.ndarray) -> None:
-        self.graph = graph
-        self.n_latents = len(graph.latents)
-        self.relevant = np.flatnonzero(reached(graph, sources | sinks)[: self.n_latents])
-        self.source_parents = self._parents_of(sources)
-        self.sink_parents = self._parents_of(sinks)
+    def __init__(
+        self,
+        graph: LatentGraph,
+        sources: Bool[np.ndarray, " n_observed"],
+        sinks: Bool[np.ndarray, " n_observed"],
+    ) -> None:
+        arrays = graph.arrays
+        self.n_latents = n = arrays.n_latents
+        self.dims = arrays.dims[:n]
+        self.relevant = arrays.reached(sources | sinks)[:n]
+        inner = arrays.children < n
+        inner[inner] = self.relevant[arrays.children[inner]]
+        self.parents, self.children = arrays.parents[inner], arrays.children[inner]
+        self.source_parents, self.sink_parents = (self._parents_of(arrays, side) for side in (sources, sinks))
 
-    def _parents_of(self, side: Bool[np.ndarray, " n_observed"]) -> list[int]:
-        above = self.graph.parent_indices
-        return sorted({parent for x in np.flatnonzero(side).tolist() for parent in above[self.n_latents + x]})
-
-    def _entrance(self, latent: int) -> int:
-        return 2 + latent
-
-    def _exit(self, latent: int) -> int:
-        return 2 + self.n_latents + latent
-
-    def _hub(self, latent: int) -> int:
-        return 2 + 2 * self.n_latents + latent
+    @staticmethod
+    def _parents_of(arrays: GraphArrays, side: Bool[np.ndarray, " n_observed"]) -> Int[np.ndarray, " n_parents"]:
+        everywhere = np.concatenate([np.zeros(arrays.n_latents, dtype=bool), side])
+        return np.unique(arrays.parents[everywhere[arrays.children]])
 
     def capacities(self) -> csr_array:
+        n = self.n_latents
         unlimited = self._unlimited()
-        dims = self.graph.dims
-        limited = [(self._entrance(u), self._exit(u), min(dims[u], unlimited)) for u in self.relevant.tolist()]
-        free = [(begin, end, unlimited) for begin, end in self._free_edges()]
-        begins, ends, values = zip(*limited, *free, strict=True)
-        n = 2 + 3 * self.n_latents
-        return csr_array((np.asarray(values, dtype=np.int32), (begins, ends)), shape=(n, n))
+        entrances, exits, hubs = 2 + np.arange(3 * n).reshape(3, n)
+        in_relevant = np.flatnonzero(self.relevant)
+        pairs = [(entrances[in_relevant], exits[in_relevant]), *self._free_edges(entrances, exits, hubs)]
+        begins, ends = (np.concatenate(sides) for sides in zip(*pairs, strict=True))
+        values = np.full(len(begins), unlimited, dtype=np.int32)
+        values[: len(in_relevant)] = np.minimum(self.dims[in_relevant], unlimited)
+        return csr_array((values, (begins, ends)), shape=(2 + 3 * n, 2 + 3 * n))
 
     def _unlimited(self) -> int:
         """A capacity no minimum cut can use: more than the parents of the cheaper side cost."""
-        dims = self.graph.dims
-        enough = min(sum(dims[p] for p in side) for side in (self.source_parents, self.sink_parents)) + 1
+        enough = min(sum(self.dims[side].tolist()) for side in (self.source_parents, self.sink_parents)) + 1
         if enough > _LARGEST_CAPACITY:
             raise ValueError(
                 f"separating these variables may take {enough - 1} dims, more than a 32-bit maximum flow can count: "
@@ -97,24 +96,31 @@ class _Network:
             )
         return enough
 
-    def _free_edges(self) -> Iterable[tuple[int, int]]:
-        for latent in self.relevant.tolist():
-            above = self.graph.parent_indices[latent]
-            if above:
-                for member in (latent, *above):
-                    yield self._exit(member), self._hub(latent)
-                    yield self._hub(latent), self._entrance(member)
-        for latent in self.source_parents:
-            yield self.SOURCE, self._entrance(latent)
-        for latent in self.sink_parents:
-            yield self._exit(latent), self.SINK
+    def _free_edges(
+        self,
+        entrances: Int[np.ndarray, " n_latents"],
+        exits: Int[np.ndarray, " n_latents"],
+        hubs: Int[np.ndarray, " n_latents"],
+    ) -> list[tuple[Int[np.ndarray, " n_edges"], Int[np.ndarray, " n_edges"]]]:
+        n_parents = np.bincount(self.children, minlength=self.n_latents)
+        alone = n_parents[self.children] == 1
+        parent, child = self.parents[alone], self.children[alone]
+        with_hub = np.flatnonzero(n_parents > 1)
+        member = np.concatenate([self.parents[~alone], with_hub])
+        hub = hubs[np.concatenate([self.children[~alone], with_hub])]
+        return [
+            (exits[parent], entrances[child]),
+            (exits[child], entrances[parent]),
+            (exits[member], hub),
+            (hub, entrances[member]),
+            (np.full(len(self.source_parents), self.SOURCE), entrances[self.source_parents]),
+            (exits[self.sink_parents], np.full(len(self.sink_parents), self.SINK)),
+        ]
 
     def cut_latents(self, source_side: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, " n_latents"]:
         """Latents whose entrance is on the source side while their exit is not."""
         entrances, exits, _ = source_side[2:].reshape(3, self.n_latents)
-        members = np.zeros(self.n_latents, dtype=bool)
-        members[self.relevant] = (entrances & ~exits)[self.relevant]
-        return members
+        return entrances & ~exits & self.relevant
 
 
 def _residual(capacities: csr_array, source: int, sink: int) -> csr_array:

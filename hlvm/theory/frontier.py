@@ -23,7 +23,6 @@ from jaxtyping import Float, Int
 from scipy.special import gammaln
 
 from hlvm.graph import LatentGraph
-from hlvm.theory.levels import levels
 
 __all__ = ["Groups", "child_groups", "frontier_bernoulli", "frontier_uniform"]
 
@@ -46,7 +45,7 @@ def child_groups(
     """
     at_nodes = np.concatenate([reach, np.ones(len(patch_of), dtype=reach.dtype)])
     overlap = np.zeros(len(reach), dtype=bool)
-    for level in levels(graph):
+    for level in graph.arrays.levels:
         overlap[level.parents] = level.fold(np.add, at_nodes[level.children]) > reach[level.parents]
     overlap &= reach > 1
     patches_below = _patch_bits(graph, patch_of) if overlap.any() else []
@@ -64,7 +63,7 @@ def child_groups(
 
 def _patch_bits(graph: LatentGraph, patch_of: Int[np.ndarray, " n_observed"]) -> list[int]:
     """The patches below each node, as the bits of a whole number."""
-    bits = [0] * len(graph.latents) + [1 << patch for patch in patch_of.tolist()]
+    bits = [0] * graph.n_latents + [1 << patch for patch in patch_of.tolist()]
     for node in range(len(graph.nodes) - 1, -1, -1):
         for parent in graph.parent_indices[node]:
             bits[parent] |= bits[node]

@@ -21,7 +21,6 @@ from hlvm.theory.gaussian_results import BayesLoss, RankAgreement, ReducedRank, 
 from hlvm.theory.gaussian_sides import Side, variance_given
 from hlvm.theory.gaussian_tree import TreePosterior, prior_variances
 from hlvm.theory.linear_gaussian import Parameters
-from hlvm.theory.tree_cut import is_forest
 from hlvm.theory.trek_separation import TrekSeparation, trek_separating_set
 
 __all__ = ["GaussianOracle", "LinearGaussianModel"]
@@ -305,7 +304,7 @@ class GaussianOracle:
 
     @cached_property
     def _is_forest(self) -> bool:
-        return is_forest(self.graph)
+        return self.graph.arrays.is_forest
 
     def _is_linear_time(self, mask: Bool[np.ndarray, " n_observed"]) -> bool:
         ranks, dims = self._parameters.noise_ranks, self.graph.dims

@@ -157,7 +157,7 @@ def _checked_target(graph: LatentGraph, target: Collection[str]) -> frozenset[in
         raise ValueError(f'target is a collection of names of latents such as ["{target}"], got the string {target!r}')
     found = frozenset(map(graph.position, target))
     for node in found:
-        if node >= len(graph.latents):
+        if node >= graph.n_latents:
             raise ValueError(
                 f"target: {graph.nodes[node]!r} is an observed variable; only latents are shared between the two sides"
             )
@@ -174,7 +174,7 @@ class _Puzzle:
         self.target = target
         self.patch_of = patch_of
         self.deadline = deadline
-        self.n_latents = len(graph.latents)
+        self.n_latents = graph.n_latents
 
     def missing_parent(self) -> Impossible | None:
         """The proof for a target that is not closed under parents, from its lowest missing ancestor."""

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int, UInt64
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches, check_ratio, count_masked
 from hlvm.theory.frontier import child_groups, frontier_bernoulli, frontier_uniform
-from hlvm.theory.levels import reached
 from hlvm.theory.shared_information import check_regime
 
 __all__ = ["Strategy", "frontier_probability", "membership_probability", "patches_reached", "probabilities"]
@@ -125,12 +124,12 @@ def patches_reached(graph: LatentGraph, patches: Patches | None = None) -> Int[n
         ValueError: the patches do not fit the graph.
     """
     patch_of = (Patches.cells(graph) if patches is None else patches).index(graph)
-    n_patches, n_latents = int(patch_of.max()) + 1, len(graph.latents)
+    n_patches, n_latents = int(patch_of.max()) + 1, graph.n_latents
     count = np.zeros(n_latents, dtype=np.int64)
     step = max(64, _BITS_AT_ONCE // len(graph.nodes) // 64 * 64)
     for begin in range(0, n_patches, step):
         bits = _patch_bits(patch_of - begin, min(step, n_patches - begin))
-        count += np.bitwise_count(reached(graph, bits)[:n_latents]).sum(axis=1, dtype=np.int64)
+        count += np.bitwise_count(graph.arrays.reached(bits)[:n_latents]).sum(axis=1, dtype=np.int64)
     return count
 
 
@@ -145,7 +144,7 @@ def _patch_bits(patch_of: Int[np.ndarray, " n_observed"], width: int) -> UInt64[
 
 def _reach(graph: LatentGraph, patches: Patches | None) -> tuple[Int[np.ndarray, " n_latents"], int]:
     check_regime(graph, "invertible")
-    return patches_reached(graph, patches), len(graph.observed) if patches is None else len(patches)
+    return patches_reached(graph, patches), graph.n_observed if patches is None else len(patches)
 
 
 def _membership(

@@ -122,7 +122,7 @@ def level_profile(
     ratio_list = None if ratios is None else [float(ratio) for ratio in ratios]
     if ratio_list == []:
         raise ValueError("ratios is empty: give at least one masking ratio between 0 and 1")
-    present, level = np.unique(np.asarray(graph.heights)[: len(graph.latents)], return_inverse=True)
+    present, level = np.unique(np.asarray(graph.heights)[: graph.n_latents], return_inverse=True)
     at_level = (level[:, None] == np.arange(len(present))).astype(np.float64)
     if isinstance(strategy, str):
         if strategy not in get_args(Strategy):
@@ -177,7 +177,7 @@ def _samplers(
     if strategy == "uniform" and ratios is not None:
         return [RandomMask(ratio=ratio, patches=patches) for ratio in ratios], np.ones(len(ratios))
     if strategy == "bernoulli" and ratios is not None:
-        n = len(graph.observed) if patches is None else len(patches)
+        n = graph.n_observed if patches is None else len(patches)
         r = np.asarray(ratios)
         return [BernoulliMask(ratio=ratio, patches=patches) for ratio in ratios], 1.0 - r**n - (1.0 - r) ** n
     if not callable(getattr(strategy, "sample", None)):
@@ -202,7 +202,7 @@ def _closed_form(
     at_level: Float[np.ndarray, "n_latents n_heights"],
 ) -> LevelProfile:
     probability, frontier = probabilities(graph, ratios, patches, strategy)
-    noise_dims = np.asarray(graph.noise_dims, dtype=np.float64)[: len(graph.latents)]
+    noise_dims = np.asarray(graph.noise_dims, dtype=np.float64)[: graph.n_latents]
     n_latents = at_level.sum(axis=0).astype(np.int64)
     count = probability @ at_level
     dim = (probability * noise_dims) @ at_level

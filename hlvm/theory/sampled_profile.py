@@ -74,7 +74,7 @@ def sampled_levels(
     Raises:
         ValueError: masks of another shape or type, or a mask that masks nothing or everything.
     """
-    n_latents = len(graph.latents)
+    n_latents = graph.n_latents
     sizes = np.asarray(graph.noise_dims if regime == "invertible" else graph.dims, dtype=np.float64)[:n_latents]
     per_level = at_level / at_level.sum(axis=0)
     parents = _parents(graph)
@@ -114,7 +114,7 @@ def _members(
 
 def _parents(graph: LatentGraph) -> Any:
     """Sparse matrix with a 1 in row ``child`` and column ``parent`` for every edge between latents."""
-    n = len(graph.latents)
+    n = graph.n_latents
     pairs = [(child, parent) for child in range(n) for parent in graph.parent_indices[child]]
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return csr_array((np.ones(len(pairs)), (rows, columns)), shape=(n, n))

@@ -7,7 +7,8 @@ assumes that every ancestor is a function of its descendants, "general" assumes 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import compress
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -17,8 +18,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array, masked_batch
 from hlvm.theory.common_ancestors import common_ancestors, common_ancestors_batch
 from hlvm.theory.flow_cut import flow_cut
-from hlvm.theory.levels import reached
-from hlvm.theory.tree_cut import is_forest, tree_cuts
+from hlvm.theory.tree_cut import tree_cuts
 
 __all__ = [
     "Regime",
@@ -32,6 +32,9 @@ __all__ = [
 
 Regime: TypeAlias = Literal["invertible", "general"]
 """What is assumed of the mechanisms: invertible ones, or nothing beyond the graph."""
+
+_CELLS_AT_ONCE = 2**24
+"""Nodes times targets worked on at once, which bounds the memory."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,21 +136,23 @@ def shared_information(
     mask = masked_array(graph, masked)
     if regime == "invertible":
         near_masked = near_visible = common_ancestors(graph, mask)
-        sizes = graph.noise_dims
+        sizes = graph.arrays.noise_dims[: graph.n_latents]
     else:
         near_masked, near_visible = (cuts[0] for cuts in _least_cuts(graph, mask[None], ~mask[None]))
-        sizes = graph.dims
-    members = np.flatnonzero(near_masked).tolist()
-    names = _names(graph, members)
+        sizes = graph.arrays.dims[: graph.n_latents]
+    members = np.flatnonzero(near_masked)
+    names = graph.names_at(members.tolist())
+    shared = frozenset(names)
+    lowest = _frontier(graph, near_masked)[members].tolist()
     unique = bool((near_masked == near_visible).all())
     return SharedInformation(
         regime=regime,
-        members=names,
-        frontier=_names(graph, _frontier(graph, members)),
-        dim=sum(sizes[node] for node in members),
+        members=shared,
+        frontier=frozenset(compress(names, lowest)),
+        dim=sum(sizes[members].tolist()),
         unique=unique,
-        near_masked=names,
-        near_visible=names if unique else _names(graph, np.flatnonzero(near_visible).tolist()),
+        near_masked=shared,
+        near_visible=shared if unique else _names(graph, near_visible),
     )
 
 
@@ -175,14 +180,14 @@ def shared_information_batch(
     checked = masked_batch(graph, masks)
     if regime == "invertible":
         near_masked = near_visible = common_ancestors_batch(graph, checked)
-        sizes = graph.noise_dims
+        sizes = graph.arrays.noise_dims[: graph.n_latents]
     else:
         near_masked, near_visible = _least_cuts(graph, checked, ~checked)
-        sizes = graph.dims
+        sizes = graph.arrays.dims[: graph.n_latents]
     return SharedInformationBatch(
         regime=regime,
         members=near_masked,
-        dim=_total(near_masked, sizes[: len(graph.latents)]),
+        dim=_total(near_masked, sizes),
         unique=(near_masked == near_visible).all(axis=1),
         near_visible=near_visible,
     )
@@ -223,24 +228,43 @@ def target_ancestors(
 
 
 def _target_frontiers(graph: LatentGraph, mask: Bool[np.ndarray, " n_observed"]) -> dict[str, frozenset[str]]:
-    has_visible = reached(graph, ~mask)
+    has_visible = graph.arrays.reached(~mask).tolist()
+    by_parents: dict[tuple[int, ...], frozenset[str]] = {}
     found: dict[str, frozenset[str]] = {}
     for target in np.flatnonzero(mask).tolist():
-        name = graph.observed[target]
-        common = [u for u in (graph.index[a] for a in graph.ancestors(name)) if has_visible[u]]
-        found[name] = _names(graph, _frontier(graph, common))
+        above = graph.parent_indices[graph.n_latents + target]
+        if above not in by_parents:
+            common = [u for u in _and_ancestors(graph, above) if has_visible[u]]
+            higher = {parent for member in common for parent in graph.parent_indices[member]}
+            by_parents[above] = frozenset(graph.nodes[u] for u in common if u not in higher)
+        found[graph.observed[target]] = by_parents[above]
+    return found
+
+
+def _and_ancestors(graph: LatentGraph, nodes: Iterable[int]) -> set[int]:
+    found = set(nodes)
+    waiting = list(found)
+    while waiting:
+        for parent in graph.parent_indices[waiting.pop()]:
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
     return found
 
 
 def _target_separators(graph: LatentGraph, mask: Bool[np.ndarray, " n_observed"]) -> dict[str, frozenset[str]]:
     targets = np.flatnonzero(mask)
-    one_target = np.zeros((len(targets), mask.size), dtype=bool)
-    one_target[np.arange(len(targets)), targets] = True
-    _, near_visible = _least_cuts(graph, one_target, np.broadcast_to(~mask, one_target.shape))
-    return {
-        graph.observed[target]: _names(graph, np.flatnonzero(cut).tolist())
-        for target, cut in zip(targets.tolist(), near_visible, strict=True)
-    }
+    found: dict[str, frozenset[str]] = {}
+    step = max(1, _CELLS_AT_ONCE // len(graph.nodes))
+    for begin in range(0, len(targets), step):
+        some = targets[begin : begin + step]
+        one_target = np.zeros((len(some), mask.size), dtype=bool)
+        one_target[np.arange(len(some)), some] = True
+        _, near_visible = _least_cuts(graph, one_target, np.broadcast_to(~mask, one_target.shape))
+        found.update(
+            (graph.observed[x], _names(graph, cut)) for x, cut in zip(some.tolist(), near_visible, strict=True)
+        )
+    return found
 
 
 def _least_cuts(
@@ -249,24 +273,29 @@ def _least_cuts(
     sinks: Bool[np.ndarray, "n_pairs n_observed"],
 ) -> tuple[Bool[np.ndarray, "n_pairs n_latents"], Bool[np.ndarray, "n_pairs n_latents"]]:
     """Per pair, the least-dims separators nearest the sources and nearest the sinks."""
-    if is_forest(graph):
+    if graph.arrays.is_forest:
         return tree_cuts(graph, sources, sinks)
-    cuts = np.empty((2, len(sources), len(graph.latents)), dtype=bool)
+    cuts = np.empty((2, len(sources), graph.n_latents), dtype=bool)
     for pair, sides in enumerate(zip(sources, sinks, strict=True)):
         cuts[:, pair] = flow_cut(graph, *sides)
     return cuts[0], cuts[1]
 
 
-def _frontier(graph: LatentGraph, members: list[int]) -> list[int]:
-    """Members, as positions, that are no parent of another member."""
-    above = {parent for member in members for parent in graph.parent_indices[member]}
-    return [member for member in members if member not in above]
+def _frontier(graph: LatentGraph, members: Bool[np.ndarray, " n_latents"]) -> Bool[np.ndarray, " n_latents"]:
+    """Members that are no parent of another member."""
+    inner = graph.arrays.children < len(members)
+    parents, children = graph.arrays.parents[inner], graph.arrays.children[inner]
+    found = members.copy()
+    found[parents[members[children]]] = False
+    return found
 
 
-def _total(members: Bool[np.ndarray, "n_masks n_latents"], sizes: tuple[int, ...]) -> Int[np.ndarray, " n_masks"]:
+def _total(
+    members: Bool[np.ndarray, "n_masks n_latents"], sizes: Int[np.ndarray, " n_latents"]
+) -> Int[np.ndarray, " n_masks"]:
     """Sum of the members' sizes; a matrix product in float64 is fast, and exact up to 2**53."""
-    return (members.astype(np.float64) @ np.asarray(sizes, dtype=np.float64)).round().astype(np.int64)
+    return (members.astype(np.float64) @ sizes.astype(np.float64)).round().astype(np.int64)
 
 
-def _names(graph: LatentGraph, latents: list[int]) -> frozenset[str]:
-    return frozenset(graph.nodes[node] for node in latents)
+def _names(graph: LatentGraph, latents: Bool[np.ndarray, " n_latents"]) -> frozenset[str]:
+    return frozenset(graph.names_at(np.flatnonzero(latents).tolist()))

@@ -1,11 +1,13 @@
 """General regime on trees: least-dims separators by a three-state dynamic program.
 
-Section 2 of ``docs/theory.md``. Every node is on the source side, on the sink side, or in the cut; a
-child may not be on the other side than its parent; latents in the cut cost their dim. One pass up
-and one pass down the tree solve it for many pairs of sides at once.
+Section 2 of ``docs/theory.md``. Every latent is on the source side, on the sink side, or in the cut; a child may not
+be on the other side than its parent; latents in the cut cost their dim. One pass up the tree finds the least cost of
+each subtree for each state of its top, one pass down the states that each latent has in *some* cut of least cost, both
+for many pairs of sides at once. That is enough: cuts of least cost are closed under moving every latent to the one
+further towards the sinks of its two states, so in the cut nearest the sources each latent has the state nearest the
+sinks among those found.
 
-Among the least-dims cuts the one nearest the sources is found by a second-rate cost that counts what
-lies beyond it: 2 for a latent on the source side, 1 for a latent in the cut, 0 on the sink side.
+The masks lie side by side in memory, and observed variables are folded into their parents.
 """
 
 from __future__ import annotations
@@ -13,29 +15,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
+from hlvm._graph_arrays import GraphArrays
 from hlvm.graph import LatentGraph
-from hlvm.theory.levels import levels
 
-__all__ = ["is_forest", "tree_cuts"]
+__all__ = ["tree_cuts"]
 
-_SOURCE, _SINK, _CUT = np.int8(0), np.int8(1), np.int8(2)
-_CELLS_AT_ONCE = 2**18
-"""Nodes times pairs worked on at once, so that the tables stay in the processor's cache."""
+_CELLS_AT_ONCE = 2**17
+"""Latents times pairs worked on at once, so that the tables stay in the processor's cache."""
 
 
-class _Costs(NamedTuple):
-    """Least cost of the subtree below each node, given the node's state; shape (n_nodes, n_pairs) each."""
+class _States(NamedTuple):
+    """One table per state of a latent, rows in the order of ``graph.latents``: costs, or whether a least cut has it."""
 
-    source: Int[np.ndarray, "n_nodes n_pairs"]
-    sink: Int[np.ndarray, "n_nodes n_pairs"]
-    cut: Int[np.ndarray, "n_nodes n_pairs"]
-
-
-def is_forest(graph: LatentGraph) -> bool:
-    """Whether every node has at most one parent."""
-    return all(len(above) <= 1 for above in graph.parent_indices)
+    source: Shaped[np.ndarray, "n_latents ..."]
+    sink: Shaped[np.ndarray, "n_latents ..."]
+    cut: Shaped[np.ndarray, "n_latents ..."]
 
 
 def tree_cuts(
@@ -58,80 +54,87 @@ def tree_cuts(
     Raises:
         ValueError: the dims are too large for exact arithmetic on 64-bit integers.
     """
-    near_sources = np.empty((len(sources), len(graph.latents)), dtype=bool)
+    arrays = graph.arrays
+    costs_of_cutting, never = _costs_of_cutting(arrays)
+    near_sources = np.empty((len(sources), arrays.n_latents), dtype=bool)
     near_sinks = np.empty_like(near_sources)
-    step = max(1, _CELLS_AT_ONCE // len(graph.nodes))
+    step = max(1, _CELLS_AT_ONCE // arrays.n_latents)
     for begin in range(0, len(sources), step):
-        rows = slice(begin, begin + step)
-        source_columns, sink_columns = (np.ascontiguousarray(side[rows].T) for side in (sources, sinks))
-        near_sources[rows] = _cuts_nearest_sources(graph, source_columns, sink_columns).T
-        near_sinks[rows] = _cuts_nearest_sources(graph, sink_columns, source_columns).T
+        rows = slice(begin, begin + step) if step > 1 else begin  # a single pair goes without its axis: much faster
+        costs = _costs_upwards(arrays, sources[rows].T, sinks[rows].T, costs_of_cutting, never)
+        possible = _states_downwards(arrays, costs)
+        near_sources[rows] = (possible.cut & ~possible.sink).T
+        near_sinks[rows] = (possible.cut & ~possible.source).T
     return near_sources, near_sinks
 
 
-def _cuts_nearest_sources(
-    graph: LatentGraph,
-    sources: Bool[np.ndarray, "n_observed n_pairs"],
-    sinks: Bool[np.ndarray, "n_observed n_pairs"],
-) -> Bool[np.ndarray, "n_latents n_pairs"]:
-    n_latents = len(graph.latents)
-    cut_costs, never = _cut_costs(graph)
-    costs = _costs_upwards(graph, sources, sinks, cut_costs, never)
-    return _states_downwards(graph, costs, never)[:n_latents] == _CUT
-
-
-def _cut_costs(graph: LatentGraph) -> tuple[Int[np.ndarray, " n_latents"], int]:
-    """Cost of cutting each latent, and a cost above that of any complete labelling.
-
-    One dim outweighs the second-rate costs of all latents together.
-    """
-    dims = graph.dims[: len(graph.latents)]
-    one_dim = 2 * len(dims) + 1
-    never = sum(dims) * one_dim + one_dim
-    if never * len(graph.nodes) >= 2**63:
+def _costs_of_cutting(arrays: GraphArrays) -> tuple[Int[np.ndarray, " n_latents"], np.integer]:
+    """Cost of cutting each latent, and a cost above that of any complete labelling."""
+    dims = arrays.dims[: arrays.n_latents]
+    never = sum(dims.tolist()) + 1
+    largest = never * arrays.n_nodes  # every node may add its share
+    if largest >= 2**63:
         raise ValueError(
-            f"the latents' dims add up to {sum(dims)}, too many for exact 64-bit arithmetic on "
-            f"{len(graph.nodes)} nodes: use smaller dims (a common factor does not change the separator)"
+            f"the latents' dims add up to {never - 1}, too many for exact 64-bit arithmetic on {arrays.n_nodes} nodes: "
+            "use smaller dims (a common factor does not change the separator)"
         )
-    return np.asarray(dims, dtype=np.int64) * one_dim + 1, never
+    kind = np.int32 if largest < 2**31 else np.int64
+    return dims.astype(kind), kind(never)
 
 
 def _costs_upwards(
-    graph: LatentGraph,
-    sources: Bool[np.ndarray, "n_observed n_pairs"],
-    sinks: Bool[np.ndarray, "n_observed n_pairs"],
-    cut_costs: Int[np.ndarray, " n_latents"],
-    never: int,
-) -> _Costs:
-    n_latents = len(cut_costs)
-    costs = _Costs(*(np.empty((len(graph.nodes), sources.shape[1]), dtype=np.int64) for _ in range(3)))
-    costs.source[n_latents:] = np.where(sinks, never, 0)
-    costs.sink[n_latents:] = np.where(sources, never, 0)
-    costs.cut[n_latents:] = never
-    for level in levels(graph):
+    arrays: GraphArrays,
+    sources: Bool[np.ndarray, "n_observed ..."],
+    sinks: Bool[np.ndarray, "n_observed ..."],
+    costs_of_cutting: Int[np.ndarray, " n_latents"],
+    never: np.integer,
+) -> _States:
+    """Least cost of the subtree below each latent, given the latent's state."""
+    n = arrays.n_latents
+    costs = _States(*(np.zeros((n, *sources.shape[1:]), dtype=costs_of_cutting.dtype) for _ in range(3)))
+    costs.source[...] = _above_any(arrays, sinks) * never
+    costs.sink[...] = _above_any(arrays, sources) * never
+    costs.cut[...] = costs_of_cutting.reshape(n, *(1 for _ in sources.shape[1:]))
+    for level in arrays.inner_levels:
         source, sink, cut = (table[level.children] for table in costs)
         source_or_cut, sink_or_cut = np.minimum(source, cut), np.minimum(sink, cut)
-        costs.source[level.parents] = 2 + level.fold(np.add, source_or_cut)
-        costs.sink[level.parents] = level.fold(np.add, sink_or_cut)
-        costs.cut[level.parents] = cut_costs[level.parents, None] + level.fold(np.add, np.minimum(source_or_cut, sink))
+        costs.source[level.parents] += level.fold(np.add, source_or_cut)
+        costs.sink[level.parents] += level.fold(np.add, sink_or_cut)
+        costs.cut[level.parents] += level.fold(np.add, np.minimum(source_or_cut, sink))
     return costs
 
 
-def _states_downwards(graph: LatentGraph, costs: _Costs, never: int) -> np.ndarray:
-    """The cheapest state of every node, roots first."""
-    states = np.empty(costs.cut.shape, dtype=np.int8)
-    roots = [node for node, above in enumerate(graph.parent_indices) if not above]
-    states[roots] = _cheapest(costs.source[roots], costs.sink[roots], costs.cut[roots])
-    for level in reversed(levels(graph)):
-        above = states[level.parent_of]
-        states[level.children] = _cheapest(
-            np.where(above == _SINK, never, costs.source[level.children]),
-            np.where(above == _SOURCE, never, costs.sink[level.children]),
-            costs.cut[level.children],
+def _above_any(arrays: GraphArrays, side: Bool[np.ndarray, "n_observed ..."]) -> Bool[np.ndarray, "n_latents ..."]:
+    """Which latents have a child among the observed variables of one side."""
+    found = np.zeros((arrays.n_latents, *side.shape[1:]), dtype=bool)
+    if side.ndim == 1:
+        found[arrays.observed_parents[side]] = True
+        return found
+    level = arrays.observed_level
+    found[level.parents] = level.fold(np.logical_or, side[level.children - arrays.n_latents])
+    return found
+
+
+def _states_downwards(arrays: GraphArrays, costs: _States) -> _States:
+    """Whether some cut of least cost has each latent in each state, roots first."""
+    possible = _States(*(np.empty(costs.cut.shape, dtype=bool) for _ in range(3)))
+    roots = np.flatnonzero(arrays.is_root)
+    at_roots = _States(*(table[roots] for table in costs))
+    least = np.minimum(np.minimum(at_roots.source, at_roots.sink), at_roots.cut)
+    for state, cost in zip(possible, at_roots, strict=True):
+        state[roots] = cost == least
+    for level in reversed(arrays.inner_levels):
+        above = _States(*(table[level.parents][level.place] for table in possible))
+        source, sink, cut = (table[level.children] for table in costs)
+        beside_source, beside_sink = np.minimum(source, cut), np.minimum(sink, cut)
+        beside_cut = np.minimum(beside_source, sink)
+        possible.source[level.children] = (above.source & (source == beside_source)) | (
+            above.cut & (source == beside_cut)
         )
-    return states
-
-
-def _cheapest(source: np.ndarray, sink: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    side = np.where(source < sink, _SOURCE, _SINK)
-    return np.where(cut < np.minimum(source, sink), _CUT, side)
+        possible.sink[level.children] = (above.sink & (sink == beside_sink)) | (above.cut & (sink == beside_cut))
+        possible.cut[level.children] = (
+            (above.source & (cut == beside_source))
+            | (above.sink & (cut == beside_sink))
+            | (above.cut & (cut == beside_cut))
+        )
+    return possible

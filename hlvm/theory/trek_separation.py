@@ -89,7 +89,7 @@ def trek_separating_set(
 
 def _least_cut(graph: LatentGraph, mask: np.ndarray, ranks: np.ndarray) -> TrekSeparation:
     """The network has, per node, an entrance and an exit on the way up, and an entrance and an exit on the way down."""
-    n, n_latents = len(graph.nodes), len(graph.latents)
+    n, n_latents = len(graph.nodes), graph.n_latents
     masked, visible = n_latents + np.flatnonzero(mask), n_latents + np.flatnonzero(~mask)
     source, sink = 0, 1
     up_in, up_out, down_in, down_out = (2 + np.arange(n) + part * n for part in range(4))

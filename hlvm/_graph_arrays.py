@@ -1,0 +1,200 @@
+"""The structure of :class:`hlvm.graph.LatentGraph` as arrays, so that work is done for whole levels at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property, reduce
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+if TYPE_CHECKING:
+    from hlvm.graph import LatentGraph
+
+__all__ = ["GraphArrays", "Level"]
+
+_WIDEST_FOLD = 16
+"""Children per parent up to which they are combined one after the other, for all parents of a level at once."""
+
+_ROUNDS = 64
+"""Levels that heights are found by before one step per edge is quicker."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Level:
+    """All latents of one height, with their children; positions refer to ``graph.nodes``.
+
+    Attributes:
+        parents: shape (n,), the latents of this height.
+        children: shape (n_edges,), their children, parent after parent.
+        starts: shape (n,), where each parent's children begin in ``children``.
+        width: number of children if all of them have equally many, else 0.
+    """
+
+    parents: Int[np.ndarray, " n"]
+    children: Int[np.ndarray, " n_edges"]
+    starts: Int[np.ndarray, " n"]
+    width: int
+
+    @cached_property
+    def place(self) -> Int[np.ndarray, " n_edges"]:
+        """For each entry of ``children``, the position of its parent in ``parents``."""
+        if self.width:
+            return np.repeat(np.arange(len(self.parents)), self.width)
+        return np.repeat(np.arange(len(self.parents)), np.diff(self.starts, append=len(self.children)))
+
+    def fold(self, operation: np.ufunc, at_children: Shaped[np.ndarray, "n_edges ..."]) -> Shaped[np.ndarray, "n ..."]:
+        """Combine the values of each parent's children, one row per parent.
+
+        Equal numbers of children, as in regular trees, allow a reduction several times as fast.
+        """
+        if not self.width:
+            return operation.reduceat(at_children, self.starts, axis=0)
+        by_parent = at_children.reshape(len(self.parents), self.width, *at_children.shape[1:])
+        if self.width > _WIDEST_FOLD:
+            return operation.reduce(by_parent, axis=1)
+        return reduce(operation, (by_parent[:, i] for i in range(self.width)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GraphArrays:
+    """The structure of a graph; positions refer to ``graph.nodes``. Treat the arrays as read-only.
+
+    Attributes:
+        n_nodes: number of variables.
+        parents: shape (n_edges,), the parent of every edge; edges are sorted by child, each child's in order.
+        children: shape (n_edges,), the child of every edge.
+        dims: shape (n_nodes,).
+        noise_dims: shape (n_nodes,).
+    """
+
+    n_nodes: int
+    parents: Int[np.ndarray, " n_edges"]
+    children: Int[np.ndarray, " n_edges"]
+    dims: Int[np.ndarray, " n_nodes"]
+    noise_dims: Int[np.ndarray, " n_nodes"]
+
+    @classmethod
+    def of(cls, graph: LatentGraph) -> GraphArrays:
+        """The arrays of a graph that holds its parts as tuples.
+
+        Raises:
+            ValueError: a dim beyond 64 bits.
+        """
+        counts = np.fromiter(map(len, graph.parent_indices), dtype=np.int64, count=len(graph.parent_indices))
+        parents = np.fromiter(chain.from_iterable(graph.parent_indices), dtype=np.int64, count=int(counts.sum()))
+        try:
+            dims, noise_dims = (np.asarray(sizes, dtype=np.int64) for sizes in (graph.dims, graph.noise_dims))
+        except OverflowError:
+            raise ValueError(f"a variable has {max(graph.dims)} dims: use dims below 2**63") from None
+        children = np.repeat(np.arange(len(counts)), counts)
+        return cls(n_nodes=len(counts), parents=parents, children=children, dims=dims, noise_dims=noise_dims)
+
+    @cached_property
+    def n_latents(self) -> int:
+        """Number of latents: they come first, and the last of them has a child."""
+        return int(self.parents.max()) + 1
+
+    @cached_property
+    def is_forest(self) -> bool:
+        """Whether every node has at most one parent."""
+        return bool((self.children[1:] != self.children[:-1]).all())
+
+    @cached_property
+    def is_root(self) -> Bool[np.ndarray, " n_nodes"]:
+        """Which nodes have no parent."""
+        found = np.ones(self.n_nodes, dtype=bool)
+        found[self.children] = False
+        return found
+
+    def parent_tuples(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the positions of its parents."""
+        if self.is_forest and int(self.is_root.sum()) == 1:
+            return ((), *zip(self.parents.tolist(), strict=True))
+        in_order = self.parents.tolist()
+        ends = np.cumsum(np.bincount(self.children, minlength=self.n_nodes)).tolist()
+        return tuple(tuple(in_order[begin:end]) for begin, end in zip([0, *ends], ends, strict=False))
+
+    @cached_property
+    def heights(self) -> Int[np.ndarray, " n_nodes"]:
+        """For each node, the longest directed path down to an observed variable."""
+        heights = np.zeros(self.n_nodes, dtype=np.int64)
+        parents, children = self.parents, self.children
+        for height in range(_ROUNDS):
+            if not len(parents):
+                return heights
+            heights[parents] = height + 1
+            higher = heights[children] == height + 1
+            parents, children = parents[higher], children[higher]
+        found = [0] * self.n_nodes
+        for parent, child in zip(self.parents[::-1].tolist(), self.children[::-1].tolist(), strict=True):
+            found[parent] = max(found[parent], found[child] + 1)
+        return np.asarray(found)
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """The latents by height, lowest first: every child of a level lies in an earlier one or is observed."""
+        return self._levels(self.parents, self.children)
+
+    @cached_property
+    def inner_levels(self) -> tuple[Level, ...]:
+        """Like :attr:`levels`, with the children that are latents and the parents that have some."""
+        inner = self.children < self.n_latents
+        return self._levels(self.parents[inner], self.children[inner])
+
+    @cached_property
+    def observed_parents(self) -> Int[np.ndarray, " n_observed"]:
+        """The parent of each observed variable, in a graph where every node has at most one."""
+        return self.parents[len(self.parents) - (self.n_nodes - self.n_latents) :]
+
+    @cached_property
+    def observed_level(self) -> Level:
+        """All latents with observed children, whatever their heights, with these children."""
+        outer = self.children >= self.n_latents
+        (level,) = _grouped(self.parents[outer], self.children[outer], np.zeros(self.n_latents, dtype=np.int64))
+        return level
+
+    def _levels(self, parents: Int[np.ndarray, " n"], children: Int[np.ndarray, " n"]) -> tuple[Level, ...]:
+        return _grouped(parents, children, self.heights[: self.n_latents])
+
+    def reached(self, at_observed: Shaped[np.ndarray, "n_observed ..."]) -> Shaped[np.ndarray, "n_nodes ..."]:
+        """For every node, the bitwise OR of the values at the observed variables that it reaches.
+
+        Args:
+            at_observed: bits per observed variable, of an integer or boolean type; more axes may follow.
+
+        Returns:
+            The same type, with one row per node; an observed variable reaches itself.
+        """
+        values = np.empty((self.n_nodes, *at_observed.shape[1:]), dtype=at_observed.dtype)
+        values[self.n_nodes - len(at_observed) :] = at_observed
+        for level in self.levels:
+            values[level.parents] = level.fold(np.bitwise_or, values[level.children])
+        return values
+
+
+def _grouped(
+    parents: Int[np.ndarray, " n_edges"], children: Int[np.ndarray, " n_edges"], group_of: Int[np.ndarray, " n_latents"]
+) -> tuple[Level, ...]:
+    """The latents that are parents, by increasing group, with their children."""
+    counts = np.bincount(parents, minlength=len(group_of))
+    order = np.argsort(group_of, kind="stable")
+    order = order[counts[order] > 0]
+    rank = np.empty(len(group_of), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    children = children[np.argsort(rank[parents], kind="stable")]
+    counts = counts[order]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    ends = np.cumsum(np.bincount(group_of[order]))
+    return tuple(
+        Level(
+            parents=order[begin:end],
+            children=children[starts[begin] : starts[end]],
+            starts=starts[begin:end] - starts[begin],
+            width=int(counts[begin]) if (counts[begin:end] == counts[begin]).all() else 0,
+        )
+        for begin, end in zip([0, *ends.tolist()], ends.tolist(), strict=False)
+        if end > begin
+    )
