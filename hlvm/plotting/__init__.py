@@ -1,0 +1,28 @@
+"""Figures. Nothing is computed here: every function draws what it is given.
+
+Each function returns a Matplotlib figure that pyplot does not know of; :func:`save_figure` writes it. Colours are those
+of Okabe and Ito (``COLORS``), and what matters is told apart by shape or hatching as well. In pictures and graphs
+``MASKED_RGB`` stands for what is masked.
+"""
+
+from hlvm.plotting.graphs import plot_graph, plot_grid
+from hlvm.plotting.images import plot_images
+from hlvm.plotting.profiles import plot_level_curves, plot_level_profile
+from hlvm.plotting.results import plot_claims, plot_losses, plot_scores_by_height, plot_scores_by_latent
+from hlvm.plotting.style import COLORS, MASKED_RGB, save_figure, style
+
+__all__ = [
+    "COLORS",
+    "MASKED_RGB",
+    "plot_claims",
+    "plot_graph",
+    "plot_grid",
+    "plot_images",
+    "plot_level_curves",
+    "plot_level_profile",
+    "plot_losses",
+    "plot_scores_by_height",
+    "plot_scores_by_latent",
+    "save_figure",
+    "style",
+]

@@ -1,0 +1,281 @@
+"""Level profiles: what random masks put into ``c``, over masking ratio, masking unit and height."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from hlvm.plotting.labels import printable, shortened, text_width
+from hlvm.plotting.style import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
+from hlvm.theory import LevelProfile
+
+__all__ = ["PanelAxis", "Quantity", "plot_level_curves", "plot_level_profile"]
+
+PanelAxis: TypeAlias = Literal["height", "unit"]
+"""What each panel of a level profile stands for."""
+
+Quantity: TypeAlias = Literal["share", "frontier_share", "dim"]
+"""Which field of a :class:`~hlvm.theory.LevelProfile` is drawn."""
+
+_COLORS = "cividis"
+_FONT = 8.0
+_LINE = _FONT * 1.3 / 72
+_GAP, _HEAD, _FOOT, _BAR = 0.2, 0.28, 0.5, 1.35
+_WIDEST = 11.0
+_ROUNDING = 1e-9
+
+
+def plot_level_profile(
+    share: ArrayLike,
+    *,
+    ratios: Sequence[float],
+    units: Sequence[str],
+    heights: Sequence[int],
+    panels: PanelAxis = "height",
+    height: int | None = None,
+    title: str = "",
+) -> Figure:
+    """Heat maps of the share of latents in ``c``, over the masking ratio.
+
+    Each cell has its number where there is room. Cells that are exactly 0, such as latents inside one masking unit,
+    are hatched and not coloured, so that they are not taken for small shares; NaN is left grey. Where there are more
+    rows or columns than room for their names, some names are left out.
+
+    Args:
+        share: expected shares in [0, 1], or NaN where there is none, shape (units, ratios, heights).
+        ratios: masking ratios, in the order of the columns.
+        units: names of the masking units.
+        heights: heights of the latents, in any order.
+        panels: "height" draws one panel per height, highest first, with masking unit against ratio; "unit" one panel
+            per unit, with height against ratio, highest on top.
+        height: draw this height only.
+        title: text above.
+
+    Returns:
+        The figure, unknown to pyplot.
+
+    Raises:
+        ValueError: an array of another shape, a share outside [0, 1], a height that occurs twice or not at all, or an
+            unknown kind of panel.
+    """
+    values = _checked_shares(share, ratios, units, heights)
+    if panels not in get_args(PanelAxis):
+        raise ValueError(f'panels must be "height" or "unit", got {panels!r}')
+    if height is not None and height not in heights:
+        raise ValueError(f"height {height!r} is none of the heights drawn: {list(heights)}")
+    order = [int(i) for i in np.argsort(heights)[::-1] if height is None or heights[i] == height]
+    with style():
+        names = [printable(unit) for unit in units]
+        levels = [f"height {heights[i]}" for i in order]
+        if panels == "height":
+            maps = [(level, values[:, :, i]) for level, i in zip(levels, order, strict=True)]
+            rows, side = names, "masking unit"
+        else:
+            maps = [(name, values[unit][:, order].T) for unit, name in enumerate(names)]
+            rows, side = [f"{heights[i]}" for i in order], "height"
+        return _draw_maps(maps, rows, side, [f"{ratio:.3g}" for ratio in ratios], title)
+
+
+def _checked_shares(
+    share: ArrayLike, ratios: Sequence[float], units: Sequence[str], heights: Sequence[int]
+) -> Float[np.ndarray, "units ratios heights"]:
+    values = np.asarray(share, dtype=np.float64)
+    expected = (len(units), len(ratios), len(heights))
+    if values.shape != expected or 0 in expected:
+        raise ValueError(
+            f"share must have shape (units, ratios, heights) = {expected}, none of them 0, got {values.shape}; stack "
+            "the shares of one LevelProfile per unit"
+        )
+    if len(set(heights)) != len(heights):
+        raise ValueError(f"every height once, got {list(heights)}")
+    wrong = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
+    if wrong.any():
+        raise ValueError(f"shares lie between 0 and 1, got {values[wrong][0]:g}")
+    return values
+
+
+class _Sizes(NamedTuple):
+    """Sizes of the panels in inches."""
+
+    left: float
+    wide: float
+    tall: float
+    columns: int
+    rows: int
+
+
+def _sizes(n_panels: int, names: Sequence[str], n_ratios: int, titles: Sequence[str]) -> _Sizes:
+    left = max(text_width(name, _FONT) for name in names) + 0.45
+    heading = max(text_width(text, _FONT + 1) for text in titles) + 0.1
+    most, row = (3.6, 0.3) if n_panels <= 3 else (2.5, 0.25) if n_panels <= 8 else (1.8, 0.17)
+    wide = max(float(np.clip(0.4 * n_ratios, 0.9, most)), min(heading, most))
+    tall = float(np.clip(row * len(names), 0.45, 0.17 * max(16, min(len(names), 30))))
+    columns = max(1, min(n_panels, int((_WIDEST - left - _BAR + _GAP) // (wide + _GAP))))
+    return _Sizes(left, wide, tall, columns, -(-n_panels // columns))
+
+
+def _draw_maps(
+    maps: Sequence[tuple[str, Float[np.ndarray, "rows ratios"]]],
+    names: Sequence[str],
+    side: str,
+    ratios: Sequence[str],
+    title: str,
+) -> Figure:
+    names = [shortened(name, 1.8, _FONT) or "…" for name in names]
+    sizes = _sizes(len(maps), names, len(ratios), [name for name, _ in maps])
+    pitch = sizes.tall + _HEAD + 0.08
+    wide = sizes.left + sizes.columns * (sizes.wide + _GAP) - _GAP + _BAR
+    high = max(sizes.rows * pitch + _FOOT, 1.9)
+    figure, top = titled_sheet(wide, high, title)
+    for i, (name, cells) in enumerate(maps):
+        row, column = divmod(i, sizes.columns)
+        left = 0.1 + sizes.left + column * (sizes.wide + _GAP)
+        ax = axes_in_inches(figure, left, top - row * pitch - _HEAD - sizes.tall, sizes.wide, sizes.tall)
+        _draw_cells(ax, cells, sizes)
+        ax.set_title(shortened(name, sizes.wide, _FONT + 1), fontsize=_FONT + 1, pad=3)
+        lowest = i + sizes.columns >= len(maps)
+        at, shown = _thinned(ratios, sizes.wide, [text_width(text, _FONT) + 0.08 for text in ratios])
+        ax.set_xticks(at, shown if lowest else [""] * len(at), fontsize=_FONT)
+        at, shown = _thinned(names, sizes.tall, [_LINE] * len(names))
+        ax.set_yticks(at, shown if column == 0 else [""] * len(at), fontsize=_FONT)
+        if lowest:
+            ax.set_xlabel("masking ratio", fontsize=_FONT + 1)
+        if column == 0:
+            ax.set_ylabel(side, fontsize=_FONT + 1)
+    _draw_key(figure, maps, wide - _BAR + 0.35, top - _HEAD)
+    return figure
+
+
+def _thinned(labels: Sequence[str], room: float, needed: Sequence[float]) -> tuple[list[int], list[str]]:
+    """Every so manyth label, so that each has its inches."""
+    step = max(1, int(np.ceil(max(needed) * len(labels) / room)))
+    at = list(range(0, len(labels), step))
+    return at, [labels[i] for i in at]
+
+
+def _draw_cells(ax: Axes, cells: Float[np.ndarray, "rows ratios"], sizes: _Sizes) -> None:
+    """Cells of a map; zeros are hatched boxes above it."""
+    ax.set_facecolor("#E3E3E3")
+    zero = cells == 0
+    ax.imshow(np.ma.masked_invalid(cells), vmin=0, vmax=1, cmap=_COLORS, aspect="auto", interpolation="nearest")
+    if zero.any():
+        boxes = [Rectangle((c - 0.5, r - 0.5), 1, 1) for r, c in np.argwhere(zero).tolist()]
+        ax.add_collection(PatchCollection(boxes, label="exactly 0", **_ZERO))
+    room = (sizes.wide / cells.shape[1], sizes.tall / cells.shape[0])
+    if room[0] > text_width("0.00", _FONT - 0.5) + 0.04 and room[1] > _LINE:
+        for (row, column), value in np.ndenumerate(cells):
+            text = "" if np.isnan(value) else _number(float(value))
+            back = [{"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none"}, None][int(value != 0)]
+            shade = "black" if back or value > 0.55 else "white"
+            ax.text(column, row, text, ha="center", va="center", fontsize=_FONT - 0.5, color=shade, bbox=back)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=2)
+
+
+_ZERO: dict[str, Any] = {"facecolor": "white", "edgecolor": "#A8A8A8", "hatch": "//////", "linewidth": 0.0}
+
+
+def _number(value: float) -> str:
+    """A share in at most four letters that is only written as 0 or 1 if it is that."""
+    if value in (0, 1):
+        return f"{value:.0f}"
+    return "<.01" if value < 0.01 else ">.99" if value > 0.99 else f"{value:.2f}"
+
+
+def _draw_key(
+    figure: Figure, maps: Sequence[tuple[str, Float[np.ndarray, "rows ratios"]]], left: float, top: float
+) -> None:
+    """Colour bar, and below it what is not on it."""
+    bar = axes_in_inches(figure, left, top - 1.1, 0.14, 1.1)
+    shades = ScalarMappable(Normalize(0, 1), mpl.colormaps[_COLORS])
+    figure.colorbar(shades, cax=bar, ticks=[0, 0.5, 1])
+    bar.set_ylabel("share of latents in c", fontsize=_FONT)
+    bar.tick_params(labelsize=_FONT)
+    handles = []
+    if any((cells == 0).any() for _, cells in maps):
+        handles.append(Patch(label="exactly 0", **_ZERO))
+    if any(np.isnan(cells).any() for _, cells in maps):
+        handles.append(Patch(facecolor="#E3E3E3", label="no value"))
+    if handles:
+        wide, tall = figure.get_size_inches()
+        place = (left / wide, (top - 1.2) / tall)
+        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, fontsize=_FONT, borderpad=0.1)
+
+
+# ---------------------------------------------------------------------- curves
+
+
+_SHADES = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.85, 256)))
+"""From dark to light, but not so light that a line is lost on white."""
+
+
+def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", title: str = "") -> Figure:
+    """A level profile as one curve per height over the masking ratio.
+
+    Where masks were drawn at random, a band of two standard errors to either side is drawn.
+
+    Args:
+        profile: what random masks put into ``c``.
+        quantity: "share" (of the latents of a height that are in ``c``), "frontier_share" or "dim" (dims of ``c`` at a
+            height).
+        title: text above.
+
+    Returns:
+        The figure, unknown to pyplot.
+
+    Raises:
+        ValueError: not a level profile, or an unknown quantity.
+    """
+    if not isinstance(profile, LevelProfile):
+        raise ValueError(f"expected a LevelProfile, got {type(profile).__name__}: call hlvm.theory.level_profile")
+    fields = {
+        "share": (profile.share, profile.standard_error, "expected share of latents in c"),
+        "frontier_share": (profile.frontier_share, profile.frontier_standard_error, "expected share in the frontier"),
+        "dim": (profile.dim, profile.dim_standard_error, "expected dims of c"),
+    }
+    if quantity not in fields:
+        raise ValueError(f"quantity must be one of {', '.join(map(repr, fields))}, got {quantity!r}")
+    values, errors, label = fields[quantity]
+    order = np.argsort(profile.ratios, kind="stable")
+    heights = profile.heights.tolist()
+    few = len(heights) <= 8
+    shades = ScalarMappable(Normalize(min(heights), max(heights)), _SHADES)
+    with style():
+        figure, axes = figure_with_panels(6.0, 3.6)
+        ax: Axes = axes[0, 0]
+        for column, height in reversed(list(enumerate(heights))):
+            look = height_look(height) if few else {"color": shades.to_rgba(height), "marker": "."}
+            x, y, error = profile.ratios[order], values[order, column], errors[order, column]
+            ax.plot(x, y, ms=4, lw=1.4, label=f"height {height}", **look)
+            if profile.n_masks and len(x) > 1:
+                low, high = np.clip([y - 2 * error, y + 2 * error], 0.0, None if quantity == "dim" else 1.0)
+                ax.fill_between(x, low, high, color=look["color"], alpha=0.25, lw=0)
+            elif profile.n_masks:
+                ax.errorbar(x, y, 2 * error, capsize=3, color=look["color"])
+        ax.set_xlabel("masking ratio")
+        ax.set_ylabel(label)
+        ax.set_xlim(0, 1)
+        if quantity != "dim":
+            ax.set_ylim(-0.03, 1.03)
+        note = f"band: 2 standard errors,\n{profile.n_masks:,} masks per ratio" if profile.n_masks else None
+        if few:
+            ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, title=note, title_fontsize=7.5)
+        else:
+            figure.colorbar(shades, ax=ax, label="height", ticks=MaxNLocator(integer=True))
+            if note:
+                ax.set_title(note.replace("\n", " "), fontsize=8, loc="right")
+        if title:
+            figure.suptitle(title, fontsize=10.5)
+        return figure

@@ -1,0 +1,217 @@
+"""What each variable of a graph is under a mask, and how it is drawn: by colour, and by shape or hatching."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from jaxtyping import Bool
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hlvm.graph import LatentGraph
+from hlvm.masking import masked_array
+from hlvm.plotting.style import COLORS, MASKED_RGB
+from hlvm.theory import SharedInformation, shared_information
+
+__all__ = [
+    "LOOKS",
+    "NEAR_VISIBLE",
+    "NEAR_VISIBLE_LABEL",
+    "Look",
+    "Masked",
+    "Role",
+    "Roles",
+    "bar_handles",
+    "box_look",
+    "node_handles",
+    "roles_of",
+]
+
+Masked: TypeAlias = Collection[str] | Bool[Any, " n_observed"]
+"""Names of the masked observed variables, or a boolean array over ``graph.observed`` with True = masked."""
+
+Role: TypeAlias = Literal["frontier", "member", "outside", "latent", "masked", "visible", "observed"]
+"""What a variable is under a mask. Latents are just "latent" without a result, observed variables without a mask."""
+
+
+class Look(NamedTuple):
+    """How a role is drawn.
+
+    Attributes:
+        label: its name in a legend.
+        face: fill colour.
+        edge: outline colour.
+        marker: shape of a node.
+        scale: size of a node, as a share of the largest.
+        hatch: pattern of a bar or a cell.
+    """
+
+    label: str
+    face: Any
+    edge: str
+    marker: str
+    scale: float
+    hatch: str
+
+
+LOOKS: Mapping[Role, Look] = {
+    "frontier": Look("in c, frontier", COLORS["vermilion"], COLORS["black"], "D", 0.85, "////"),
+    "member": Look("in c, above the frontier", COLORS["orange"], COLORS["black"], "o", 1.0, ""),
+    "outside": Look("latent, not in c", "white", "#7A7A7A", "o", 0.8, ""),
+    "latent": Look("latent", "white", "#7A7A7A", "o", 0.8, ""),
+    "masked": Look("masked", MASKED_RGB, COLORS["black"], "X", 0.95, "xxxx"),
+    "visible": Look("visible", "#4D4D4D", "#4D4D4D", "s", 0.75, ""),
+    "observed": Look("observed", "#4D4D4D", "#4D4D4D", "s", 0.75, ""),
+}
+
+NEAR_VISIBLE = COLORS["blue"]
+"""Colour of the second cut, where the result is not unique."""
+
+NEAR_VISIBLE_LABEL = "other least cut, nearest\nthe visible part"
+"""Name of the second cut in a legend."""
+
+
+class Roles(NamedTuple):
+    """The variables of one graph by role.
+
+    Attributes:
+        of: role of each variable, in the order of ``graph.nodes``.
+        near_visible: positions of the members of the cut nearest the visible part, where that cut is another one than
+            ``c``; else empty.
+    """
+
+    of: tuple[Role, ...]
+    near_visible: frozenset[int]
+
+    @property
+    def present(self) -> list[Role]:
+        """The roles that occur, in a fixed order."""
+        found = set(self.of)
+        return [role for role in get_args(Role) if role in found]
+
+    def positions(self, role: Role) -> list[int]:
+        """Positions of the variables of a role."""
+        return [i for i, found in enumerate(self.of) if found == role]
+
+
+def roles_of(graph: LatentGraph, masked: Masked, shared: SharedInformation | None) -> Roles:
+    """Sort the variables of a graph by role, after checking that mask and result belong to it.
+
+    Args:
+        graph: the graph.
+        masked: the masked observed variables; empty for no mask.
+        shared: what the mask lets an autoencoder identify, or ``None``.
+
+    Raises:
+        ValueError: ``masked`` is no mask of this graph, or ``shared`` is not the result of this graph or this mask. In
+            the general regime a result for another mask is only noticed if its cuts do not separate the two parts.
+    """
+    mask = None if len(masked) == 0 else masked_array(graph, masked)
+    if shared is not None:
+        _check_result(graph, mask, shared)
+    inside = frozenset() if shared is None else shared.members
+    latents: list[Role] = [
+        ("frontier" if shared is not None and name in shared.frontier else "member")
+        if name in inside
+        else ("latent" if shared is None else "outside")
+        for name in graph.latents
+    ]
+    below: list[Role] = (
+        ["observed"] * len(graph.observed) if mask is None else ["masked" if out else "visible" for out in mask]
+    )
+    second = frozenset() if shared is None or shared.unique else shared.near_visible
+    return Roles((*latents, *below), frozenset(graph.position(name) for name in second))
+
+
+def _check_result(graph: LatentGraph, mask: np.ndarray | None, shared: SharedInformation) -> None:
+    latents = set(graph.latents)
+    for what, names in (("members", shared.members), ("near_visible", shared.near_visible)):
+        strange = sorted(names - latents)
+        if strange:
+            raise ValueError(
+                f"shared.{what} holds {strange[0]!r}, which is no latent of this graph: draw a result beside the graph "
+                "it was computed from"
+            )
+    above = {parent for parent, child in graph.edges if child in shared.members}
+    if shared.members - above != shared.frontier:
+        raise ValueError(
+            "shared.frontier does not fit the edges of this graph: draw a result beside the graph it was computed from"
+        )
+    if mask is None:
+        return
+    if shared.regime == "invertible":
+        fits = shared_information(graph, mask).members == shared.members
+    else:
+        fits = all(_separates(graph, mask, names) for names in (shared.members, shared.near_visible))
+    if not fits:
+        raise ValueError(
+            "shared is the result of another mask: compute it with hlvm.theory.shared_information for the mask drawn"
+        )
+
+
+def _separates(graph: LatentGraph, mask: np.ndarray, names: Collection[str]) -> bool:
+    """Whether without these latents nothing joins masked and visible variables in the moral graph.
+
+    There a variable and its parents are all joined to each other; here they are joined to one more node instead.
+    """
+    n = len(graph.nodes)
+    parents, children = graph.edge_indices
+    inside = np.zeros(n, dtype=bool)
+    inside[[graph.position(name) for name in names]] = True
+    members = np.concatenate([parents, np.arange(n)])
+    families = np.concatenate([children, np.arange(n)]) + n
+    kept = ~inside[members]
+    joins = coo_array((np.ones(kept.sum()), (members[kept], families[kept])), shape=(2 * n, 2 * n))
+    part = connected_components(joins, directed=False)[1][len(graph.latents) : n]
+    return not set(part[mask].tolist()) & set(part[~mask].tolist())
+
+
+# ---------------------------------------------------------------------- legends
+
+
+def node_handles(roles: Roles, size: float = 8.0) -> list[Artist]:
+    """Legend entries of the roles that occur, as nodes of at most so many points."""
+    handles: list[Artist] = []
+    for role in roles.present:
+        look = LOOKS[role]
+        handles.append(
+            Line2D(
+                [],
+                [],
+                ls="",
+                marker=look.marker,
+                ms=size * look.scale,
+                markerfacecolor=look.face,
+                markeredgecolor=look.edge,
+                label=look.label,
+            )
+        )
+    if roles.near_visible:
+        ring = {"marker": "o", "ms": size * 1.35, "markerfacecolor": "none", "markeredgecolor": NEAR_VISIBLE}
+        handles.append(Line2D([], [], ls="", markeredgewidth=1.8, label=NEAR_VISIBLE_LABEL, **ring))
+    return handles
+
+
+def bar_handles(roles: Roles) -> list[Artist]:
+    """Legend entries of the roles that occur, as filled boxes."""
+    handles: list[Artist] = [Patch(label=LOOKS[role].label, **box_look(role)) for role in roles.present]
+    if roles.near_visible:
+        handles.append(Patch(facecolor=NEAR_VISIBLE, edgecolor=NEAR_VISIBLE, label=NEAR_VISIBLE_LABEL))
+    return handles
+
+
+def box_look(role: Role) -> dict[str, Any]:
+    """Fill, hatching and outline of bars and cells of a role."""
+    look = LOOKS[role]
+    plain = look.face == "white"
+    return {
+        "facecolor": look.face,
+        "hatch": look.hatch,
+        "edgecolor": look.edge if plain else "white",
+        "linewidth": 0.6,
+    }

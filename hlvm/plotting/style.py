@@ -1,0 +1,132 @@
+"""The look shared by all figures: colours, settings, sizes in inches, and files."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hlvm._files import atomic_path
+
+__all__ = [
+    "COLORS",
+    "MARGIN",
+    "MASKED_RGB",
+    "Panels",
+    "axes_in_inches",
+    "figure_with_panels",
+    "height_look",
+    "save_figure",
+    "style",
+    "titled_sheet",
+]
+
+COLORS: Mapping[str, str] = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "vermilion": "#D55E00",
+    "sky": "#56B4E9",
+    "purple": "#CC79A7",
+    "black": "#000000",
+    "grey": "#9A9A9A",
+    "pale": "#D9D9D9",
+}
+"""The palette of Okabe and Ito, which colour-blind readers can tell apart, and two greys."""
+
+MASKED_RGB = (0.337, 0.706, 0.914)
+"""Colour of what is masked, in pictures and graphs: the palette's sky blue, which grey images do not contain."""
+
+MARGIN = 0.15
+"""Inches around what is drawn."""
+
+Panels = Any
+"""Array of axes, shape (rows, columns)."""
+
+_HEIGHT_COLORS = ("grey", "green", "blue", "vermilion", "purple", "orange", "sky", "black")
+_MARKERS = "osD^vPX*"
+_TITLE = 10.5
+_LETTER = 0.54
+"""Mean width of a letter, in font sizes."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib settings of all figures. Text is plain: ``$`` and ``_`` in names are drawn as they are."""
+    settings: Any = {
+        "figure.dpi": 110,
+        "savefig.dpi": 160,
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "hatch.linewidth": 0.8,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "text.usetex": False,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure, all or nothing; the suffix chooses the format.
+
+    Args:
+        figure: any figure.
+        path: file to write, such as ``"graph.png"`` or ``"graph.svg"``.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    with atomic_path(Path(path)) as temporary:
+        figure.savefig(temporary, bbox_inches="tight", facecolor="white")
+
+
+def figure_with_panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Panels]:
+    """A figure of so many inches and its axes, laid out by Matplotlib."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
+    """Axes at a place given in inches from the figure's lower left corner."""
+    wide, tall = figure.get_size_inches()
+    return figure.add_axes((left / wide, bottom / tall, width / wide, height / tall), **options)
+
+
+def _wrapped(text: str, width: float, size: float) -> str:
+    """Text broken into lines of at most about ``width`` inches at a font size in points."""
+    letters = max(10, int(width * 72 / (size * _LETTER)))
+    return "\n".join(line for part in text.splitlines() for line in textwrap.wrap(part, letters) or [""])
+
+
+def titled_sheet(wide: float, tall: float, title: str) -> tuple[Figure, float]:
+    """A figure with a title, and with room for so many inches below it inside margins of :data:`MARGIN`.
+
+    Returns:
+        The figure, and where the room ends at the top, in inches.
+    """
+    text = _wrapped(title, wide, _TITLE)
+    lines = _TITLE * 1.3 / 72 * (text.count("\n") + 1) + 0.1 if title else 0.0
+    wide, tall = wide + 2 * MARGIN, tall + lines + 2 * MARGIN
+    figure = Figure(figsize=(wide, tall))
+    if title:
+        figure.suptitle(text, x=MARGIN / wide, y=1 - MARGIN / tall, ha="left", va="top", fontsize=_TITLE)
+    return figure, tall - MARGIN - lines
+
+
+def height_look(height: int) -> dict[str, Any]:
+    """Colour and marker of a latent height, the same in every figure."""
+    return {"color": COLORS[_HEIGHT_COLORS[height % len(_HEIGHT_COLORS)]], "marker": _MARKERS[height % len(_MARKERS)]}
