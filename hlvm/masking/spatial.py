@@ -140,7 +140,7 @@ class GridMask:
             ValueError: the graph has no grid or does not fit, or ``keep_every`` does not divide the grid of units, so
                 that the number differs from mask to mask.
         """
-        sides = self._checked_grid(graph)
+        sides = self.grid_of_units(graph)
         if any(side % step for side, step in zip(sides, self._steps, strict=True)):
             raise ValueError(
                 f"keep_every={self.keep_every!r} does not divide the {sides[0]} x {sides[1]} grid of units, so masks "
@@ -149,7 +149,12 @@ class GridMask:
         n_units = math.prod(sides)
         return (n_units - n_units // math.prod(self._steps)) * math.prod(checked_unit(self.unit))
 
-    def _checked_grid(self, graph: LatentGraph) -> tuple[int, int]:
+    def grid_of_units(self, graph: LatentGraph) -> tuple[int, int]:
+        """Rows and columns of masking units.
+
+        Raises:
+            ValueError: the graph has no grid, the unit does not divide it, or ``keep_every`` is larger than it.
+        """
         sides = _unit_grid(graph, self.unit)
         if any(step > side for side, step in zip(sides, self._steps, strict=True)):
             raise ValueError(
@@ -172,7 +177,7 @@ class GridMask:
         Raises:
             ValueError: the graph has no grid, the unit does not divide it, or ``keep_every`` is larger than it.
         """
-        sides = self._checked_grid(graph)
+        sides = self.grid_of_units(graph)
         kept = [
             jnp.arange(side) % step == jax.random.randint(axis_key, (n, 1), 0, step)
             for axis_key, side, step in zip(jax.random.split(key), sides, self._steps, strict=True)

@@ -18,6 +18,7 @@ from hlvm.theory.shared_information import (
     shared_information_batch,
     target_ancestors,
 )
+from hlvm.theory.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.trek_separation import TrekSeparation, trek_separating_set
 
 __all__ = [
@@ -38,10 +39,12 @@ __all__ = [
     "SharedInformationBatch",
     "Status",
     "Strategy",
+    "StrategyMatch",
     "TrekSeparation",
     "check_assumptions",
     "check_edges",
     "design_mask",
+    "design_strategy",
     "frontier_probability",
     "level_profile",
     "membership_probability",

@@ -43,7 +43,7 @@ from hlvm.masking import Patches
 from hlvm.theory.set_splitting import Parts, lightest_splitting
 from hlvm.theory.shared_information import check_regime, shared_information
 
-__all__ = ["Choice", "DesignedMask", "Impossible", "design_mask"]
+__all__ = ["Choice", "DesignedMask", "Impossible", "checked_target", "design_mask"]
 
 Choice: TypeAlias = Literal["smallest", "largest", "any"]
 """Which mask to take when several share exactly the target, by the number of masked observed variables."""
@@ -132,7 +132,7 @@ def design_mask(
         raise ValueError(f'choose must be "smallest", "largest" or "any", got {choose!r}')
     if not max_seconds > 0:
         raise ValueError(f"max_seconds must be above 0, got {max_seconds!r}")
-    wanted = _checked_target(graph, target)
+    wanted = checked_target(graph, target)
     patch_of = (Patches.cells(graph) if patches is None else patches).index(graph)
     if patch_of.max() == 0:
         raise ValueError("a mask needs at least 2 patches (one masked, one visible), got 1: use a smaller unit")
@@ -152,7 +152,12 @@ def design_mask(
     return DesignedMask(masked=names, shared=shared.members, dim=shared.dim)
 
 
-def _checked_target(graph: LatentGraph, target: Collection[str]) -> frozenset[int]:
+def checked_target(graph: LatentGraph, target: Collection[str]) -> frozenset[int]:
+    """Positions of the latents of a target.
+
+    Raises:
+        ValueError: not a collection of names, an unknown name, or an observed variable.
+    """
     if isinstance(target, str):
         raise ValueError(f'target is a collection of names of latents such as ["{target}"], got the string {target!r}')
     found = frozenset(map(graph.position, target))
@@ -271,7 +276,7 @@ class _Puzzle:
     def _impossible(self, split: Sequence[Parts], whole: Sequence[Parts]) -> bool:
         """Whether no mask has every set of ``split`` on both sides and every set of ``whole`` on one."""
         n = int(self.patch_of.max()) + 1
-        begins = [min(patches) for patches in whole for _ in patches]
+        begins = [first for patches, first in zip(whole, map(min, whole), strict=True) for _ in patches]
         ends = [patch for patches in whole for patch in patches]
         edges = csr_array((np.ones(len(begins), dtype=np.int8), (begins, ends)), shape=(n, n))
         n_parts, label = connected_components(edges, directed=False)

@@ -1,0 +1,187 @@
+"""What the commands take in: arguments checked before any work, and files read; bad input raises one clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from hlvm.graph import LatentGraph
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hlvm.masking import Patches
+    from hlvm.simulator import HierarchicalModel
+
+__all__ = [
+    "BAD_INPUT",
+    "Flag",
+    "GraphFile",
+    "Names",
+    "OptionalFile",
+    "Unit",
+    "check_fits_into_memory",
+    "check_folder_can_be_made",
+    "check_new_file",
+    "check_seed",
+    "check_writable",
+    "complain",
+    "load_array",
+    "load_graph",
+    "load_model",
+    "masked_names",
+    "patches_from",
+    "use_compilation_cache",
+]
+
+BAD_INPUT = 2
+"""Exit code."""
+
+GraphFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GRAPH")]
+OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
+Unit = Annotated[int | tuple[int, int], tyro.conf.arg(metavar="SIDE|ROWS COLUMNS")]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+def complain(message: str) -> None:
+    """One line on standard error, whatever line breaks the message has."""
+    print(f"hlvm: {' '.join(message.split())}", file=sys.stderr)
+
+
+# ---------------------------------------------------------------------- checks before any work
+
+
+def check_seed(seed: int) -> None:
+    """Check that a seed fits into 32 bits."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must be a whole number from 0 to {2**32 - 1}, got {seed}")
+
+
+def check_fits_into_memory(n: int, graph: LatentGraph) -> None:
+    """Too large an array makes the compiled program abort, which no exception handler sees."""
+    needed = n * sum(graph.dims) * 16  # values and noises, four bytes each, in both memory orders
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present or n >= 2**31:
+        raise ValueError(
+            f"{n} samples of {sum(graph.dims)} dims take about {needed / 2**30:.0f} GiB and this machine has "
+            f"{present / 2**30:.0f}: take a smaller --n"
+        )
+
+
+def check_new_file(path: Path, suffix: str) -> None:
+    """Check that a file can be made, and that there is none yet."""
+    if path.suffix != suffix:
+        raise ValueError(f"the name of this output ends in {suffix}, got {path}")
+    if path.exists():
+        raise FileExistsError(f"{path} exists already: choose another name, or remove it first")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
+    check_writable(path.parent)
+
+
+def check_folder_can_be_made(path: Path) -> None:
+    """Check that a folder can be made, with the folders above it."""
+    existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{path} cannot be made: {existing} is a file")
+    check_writable(existing)
+
+
+def check_writable(folder: Path) -> None:
+    """Check that files can be made in a folder."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write into {folder}: choose another folder")
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def load_graph(path: Path, *, must_be_invertible: str = "") -> LatentGraph:
+    """The graph of a file, or of a saved model.
+
+    Args:
+        path: a graph (.json, .graphml) or a saved model (.npz).
+        must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
+
+    Returns:
+        The graph.
+    """
+    if path.suffix != ".npz":
+        return LatentGraph.load(path)
+    model = load_model(path)
+    if must_be_invertible and not model.invertible:
+        raise ValueError(f"{path} has mechanisms that are not invertible: {must_be_invertible}")
+    return model.graph
+
+
+def load_model(path: Path) -> HierarchicalModel:
+    """A saved model."""
+    from hlvm.simulator import HierarchicalModel
+
+    return HierarchicalModel.load(path)
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The array of a .npy file."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        reason = "a .npz archive: save the one array with numpy.save" if zipfile.is_zipfile(path) else error
+        raise ValueError(f"{path} is not a .npy file of numbers: {reason}") from None
+
+
+def masked_names(masked: tuple[str, ...], mask_file: Path | None) -> tuple[str, ...]:
+    """The names after --masked, or those in the file after --mask-file."""
+    if mask_file is None:
+        return masked
+    if masked:
+        raise ValueError("give --masked or --mask-file, not both")
+    try:
+        names = json.loads(mask_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{mask_file} is not a JSON file: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{mask_file}: a mask is a JSON list of names such as those that hlvm design --out writes")
+    if not names:
+        raise ValueError(f"{mask_file} names nothing to mask")
+    return tuple(names)
+
+
+def patches_from(graph: LatentGraph, unit: int | tuple[int, int], height: int | None) -> Patches:
+    """What --unit or --height say is masked together."""
+    from hlvm.masking import Patches, RandomMask
+
+    if height is not None:
+        if unit != 1:
+            raise ValueError("give --unit or --height, not both: they both say what is masked together")
+        return Patches.of_subtrees(graph, height)
+    return RandomMask(ratio=0.5, unit=unit).patches_of(graph)
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between runs of the command, unless the user's environment says otherwise."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    import jax
+
+    base = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(base) if base else Path.home() / ".cache") / "hlvm" / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
+    except OSError as error:
+        complain(f"compiled programs are not kept for the next run: {error}")
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,339 @@
+"""What the theory commands answer: a JSON-ready record of each kind, and its tables for people."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from hlvm._records import Record, listed, number, print_table
+from hlvm.graph import LatentGraph
+
+if TYPE_CHECKING:
+    from hlvm.theory import (
+        AssumptionReport,
+        DesignedMask,
+        GaussianOracle,
+        Impossible,
+        LevelProfile,
+        SharedInformation,
+        StrategyMatch,
+    )
+
+__all__ = [
+    "Record",
+    "design_record",
+    "mask_record",
+    "oracle_record",
+    "print_design",
+    "print_mask",
+    "print_profiles",
+    "print_report",
+    "profiles_record",
+    "report_record",
+]
+
+_WIDEST_MAP, _TALLEST_MAP = 64, 32
+_WIDEST_TEXT = 100
+_RATIOS_SIDE_BY_SIDE = 5
+_SMALLEST_SHOWN = 1e-4
+
+# ---------------------------------------------------------------------- one mask
+
+
+def mask_record(graph: LatentGraph, found: SharedInformation, targets: Mapping[str, frozenset[str]]) -> Record:
+    """Shared information under one mask, and per masked variable; names in the order of the graph."""
+    return {
+        "regime": found.regime,
+        "members": _in_order(graph, found.members),
+        "frontier": _in_order(graph, found.frontier),
+        "dim": found.dim,
+        "unique": found.unique,
+        "nearest_masked": _in_order(graph, found.near_masked),
+        "nearest_visible": _in_order(graph, found.near_visible),
+        "targets": {target: _in_order(graph, lowest) for target, lowest in targets.items()},
+    }
+
+
+def oracle_record(oracle: GaussianOracle, masked: Collection[str]) -> Record:
+    """What the linear-Gaussian oracle says of one mask."""
+    loss = oracle.bayes_loss(masked)
+    record: Record = {
+        "bayes_loss": loss.mean,
+        "bayes_loss_relative": loss.relative,
+        "latent_r2": oracle.latent_r2(masked),
+        "trek_dim": oracle.trek_separating_set(masked).dim,
+        "canonical_correlations": None,
+        "rank": None,
+    }
+    try:
+        record["canonical_correlations"] = oracle.canonical_correlations(masked).tolist()
+        record["rank"] = oracle.cross_covariance_rank(masked)
+    except ValueError as error:  # they need dense matrices of limited size, the rest does not on trees
+        record["left_out"] = str(error)
+    return record
+
+
+def print_mask(record: Record) -> None:
+    """Print what :func:`mask_record` made, and :func:`oracle_record` added."""
+    print_table(
+        f"shared information, {record['regime']} regime",
+        ("", ""),
+        [
+            ("members", listed(record["members"])),
+            ("frontier", listed(record["frontier"])),
+            ("dim", str(record["dim"])),
+            ("unique", "yes" if record["unique"] else "no"),
+            *(
+                (title, listed(record[field]))
+                for title, field in (("nearest masked", "nearest_masked"), ("nearest visible", "nearest_visible"))
+                if not record["unique"]
+            ),
+        ],
+    )
+    by_lowest: dict[tuple[str, ...], list[str]] = {}
+    for target, lowest in record["targets"].items():
+        by_lowest.setdefault(tuple(lowest), []).append(target)
+    words = "lowest latents" if record["regime"] == "invertible" else "least separator, nearest the visible part"
+    print_table(
+        "what each masked variable shares with the visible part",
+        ("masked", words),
+        [(listed(targets, 8), listed(lowest, 8)) for lowest, targets in by_lowest.items()],
+    )
+    if "oracle" in record:
+        _print_oracle(record["oracle"])
+
+
+def _print_oracle(record: Record) -> None:
+    rows = [
+        ("least mean squared error", f"{record['bayes_loss']:.4g}"),
+        ("in units of the variance", number(record["bayes_loss_relative"], 4)),
+        ("rank that the graph implies", str(record["trek_dim"])),
+    ]
+    if record["canonical_correlations"] is None:
+        rows.append(("canonical correlations", f"left out: {record['left_out']}"))
+    else:
+        correlations = [number(value) for value in record["canonical_correlations"]]
+        rows += [("canonical correlations", listed(correlations, 12)), ("rank: those above 0", str(record["rank"]))]
+    print_table("linear-Gaussian oracle: the best that any autoencoder can reach", ("", ""), rows)
+    print_table(
+        "how much of each latent the visible part holds",
+        ("latent", "R²"),
+        [(latent, number(value, 4)) for latent, value in record["latent_r2"].items()],
+    )
+
+
+# ---------------------------------------------------------------------- random masks
+
+
+def profiles_record(graph: LatentGraph, profile: LevelProfile, members: Sequence[Mapping[str, float]]) -> Record:
+    """Level profile at each ratio, from the highest level down, and membership where it has a closed form."""
+    rows = []
+    for row, ratio in enumerate(profile.ratios.tolist()):
+        columns = {
+            "height": profile.heights,
+            "latents": profile.n_latents,
+            "share": profile.share[row],
+            "standard_error": profile.standard_error[row],
+            "frontier_share": profile.frontier_share[row],
+            "frontier_standard_error": profile.frontier_standard_error[row],
+            "number": profile.count[row],
+            "dim": profile.dim[row],
+            "dim_standard_error": profile.dim_standard_error[row],
+        }
+        by_height = zip(*(column.tolist()[::-1] for column in columns.values()), strict=True)
+        rows.append(
+            {
+                "ratio": ratio,
+                "levels": [dict(zip(columns, values, strict=True)) for values in by_height],
+                "total_dim": float(profile.total_dim[row]),
+                "total_dim_standard_error": float(profile.total_dim_standard_error[row]),
+                "mean_height": float(profile.mean_height[row]),
+            }
+        )
+    for entry, probability in zip(rows, members, strict=False):
+        entry["membership"] = [
+            {"latent": name, "height": graph.height(name), "probability": p} for name, p in probability.items()
+        ]
+    return {"regime": profile.regime, "n_masks": profile.n_masks, "profiles": rows}
+
+
+def print_profiles(record: Record) -> None:
+    """Print what :func:`profiles_record` made."""
+    profiles, strategy = record["profiles"], record["strategy"]
+    drawn = f"; means ± standard errors over {record['n_masks']} masks" if record["n_masks"] else ""
+    print(f"{strategy} masks, {record['regime']} regime{drawn}")
+    for begin in range(0, len(profiles), _RATIOS_SIDE_BY_SIDE):
+        some = [entry for entry in profiles[begin : begin + _RATIOS_SIDE_BY_SIDE] if "membership" in entry]
+        if some:
+            print_table(
+                "probability of being in the shared information c",
+                ("latent", "height", *(f"ratio {entry['ratio']:g}" for entry in some)),
+                [
+                    (rows[0]["latent"], str(rows[0]["height"]), *(number(row["probability"], 4) for row in rows))
+                    for rows in zip(*(entry["membership"] for entry in some), strict=True)
+                ],
+            )
+    for entry in profiles:
+        total = number(entry["total_dim"], 2, error=entry["total_dim_standard_error"])
+        print_table(
+            f"ratio {entry['ratio']:g}: expected make-up of c by height, {total} dims in all",
+            ("height", "latents", "share in c", "in frontier", "number", "dims"),
+            [
+                (
+                    str(row["height"]),
+                    str(row["latents"]),
+                    number(row["share"], error=row["standard_error"]),
+                    number(row["frontier_share"], error=row["frontier_standard_error"]),
+                    number(row["number"], 2),
+                    number(row["dim"], 2, error=row["dim_standard_error"]),
+                )
+                for row in entry["levels"]
+            ],
+        )
+
+
+# ---------------------------------------------------------------------- design
+
+
+def design_record(
+    graph: LatentGraph,
+    target: Collection[str],
+    found: DesignedMask | Impossible,
+    matches: Sequence[StrategyMatch] | None,
+) -> Record:
+    """A mask or the proof that there is none, and the ranked strategies if they were asked for."""
+    from hlvm.theory import DesignedMask
+
+    record: Record = {"target": _in_order(graph, set(target))}
+    if isinstance(found, DesignedMask):
+        record |= {"possible": True, "masked": list(found.masked), "dim": found.dim}
+    else:
+        record |= {"possible": False, **_reason(graph, found)}
+    if matches is not None:
+        record["strategies"] = [
+            {
+                "strategy": match.description,
+                "probability": match.probability,
+                "standard_error": match.standard_error,
+                "upper_bound": match.upper_bound,
+                "log_probability": match.log_probability,
+                "exact": match.exact,
+                "contained": match.contained,
+                "contained_error": match.contained_error,
+                "missing": match.missing,
+                "missing_error": match.missing_error,
+                "extra": match.extra,
+                "extra_error": match.extra_error,
+                "never": _in_order(graph, match.never),
+                "always": _in_order(graph, match.always),
+                "n_masks": match.n_masks,
+                "impossible": None if match.impossible is None else match.impossible.reason,
+            }
+            for match in matches
+        ]
+    return record
+
+
+def _reason(graph: LatentGraph, found: Impossible) -> Record:
+    return {
+        "reason": found.reason,
+        "latent": found.latent,
+        "wanted": _in_order(graph, found.wanted),
+        "one_of": _in_order(graph, found.one_of),
+    }
+
+
+def print_design(graph: LatentGraph, record: Record, top: int) -> None:
+    """Print what :func:`design_record` made; ``top`` strategies."""
+    if record["possible"]:
+        masked = record["masked"]
+        rows = [
+            ("shared", listed(record["target"])),
+            ("dim", str(record["dim"])),
+            ("masked", listed(masked, of=len(graph.observed))),
+        ]
+        print_table("this mask shares exactly the target", ("", ""), rows)
+        _print_map(graph, frozenset(masked))
+    else:
+        print(f"no mask shares exactly the target: {record['reason']}")
+    if "strategies" not in record:
+        return
+    strategies = record["strategies"]
+    print_table(
+        f"how often random masks share exactly the target, the best of {len(strategies)} tried",
+        ("masks", "exactly", "at least", "missing", "extra"),
+        [
+            (
+                match["strategy"],
+                _chance(match),
+                number(match["contained"], error=match["contained_error"]),
+                number(match["missing"], 2, error=match["missing_error"]),
+                number(match["extra"], 2, error=match["extra_error"]),
+            )
+            for match in strategies[:top]
+        ],
+    )
+
+
+def _chance(match: Record) -> str:
+    """A probability, also if it is tiny, or was never met."""
+    if match["log_probability"] == -math.inf:
+        return "0" if match["exact"] else f"below {match['upper_bound']:.2g}"
+    if match["probability"] < _SMALLEST_SHOWN:
+        return f"1e{match['log_probability'] / math.log(10):.0f}"
+    return number(match["probability"], 4, error=match["standard_error"])
+
+
+def _print_map(graph: LatentGraph, masked: frozenset[str]) -> None:
+    if graph.grid is None or graph.grid[0] > _TALLEST_MAP or graph.grid[1] > _WIDEST_MAP:
+        return
+    rows, columns = graph.grid
+    print("the grid, masked cells as #")
+    for row in range(rows):
+        print("".join("#" if name in masked else "." for name in graph.observed[row * columns : (row + 1) * columns]))
+
+
+# ---------------------------------------------------------------------- assumptions
+
+
+def report_record(report: AssumptionReport) -> Record:
+    """Every assumption and what is known of it."""
+    return {
+        "ok": report.ok,
+        "findings": [
+            {
+                "assumption": finding.assumption,
+                "theorems": list(finding.theorems),
+                "status": finding.status,
+                "message": finding.message,
+                "nodes": list(finding.nodes),
+            }
+            for finding in report.findings
+        ],
+    }
+
+
+def print_report(record: Record) -> None:
+    """Print what :func:`report_record` made."""
+    findings, width = record["findings"], min(Console().width, _WIDEST_TEXT)
+    print("what Theorem 1 (what is shared) and Theorem 2 (what an autoencoder identifies) assume\n")
+    for finding in findings:
+        theorems = f"Theorem{'s' * (len(finding['theorems']) > 1)} {' and '.join(map(str, finding['theorems']))}"
+        print(f"{finding['status'].upper()}: {finding['assumption']} ({theorems})")
+        print(textwrap.fill(finding["message"], width, initial_indent="    ", subsequent_indent="    "))
+        if finding["nodes"]:
+            print(
+                textwrap.fill(f"at {listed(finding['nodes'])}", width, initial_indent="    ", subsequent_indent="    ")
+            )
+    failing = [finding["assumption"] for finding in findings if finding["status"] == "fails"]
+    unknown = sum(finding["status"] == "not checkable" for finding in findings)
+    verdict = f"fails: {', '.join(failing)}" if failing else "nothing is known to fail"
+    print(f"\n{verdict}; {unknown} of {len(findings)} cannot be checked from what was given")
+
+
+def _in_order(graph: LatentGraph, names: Collection[str]) -> list[str]:
+    return sorted(names, key=graph.position)
