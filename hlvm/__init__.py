@@ -14,6 +14,7 @@ from hlvm.graph import LatentGraph
 if TYPE_CHECKING:
     from hlvm import (
         claims,
+        datasets,
         graph,
         images,
         mae,
@@ -33,6 +34,7 @@ __all__ = [
     "Sample",
     "__version__",
     "claims",
+    "datasets",
     "graph",
     "images",
     "mae",

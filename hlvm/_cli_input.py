@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAD_INPUT",
+    "INTERRUPTED",
     "Flag",
     "GraphFile",
     "Names",
     "OptionalFile",
     "Unit",
-    "check_fits_into_memory",
     "check_folder_can_be_made",
     "check_new_file",
     "check_seed",
@@ -40,8 +40,8 @@ __all__ = [
     "use_compilation_cache",
 ]
 
-BAD_INPUT = 2
-"""Exit code."""
+BAD_INPUT, INTERRUPTED = 2, 130
+"""Exit codes."""
 
 GraphFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GRAPH")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
@@ -64,21 +64,10 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"--seed must be a whole number from 0 to {2**32 - 1}, got {seed}")
 
 
-def check_fits_into_memory(n: int, graph: LatentGraph) -> None:
-    """Too large an array makes the compiled program abort, which no exception handler sees."""
-    needed = n * sum(graph.dims) * 16  # values and noises, four bytes each, in both memory orders
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > present or n >= 2**31:
-        raise ValueError(
-            f"{n} samples of {sum(graph.dims)} dims take about {needed / 2**30:.0f} GiB and this machine has "
-            f"{present / 2**30:.0f}: take a smaller --n"
-        )
-
-
-def check_new_file(path: Path, suffix: str) -> None:
-    """Check that a file can be made, and that there is none yet."""
-    if path.suffix != suffix:
-        raise ValueError(f"the name of this output ends in {suffix}, got {path}")
+def check_new_file(path: Path, *suffixes: str) -> None:
+    """Check that a file with one of these suffixes can be made, and that there is none yet."""
+    if path.suffix not in suffixes:
+        raise ValueError(f"the name of this output ends in {' or '.join(suffixes)}, got {path}")
     if path.exists():
         raise FileExistsError(f"{path} exists already: choose another name, or remove it first")
     if not path.parent.is_dir():

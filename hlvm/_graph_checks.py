@@ -75,7 +75,8 @@ def checked_observed(
                 f"observed variable {name!r} has the child {children[name][0]!r}: observed variables are sinks; "
                 f"give both a common latent parent instead"
             )
-    missing = [name for name in sinks if name not in set(names)]
+    given = set(names)
+    missing = [name for name in sinks if name not in given]
     if missing:
         raise ValueError(
             f"{missing[0]!r} has no children and is not listed as observed: every latent needs an observed descendant"

@@ -76,7 +76,8 @@ def from_dict(cls: type[LatentGraph], data: Any) -> LatentGraph:
     bare = next((name for name in names if name not in connected), None)
     if bare is not None:
         raise ValueError(f"malformed graph description: {bare!r} has neither parents nor children")
-    unlisted = next((name for name in connected if name not in set(names)), None)
+    listed = set(names)
+    unlisted = next((name for name in connected if name not in listed), None)
     if unlisted is not None:
         raise ValueError(f"malformed graph description: the parent {unlisted!r} is not listed as a node")
     has_child = {parent for parent, _ in edges}

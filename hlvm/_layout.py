@@ -1,6 +1,7 @@
 """Where every variable of a model lives in one buffer, and in which order the variables are computed.
 
 Variables of the same depth that share a mechanism and dims form a *level group*: one batched call computes all of them.
+Their noises may differ: noises are drawn for the whole model at once, by law.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 from jaxtyping import Array
 
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms import Mechanism
+from hlvm.mechanisms import Gaussian, Mechanism, Noise
 
-__all__ = ["Group", "Layout", "Leaf", "Views", "mechanism_per_node", "take"]
+__all__ = ["Group", "Layout", "Leaf", "Link", "Views", "mechanism_per_node", "noise_per_node", "take"]
 
 if TYPE_CHECKING:
     Leaf = Array
@@ -32,6 +33,8 @@ class Group:
 
     Attributes:
         mechanism: their common mechanism; ``None`` for roots.
+        observed: whether they are observed variables.
+        depth: longest path from a root to each of them.
         nodes: positions in ``graph.nodes``, k of them.
         parent_rows: rows of the value buffer to read, shape (k, parent_dim).
         values: rows of the value buffer to write, k * dim of them.
@@ -41,6 +44,8 @@ class Group:
     """
 
     mechanism: Mechanism | None
+    observed: bool
+    depth: int
     nodes: tuple[int, ...]
     parent_rows: np.ndarray
     values: slice
@@ -49,25 +54,64 @@ class Group:
     noise_size: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """Edges from the variables of one group to those of another that take the same place among the parents.
+
+    Attributes:
+        parent_group: position of the parents' group.
+        offset: where the parent's numbers begin among all numbers of the child's parents.
+        children: positions of the children in their group.
+        parents: positions of their parents in ``parent_group``.
+    """
+
+    parent_group: int
+    offset: int
+    children: np.ndarray
+    parents: np.ndarray
+
+
 class Layout:
     """Where every variable lives in the value and noise buffers, and in which order groups are computed.
 
-    Static under jit: hashed once, equal when graph and mechanisms are equal.
+    Static under jit: hashed once, equal when graph, mechanisms and noises are equal. The rows of the buffers depend on
+    graph and mechanisms only.
+
+    All arrays of positions are int32, which is the same type with and without JAX's 64-bit types. JAX 0.10.2 mixes up
+    an int64 array that is a constant of programs of both kinds.
     """
 
-    def __init__(self, graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...]) -> None:
+    def __init__(
+        self,
+        graph: LatentGraph,
+        mechanisms: tuple[Mechanism | None, ...],
+        noises: tuple[Noise, ...] | None = None,
+    ) -> None:
         self.graph = graph
         self.mechanisms = mechanisms
-        self._hash = hash((graph, mechanisms))
+        self.noises = noise_per_node(graph, mechanisms, None) if noises is None else noises
+        self._hash = hash((graph, mechanisms, self.noises))
         self.groups: tuple[Group, ...] = tuple(self._plan())
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, Layout) and self.graph == other.graph and self.mechanisms == other.mechanisms
-        )
+        return self is other or (isinstance(other, Layout) and self.same_rows(other) and self.noises == other.noises)
+
+    def same_rows(self, other: Layout) -> bool:
+        """Whether every variable and every noise lives in the same rows."""
+        return self.graph == other.graph and self.mechanisms == other.mechanisms
+
+    @property
+    def n_values(self) -> int:
+        """Rows of the value buffer."""
+        return self.groups[-1].values.stop
+
+    @property
+    def n_noises(self) -> int:
+        """Rows of the noise buffer."""
+        return self.groups[-1].noises.stop
 
     def _plan(self) -> Iterator[Group]:
         graph = self.graph
@@ -83,6 +127,7 @@ class Layout:
                     noise_size = mechanism.noise_size(parent_dim, graph.noise_dims[node], graph.dims[node])
                 except ValueError as error:
                     raise ValueError(f"variable {graph.nodes[node]!r}: {error}") from None
+                self._check_inputs(node)
             is_observed = not graph.child_indices[node]
             signature = (depths[node], is_observed, mechanism, parent_dim, noise_size, graph.dims[node])
             members.setdefault(signature, []).append(node)
@@ -90,7 +135,7 @@ class Layout:
         row = noise_row = 0
         # By depth; dict order keeps variables of one signature in graph order, the observed ones last in their depth.
         for signature in sorted(members, key=lambda s: s[:2]):
-            _, _, mechanism, _, noise_size, dim = signature
+            depth, is_observed, mechanism, _, noise_size, dim = signature
             nodes = members[signature]
             parent_rows = [
                 [r for p in graph.parent_indices[node] for r in range(starts[p], starts[p] + graph.dims[p])]
@@ -100,6 +145,8 @@ class Layout:
                 starts[node] = row + i * dim
             yield Group(
                 mechanism=mechanism,
+                observed=is_observed,
+                depth=depth,
                 nodes=tuple(nodes),
                 parent_rows=np.asarray(parent_rows, dtype=np.int32).reshape(len(nodes), -1),
                 values=slice(row, row + len(nodes) * dim),
@@ -109,6 +156,52 @@ class Layout:
             )
             row += len(nodes) * dim
             noise_row += len(nodes) * noise_size
+
+    def _check_inputs(self, node: int) -> None:
+        mechanism = self.mechanisms[node]
+        assert mechanism is not None
+        symbols = [self.symbols_of(p) for p in self.graph.parent_indices[node] for _ in range(self.graph.dims[p])]
+        try:
+            mechanism.check_inputs(self.noises[node], tuple(symbols))
+        except ValueError as error:
+            raise ValueError(f"variable {self.graph.nodes[node]!r}: {error}") from None
+
+    def symbols_of(self, node: int) -> int | None:
+        """How many symbols a variable can be; ``None`` for real numbers."""
+        mechanism = self.mechanisms[node]
+        return self.noises[node].symbols if mechanism is None else mechanism.symbols
+
+    @functools.cached_property
+    def noise_kinds(self) -> tuple[tuple[Noise, np.ndarray], ...]:
+        """Every law with the rows of the noise buffer that follow it, in order of first appearance."""
+        rows: dict[Noise, list[int]] = {}
+        slices = self.noise_slices
+        for name, noise in zip(self.graph.nodes, self.noises, strict=True):
+            if slices[name].stop > slices[name].start:
+                rows.setdefault(noise, []).extend(range(slices[name].start, slices[name].stop))
+        return tuple((noise, np.asarray(where, dtype=np.int32)) for noise, where in rows.items())
+
+    @functools.cached_property
+    def links(self) -> tuple[tuple[Link, ...], ...]:
+        """For each group, its edges to the groups of its parents."""
+        graph = self.graph
+        place = {node: (g, i) for g, group in enumerate(self.groups) for i, node in enumerate(group.nodes)}
+        found: list[tuple[Link, ...]] = []
+        for group in self.groups:
+            pairs: dict[tuple[int, int], list[tuple[int, int]]] = {}
+            for child, node in enumerate(group.nodes):
+                offset = 0
+                for parent in graph.parent_indices[node]:
+                    parent_group, position = place[parent]
+                    pairs.setdefault((parent_group, offset), []).append((child, position))
+                    offset += graph.dims[parent]
+            found.append(
+                tuple(
+                    Link(parent_group, offset, *np.asarray(edges, dtype=np.int32).T)
+                    for (parent_group, offset), edges in pairs.items()
+                )
+            )
+        return tuple(found)
 
     @functools.cached_property
     def value_slices(self) -> dict[str, slice]:
@@ -132,7 +225,7 @@ class Layout:
     def observed_rows(self) -> np.ndarray:
         """Rows of the value buffer that hold the observed variables, in the graph's order."""
         slices = [self.value_slices[name] for name in self.graph.observed]
-        return np.concatenate([np.arange(s.start, s.stop) for s in slices])
+        return np.concatenate([np.arange(s.start, s.stop, dtype=np.int32) for s in slices])
 
 
 class Views(Mapping[str, Leaf]):
@@ -173,7 +266,7 @@ def mechanism_per_node(
     """The mechanism of every node, ``None`` for roots.
 
     Raises:
-        ValueError: one is missing, named for an unknown variable, or given for a root.
+        ValueError: one is missing or of another type, named for an unknown variable, or given for a root.
     """
     is_root = [not above for above in graph.parent_indices]
     if isinstance(mechanism, Mechanism):
@@ -190,7 +283,34 @@ def mechanism_per_node(
         given = mechanism.get(name)
         if root and given is not None:
             raise ValueError(f"{name!r} is a root, which is its own noise: give it no mechanism")
-        if not root and not isinstance(given, Mechanism):
+        if not root and given is None:
             raise ValueError(f"no mechanism for variable {name!r}: every variable but the roots needs one")
+        if not root and not isinstance(given, Mechanism):
+            raise ValueError(f"unknown mechanism for variable {name!r}: expected one of hlvm.mechanisms, got {given!r}")
         chosen.append(given)
     return tuple(chosen)
+
+
+def noise_per_node(
+    graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...], noise: Noise | Mapping[str, Noise] | None
+) -> tuple[Noise, ...]:
+    """The law of the noise of every node: what is given, else what its mechanism is made for; Gaussian for roots.
+
+    Raises:
+        ValueError: a noise of another type, or one for an unknown variable.
+    """
+    if isinstance(noise, Noise):
+        return (noise,) * len(graph.nodes)
+    given = {} if noise is None else noise
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"noise must be a Noise such as Gaussian(), or a mapping from names to them; got {type(noise).__name__}"
+        )
+    for name, law in given.items():
+        graph.position(name)
+        if not isinstance(law, Noise):
+            raise ValueError(f"unknown noise for variable {name!r}: expected one of hlvm.mechanisms, got {law!r}")
+    return tuple(
+        given.get(name) or (Gaussian() if mechanism is None else mechanism.default_noise)
+        for name, mechanism in zip(graph.nodes, mechanisms, strict=True)
+    )

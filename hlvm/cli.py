@@ -7,13 +7,12 @@ imported by the commands that use them, so that ``hlvm --help`` is quick.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -22,30 +21,20 @@ import hlvm
 from hlvm import _records as records
 from hlvm._cli_input import (
     BAD_INPUT,
-    GraphFile,
+    INTERRUPTED,
     OptionalFile,
-    check_fits_into_memory,
     check_folder_can_be_made,
     check_new_file,
     check_seed,
     complain,
     load_array,
-    load_model,
     use_compilation_cache,
 )
+from hlvm._cli_sample import sample
 from hlvm._cli_theory import check, design, theory
-from hlvm._files import atomic_path, check_new_folder, write_text_atomically
-from hlvm.graph import LatentGraph
-
-if TYPE_CHECKING:
-    from hlvm.simulator import HierarchicalModel, Sample
+from hlvm._files import check_new_folder, write_text_atomically
 
 __all__ = ["main"]
-
-_INTERRUPTED = 130
-_MechanismName = Literal["invertible-mlp", "linear-gaussian", "additive-noise-mlp"]
-
-_File = tyro.conf.arg(metavar="FILE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         complain("interrupted; no unfinished file was left behind")
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has seen enough. Python flushes once more on exit: give it somewhere to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -128,63 +117,6 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 150  # a log file has room for whole claims
     return 0 if run_demo(config, out, console=console).agrees else 1
-
-
-def sample(
-    graph: GraphFile,
-    *,
-    n: int,
-    out: Annotated[Path, _File],
-    seed: int = 0,
-    mechanism: Annotated[
-        _MechanismName | None, tyro.conf.arg(metavar="|".join(get_args(_MechanismName)), help_behavior_hint="")
-    ] = None,
-    save_model: OptionalFile = None,
-) -> int:
-    """Draw samples of every variable of a model into a .npz file.
-
-    It holds one array (n, dim) per variable, named observed/NAME or latents/NAME, their noises as noise/NAME, and the
-    graph as JSON text under "graph".
-
-    Example: hlvm sample graph.json --n 1000 --out samples.npz --save-model model.npz
-
-    Args:
-        graph: a graph (.json, .graphml), whose mechanisms are drawn at random, or a saved model (.npz).
-        n: number of samples, at least 1.
-        out: the .npz file to write; it must not exist.
-        seed: seed of the mechanisms and the samples. A model saved with --save-model gives the same samples again.
-        mechanism: kind of the structural functions, for a graph; invertible-mlp if left out.
-        save_model: also write the model to this new .npz file.
-    """
-    if n < 1:
-        raise ValueError(f"--n must be at least 1, got {n}")
-    check_seed(seed)
-    is_model = graph.suffix == ".npz"
-    if is_model and mechanism is not None:
-        raise ValueError(f"{graph} is a model, which has its mechanisms already: leave --mechanism out")
-    check_new_file(out, ".npz")
-    if save_model is not None:
-        check_new_file(save_model, ".npz")
-        if save_model.resolve() == out.resolve():
-            raise ValueError("--out and --save-model name the same file")
-    source = load_model(graph) if is_model else LatentGraph.load(graph)
-    check_fits_into_memory(n, source if isinstance(source, LatentGraph) else source.graph)
-    import jax
-
-    use_compilation_cache()
-    key_model, key_draws = jax.random.split(jax.random.key(seed))
-    model = _draw_model(key_model, source, mechanism or "invertible-mlp") if isinstance(source, LatentGraph) else source
-    if save_model is not None:
-        model.save(save_model)
-    try:
-        drawn = model.sample(key_draws, n)
-        _write_sample(out, drawn)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise ValueError(f"the device has not enough memory for {n} samples: take a smaller --n") from None
-    print(f"wrote {n} samples of {len(model.graph.nodes)} variables to {out}")
-    return 0
 
 
 def score(
@@ -244,32 +176,6 @@ def _raised_by_this_package(traceback: TracebackType | None) -> bool:
         innermost = traceback.tb_frame.f_code.co_filename
         traceback = traceback.tb_next
     return Path(innermost).is_relative_to(Path(__file__).parent)
-
-
-# ---------------------------------------------------------------------- models and samples
-
-
-def _draw_model(key: Any, graph: LatentGraph, name: _MechanismName) -> HierarchicalModel:
-    from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, LinearGaussian
-    from hlvm.simulator import HierarchicalModel
-
-    kinds = {
-        "invertible-mlp": InvertibleMLP,
-        "linear-gaussian": LinearGaussian,
-        "additive-noise-mlp": AdditiveNoiseMLP,
-    }
-    return HierarchicalModel.init(key, graph, kinds[name]())
-
-
-def _write_sample(path: Path, drawn: Sample) -> None:
-    import numpy as np
-
-    parts = {"observed": drawn.observed, "latents": drawn.latents, "noise": drawn.noise}
-    arrays: dict[str, Any] = {
-        f"{part}/{name}": np.asarray(values) for part, variables in parts.items() for name, values in variables.items()
-    }
-    with atomic_path(path) as temporary:
-        np.savez(temporary, graph=np.array(json.dumps(drawn.graph.to_dict())), **arrays)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 
 import hlvm
 from hlvm import _cli_input, cli
+from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import (
@@ -111,7 +112,7 @@ def test_help_examples_run(folder, tmp_path, monkeypatch, capsys):
         shown += capsys.readouterr().out
     examples = [line.removeprefix("Example: hlvm ") for line in shown.splitlines() if line.startswith("Example: ")]
     lines = sorted(examples, key=lambda line: "sample" not in line)  # it writes the model that others read
-    assert len(lines) == 9
+    assert len(lines) == 10
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""
@@ -381,10 +382,10 @@ def test_sample_writes_every_variable_and_a_model_that_gives_them_again(run, tmp
     graph = LatentGraph.load("odd.json")
     with np.load(tmp_path / "a.npz") as first, np.load(tmp_path / "b.npz") as again:
         names = {f"latents/{name}" for name in graph.latents} | {f"observed/{name}" for name in graph.observed}
-        assert set(first.files) == names | {f"noise/{name}" for name in graph.nodes} | {"graph"}
+        assert set(first.files) == names | {f"noise/{name}" for name in graph.nodes} | {"graph", "about"}
         assert first["observed/../x 2"].shape == (7, 3)
         assert LatentGraph.from_dict(json.loads(str(first["graph"]))) == graph
-        for name in first.files:
+        for name in set(first.files) - {"about"}:
             np.testing.assert_array_equal(first[name], again[name])
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "b.npz", "model.npz"}
     assert run("theory", "{new}/model.npz", "--masked", "x/1", "--regime", "general")[0] == 0
@@ -525,9 +526,18 @@ SAMPLE = [
     ("sample archive.npz --n 5 --out {new}/a.npz --mechanism linear-gaussian", "leave --mechanism out"),
     ("sample tree.json --n 0 --out {new}/a.npz", "--n must be at least 1, got 0"),
     ("sample tree.json --n 5000000000 --out {new}/a.npz", "take a smaller --n"),
-    ("sample tree.json --n 5 --out {new}/a.csv", "ends in .npz"),
+    ("sample tree.json --n 5 --out {new}/a.csv", "ends in .npz or .h5 or .hdf5"),
     ("sample tree.json --n 5 --out archive.npz", "archive.npz exists already"),
     ("sample tree.json --n 5 --out {new}/no/a.npz", "does not exist: make it first"),
+    ("sample shapes --n 5 --out {new}/a.npz --levels 2", "--levels goes with grammar, not with shapes"),
+    ("sample grammar --n 5 --out {new}/a.npz --objects 1 2", "--objects goes with shapes"),
+    ("sample shapes --n 5 --out {new}/a.npz --mechanism coupling", "--mechanism goes with graphs and models"),
+    ("sample tree.json --n 5 --out {new}/a.npz --size 8", "--size goes with a family of images"),
+    ("sample tree.json --n 5 --out {new}/a.npz --preview {new}/a.png", "--preview goes with a family of images"),
+    ("sample circles --n 5 --out {new}/a.npz", "neither a family of images"),
+    ("sample quadtree --n 5 --out {new}/a.npz --size 20", "size must be one of 8, 16, 32, 64"),
+    ("sample shapes --n 5 --out {new}/a.npz --preview {new}/a.jpg", "ends in .png"),
+    ("sample tree.json --n 5 --out {new}/a.npz --chunk-size 0", "--chunk-size must be at least 1"),
     ("sample tree.json --n 5 --out {new}/a.npz --save-model {new}/a.npz", "the same file"),
     ("sample tree.json --n 5 --out {new}/a.npz --save-model archive.npz", "archive.npz exists already"),
     ("sample tree.json --n 5 --out {new}/a.npz --seed -1", "--seed must be"),
@@ -613,6 +623,52 @@ def test_interruption_leaves_no_half_written_file(run, tmp_path, monkeypatch):
     assert (code, out) == (130, "")
     assert err == "hlvm: interrupted; no unfinished file was left behind\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_sampling_says_how_to_go_on(run, tmp_path, monkeypatch):
+    write, written = np.savez, []
+
+    def fail_at_the_second(path, **arrays):
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(path, **arrays)
+
+    line = [
+        "sample",
+        "odd.json",
+        "--n",
+        "7",
+        "--chunk-size",
+        "3",
+        "--out",
+        "{new}/a.npz",
+        "--mechanism",
+        "linear-gaussian",
+    ]
+    monkeypatch.setattr(np, "savez", fail_at_the_second)
+    code, out, err = run(*line)
+    assert (code, out) == (130, "")
+    assert "a.npz.partial: go on with --resume, or remove it" in err
+    assert not (tmp_path / "a.npz").exists()
+    code, _, err = run(*line)
+    assert code == 2
+    assert "interrupted run: take it up again with resume (--resume)" in err
+    assert run(*line, "--resume")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_sample_shapes_with_a_contact_sheet(run, tmp_path):
+    code, out, _ = run(
+        "sample", "shapes", "--n", "3", "--size", "16", "--out", "{new}/a.h5", "--preview", "{new}/sheet.png",
+        "--image-type", "uint8",
+    )  # fmt: skip
+    assert code == 0
+    assert out.startswith("wrote 3 samples")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    with load_dataset(tmp_path / "a.h5") as data:
+        assert data.images.shape == (3, 16, 16, 3)
+        assert data.about["note"]["source"] == "shapes"
 
 
 def test_interruption_of_the_process(folder, tmp_path):

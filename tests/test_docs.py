@@ -60,8 +60,8 @@ def test_quickstart_comments_tell_the_values():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_interactive_examples_show_what_they_give(page):
-    namespace = {}
+def test_interactive_examples_show_what_they_give(page, tmp_path):
+    namespace = {"folder": tmp_path}  # where examples may write
     runner = doctest.DocTestRunner()
     for block in code_blocks(page, "pycon"):
         example = doctest.DocTestParser().get_doctest(block, namespace, page.name, str(page), 0)

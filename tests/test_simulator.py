@@ -1,34 +1,26 @@
-"""The batched simulator against a plain loop over variables, closed-form moments, and its own files."""
+"""The batched simulator against a plain loop over variables and closed-form moments."""
 
-import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
+from plain_simulator import DIAMOND, FLOAT32, KEY_DATA, KEY_MODEL, MIXED, own_parameters, plain_values
 
+from hlvm._layout import mechanism_per_node
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, LinearGaussian, Mechanism
-from hlvm.simulator import HierarchicalModel
-
-FLOAT32 = {"rtol": 2e-4, "atol": 2e-4}  # a float32 program against a float64 loop, a few levels deep
-KEY_MODEL, KEY_DATA = jax.random.split(jax.random.key(7))
-
-DIAMOND = LatentGraph.from_edges(
-    [("a", "m"), ("b", "m"), ("m", "x"), ("b", "x"), ("m", "y"), ("a", "z"), ("b", "z")],
-    noise_dims={"a": 2, "b": 1, "m": 1, "x": 2, "y": 0, "z": 1},
+from hlvm.mechanisms import (
+    Bernoulli,
+    Gaussian,
+    InvertibleMLP,
+    LinearGaussian,
+    Mechanism,
+    Polar,
+    Uniform,
 )
-"""Two roots, a latent and two observed variables with two parents each."""
-
-MIXED = {
-    "m": InvertibleMLP(),
-    "x": LinearGaussian(snr=2.0),
-    "y": AdditiveNoiseMLP(hidden=5),
-    "z": InvertibleMLP(layers=2),
-}
+from hlvm.simulator import HierarchicalModel
 
 
 @pytest.fixture(scope="module")
@@ -41,62 +33,19 @@ def quadtree():
     return HierarchicalModel.init(KEY_MODEL, LatentGraph.quadtree(2), InvertibleMLP())
 
 
-# ---------------------------------------------------------------------- the oracle: one variable after the other
-
-
-def own_parameters(model, name):
-    """A variable's parameters, shift and scale as float64 arrays."""
-    node = model.graph.index[name]
-    group, params = next((g, p) for g, p in zip(model.layout.groups, model.params, strict=True) if node in g.nodes)
-    row = group.nodes.index(node)
-    place = model.layout.value_slices[name]
-    return (
-        {key: np.asarray(value[row], dtype=np.float64) for key, value in params.items()},
-        np.asarray(model.shift[place], dtype=np.float64),
-        np.asarray(model.scale[place], dtype=np.float64),
-    )
-
-
-def plain_function(mechanism, params, parents, noise):
-    """The three mechanisms in NumPy, for all samples at once."""
-    match mechanism:
-        case InvertibleMLP(layers=layers, slope=slope):
-            value = np.concatenate([parents, noise], axis=1)
-            for layer in range(layers):
-                value = value @ params["weights"][layer].T
-                if layer < layers - 1:
-                    value = np.sqrt(2 / (1 + slope**2)) * np.where(value > 0, value, slope * value)
-            return value
-        case LinearGaussian():
-            return parents @ params["matrix"].T + noise * params["scale"]
-        case AdditiveNoiseMLP(noise_scale=noise_scale):
-            return np.tanh(parents @ params["inner"].T + params["bias"]) @ params["outer"].T + noise_scale * noise
-
-
-def plain_sample(model, mechanism_of, noise):
-    """Every variable from its parents and the given noise, one variable after the other."""
-    values = {}
-    for name in model.graph.nodes:
-        own = np.asarray(noise[name], dtype=np.float64)
-        params, shift, scale = own_parameters(model, name)
-        raw = own
-        if model.graph.parents(name):
-            parents = np.concatenate([values[parent] for parent in model.graph.parents(name)], axis=1)
-            raw = plain_function(mechanism_of[name], params, parents, own)
-        values[name] = (raw - shift) / scale
-    return values
+# ---------------------------------------------------------------------- against a loop over variables
 
 
 def test_sample_equals_a_loop_over_variables_with_mixed_mechanisms(mixed):
     drawn = mixed.sample(KEY_DATA, 50)
-    expected = plain_sample(mixed, MIXED, drawn.noise)
+    expected = plain_values(mixed, drawn.noise)
     for name in DIAMOND.nodes:
         np.testing.assert_allclose(drawn.variables[name], expected[name], err_msg=name, **FLOAT32)
 
 
 def test_sample_equals_a_loop_over_variables_on_a_quadtree(quadtree):
     drawn = quadtree.sample(KEY_DATA, 20)
-    expected = plain_sample(quadtree, dict.fromkeys(quadtree.graph.nodes, InvertibleMLP()), drawn.noise)
+    expected = plain_values(quadtree, drawn.noise)
     for name in quadtree.graph.nodes:
         np.testing.assert_allclose(drawn.variables[name], expected[name], err_msg=name, **FLOAT32)
 
@@ -242,102 +191,6 @@ def test_program_does_not_grow_with_the_variables_of_a_level():
     assert size_of_program(LatentGraph.tree(2, 2)) < size_of_program(LatentGraph.tree(2, 3))
 
 
-# ---------------------------------------------------------------------- files
-
-
-def test_save_and_load_give_back_the_same_model(mixed, tmp_path):
-    mixed.save(tmp_path / "model.npz")
-    loaded = HierarchicalModel.load(tmp_path / "model.npz")
-    assert loaded.graph == mixed.graph
-    assert loaded.layout == mixed.layout
-    for own, other in zip(jax.tree.leaves(mixed), jax.tree.leaves(loaded), strict=True):
-        np.testing.assert_array_equal(own, other)
-        assert own.dtype == other.dtype
-    np.testing.assert_array_equal(mixed.sample(KEY_DATA, 5).values, loaded.sample(KEY_DATA, 5).values)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Doubling(Mechanism):
-    """Twice the sum of the parents; a mechanism from outside the package."""
-
-    invertible = False
-    factor: float = 2.0
-
-    def noise_size(self, parent_dim, noise_dim, dim):
-        return dim
-
-    def init(self, key, parent_dim, noise_size, dim):
-        return {"factor": jnp.full((), self.factor)}
-
-    def apply(self, params, parents, noise):
-        return params["factor"] * parents.sum() + 0 * noise
-
-
-def test_own_mechanisms_work_and_are_loaded_by_name(tmp_path):
-    graph = LatentGraph.from_edges([("z", "x")], dims=2)
-    model = HierarchicalModel.init(KEY_MODEL, graph, Doubling(factor=3.0), standardize=False)
-    drawn = model.sample(KEY_DATA, 5)
-    np.testing.assert_allclose(drawn.observed["x"][:, 0], 3 * drawn.latents["z"].sum(axis=1), rtol=1e-5)
-    model.save(tmp_path / "model.npz")
-    with pytest.raises(ValueError, match="unknown mechanism 'Doubling'"):
-        HierarchicalModel.load(tmp_path / "model.npz")
-    loaded = HierarchicalModel.load(tmp_path / "model.npz", known={"Doubling": Doubling})
-    np.testing.assert_array_equal(loaded.sample(KEY_DATA, 5).values, drawn.values)
-
-
-def test_save_refuses_another_suffix(mixed, tmp_path):
-    with pytest.raises(ValueError, match=r"saved as a \.npz file, got 'model\.json'"):
-        mixed.save(tmp_path / "model.json")
-
-
-def test_save_that_fails_leaves_nothing_behind(mixed, tmp_path, monkeypatch):
-    def fail_halfway(path, **arrays):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez", fail_halfway)
-    with pytest.raises(KeyboardInterrupt):
-        mixed.save(tmp_path / "model.npz")
-    assert not list(tmp_path.iterdir())
-
-
-def test_load_refuses_a_damaged_file(mixed, tmp_path):
-    mixed.save(tmp_path / "model.npz")
-    whole = (tmp_path / "model.npz").read_bytes()
-    (tmp_path / "model.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="not a model file"):
-        HierarchicalModel.load(tmp_path / "model.npz")
-
-
-def test_load_refuses_other_archives(tmp_path):
-    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match="not a model file"):
-        HierarchicalModel.load(tmp_path / "arrays.npz")
-    np.savez(tmp_path / "other.npz", header=np.array(json.dumps({"format": "hlvm.model", "version": 99})))
-    with pytest.raises(ValueError, match="not a model file of format version 1"):
-        HierarchicalModel.load(tmp_path / "other.npz")
-
-
-@pytest.mark.parametrize("content", [b"", b"plain text", b"\x93NUMPY\x01\x00"])
-def test_load_refuses_files_that_are_no_archive(tmp_path, content):
-    (tmp_path / "model.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="not a model file"):
-        HierarchicalModel.load(tmp_path / "model.npz")
-
-
-@pytest.mark.parametrize("header", ["[]", "1", '{"format": "hlvm.model", "version": 1, "mechanisms": 5}'])
-def test_load_refuses_headers_of_another_kind(tmp_path, header):
-    np.savez(tmp_path / "model.npz", header=np.array(header))
-    with pytest.raises(ValueError, match="not a model file"):
-        HierarchicalModel.load(tmp_path / "model.npz")
-
-
-def test_load_of_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
-        HierarchicalModel.load(tmp_path / "nowhere.npz")
-
-
 # ---------------------------------------------------------------------- bad input
 
 
@@ -360,27 +213,47 @@ def test_init_refuses_mechanisms_that_do_not_fit_the_graph(mechanism, message):
         HierarchicalModel.init(KEY_MODEL, DIAMOND, mechanism)
 
 
+def test_mechanism_per_node_refuses_what_is_no_mechanism():
+    with pytest.raises(ValueError, match=r"unknown mechanism for variable 'z': expected one of .* got 'InvertibleMLP'"):
+        mechanism_per_node(DIAMOND, {**MIXED, "z": "InvertibleMLP"})
+    with pytest.raises(ValueError, match="mechanism must be a Mechanism such as InvertibleMLP"):
+        mechanism_per_node(DIAMOND, "InvertibleMLP")
+
+
 def test_init_refuses_dims_that_do_not_fit_and_names_the_variable():
     graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims={"z": 2, "x": 3, "y": 5})
     with pytest.raises(ValueError, match=r"variable 'y': an invertible mechanism needs dim .* 2 \+ 1.*dim 5"):
         HierarchicalModel.init(KEY_MODEL, graph, InvertibleMLP())
 
 
-def test_load_refuses_pickles_missing_and_misshapen_arrays(tmp_path):
-    np.savez(tmp_path / "pickle.npz", header=np.array({"format": "hlvm.model"}, dtype=object))
-    with pytest.raises(ValueError, match="is not a model file"):
-        HierarchicalModel.load(tmp_path / "pickle.npz")
-    model = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), InvertibleMLP())
-    model.save(tmp_path / "good.npz")
-    with np.load(tmp_path / "good.npz") as file:
-        arrays = dict(file)
-    for name, change, match in (
-        ("missing", lambda a: {k: v for k, v in a.items() if not k.startswith("params/")}, "is not a model file"),
-        ("short", lambda a: {**a, "shift": a["shift"][:-1]}, "is damaged"),
+@pytest.mark.parametrize(
+    ("edges", "observed", "message"),
+    [
+        ([("a", "b"), ("b", "a"), ("b", "x")], None, "contain a cycle: .*a.*b"),
+        ([("z", "x"), ("x", "y")], ["x", "y"], "observed variable 'x' has the child 'y': observed variables are sinks"),
+    ],
+)
+def test_graphs_refuse_what_no_model_can_be_made_of(edges, observed, message):
+    with pytest.raises(ValueError, match=message):
+        LatentGraph.from_edges(edges, observed=observed)
+
+
+def test_mechanisms_with_values_of_another_shape_are_refused_with_their_variable():
+    graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims={"z": 2, "x": 2, "y": 3})
+    copying = Mechanism.from_function(lambda parents, noise: parents)
+    with pytest.raises(ValueError, match=r"variable 'y': its mechanism must return shape \(3,\) .*, got \(2,\)"):
+        HierarchicalModel.init(KEY_MODEL, graph, copying)
+
+
+def test_polar_needs_the_noise_it_is_made_for():
+    graph = LatentGraph.from_edges([("z", "x"), ("z", "y")])
+    with pytest.raises(
+        ValueError, match=r"variable 'x': Polar is made for Gaussian\(\).*use Polar\(noise=Uniform\(\)\)"
     ):
-        np.savez(tmp_path / f"{name}.npz", **change(arrays))
-        with pytest.raises(ValueError, match=match):
-            HierarchicalModel.load(tmp_path / f"{name}.npz")
+        HierarchicalModel.init(KEY_MODEL, graph, Polar(), noise=Uniform())
+    model = HierarchicalModel.init(KEY_MODEL, graph, Polar(noise=Uniform()), noise={"z": Bernoulli()})
+    assert model.layout.noises == (Bernoulli(), Uniform(), Uniform())
+    assert Gaussian() not in model.layout.noises
 
 
 def test_models_and_samples_have_short_representations_and_compare_by_identity():

@@ -10,7 +10,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float
 
 from hlvm import mae, plotting
 from hlvm.claims import Claim
@@ -30,7 +29,7 @@ def write_page(
     folder: Path,
     config: DemoConfig,
     images: QuadtreeImages,
-    pictures: tuple[Float[Array, "n h w 1"], Sample],
+    pictures: Sample,
     cases: Sequence[MaskCase],
     profiles: Mapping[int, LevelProfile],
     bottlenecks: Sequence[Fit],
@@ -45,7 +44,7 @@ def write_page(
         folder: the results' folder.
         config: what was run.
         images: the generator.
-        pictures: sample images, and the sample behind them.
+        pictures: the sample that example images show.
         cases: masks with their predictions.
         profiles: masking unit -> level profile.
         bottlenecks: the bottleneck autoencoders.
@@ -58,7 +57,7 @@ def write_page(
     figures.mkdir()
     drawn = {
         "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
-        "images": plotting.plot_images(pictures[0], title="Sample images"),
+        "images": plotting.plot_images(images.render(pictures.observed_matrix), title="Sample images"),
         "level_profile": _profile_figure(profiles, config),
         "claims": plotting.plot_claims(
             [
@@ -133,14 +132,13 @@ def _vit_figure(scores: pd.DataFrame) -> Any:
     )
 
 
-def _reconstruction_figure(
-    images: QuadtreeImages, pictures: tuple[Float[Array, "n h w 1"], Sample], vits: Sequence[Fit]
-) -> Any:
+def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Sequence[Fit]) -> Any:
     """Rows of original, what the encoder saw, and its reconstruction, for the middle ratio at the finest unit."""
     candidates = sorted((ratio_and_unit(fit)[1], ratio_and_unit(fit)[0], i) for i, fit in enumerate(vits))
     finest = [c for c in candidates if c[0] == candidates[0][0]]
     fit = vits[finest[len(finest) // 2][2]]
-    shown, sample = pictures[0][:8], pictures[1].observed_matrix[:8]
+    sample = pictures.observed_matrix[:8]
+    shown = images.render(sample)
     masked = fit.mask.sample(fit.key, len(sample), images.graph)
     guess = images.render(mae.reconstruct(fit, sample, np.asarray(masked)))
     cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)

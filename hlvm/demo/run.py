@@ -102,7 +102,7 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
             result = DemoResult(claims=claims, scores=scores, seconds=stages.seconds)
             settings = {"demo": dataclasses.asdict(config), "versions": _versions()}
             mae.save_fits(folder / "checkpoints", [*bottlenecks, *vits])
-            pictures = images.sample(keys["pictures"], 16)
+            pictures = images.model.sample(keys["pictures"], 16)
             write_page(
                 folder,
                 config,

@@ -1,5 +1,20 @@
 """Toy images with every latent known."""
 
+from hlvm.images.base import ImageModel, ImageSample, latents_of_patches
+from hlvm.images.grammar import Derivation, GrammarImages
 from hlvm.images.quadtree import QuadtreeImages
+from hlvm.images.scenes import SceneFactor, SceneImages
+from hlvm.images.sheet import contact_sheet, save_png
 
-__all__ = ["QuadtreeImages"]
+__all__ = [
+    "Derivation",
+    "GrammarImages",
+    "ImageModel",
+    "ImageSample",
+    "QuadtreeImages",
+    "SceneFactor",
+    "SceneImages",
+    "contact_sheet",
+    "latents_of_patches",
+    "save_png",
+]

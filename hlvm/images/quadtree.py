@@ -7,6 +7,8 @@ common, and every cell of the finest grid is drawn as a small block of pixels, o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +16,18 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from hlvm.graph import LatentGraph
+from hlvm.images.base import ImageSample
 from hlvm.mechanisms import InvertibleMLP, Mechanism
-from hlvm.simulator import HierarchicalModel, Sample
+from hlvm.simulator import HierarchicalModel
 
 __all__ = ["QuadtreeImages"]
 
 _CONTRAST = 1.702
 """Slope at which the logistic function comes closest to the normal distribution function, so that standard normal
 values become nearly uniform grey levels."""
+
+_HEIGHTS = {8: 2, 16: 3, 32: 3, 64: 4}
+"""Size in pixels -> levels below the root."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +80,33 @@ class QuadtreeImages:
         graph = LatentGraph.quadtree(height, root_dim=root_dim, noise_dim=noise_dim)
         return cls(HierarchicalModel.init(key, graph, mechanism or InvertibleMLP()))
 
+    @classmethod
+    def of_size(cls, key: PRNGKeyArray, size: int, *, mechanism: Mechanism | None = None) -> QuadtreeImages:
+        """Draw a generator of square images of a given size, with square cells of 2 × 2 or 4 × 4 pixels.
+
+        The number of levels and the dims follow: root and noise dims are as equal as they can be.
+
+        Args:
+            key: a typed key for the mechanisms' parameters.
+            size: pixels along each side: 8, 16, 32 or 64.
+            mechanism: as in :meth:`init`.
+
+        Raises:
+            ValueError: another size.
+
+        Example:
+            >>> QuadtreeImages.of_size(jax.random.key(0), 32).shape
+            (32, 32, 1)
+        """
+        if size not in _HEIGHTS:
+            raise ValueError(f"size must be one of {', '.join(map(str, _HEIGHTS))} pixels, got {size!r}")
+        height = _HEIGHTS[size]
+        pixels = (size // 2**height) ** 2
+        noise_dim = pixels // (height + 1)
+        return cls.init(
+            key, height=height, root_dim=pixels - height * noise_dim, noise_dim=noise_dim, mechanism=mechanism
+        )
+
     @property
     def graph(self) -> LatentGraph:
         """The latent graph."""
@@ -99,17 +132,32 @@ class QuadtreeImages:
         assert grid is not None  # for the type checker: checked when the images were made
         return grid
 
-    def sample(self, key: PRNGKeyArray, n: int) -> tuple[Float[Array, "n h w 1"], Sample]:
-        """Draw images together with every variable behind them.
+    @property
+    def n_values(self) -> Mapping[str, int]:
+        """No latent is a category."""
+        return {}
+
+    def sample(self, key: PRNGKeyArray, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
+        """Draw images together with every latent behind them.
+
+        For the observed values and the noises as well, draw a sample of :attr:`model` and :meth:`render` its
+        ``observed_matrix``.
+
+        Args:
+            key: a typed key.
+            n: number of images, at least 1.
+            do: what is done to variables, see :meth:`HierarchicalModel.intervene
+                <hlvm.simulator.HierarchicalModel.intervene>`: for example, latent -> the values it is set to, (dim,)
+                or (n, dim).
 
         Returns:
-            Images with values in (0, 1), and the sample they show.
+            Images with values in (0, 1), and their latents.
 
         Raises:
-            ValueError: ``n`` is below 1.
+            ValueError: ``n`` is below 1, or an unknown variable or values of another shape.
         """
-        sample = self.model.sample(key, n)
-        return self.render(sample.observed_matrix), sample
+        sample = (self.model.intervene(do) if do else self.model).sample(key, n)
+        return ImageSample(images=self.render(sample.observed_matrix), latents=dict(sample.latents), graph=self.graph)
 
     def render(self, observed: Float[Array, "n columns"]) -> Float[Array, "n h w 1"]:
         """Images of observed values, given side by side as in ``Sample.observed_matrix``; values in [0, 1]."""

@@ -1,0 +1,261 @@
+"""The command ``sample``: data with known latents from graphs, models and image families."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hlvm._cli_input import (
+    INTERRUPTED,
+    Flag,
+    OptionalFile,
+    check_new_file,
+    check_seed,
+    complain,
+    load_model,
+    use_compilation_cache,
+)
+from hlvm.graph import LatentGraph
+
+if TYPE_CHECKING:
+    from hlvm.simulator import HierarchicalModel
+
+__all__ = ["sample"]
+
+_FAMILIES = {
+    "quadtree": ("size",),
+    "shapes": ("size", "objects", "classes"),
+    "grammar": ("classes", "symbols", "synonyms", "levels", "strips"),
+}
+_SHEET = 64
+_MechanismName = Literal[
+    "invertible-mlp", "linear-gaussian", "additive-noise-mlp", "coupling", "post-nonlinear", "heteroscedastic"
+]
+_Whole = Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
+
+
+def sample(
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")],
+    *,
+    n: int,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")],
+    seed: int = 0,
+    size: _Whole = None,
+    objects: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="ROWS COLUMNS", help_behavior_hint="")] = None,
+    classes: _Whole = None,
+    symbols: _Whole = None,
+    synonyms: _Whole = None,
+    levels: _Whole = None,
+    strips: Flag = False,
+    mechanism: Annotated[
+        _MechanismName | None, tyro.conf.arg(metavar="|".join(get_args(_MechanismName)), help_behavior_hint="")
+    ] = None,
+    save_model: OptionalFile = None,
+    preview: OptionalFile = None,
+    image_type: Literal["float32", "uint8"] = "float32",
+    chunk_size: int = 1024,
+    resume: Flag = False,
+) -> int:
+    """Draw samples with every latent behind them into a .npz or .h5 file.
+
+    It holds the images, or one array (n, dim) per observed variable and noise, one array per latent, and the graph; see
+    hlvm.datasets.write_dataset. An interrupted run is taken up again with --resume.
+
+    Example: hlvm sample shapes --n 1000 --size 32 --out shapes.h5 --preview sheet.png
+
+    Example: hlvm sample graph.json --n 1000 --out samples.npz --save-model model.npz
+
+    Args:
+        source: a family of images (quadtree, shapes or grammar), a graph (.json, .graphml), whose mechanisms are drawn
+            at random, or a saved model (.npz).
+        n: number of samples, at least 1.
+        out: the file to write (.npz, .h5 or .hdf5); it must not exist.
+        seed: seed of everything drawn, mechanisms and grammar rules included.
+        size: quadtree, shapes: pixels along each side; 32 if left out. Quadtree: 8, 16, 32 or 64.
+        objects: shapes: rows and columns of objects; 1 1 if left out.
+        classes: shapes, grammar: number of classes; 8 if left out.
+        symbols: grammar: number of symbols; 8 if left out.
+        synonyms: grammar: rules of each symbol; 4 if left out.
+        levels: grammar: levels of rules; 3 if left out.
+        strips: grammar: write strips, two symbols at a time, instead of squares of four.
+        mechanism: graphs: kind of the structural functions; invertible-mlp if left out.
+        save_model: graphs and models: also write the model to this new .npz file.
+        preview: image families: also write a contact sheet of the first images to this new .png file.
+        image_type: how images are kept; uint8 takes a quarter of the room and rounds to 256 levels.
+        chunk_size: samples drawn and kept in memory at once.
+        resume: take up an interrupted run of the same command.
+    """
+    for option, number in (("--n", n), ("--chunk-size", chunk_size)):
+        if number < 1:
+            raise ValueError(f"{option} must be at least 1, got {number}")
+    check_seed(seed)
+    options = {"size": size, "objects": objects, "classes": classes, "symbols": symbols, "synonyms": synonyms}
+    options |= {"levels": levels, "strips": strips or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    _check_options(source, given, mechanism, save_model, preview)
+    check_new_file(out, ".npz", ".h5", ".hdf5")
+    if preview is not None:
+        check_new_file(preview, ".png")
+    if save_model is not None:
+        check_new_file(save_model, ".npz")
+        if save_model.resolve() == out.resolve():
+            raise ValueError("--out and --save-model name the same file")
+    loaded = None if source in _FAMILIES else _loaded(Path(source))
+    import jax
+
+    from hlvm.datasets import write_dataset
+    from hlvm.datasets.writing import partial_folder
+
+    use_compilation_cache()
+    key_model, key_draws = jax.random.split(jax.random.key(seed))
+    model: Any
+    if loaded is None:
+        model = _family(key_model, source, given)
+    else:
+        model = _drawn_model(key_model, loaded, mechanism or "invertible-mlp")
+    _check_room(out, n, model)
+    if save_model is not None:
+        model.save(save_model)
+    note = {"command": "hlvm sample", "source": Path(source).name, "seed": seed, **given}
+    try:
+        with _progress() as bar:
+            task = bar.add_task("samples", total=n)
+            write_dataset(
+                out,
+                model,
+                n,
+                key=key_draws,
+                chunk_size=chunk_size,
+                image_type=image_type,
+                resume=resume,
+                progress=lambda done, _: bar.update(task, completed=done),
+                note=note,
+            )
+    except KeyboardInterrupt:
+        if not partial_folder(out).exists():
+            raise
+        complain(f"interrupted; what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+        return INTERRUPTED
+    if preview is not None:
+        _write_preview(preview, out)
+    print(f"wrote {n} samples of {len(model.graph.nodes)} variables to {out}")
+    return 0
+
+
+# ---------------------------------------------------------------------- checks
+
+
+def _check_options(
+    source: str, given: Mapping[str, Any], mechanism: str | None, save_model: Path | None, preview: Path | None
+) -> None:
+    """Refuse options that this source has no use for."""
+    if source in _FAMILIES:
+        for name in given:
+            if name not in _FAMILIES[source]:
+                fits = [family for family, names in _FAMILIES.items() if name in names]
+                raise ValueError(f"--{name} goes with {' and '.join(fits)}, not with {source}: leave it out")
+        for option, value in (("--mechanism", mechanism), ("--save-model", save_model)):
+            if value is not None:
+                raise ValueError(f"{option} goes with graphs and models, not with {source}: leave it out")
+        return
+    if given or preview is not None:
+        name = next(iter(given), "preview")
+        raise ValueError(f"--{name} goes with a family of images ({', '.join(_FAMILIES)}): leave it out")
+    if not Path(source).suffix:
+        raise ValueError(
+            f"{source!r} is neither a family of images ({', '.join(_FAMILIES)}) nor the name of a graph (.json, "
+            ".graphml) or model (.npz)"
+        )
+    if Path(source).suffix == ".npz" and mechanism is not None:
+        raise ValueError(f"{source} is a model, which has its mechanisms already: leave --mechanism out")
+
+
+def _check_room(out: Path, n: int, model: Any) -> None:
+    """The chunks and the finished file are on the disk together for a moment."""
+    graph = model.graph
+    width = (
+        math.prod(model.shape) + sum(graph.dims[: graph.n_latents]) if hasattr(model, "shape") else 2 * sum(graph.dims)
+    )
+    needed, free = 2 * 4 * n * width, shutil.disk_usage(out.absolute().parent).free
+    if needed > free:
+        raise ValueError(
+            f"{n} samples take about {needed / 2**30:.1f} GiB while they are written, and {free / 2**30:.1f} GiB are "
+            f"free in {out.absolute().parent}: take a smaller --n, or another folder"
+        )
+
+
+# ---------------------------------------------------------------------- sources
+
+
+def _loaded(path: Path) -> LatentGraph | HierarchicalModel:
+    return load_model(path) if path.suffix == ".npz" else LatentGraph.load(path)
+
+
+def _family(key: Any, name: str, given: Mapping[str, Any]) -> Any:
+    from hlvm.images import GrammarImages, QuadtreeImages, SceneImages
+
+    if name == "quadtree":
+        return QuadtreeImages.of_size(key, given.get("size", 32))
+    if name == "shapes":
+        defaults = {field.name: field.default for field in dataclasses.fields(SceneImages)}
+        return SceneImages(
+            size=given.get("size", 32),
+            objects=given.get("objects", (1, 1)),
+            n_classes=given.get("classes", defaults["n_classes"]),
+        )
+    return GrammarImages.init(
+        key,
+        n_symbols=given.get("symbols", 8),
+        n_classes=given.get("classes", 8),
+        n_synonyms=given.get("synonyms", 4),
+        n_levels=given.get("levels", 3),
+        tuple_size=2 if given.get("strips") else (2, 2),
+    )
+
+
+def _drawn_model(key: Any, source: LatentGraph | HierarchicalModel, name: _MechanismName) -> HierarchicalModel:
+    if not isinstance(source, LatentGraph):
+        return source
+    from hlvm import mechanisms
+    from hlvm.simulator import HierarchicalModel
+
+    kinds: dict[_MechanismName, type[mechanisms.Mechanism]] = {
+        "invertible-mlp": mechanisms.InvertibleMLP,
+        "linear-gaussian": mechanisms.LinearGaussian,
+        "additive-noise-mlp": mechanisms.AdditiveNoiseMLP,
+        "coupling": mechanisms.Coupling,
+        "post-nonlinear": mechanisms.PostNonlinear,
+        "heteroscedastic": mechanisms.Heteroscedastic,
+    }
+    return HierarchicalModel.init(key, source, kinds[name]())
+
+
+# ---------------------------------------------------------------------- output
+
+
+def _progress() -> Progress:
+    """A bar on the terminal; nothing in a log file."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+def _write_preview(path: Path, data: Path) -> None:
+    from hlvm.datasets import load_dataset
+    from hlvm.images import contact_sheet, save_png
+
+    with load_dataset(data) as written:
+        images = written.rows(slice(0, _SHEET))["images"]
+    if images.dtype == "uint8":
+        images = images / 255
+    if images.shape[3] not in (1, 3):
+        raise ValueError(f"a contact sheet needs images with 1 or 3 channels, these have {images.shape[3]}")
+    save_png(path, contact_sheet(images))

@@ -1,0 +1,9 @@
+"""Data with known latents in files: written in chunks, read back, and fed to any trainer."""
+
+from hlvm.datasets.dataset import Dataset
+from hlvm.datasets.ground_truth import GroundTruthData
+from hlvm.datasets.reading import load_dataset
+from hlvm.datasets.stream import SampleStream
+from hlvm.datasets.writing import write_dataset
+
+__all__ = ["Dataset", "GroundTruthData", "SampleStream", "load_dataset", "write_dataset"]

@@ -1,0 +1,270 @@
+"""Writing data sets in chunks: in bounded memory, all or nothing, and to be taken up again after an interruption."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import quote
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+import hlvm
+from hlvm._files import atomic_path, write_text_atomically
+from hlvm.datasets.source import Arrays, Source, check_count, drawn_arrays
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "SUFFIXES",
+    "ImageType",
+    "hdf5_name",
+    "npz_name",
+    "partial_folder",
+    "write_dataset",
+]
+
+FORMAT = "hlvm.dataset"
+FORMAT_VERSION = 1
+SUFFIXES = (".npz", ".h5", ".hdf5")
+
+ImageType: TypeAlias = Literal["float32", "uint8"]
+"""How images are kept: as they are, or as whole numbers from 0 to 255."""
+
+
+def write_dataset(
+    path: str | os.PathLike[str],
+    source: Source,
+    n: int,
+    *,
+    key: PRNGKeyArray,
+    chunk_size: int = 1024,
+    image_type: ImageType = "float32",
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    note: Mapping[str, Any] | None = None,
+) -> Path:
+    """Draw samples and write them, with every latent and the graph, to one file.
+
+    Chunks are drawn with ``jax.random.fold_in(key, i)`` and kept in the folder ``<path>.partial`` until all are there;
+    then they are put together and the folder is removed. So the disk holds the data twice for a moment, memory never
+    more than a chunk, and the first rows do not depend on ``n``.
+
+    A file holds "images", "latents/NAME", "observed/NAME" and "noise/NAME" (those that the source draws), the graph as
+    JSON text under "graph", and "about", JSON text on its making. In HDF5 files the characters of NAME that are not
+    letters, digits, "_", ".", "-" or "~" are percent-encoded; the attribute "name" has the name itself.
+
+    Args:
+        path: a new file that ends in ``.npz``, ``.h5`` or ``.hdf5``.
+        source: an image model, or a :class:`~hlvm.simulator.HierarchicalModel`.
+        n: number of samples, at least 1.
+        key: a typed key, ``jax.random.key(seed)``.
+        chunk_size: samples drawn and kept in memory at once, at least 1.
+        image_type: "uint8" takes a quarter of the room and rounds images to 256 levels.
+        resume: take up an interrupted run. The first chunk is drawn again, and must be the one that is there.
+        progress: called with the number of samples written so far and ``n``, after each chunk.
+        note: what else to write under "about", of types that JSON knows.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: another suffix, a number below 1, or, with ``resume``, an interrupted run that was drawn otherwise.
+        FileExistsError: the file is there already; or, without ``resume``, an interrupted run is.
+        FileNotFoundError: there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> from hlvm.datasets import load_dataset
+        >>> from hlvm.images import QuadtreeImages
+        >>> images = QuadtreeImages.init(jax.random.key(0), height=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_dataset(f"{folder}/quadtree.npz", images, 5, key=jax.random.key(1))
+        ...     load_dataset(path)
+        Dataset(5 rows, images (8, 8, 1), 5 latents, 0 observed)
+    """
+    target = Path(path)
+    n, chunk_size = check_count(n, "n"), check_count(chunk_size, "chunk_size")
+    if target.suffix not in SUFFIXES:
+        raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")
+    if image_type not in get_args(ImageType):
+        raise ValueError(f'image_type must be "float32" or "uint8", got {image_type!r}')
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: choose another name, or remove it first")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist: make it first")
+    size = min(n, chunk_size)
+    about = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "n": n,
+        "chunk_size": size,
+        "image_type": image_type,
+        "source": type(source).__name__,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "key_type": str(jax.random.key_impl(key)),
+        "hlvm": hlvm.__version__,
+        "jax": jax.__version__,
+        "note": dict(note or {}),
+    }
+    partial = partial_folder(target)
+
+    def chunk(index: int) -> Arrays:
+        return _kept(drawn_arrays(source.sample(jax.random.fold_in(key, index), size)), image_type)
+
+    _prepare(partial, about, source.graph.to_dict(), resume)
+    n_chunks = -(-n // size)
+    try:
+        for index in range(n_chunks):
+            if index == 0 or not _chunk_path(partial, index).exists():
+                _write_chunk(_chunk_path(partial, index), chunk(index))
+            if progress is not None:
+                progress(min((index + 1) * size, n), n)
+    except BaseException:
+        if not _chunk_path(partial, 0).exists():
+            shutil.rmtree(partial)
+        raise
+    parts = _Parts(partial, n, size)
+    with atomic_path(target) as temporary:
+        texts = {"graph": (partial / "graph.json").read_text(encoding="utf-8"), "about": json.dumps(about)}
+        (_assemble_npz if target.suffix == ".npz" else _assemble_hdf5)(temporary, parts, texts)
+    shutil.rmtree(partial)
+    return target
+
+
+def partial_folder(path: Path) -> Path:
+    """Where the chunks of a data set are until all are there."""
+    return path.with_name(path.name + ".partial")
+
+
+def npz_name(part: str, name: str) -> str:
+    """Name of an array in an ``.npz`` file."""
+    return f"{part}/{name}" if name else part
+
+
+def hdf5_name(part: str, name: str) -> str:
+    """Name of an array in an HDF5 file, where "/" and "." have a meaning of their own."""
+    return f"{part}/{quote(name, safe='').replace('.', '%2E')}" if name else part
+
+
+# ---------------------------------------------------------------------- chunks
+
+
+def _prepare(partial: Path, about: dict[str, Any], graph: dict[str, Any], resume: bool) -> None:
+    """Make the folder of chunks, or check that the one that is there belongs to this run."""
+    graph_text = json.dumps(graph)
+    if not partial.exists():
+        partial.mkdir()
+        write_text_atomically(partial / "graph.json", graph_text)
+        write_text_atomically(partial / "about.json", json.dumps(about))
+        return
+    if not resume:
+        raise FileExistsError(
+            f"{partial} holds an interrupted run: take it up again with resume (--resume), or remove the folder"
+        )
+    if not (partial / "about.json").exists():  # interrupted before anything was drawn
+        shutil.rmtree(partial)
+        _prepare(partial, about, graph, resume)
+        return
+    begun = json.loads((partial / "about.json").read_text(encoding="utf-8"))
+    other = [name for name, value in about.items() if begun.get(name) != value]
+    if other or (partial / "graph.json").read_text(encoding="utf-8") != graph_text:
+        what = f"{other[0]} {begun.get(other[0])!r}, now {about[other[0]]!r}" if other else "another graph"
+        raise ValueError(f"{partial} was begun with {what}: run it as it was begun, or remove the folder")
+
+
+def _chunk_path(partial: Path, index: int) -> Path:
+    return partial / f"chunk_{index:06d}.npz"
+
+
+def _write_chunk(path: Path, arrays: Arrays) -> None:
+    """Write a chunk, or check that the one that is there is the same."""
+    if path.exists():
+        there = _read_chunk(path)
+        if list(there) != list(arrays) or any(not np.array_equal(there[name], arrays[name]) for name in arrays):
+            raise ValueError(
+                f"{path.parent} was begun with another generator: its first chunk is not what is drawn now; "
+                "use the same one, or remove the folder"
+            )
+        return
+    with atomic_path(path) as temporary:
+        names = json.dumps([list(name) for name in arrays])
+        numbered = {f"array_{i}": array for i, array in enumerate(arrays.values())}
+        np.savez(
+            temporary,
+            names=np.array(names),
+            **numbered,  # pyright: ignore[reportArgumentType]  # numpy's stub mixes them up with allow_pickle
+        )
+
+
+def _read_chunk(path: Path) -> Arrays:
+    with np.load(path) as file:
+        names = [(part, name) for part, name in json.loads(str(file["names"]))]
+        return {name: file[f"array_{i}"] for i, name in enumerate(names)}
+
+
+def _kept(arrays: Arrays, image_type: ImageType) -> Arrays:
+    if image_type == "uint8" and ("images", "") in arrays:
+        arrays["images", ""] = np.round(np.clip(arrays["images", ""], 0, 1) * 255).astype(np.uint8)
+    return arrays
+
+
+class _Parts:
+    """The arrays of all chunks, put together piece by piece."""
+
+    def __init__(self, partial: Path, n: int, size: int) -> None:
+        self.partial, self.n, self.size = partial, n, size
+        first = _read_chunk(_chunk_path(partial, 0))
+        self.names = list(first)
+        self.shapes = {name: (n, *array.shape[1:]) for name, array in first.items()}
+        self.types = {name: array.dtype for name, array in first.items()}
+
+    def pieces(self, name: tuple[str, str]) -> Iterator[np.ndarray]:
+        place = self.names.index(name)
+        for begin in range(0, self.n, self.size):
+            with np.load(_chunk_path(self.partial, begin // self.size)) as file:
+                yield file[f"array_{place}"][: self.n - begin]
+
+
+# ---------------------------------------------------------------------- putting them together
+
+
+def _assemble_npz(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, text in texts.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.array(text), allow_pickle=False)
+            archive.writestr(f"{name}.npy", buffer.getvalue())
+        for name in parts.names:
+            with archive.open(f"{npz_name(*name)}.npy", "w", force_zip64=True) as entry:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(parts.types[name]),
+                    "fortran_order": False,
+                    "shape": parts.shapes[name],
+                }
+                np.lib.format.write_array_header_2_0(entry, header)
+                for piece in parts.pieces(name):
+                    entry.write(np.ascontiguousarray(piece).tobytes())
+
+
+def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, text in texts.items():
+            file.create_dataset(name, data=text, dtype=h5py.string_dtype())
+        for part, name in parts.names:
+            shape, kind = parts.shapes[part, name], parts.types[part, name]
+            stored = file.create_dataset(hdf5_name(part, name), shape=shape, dtype=kind)
+            stored.attrs["name"] = name
+            begin = 0
+            for piece in parts.pieces((part, name)):
+                stored[begin : begin + len(piece)] = piece
+                begin += len(piece)

@@ -1,0 +1,82 @@
+"""What all families of toy images offer: a graph whose observed variables are patches; images with their latents."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from hlvm._layout import Leaf
+from hlvm.graph import LatentGraph
+
+__all__ = ["ImageModel", "ImageSample", "latents_of_patches"]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["images", "latents"], meta_fields=["graph"])
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ImageSample:
+    """Images with every latent behind them.
+
+    Attributes:
+        images: shape (n, height, width, channels), values in [0, 1].
+        latents: name of each latent of the graph -> its values, (n, dim). Categories are whole numbers.
+        graph: the graph that was sampled; its observed variables are the patches of the image, row by row.
+    """
+
+    images: Leaf
+    latents: Mapping[str, Leaf]
+    graph: LatentGraph
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __repr__(self) -> str:
+        return f"ImageSample(images {self.images.shape} of {self.graph})"
+
+
+class ImageModel(Protocol):
+    """A generator of toy images whose latents are known."""
+
+    @property
+    def graph(self) -> LatentGraph:
+        """The latent graph; its grid is the grid of patches, and an edge says that a latent can change a patch."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Image height, width and channels; height and width are multiples of the grid's sides."""
+        ...
+
+    @property
+    def n_values(self) -> Mapping[str, int | tuple[int, ...]]:
+        """Latent -> number of categories of its dims, one for all or one each.
+
+        Categories are whole numbers from 0 up. Latents with other values do not occur.
+        """
+        ...
+
+    def sample(self, key: PRNGKeyArray, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
+        """Draw ``n`` independent images with their latents.
+
+        Args:
+            key: a typed key, ``jax.random.key(seed)``.
+            n: number of images, at least 1.
+            do: latent -> the values it is set to, (dim,) or (n, dim); the latents below it follow.
+        """
+        ...
+
+
+def latents_of_patches(graph: LatentGraph) -> dict[str, frozenset[str]]:
+    """For each patch, the latents that can change it.
+
+    Args:
+        graph: the graph of an image model.
+
+    Returns:
+        Name of each observed variable to the names of its ancestors.
+    """
+    return {name: graph.ancestors(name) for name in graph.observed}

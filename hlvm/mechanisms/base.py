@@ -1,0 +1,226 @@
+"""What every mechanism offers to the simulator."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from hlvm.mechanisms.noises import Gaussian, Noise
+from hlvm.mechanisms.small_matrices import log_abs_det
+
+if TYPE_CHECKING:
+    from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism
+
+__all__ = ["Mechanism", "Params", "invertible_noise_size", "positive_number", "whole_number"]
+
+Params = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mechanism(abc.ABC):
+    """What the simulator needs to know of a structural function ``v = g(Pa(v), noise)``.
+
+    Subclasses are frozen dataclasses of plain numbers and strings, so that they can be compared, hashed and saved. All
+    functions are written for *one* sample of *one* variable. Only the first three have to be written; an invertible
+    mechanism adds :meth:`invert`, one whose value has a density given its parents adds :meth:`noise_of`.
+
+    Attributes:
+        invertible: whether ``(parents, noise) <-> value`` is a bijection.
+    """
+
+    invertible: ClassVar[bool]
+
+    # ------------------------------------------------------------------ to be written
+
+    @abc.abstractmethod
+    def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
+        """How many noise numbers one call consumes.
+
+        Args:
+            parent_dim: total dims of the parents.
+            noise_dim: the graph's noise dim at this variable.
+            dim: dim of the variable.
+
+        Raises:
+            ValueError: no function of this kind has these dims.
+        """
+
+    @abc.abstractmethod
+    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+        """Draw the parameters for one variable: a dictionary of arrays."""
+
+    @abc.abstractmethod
+    def apply(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, " d"]:
+        """The variable's value for one sample.
+
+        Args:
+            params: what :meth:`init` returned.
+            parents: the parents' values, concatenated in the graph's order.
+            noise: the noise numbers that enter here.
+        """
+
+    # ------------------------------------------------------------------ for some mechanisms
+
+    @property
+    def explicit_noise(self) -> bool:
+        """Whether, with the parents given, ``noise <-> value`` is a bijection, and :meth:`noise_of` is its inverse.
+
+        The value then has a density given its parents.
+        """
+        return False
+
+    def invert(self, params: Params, value: Float[Array, " d"]) -> Float[Array, " d"]:
+        """Parents' values followed by the noise: the inverse of :meth:`apply`.
+
+        Raises:
+            NotImplementedError: this mechanism is not invertible.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not invertible")
+
+    def log_det(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, ""]:
+        """``log |det|`` of the derivative of the value by parents and noise, for an invertible mechanism.
+
+        This default differentiates :meth:`apply`; subclasses have closed forms.
+        """
+        at = parents.shape[0]
+
+        def of_inputs(inputs: Array) -> Array:
+            return self.apply(params, inputs[:at], inputs[at:])
+
+        return log_abs_det(jax.jacfwd(of_inputs)(jnp.concatenate([parents, noise])))
+
+    def noise_of(
+        self, params: Params, parents: Float[Array, " p"], value: Float[Array, " d"]
+    ) -> tuple[Float[Array, " e"], Float[Array, ""]]:
+        """The noise that gives this value with these parents, for a mechanism with ``explicit_noise``.
+
+        Returns:
+            The noise, and ``log |det|`` of the derivative of the value by the noise there; plus infinity for a value
+            that no noise gives.
+
+        Raises:
+            NotImplementedError: the value has no density given its parents.
+        """
+        raise NotImplementedError(f"the value of {type(self).__name__} has no density given its parents")
+
+    def log_density(
+        self, params: Params, parents: Float[Array, " p"], value: Float[Array, " d"], noise: Noise
+    ) -> Float[Array, ""]:
+        """Log density of a value given its parents, for a mechanism with ``explicit_noise``.
+
+        Args:
+            params: what :meth:`init` returned.
+            parents: the parents' values.
+            value: the variable's value.
+            noise: the law of the noise numbers.
+        """
+        numbers, log_det = self.noise_of(params, parents, value)
+        return noise.log_prob(numbers).sum() - log_det
+
+    # ------------------------------------------------------------------ how it fits into a model
+
+    @property
+    def default_noise(self) -> Noise:
+        """The noise a model uses here unless it is told otherwise."""
+        return Gaussian()
+
+    @property
+    def symbols(self) -> int | None:
+        """For values that are symbols, how many there are: whole numbers from zero, never standardised."""
+        return None
+
+    @property
+    def key_scope(self) -> Literal["variable", "siblings", "level"]:
+        """Which variables draw their parameters from one and the same key.
+
+        "variable": each from its own. "siblings": those with the same parents. "level": those of the same depth.
+        """
+        return "variable"
+
+    def check_inputs(self, noise: Noise, symbols: tuple[int | None, ...]) -> None:  # noqa: B027  # most accept all
+        """Refuse a noise or parents that this mechanism cannot work with.
+
+        Args:
+            noise: the law of this variable's noise.
+            symbols: for each number of the parents, how many symbols it can be; ``None`` for a real number.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+
+    @staticmethod
+    def from_function(
+        apply: Callable[..., Array],
+        invert: Callable[..., Array] | None = None,
+        *,
+        init: Callable[[PRNGKeyArray, int, int, int], Params] | None = None,
+        noise_size: int | None = None,
+        name: str | None = None,
+    ) -> FunctionMechanism | InvertibleFunctionMechanism:
+        """A mechanism from one function, or from two when it is invertible.
+
+        Args:
+            apply: ``apply(parents, noise) -> value`` for one sample, arrays of one axis. With ``init`` it gets the
+                parameters first: ``apply(params, parents, noise)``.
+            invert: ``invert(value)``, or ``invert(params, value)`` with ``init``: the parents followed by the noise.
+                Having it makes the mechanism invertible.
+            init: ``init(key, parent_dim, noise_size, dim)``, a dictionary of arrays, one draw for every variable.
+            noise_size: noise numbers that one call consumes; ``None``: the graph's noise dim.
+            name: a name by which saved models find it again; see ``known`` of ``HierarchicalModel.load``.
+
+        Returns:
+            The mechanism. :func:`~hlvm.mechanisms.check_mechanism` tests it numerically.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> product = Mechanism.from_function(lambda parents, noise: parents[:1] * parents[1:] + noise)
+            >>> product.invertible
+            False
+        """
+        from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism
+
+        if invert is None:
+            return FunctionMechanism(function=apply, initialize=init, size=noise_size, name=name)
+        return InvertibleFunctionMechanism(function=apply, inverse=invert, initialize=init, size=noise_size, name=name)
+
+
+def invertible_noise_size(parent_dim: int, noise_dim: int, dim: int) -> int:
+    """The graph's noise dim, where the variable's dim is what a bijection implies.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if dim != parent_dim + noise_dim:
+        raise ValueError(
+            f"an invertible mechanism needs dim = parents' dims + noise dim = {parent_dim} + {noise_dim}, "
+            f"but the graph gives dim {dim}: leave the graph's dims=None, or use a mechanism that is not invertible"
+        )
+    return noise_dim
+
+
+def positive_number(owner: Any, field: str) -> None:
+    """Refuse a field that is not a finite, positive number.
+
+    Raises:
+        ValueError: it is not.
+    """
+    value = getattr(owner, field)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{type(owner).__name__} needs a finite, positive {field}, got {value}")
+
+
+def whole_number(owner: Any, field: str, minimum: int, what: str) -> None:
+    """Refuse a field that is not a whole number of at least ``minimum``.
+
+    Raises:
+        ValueError: it is not.
+    """
+    value = getattr(owner, field)
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{type(owner).__name__} needs {what}, got {field}={value!r}")

@@ -1,0 +1,148 @@
+"""Model files: everything that a model draws with, in one archive."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hlvm._files import atomic_path
+from hlvm._layout import Layout
+from hlvm.graph import LatentGraph
+from hlvm.mechanisms import mechanism_from_dict, mechanism_to_dict, noise_from_dict, noise_to_dict
+from hlvm.simulator import forward
+from hlvm.simulator.changes import NoiseShift, SetValues
+
+if TYPE_CHECKING:
+    from hlvm.simulator.model import HierarchicalModel
+else:
+    HierarchicalModel = Any  # the model's own module uses this one
+
+__all__ = ["load", "save"]
+
+_FORMAT = "hlvm.model"
+_FORMAT_VERSION = 2
+_PAIRS = {"set_values": SetValues, "noise_shift": NoiseShift}
+_DAMAGED = (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError)
+
+
+def save(model: HierarchicalModel, path: str | os.PathLike[str]) -> None:
+    """See ``HierarchicalModel.save``."""
+    target = Path(path)
+    if target.suffix != ".npz":
+        raise ValueError(f"a model is saved as a .npz file, got {target.name!r}")
+    if model.functions:
+        raise ValueError(
+            f"{model.functions[0][0]!r} was set by a function, which cannot be written to a file: save the model "
+            f"before the intervention"
+        )
+    layout = model.layout
+    mechanisms, noises = list(dict.fromkeys(layout.mechanisms)), list(dict.fromkeys(layout.noises))
+    header = {
+        "format": _FORMAT,
+        "version": _FORMAT_VERSION,
+        "graph": model.graph.to_dict(),
+        "mechanisms": [None if m is None else mechanism_to_dict(m) for m in mechanisms],
+        "mechanism_of": [mechanisms.index(m) for m in layout.mechanisms],
+        "noises": [noise_to_dict(noise) for noise in noises],
+        "noise_of": [noises.index(noise) for noise in layout.noises],
+        "standardized": model.standardized,
+        "key_impl": model.key_impl,
+    }
+    arrays = {
+        f"params/{i}/{name}": np.asarray(value) for i, group in enumerate(model.params) for name, value in group.items()
+    }
+    if model.key_data is not None:
+        arrays["key_data"] = np.asarray(model.key_data)
+    for name in _PAIRS:
+        pair = getattr(model, name)
+        arrays |= {} if pair is None else {f"{name}/{field}": np.asarray(x) for field, x in pair._asdict().items()}
+    with atomic_path(target) as temporary:
+        np.savez(
+            temporary,
+            header=np.array(json.dumps(header)),
+            shift=np.asarray(model.shift),
+            scale=np.asarray(model.scale),
+            **arrays,  # pyright: ignore[reportArgumentType]  # numpy's stub mixes them up with allow_pickle
+        )
+
+
+def load(
+    cls: type[HierarchicalModel], path: str | os.PathLike[str], known: Mapping[str, Any] | None
+) -> HierarchicalModel:
+    """See ``HierarchicalModel.load``."""
+    try:
+        arrays = _read_arrays(path)
+        header = json.loads(str(arrays["header"]))
+        if header.get("format") != _FORMAT or header.get("version") not in (1, _FORMAT_VERSION):
+            raise ValueError(f"{path} is not a model file of format version 1 or {_FORMAT_VERSION}")
+        layout = _layout(header, known)
+        expected = jax.eval_shape(functools.partial(forward.draw_params, layout), jax.random.key(0))
+        optional: dict[str, Any] = {
+            name: kind(*(jnp.asarray(arrays[f"{name}/{field}"]) for field in kind._fields))
+            for name, kind in _PAIRS.items()
+            if f"{name}/{kind._fields[0]}" in arrays
+        }
+        model = cls(
+            params=tuple(
+                {name: jnp.asarray(arrays[f"params/{i}/{name}"]) for name in group} for i, group in enumerate(expected)
+            ),
+            shift=jnp.asarray(arrays["shift"]),
+            scale=jnp.asarray(arrays["scale"]),
+            layout=layout,
+            # Version 1 did not say whether it standardised; without that, every constant was 0 or 1.
+            standardized=header.get("standardized", bool((arrays["shift"] != 0).any() or (arrays["scale"] != 1).any())),
+            key_data=jnp.asarray(arrays["key_data"]) if "key_data" in arrays else None,
+            key_impl=header.get("key_impl"),
+            **optional,
+        )
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None
+    _check_shapes(path, model, expected)
+    return model
+
+
+def _layout(header: Mapping[str, Any], known: Mapping[str, Any] | None) -> Layout:
+    """Graph, mechanisms and noises of a file; version 1 knew no noises but Gaussian ones."""
+    mechanisms = [None if m is None else mechanism_from_dict(m, known) for m in header["mechanisms"]]
+    of_node = tuple(mechanisms[i] for i in header["mechanism_of"])
+    graph = LatentGraph.from_dict(header["graph"])
+    if header["version"] == 1:
+        return Layout(graph, of_node)
+    noises = [noise_from_dict(noise, known) for noise in header["noises"]]
+    return Layout(graph, of_node, tuple(noises[i] for i in header["noise_of"]))
+
+
+def _check_shapes(path: str | os.PathLike[str], model: HierarchicalModel, params: Any) -> None:
+    """Refuse arrays that do not fit the graph and the mechanisms.
+
+    Raises:
+        ValueError: they do not.
+    """
+    layout = model.layout
+    values, noises = (layout.n_values,), (layout.n_noises,)
+    expected = [leaf.shape for leaf in jax.tree.leaves(params)] + [values, values]
+    found = [leaf.shape for leaf in jax.tree.leaves(model.params)] + [model.shift.shape, model.scale.shape]
+    for pair, shape in ((model.set_values, values), (model.noise_shift, noises)):
+        expected += [] if pair is None else [shape, shape]
+        found += [] if pair is None else [array.shape[:1] for array in pair]
+    if found != expected:
+        raise ValueError(f"{path} is damaged: its arrays have the shapes {found}, expected {expected}")
+
+
+def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Every array of an ``.npz`` file; pickled objects are refused."""
+    try:
+        # Opened here, because numpy.load leaves the file open when it is not an archive.
+        with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None

@@ -1,0 +1,334 @@
+"""Data sets in files: what is written is what was drawn, whole or not at all."""
+
+import dataclasses
+import json
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hlvm.datasets import Dataset, GroundTruthData, SampleStream, load_dataset, write_dataset
+from hlvm.graph import LatentGraph
+from hlvm.images import GrammarImages, ImageSample
+from hlvm.mechanisms import LinearGaussian
+from hlvm.simulator import HierarchicalModel
+
+SUFFIXES = (".npz", ".h5", ".hdf5")
+KEY = jax.random.key(7)
+
+
+TWO_PATCHES = LatentGraph.from_edges(
+    [("level", "x/0 ."), ("level", "x/1 ü")], dims=1, observed=["x/0 .", "x/1 ü"], grid=(1, 2)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blinks:
+    """An image model of two patches: one latent sets the grey level of both."""
+
+    graph: LatentGraph = TWO_PATCHES
+    shape: tuple[int, int, int] = (2, 4, 1)
+    offset: float = 0.0
+
+    def sample(self, key, n):
+        level = jax.random.uniform(key, (n, 1)) * (1 - self.offset) + self.offset
+        images = jnp.broadcast_to(level[:, :, None, None], (n, *self.shape))
+        return ImageSample(images=images, latents={"level": level}, graph=self.graph)
+
+
+def stop_after(n_chunks, size):
+    def progress(done, total):
+        if done >= n_chunks * size:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def model():
+    graph = LatentGraph.from_edges([("top/ü", "a.b"), ("top/ü", "..")], dims=2)
+    return HierarchicalModel.init(jax.random.key(0), graph, LinearGaussian())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_images_survive_the_file(tmp_path, suffix):
+    path = write_dataset(tmp_path / f"blinks{suffix}", Blinks(), 10, key=KEY, chunk_size=4)
+    with load_dataset(path) as data:
+        assert len(data) == 10
+        assert data.graph == Blinks().graph
+        assert data.images.shape == (10, 2, 4, 1)
+        np.testing.assert_array_equal(data.images[:, 0, 0, 0], data.latents["level"][:, 0])
+        chunks = [Blinks().sample(jax.random.fold_in(KEY, i), 4).latents["level"] for i in range(3)]
+        np.testing.assert_array_equal(data.latents["level"][:], np.concatenate(chunks)[:10])
+        assert data.about["source"] == "Blinks"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_part_of_a_sample_survives_with_odd_names(tmp_path, model, suffix):
+    path = write_dataset(tmp_path / f"model{suffix}", model, 5, key=KEY)
+    drawn = model.sample(jax.random.fold_in(KEY, 0), 5)
+    with load_dataset(path) as data:
+        for part in ("latents", "observed", "noise"):
+            assert list(getattr(data, part)) == sorted(getattr(drawn, part)) or suffix == ".npz"
+            for name, values in getattr(drawn, part).items():
+                np.testing.assert_array_equal(getattr(data, part)[name][:], values)
+        assert data.graph == model.graph
+        np.testing.assert_array_equal(data.latent_matrix(["top/ü"]), drawn.latents["top/ü"])
+
+
+def test_first_rows_do_not_depend_on_the_number_of_rows(tmp_path):
+    short = load_dataset(write_dataset(tmp_path / "short.npz", Blinks(), 6, key=KEY, chunk_size=4))
+    long = load_dataset(write_dataset(tmp_path / "long.npz", Blinks(), 11, key=KEY, chunk_size=4))
+    np.testing.assert_array_equal(short.images, long.images[:6])
+
+
+def test_uint8_images_are_rounded_to_the_nearest_level(tmp_path):
+    path = write_dataset(tmp_path / "small.npz", Blinks(), 50, key=KEY, image_type="uint8")
+    data = load_dataset(path)
+    assert data.images.dtype == np.uint8
+    np.testing.assert_array_less(np.abs(data.images[:, 0, 0, 0] / 255 - data.latents["level"][:, 0]), 0.5 / 255 + 1e-6)
+
+
+# ---------------------------------------------------------------------- interruptions
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("n_chunks", [1, 2, 3])
+def test_interrupted_run_is_taken_up_and_ends_in_the_same_file(tmp_path, suffix, n_chunks):
+    path = tmp_path / f"data{suffix}"
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(n_chunks, 3.3))
+    assert not path.exists()
+    with pytest.raises(FileExistsError, match=r"interrupted run: take it up again with resume"):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4)
+    seen = []
+    write_dataset(
+        path, Blinks(), 10, key=KEY, chunk_size=4, resume=True, progress=lambda done, n: seen.append((done, n))
+    )
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    whole = write_dataset(tmp_path / f"whole{suffix}", Blinks(), 10, key=KEY, chunk_size=4)
+    with load_dataset(path) as resumed, load_dataset(whole) as at_once:
+        np.testing.assert_array_equal(resumed.images[:], at_once.images[:])
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_resume_refuses_another_run(tmp_path):
+    path = tmp_path / "data.npz"
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(1, 4))
+    for changes, message in (
+        ({"n": 11}, "begun with n 10, now 11"),
+        ({"chunk_size": 5}, "begun with chunk_size 4, now 5"),
+        ({"key": jax.random.key(8)}, "begun with key"),
+        ({"source": Blinks(offset=0.5)}, "begun with another generator"),
+        ({"image_type": "uint8"}, "begun with image_type 'float32'"),
+    ):
+        given = {"source": Blinks(), "n": 10, "key": KEY, "chunk_size": 4} | changes
+        with pytest.raises(ValueError, match=message):
+            write_dataset(path, given.pop("source"), given.pop("n"), resume=True, **given)
+
+
+def test_killed_run_leaves_no_file_and_can_be_taken_up(tmp_path):
+    """``kill -9`` in the middle of the third chunk."""
+    program = textwrap.dedent(
+        """
+        import os, signal, sys, jax
+        sys.path.insert(0, sys.argv[2])
+        from test_datasets import Blinks, KEY
+        from hlvm.datasets import write_dataset
+        import hlvm.datasets.writing as writing
+        write, calls = writing._write_chunk, []
+        def dying(path, arrays):
+            calls.append(path)
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(path, arrays)
+        writing._write_chunk = dying
+        write_dataset(sys.argv[1], Blinks(), 10, key=KEY, chunk_size=2)
+        """
+    )
+    path = tmp_path / "data.h5"
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(__import__("pathlib").Path(__file__).parent)],
+        capture_output=True,
+    )
+    assert run.returncode == -9, run.stderr.decode()
+    assert not path.exists()
+    write_dataset(path, Blinks(), 10, key=KEY, chunk_size=2, resume=True)
+    with load_dataset(path) as data:
+        assert len(data) == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"path": "data.csv"}, ValueError, r"ends in \.npz, \.h5, \.hdf5, got 'data.csv'"),
+        ({"n": 0}, ValueError, "n must be a whole number of at least 1, got 0"),
+        ({"chunk_size": 0}, ValueError, "chunk_size"),
+        ({"image_type": "float16"}, ValueError, "image_type"),
+        ({"path": "nowhere/data.npz"}, FileNotFoundError, "does not exist"),
+        ({"path": "there.npz"}, FileExistsError, "exists already"),
+    ],
+)
+def test_write_refuses_bad_input_before_drawing(tmp_path, changes, error, message):
+    (tmp_path / "there.npz").write_bytes(b"kept")
+    given = {"path": "data.npz", "n": 3, "chunk_size": 2} | changes
+    with pytest.raises(error, match=message):
+        write_dataset(tmp_path / given.pop("path"), Blinks(), given.pop("n"), key=KEY, **given)
+    assert [file.name for file in tmp_path.iterdir()] == ["there.npz"]
+
+
+# ---------------------------------------------------------------------- a user's own data
+
+
+def test_own_arrays_are_read_with_a_graph(tmp_path):
+    graph = Blinks().graph
+    images, level = np.zeros((4, 2, 4, 1)), np.arange(4.0)
+    np.savez(tmp_path / "own.npz", **{"images": images, "latents/level": level})
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["images"], file["latents/level"] = images, level
+    for name in ("own.npz", "own.h5"):
+        with load_dataset(tmp_path / name, graph=graph) as data:
+            np.testing.assert_array_equal(data.latents["level"][:], level[:, None])
+            assert data.graph == graph
+
+
+def test_from_arrays_names_what_does_not_fit():
+    graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=2)
+    fine = {"z": np.zeros((3, 2))}
+    assert len(Dataset.from_arrays(latents=fine, graph=graph)) == 3
+    for arrays, message in (
+        ({}, "all of them are missing"),
+        ({"latents": {"y": np.zeros((3, 2))}}, "holds 'y', which the graph does not have"),
+        ({"latents": {"z": np.zeros((3, 1))}}, "'z' has 1 columns, but dim 2"),
+        ({"latents": fine, "observed": {"x1": np.zeros((4, 2))}}, "has 3 rows and .* has 4$"),
+        ({"images": np.zeros((3, 4, 4)), "latents": fine}, r"\(n, height, width, channels\), got \(3, 4, 4\)"),
+        ({"latents": {"z": np.zeros((3, 2, 1))}}, r"\(n, dim\), got \(3, 2, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(**arrays, graph=graph)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_broken_files_are_refused(tmp_path, suffix):
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(b"no such format")
+    with pytest.raises(ValueError, match=f"broken{suffix}"):
+        load_dataset(path)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        load_dataset(tmp_path / f"missing{suffix}")
+
+
+def test_file_of_a_newer_format_and_two_graphs_are_refused(tmp_path):
+    latents = {"latents/z": np.zeros((3, 2))}
+    np.savez(tmp_path / "new.npz", about=json.dumps({"format": "hlvm.dataset", "version": 99}), **latents)
+    with pytest.raises(ValueError, match="99"):
+        load_dataset(tmp_path / "new.npz")
+    path = write_dataset(tmp_path / "own.npz", Blinks(), 2, key=KEY)
+    with pytest.raises(ValueError, match="has a graph inside"):
+        load_dataset(path, graph=LatentGraph.quadtree(1))
+
+
+# ---------------------------------------------------------------------- feeding a trainer
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_batches_hold_every_row_once_per_epoch(tmp_path, suffix):
+    path = write_dataset(tmp_path / f"data{suffix}", Blinks(), 10, key=KEY)
+    with load_dataset(path) as data:
+        every = sorted(data.latents["level"][:, 0].tolist())
+        in_order = list(data.batches(4))
+        assert [len(batch["images"]) for batch in in_order] == [4, 4, 2]
+        np.testing.assert_array_equal(
+            np.concatenate([b["latents"]["level"] for b in in_order]), data.latents["level"][:]
+        )
+        shuffled = list(data.batches(4, seed=0, epochs=2))
+        for epoch in (shuffled[:3], shuffled[3:]):
+            assert sorted(np.concatenate([b["latents"]["level"][:, 0] for b in epoch]).tolist()) == every
+        assert not np.array_equal(shuffled[0]["images"], shuffled[3]["images"])
+        for batch in shuffled:
+            np.testing.assert_array_equal(batch["images"][:, 0, 0, 0], batch["latents"]["level"][:, 0])
+        assert [len(batch["images"]) for batch in data.batches(4, drop_last=True)] == [4, 4]
+        with pytest.raises(ValueError, match="batch_size"):
+            data.batches(0)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_rows_and_items_agree_and_survive_pickling(tmp_path, suffix):
+    path = write_dataset(tmp_path / f"data{suffix}", Blinks(), 6, key=KEY)
+    with load_dataset(path) as data, pickle.loads(pickle.dumps(data)) as twin:
+        for one in (data, twin):
+            item = one[-1]
+            assert item["images"].shape == (2, 4, 1)
+            np.testing.assert_array_equal(item["latents"]["level"], data.latents["level"][5])
+            repeated = one.__getitems__([3, 1, 3])
+            assert [r["latents"]["level"][0] for r in repeated] == [data.latents["level"][i, 0] for i in (3, 1, 3)]
+        with pytest.raises(IndexError, match="row 6 of 6"):
+            data[6]
+
+
+def test_stream_gives_the_same_batch_for_the_same_number():
+    stream = SampleStream(Blinks(), KEY, batch_size=3, n_batches=4)
+    batches = list(stream)
+    assert len(batches) == len(stream) == 4
+    np.testing.assert_array_equal(batches[2]["images"], stream[2]["images"])
+    assert not np.array_equal(batches[0]["images"], batches[1]["images"])
+    with pytest.raises(IndexError, match="batch 4 of 4"):
+        stream[4]
+
+
+def test_source_that_draws_something_else_is_refused(tmp_path):
+    class Odd:
+        graph = LatentGraph.quadtree(1)
+
+        def sample(self, key, n):
+            return [n]
+
+    with pytest.raises(ValueError, match="the source drew a list"):
+        write_dataset(tmp_path / "data.npz", Odd(), 3, key=KEY)
+
+
+# ---------------------------------------------------------------------- factors
+
+
+@pytest.fixture(scope="module")
+def grammar():
+    return GrammarImages.init(
+        jax.random.key(0), n_symbols=4, n_classes=3, n_synonyms=2, n_levels=2, patch_pixels=4, style="grey"
+    )
+
+
+def test_ground_truth_gives_images_of_the_factors_asked_for(grammar):
+    truth = GroundTruthData(grammar)
+    assert truth.num_factors == len(truth.factor_names) == len(truth.factors_num_values) == 10
+    assert truth.factors_num_values[:4] == (3, 2, 4, 2)
+    assert truth.observation_shape == grammar.shape
+    factors, images = truth.sample(6, np.random.RandomState(0))
+    np.testing.assert_array_equal(truth.sample_observations_from_factors(factors, np.random.RandomState(1)), images)
+    again, _ = truth.sample(6, np.random.RandomState(0))
+    np.testing.assert_array_equal(again, factors)
+    assert truth.sample_observations(3, np.random.default_rng(0)).shape == (3, *grammar.shape)
+
+
+def test_ground_truth_draws_the_latents_that_are_no_factors_anew(grammar):
+    truth = GroundTruthData(grammar, names=["z2_0_0"])
+    factors = np.tile(truth.sample_factors(1, np.random.default_rng(0)), (20, 1))
+    images = truth.sample_observations_from_factors(factors, np.random.default_rng(1))
+    assert len(np.unique(images.reshape(20, -1), axis=0)) > 1
+    labels = grammar.parse(grammar.unrender(images)).labels
+    np.testing.assert_array_equal(labels, factors[:, 0])
+
+
+def test_ground_truth_refuses_unknown_factors(grammar):
+    for names, message in ((["x_0_0"], "'x_0_0' is not a latent"), ([], "at least one"), (["z2_0_0"] * 2, "each once")):
+        with pytest.raises(ValueError, match=message):
+            GroundTruthData(grammar, names=names)
+    with pytest.raises(ValueError, match=r"shape \(num, 10\), got \(2, 3\)"):
+        GroundTruthData(grammar).sample_observations_from_factors(np.zeros((2, 3)), np.random.default_rng(0))
