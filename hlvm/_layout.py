@@ -160,16 +160,16 @@ class Layout:
     def _check_inputs(self, node: int) -> None:
         mechanism = self.mechanisms[node]
         assert mechanism is not None
-        symbols = [self.symbols_of(p) for p in self.graph.parent_indices[node] for _ in range(self.graph.dims[p])]
+        symbols = [self.n_symbols_of(p) for p in self.graph.parent_indices[node] for _ in range(self.graph.dims[p])]
         try:
             mechanism.check_inputs(self.noises[node], tuple(symbols))
         except ValueError as error:
             raise ValueError(f"variable {self.graph.nodes[node]!r}: {error}") from None
 
-    def symbols_of(self, node: int) -> int | None:
+    def n_symbols_of(self, node: int) -> int | None:
         """How many symbols a variable can be; ``None`` for real numbers."""
         mechanism = self.mechanisms[node]
-        return self.noises[node].symbols if mechanism is None else mechanism.symbols
+        return self.noises[node].n_symbols if mechanism is None else mechanism.n_symbols
 
     @functools.cached_property
     def noise_kinds(self) -> tuple[tuple[Noise, np.ndarray], ...]:

@@ -4,7 +4,17 @@ import jax
 import numpy as np
 
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms import AdditiveNoiseMLP, Heteroscedastic, InvertibleMLP, LinearGaussian, PostNonlinear
+from hlvm.mechanisms import (
+    AdditiveNoiseMLP,
+    Categorical,
+    Heteroscedastic,
+    InvertibleMLP,
+    Laplace,
+    LinearGaussian,
+    PostNonlinear,
+    StudentT,
+    Uniform,
+)
 
 FLOAT32 = {"rtol": 2e-4, "atol": 2e-4}  # a float32 program against a float64 loop, a few levels deep
 KEY_MODEL, KEY_DATA = jax.random.split(jax.random.key(7))

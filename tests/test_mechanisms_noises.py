@@ -73,7 +73,7 @@ def test_discrete_noise_follows_its_probabilities(noise, chances):
     mean = np.arange(len(chances)) @ chances
     assert noise.variance == pytest.approx((np.arange(len(chances)) - mean) ** 2 @ chances)
     assert noise.discrete
-    assert noise.symbols == len(chances)
+    assert noise.n_symbols == len(chances)
 
 
 @pytest.mark.parametrize(("noise", "chances"), DISCRETE, ids=str)

@@ -59,7 +59,7 @@ def test_check_mechanism_finds_nothing_wrong_with_ours(mechanism, dims):
     report = check_mechanism(mechanism, KEY, parent_dim=parent_dim, noise_dim=noise_dim, dim=dim).require()
     assert report.ok
     assert report.finite
-    if mechanism.symbols is None:
+    if mechanism.n_symbols is None:
         assert report.rank == min(dim, parent_dim + mechanism.noise_size(parent_dim, noise_dim, dim))
         assert report.smallest_singular_value > 0
     assert (report.round_trip_error is not None) == mechanism.invertible == (report.log_det_error is not None)

@@ -15,7 +15,8 @@ from hlvm.simulator.forward import propagate
 KEY_MODEL, KEY_DATA = jax.random.split(jax.random.key(7))
 N = 64
 ROUND_TRIP = 1e-5
-"""Float32 observed values are rounded to 6e-8 of their size, and the inverse magnifies that by its derivative."""
+"""Sampling in float32 rounds at every step, by a few 1e-6 in all at height 6, and the inverse magnifies that by its
+derivative. The inversion itself adds nothing: exact values that are rounded once come back to 1e-6."""
 
 MIXED_GRAPH = LatentGraph.from_edges(
     [("a", "m"), ("b", "m"), ("m", "x"), ("b", "x"), ("m", "y"), ("a", "z"), ("b", "z"), ("b", "w")],
@@ -37,7 +38,7 @@ def unshear(value):
 
 @pytest.fixture(scope="module")
 def tree():
-    return HierarchicalModel.init(KEY_MODEL, LatentGraph.tree(2, 6), InvertibleMLP())
+    return HierarchicalModel.init(KEY_MODEL, LatentGraph.tree(2, 6), InvertibleMLP(activation="smooth"))
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,11 @@ def test_invert_gives_back_latents_at_height_6(tree):
     found = tree.invert(drawn.observed)
     assert tree.graph.height(tree.graph.nodes[0]) == 6
     assert largest(found.latents, drawn.latents) < ROUND_TRIP
-    assert largest(found.noise, drawn.noise) < 3 * ROUND_TRIP  # differences of two numbers that are known to this
+    assert largest(found.noise, drawn.noise) < ROUND_TRIP
     np.testing.assert_array_equal(found.observed_matrix, drawn.observed_matrix)
     assert found.values.dtype == found.noises.dtype == jnp.float32
-    again = jax.jit(propagate)(tree, found.noises.T).T
-    np.testing.assert_allclose(again[:, tree.layout.observed_rows], drawn.observed_matrix, atol=ROUND_TRIP)
+    again = jax.jit(propagate)(tree, found.noises.T).T[:, tree.layout.observed_rows]
+    np.testing.assert_allclose(again, drawn.observed_matrix, rtol=ROUND_TRIP, atol=ROUND_TRIP)
 
 
 @pytest.mark.slow

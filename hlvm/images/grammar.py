@@ -204,7 +204,7 @@ class GrammarImages:
 
     @property
     def n_values(self) -> Mapping[str, tuple[int, int]]:
-        """Latent -> numbers of symbols (at the root: classes) and of synonyms."""
+        """Latent -> numbers of symbols, which at the root are classes, and of synonyms."""
         root = self.graph.latents[0]
         return {
             name: (self.n_classes if name == root else self.n_symbols, self.n_synonyms) for name in self.graph.latents

@@ -131,7 +131,7 @@ class Mechanism(abc.ABC):
         return Gaussian()
 
     @property
-    def symbols(self) -> int | None:
+    def n_symbols(self) -> int | None:
         """For values that are symbols, how many there are: whole numbers from zero, never standardised."""
         return None
 
@@ -143,12 +143,12 @@ class Mechanism(abc.ABC):
         """
         return "variable"
 
-    def check_inputs(self, noise: Noise, symbols: tuple[int | None, ...]) -> None:  # noqa: B027  # most accept all
+    def check_inputs(self, noise: Noise, n_symbols: tuple[int | None, ...]) -> None:  # noqa: B027  # most accept all
         """Refuse a noise or parents that this mechanism cannot work with.
 
         Args:
             noise: the law of this variable's noise.
-            symbols: for each number of the parents, how many symbols it can be; ``None`` for a real number.
+            n_symbols: for each number of the parents, how many symbols it can be; ``None`` for a real number.
 
         Raises:
             ValueError: they do not fit.

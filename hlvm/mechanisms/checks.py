@@ -101,7 +101,7 @@ def check_mechanism(
     """
     law = noise or mechanism.default_noise
     size = mechanism.noise_size(parent_dim, noise_dim, dim)
-    productions = getattr(mechanism, "inputs", None) if mechanism.symbols else None
+    productions = getattr(mechanism, "inputs", None) if mechanism.n_symbols else None
     mechanism.check_inputs(law, (productions,) * parent_dim)
     measured = _measure(mechanism, law, productions, (parent_dim, size, dim), samples, key)
     m = {name: np.asarray(array, dtype=np.float64) for name, array in measured.items()}
@@ -145,7 +145,7 @@ def _measure(
 
     values = _shaped("apply", dim, jax.vmap(value)(inputs))
     found = {"inputs": inputs, "values": values}
-    if mechanism.symbols is None:
+    if mechanism.n_symbols is None:
         found["jacobians"] = jax.vmap(jax.jacfwd(value))(inputs)
     if mechanism.invertible:
         back = jax.vmap(mechanism.invert, in_axes=(None, 0))(params, values)

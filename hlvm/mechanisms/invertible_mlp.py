@@ -29,8 +29,8 @@ class InvertibleMLP(Mechanism):
     Attributes:
         layers: number of weight matrices, at least 1 (1: linear).
         slope: slope of the activation for negative input relative to that for positive input, in (0, 1].
-        activation: "leaky_relu", smooth almost everywhere, or "smooth", smooth everywhere; see
-            :mod:`hlvm.mechanisms.activations`.
+        activation: "leaky_relu", smooth almost everywhere; or "smooth", analytic everywhere, which is
+            ``a x + b (sqrt(x^2 + 1) - 1)`` with ``a = (1 + slope) / 2`` and ``b = (1 - slope) / 2``. Either is scaled.
         weights: "orthogonal": uniform over the orthogonal group. "bounded": random rotations around singular values
             that are log-uniform over a range of ratio ``condition``, scaled to mean square one.
         condition: bound on the condition number of every weight matrix when ``weights="bounded"``, at least 1.

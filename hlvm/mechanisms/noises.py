@@ -29,14 +29,14 @@ class Noise(abc.ABC):
     """
 
     @property
-    def symbols(self) -> int | None:
+    def n_symbols(self) -> int | None:
         """For a discrete noise, how many values it has: 0, 1, and so on. ``None`` for a continuous one."""
         return None
 
     @property
     def discrete(self) -> bool:
         """Whether the values are whole numbers with probabilities, rather than real numbers with a density."""
-        return self.symbols is not None
+        return self.n_symbols is not None
 
     @property
     def variance(self) -> float:
@@ -170,7 +170,7 @@ class Bernoulli(Noise):
             raise ValueError(f"Bernoulli needs a probability strictly between 0 and 1, got p={self.p}")
 
     @property
-    def symbols(self) -> int:
+    def n_symbols(self) -> int:
         """Two."""
         return 2
 
@@ -214,28 +214,28 @@ class Categorical(Noise):
         object.__setattr__(self, "n", len(given))
 
     @property
-    def symbols(self) -> int:
+    def n_symbols(self) -> int:
         """How many values."""
         return self.n or 0
 
     @property
     def variance(self) -> float:
         """Variance of the whole numbers."""
-        weights = self.probabilities or (1 / self.symbols,) * self.symbols
+        weights = self.probabilities or (1 / self.n_symbols,) * self.n_symbols
         mean = math.fsum(i * p for i, p in enumerate(weights))
         return math.fsum((i - mean) ** 2 * p for i, p in enumerate(weights))
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Whole numbers as floats."""
         if self.probabilities is None:
-            return jax.random.randint(key, shape, 0, self.symbols).astype(jnp.float32)
+            return jax.random.randint(key, shape, 0, self.n_symbols).astype(jnp.float32)
         upper = jnp.cumsum(jnp.asarray(self.probabilities))[:-1]
         drawn = jnp.searchsorted(upper, jax.random.uniform(key, shape), side="right")
         return drawn.astype(jnp.float32)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
         """Log probability."""
-        weights = self.probabilities or (1 / self.symbols,) * self.symbols
-        known = (values == jnp.round(values)) & (values >= 0) & (values < self.symbols)
+        weights = self.probabilities or (1 / self.n_symbols,) * self.n_symbols
+        known = (values == jnp.round(values)) & (values >= 0) & (values < self.n_symbols)
         index = jnp.where(known, values, 0).astype(jnp.int32)
         return jnp.where(known, jnp.log(jnp.asarray(weights))[index], -jnp.inf)

@@ -78,7 +78,7 @@ class Polar(Mechanism):
         """The noise it is made for."""
         return self.noise
 
-    def check_inputs(self, noise: Noise, symbols: tuple[int | None, ...]) -> None:
+    def check_inputs(self, noise: Noise, n_symbols: tuple[int | None, ...]) -> None:
         """Refuse another noise, with which the angle would not be uniform."""
         if noise != self.noise:
             raise ValueError(

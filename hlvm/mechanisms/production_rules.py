@@ -75,7 +75,7 @@ class ProductionRules(Mechanism):
             )
 
     @property
-    def symbols(self) -> int:
+    def n_symbols(self) -> int:
         """Values that the variable can take: its productions."""
         return self.vocabulary * self.synonyms
 
@@ -132,14 +132,14 @@ class ProductionRules(Mechanism):
         log_det = jnp.where(possible.all(), 0.0, jnp.inf).astype(value.dtype)
         return choice[: int(self.synonyms > 1)], log_det
 
-    def check_inputs(self, noise: Noise, symbols: tuple[int | None, ...]) -> None:
+    def check_inputs(self, noise: Noise, n_symbols: tuple[int | None, ...]) -> None:
         """Refuse parents that are no productions, and a noise that is no choice among the synonyms."""
-        if self.synonyms > 1 and noise.symbols != self.synonyms:
+        if self.synonyms > 1 and noise.n_symbols != self.synonyms:
             raise ValueError(
                 f"its noise chooses among {self.synonyms} synonyms and must be Categorical(n={self.synonyms}) or one "
                 f"with as many probabilities, got {noise}"
             )
-        for given in symbols:
+        for given in n_symbols:
             if given != self.inputs:
                 raise ValueError(
                     f"its parents must have {self.inputs} productions each, but one of them "

@@ -67,7 +67,7 @@ def _why_no_joint_density(model: HierarchicalModel) -> str | None:
             )
         if not mechanism.explicit_noise:
             return f"{name!r} has the mechanism {mechanism}, whose value has no known density given its parents"
-        if noise.discrete and mechanism.symbols is None:
+        if noise.discrete and mechanism.n_symbols is None:
             return f"{name!r} mixes real-valued parents with the discrete noise {noise}, and so has no density"
     return None
 

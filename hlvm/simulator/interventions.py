@@ -124,8 +124,8 @@ def _checked_value(model: HierarchicalModel, name: str, given: Any) -> Array:
 def _symbols(layout: Layout, node: int) -> int | None:
     """How many symbols a variable must stay among, because its mechanism or a child's works with symbols."""
     around = (node, *layout.graph.child_indices[node])
-    strict = any(m is not None and m.symbols is not None for m in map(layout.mechanisms.__getitem__, around))
-    return layout.symbols_of(node) if strict else None
+    strict = any(m is not None and m.n_symbols is not None for m in map(layout.mechanisms.__getitem__, around))
+    return layout.n_symbols_of(node) if strict else None
 
 
 # ---------------------------------------------------------------------- mechanisms
@@ -175,7 +175,7 @@ def _replace_mechanisms(
         set_values=jax.tree.map(lambda leaf: leaf[value_map], model.set_values),
         noise_shift=jax.tree.map(lambda leaf: leaf[noise_map], model.noise_shift),
     )
-    fitted = tuple(name for name in mechanisms if layout.symbols_of(graph.index[name]) is None)
+    fitted = tuple(name for name in mechanisms if layout.n_symbols_of(graph.index[name]) is None)
     if not model.standardized or not fitted:
         return new
     shift, scale = _calibrate(new, keys["calibration"], fitted)

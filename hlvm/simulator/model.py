@@ -168,7 +168,7 @@ class HierarchicalModel:
         Args:
             observed: observed name -> values, (n, dim); or all side by side, (n, total observed dims); or a sample.
             tolerance: how far the observed values may be from those of some sample, relative to one plus their size.
-                Float32 rounding moves them by about 1e-6. With ``math.inf`` nothing is refused.
+                Sampling in float32 moves them by about 1e-5 at most at height 6. With ``math.inf`` nothing is refused.
 
         Returns:
             A sample with these observed values, in float32.
@@ -357,7 +357,7 @@ def _init(layout: Layout, standardize: bool, key: PRNGKeyArray) -> HierarchicalM
         return model
     rows = np.zeros(layout.n_values, dtype=bool)
     for group in layout.groups:
-        rows[group.values] = group.mechanism is not None and group.mechanism.symbols is None
+        rows[group.values] = group.mechanism is not None and group.mechanism.n_symbols is None
     shift, scale = forward.calibrate(model, keys["calibration"], rows)
     return dataclasses.replace(model, shift=shift, scale=scale)
 
