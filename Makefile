@@ -23,11 +23,15 @@ demo: $(STAMP)/package ## from a graph to a verdict; writes runs/demo anew (abou
 	rm -rf $(RUN)
 	$(BIN)/hlvm demo --out $(RUN)
 
+# Two processes, since compilation by XLA, most of the time, keeps one core busy.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
 test: $(STAMP)/test ## the tests without the slow ones
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(STAMP)/test ## all tests that need no GPU
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 lint: $(STAMP)/dev ## ruff and pyright
 	$(BIN)/ruff check

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from hlvm._graph_checks import LARGEST_DIM
+
 if TYPE_CHECKING:
     from hlvm.graph import LatentGraph
 
-__all__ = ["GraphArrays", "Level"]
+__all__ = ["GraphArrays", "Level", "observed_below"]
 
 _WIDEST_FOLD = 16
 """Children per parent up to which they are combined one after the other, for all parents of a level at once."""
@@ -81,21 +83,34 @@ class GraphArrays:
         """The arrays of a graph that holds its parts as tuples.
 
         Raises:
-            ValueError: a dim beyond 64 bits.
+            ValueError: parents that do not come before their children, observed variables that do not come last, a
+                variable without edges, or dims out of range.
         """
         counts = np.fromiter(map(len, graph.parent_indices), dtype=np.int64, count=len(graph.parent_indices))
         parents = np.fromiter(chain.from_iterable(graph.parent_indices), dtype=np.int64, count=int(counts.sum()))
-        try:
-            dims, noise_dims = (np.asarray(sizes, dtype=np.int64) for sizes in (graph.dims, graph.noise_dims))
-        except OverflowError:
-            raise ValueError(f"a variable has {max(graph.dims)} dims: use dims below 2**63") from None
         children = np.repeat(np.arange(len(counts)), counts)
+        _check_order(parents, children, len(counts))
+        for sizes, least in ((graph.dims, 1), (graph.noise_dims, 0)):
+            if not least <= min(sizes) <= max(sizes) <= LARGEST_DIM:
+                raise ValueError(
+                    f"dims lie between 1 and 2**53 - 1, noise dims from 0 on, got {min(sizes)}, {max(sizes)}"
+                )
+        dims, noise_dims = (np.asarray(sizes, dtype=np.int64) for sizes in (graph.dims, graph.noise_dims))
         return cls(n_nodes=len(counts), parents=parents, children=children, dims=dims, noise_dims=noise_dims)
+
+    def __post_init__(self) -> None:
+        for array in (self.parents, self.children, self.dims, self.noise_dims):
+            _protect(array)
 
     @cached_property
     def n_latents(self) -> int:
         """Number of latents: they come first, and the last of them has a child."""
         return int(self.parents.max()) + 1
+
+    @cached_property
+    def n_inner(self) -> int:
+        """Number of edges between latents: they come first."""
+        return int(np.searchsorted(self.children, self.n_latents))
 
     @cached_property
     def is_forest(self) -> bool:
@@ -107,7 +122,7 @@ class GraphArrays:
         """Which nodes have no parent."""
         found = np.ones(self.n_nodes, dtype=bool)
         found[self.children] = False
-        return found
+        return _protect(found)
 
     def parent_tuples(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the positions of its parents."""
@@ -121,17 +136,18 @@ class GraphArrays:
     def heights(self) -> Int[np.ndarray, " n_nodes"]:
         """For each node, the longest directed path down to an observed variable."""
         heights = np.zeros(self.n_nodes, dtype=np.int64)
-        parents, children = self.parents, self.children
-        for height in range(_ROUNDS):
-            if not len(parents):
-                return heights
-            heights[parents] = height + 1
-            higher = heights[children] == height + 1
+        heights[: self.n_latents] = 1
+        parents, children = self.parents[: self.n_inner], self.children[: self.n_inner]
+        for height in range(1, _ROUNDS):
+            higher = heights[children] == height
             parents, children = parents[higher], children[higher]
-        found = [0] * self.n_nodes
+            if not len(parents):
+                return _protect(heights)
+            heights[parents] = height + 1
+        found = heights.tolist()
         for parent, child in zip(self.parents[::-1].tolist(), self.children[::-1].tolist(), strict=True):
             found[parent] = max(found[parent], found[child] + 1)
-        return np.asarray(found)
+        return _protect(np.asarray(found))
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
@@ -141,8 +157,7 @@ class GraphArrays:
     @cached_property
     def inner_levels(self) -> tuple[Level, ...]:
         """Like :attr:`levels`, with the children that are latents and the parents that have some."""
-        inner = self.children < self.n_latents
-        return self._levels(self.parents[inner], self.children[inner])
+        return self._levels(self.parents[: self.n_inner], self.children[: self.n_inner])
 
     @cached_property
     def observed_parents(self) -> Int[np.ndarray, " n_observed"]:
@@ -152,8 +167,8 @@ class GraphArrays:
     @cached_property
     def observed_level(self) -> Level:
         """All latents with observed children, whatever their heights, with these children."""
-        outer = self.children >= self.n_latents
-        (level,) = _grouped(self.parents[outer], self.children[outer], np.zeros(self.n_latents, dtype=np.int64))
+        parents, children = self.parents[self.n_inner :], self.children[self.n_inner :]
+        (level,) = _grouped(parents, children, np.zeros(self.n_latents, dtype=np.int64))
         return level
 
     def _levels(self, parents: Int[np.ndarray, " n"], children: Int[np.ndarray, " n"]) -> tuple[Level, ...]:
@@ -173,6 +188,37 @@ class GraphArrays:
         for level in self.levels:
             values[level.parents] = level.fold(np.bitwise_or, values[level.children])
         return values
+
+
+def _protect(array: np.ndarray) -> np.ndarray:
+    """Many parts of the package read these arrays: nobody may write into them."""
+    array.flags.writeable = False
+    return array
+
+
+def observed_below(graph: LatentGraph, node: int) -> Int[np.ndarray, " n_found"]:
+    """Positions in ``graph.observed`` of what lies below a node, increasing; an observed variable lies below itself."""
+    found = {node}
+    waiting = [node]
+    while waiting:
+        new = set(graph.child_indices[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    first = graph.n_latents
+    return np.asarray(sorted(below - first for below in found if below >= first), dtype=np.int64)
+
+
+def _check_order(parents: Int[np.ndarray, " n_edges"], children: Int[np.ndarray, " n_edges"], n_nodes: int) -> None:
+    """Latents in topological order, then the observed variables, each with a parent."""
+    if not len(parents):
+        raise ValueError("a latent graph needs at least one edge from a latent to an observed variable")
+    if parents.min() < 0 or (parents >= children).any():
+        raise ValueError("every parent must come before its children: LatentGraph.from_edges finds such an order")
+    n_latents = int(parents.max()) + 1
+    if not np.bincount(parents).all():
+        raise ValueError("variables with children (latents) must come before those without (observed variables)")
+    if not np.bincount(children, minlength=n_nodes)[n_latents:].all():
+        raise ValueError("a variable has neither parents nor children: connect it or leave it out")
 
 
 def _grouped(

@@ -8,13 +8,15 @@ Each function becomes a class method of ``LatentGraph``; ``cls`` is that class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hlvm._graph_arrays import GraphArrays
 from hlvm._graph_checks import (
+    checked_dim,
     checked_edges,
     checked_grid,
     checked_observed,
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from hlvm.graph import LatentGraph
 
 __all__ = ["from_edges", "from_parents", "grid_names", "quadtree", "tree"]
+
+
+_MOST_VARIABLES = 2**24
+"""Variables of a tree whose names, parents and dims still fit in a few gigabytes."""
 
 
 def from_edges(
@@ -80,7 +86,7 @@ def from_edges(
         for name, above, own in zip(names, parent_indices, noise, strict=True):
             if not above and own < 1:
                 raise ValueError(f"the root {name!r} has noise_dims=0: a root is its own noise, so give it at least 1")
-            sizes.append(own + sum(sizes[p] for p in above))
+            sizes.append(checked_dim(own + sum(sizes[p] for p in above), repr(name)))
     else:
         sizes = per_node(dims, names, "dims", minimum=1)
         noise = [size if not above else own for size, own, above in zip(sizes, noise, parent_indices, strict=True)]
@@ -131,33 +137,32 @@ def from_parents(
         )
     above = above.astype(np.int64)
     positions = np.arange(len(above))
-    wrong = np.flatnonzero((above >= positions) | (above < -1))
-    if len(wrong):
+    in_order = above < positions
+    if not in_order.all() or above.min() < -1:
+        wrong = np.flatnonzero(~in_order | (above < -1))
         raise ValueError(
             f"the parent of node {wrong[0]} is {above[wrong[0]]}: expected -1 for a root, or the position of an "
             "earlier node (list parents before their children)"
         )
-    is_latent = np.zeros(len(above), dtype=bool)
-    is_latent[above[above >= 0]] = True
-    n_latents = int(is_latent.sum())
-    if not is_latent[:n_latents].all():
+    n_latents = int(above.max()) + 1
+    has_children = np.zeros(len(above) + 1, dtype=bool)
+    has_children[above] = True  # roots mark the last entry
+    if not has_children[:n_latents].all():
         raise ValueError(
-            f"node {np.flatnonzero(~is_latent)[0]} has no children but comes before a node that has some: "
+            f"node {np.flatnonzero(~has_children)[0]} has no children but comes before a node that has some: "
             "list the leaves (observed variables) last"
         )
-    bare = np.flatnonzero((above < 0) & ~is_latent)
+    bare = np.flatnonzero(above[n_latents:] < 0)
     if len(bare):
-        raise ValueError(f"node {bare[0]} has neither parent nor children: connect it or leave it out")
-    depth_of_latents = _depths(above[:n_latents])
-    depth = np.concatenate([depth_of_latents, depth_of_latents[above[n_latents:]] + 1])
-    root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
-    children = np.flatnonzero(above >= 0)
+        raise ValueError(f"node {n_latents + bare[0]} has neither parent nor children: connect it or leave it out")
+    dims, noise_dims = _tree_dims(above, n_latents, root_dim=root_dim, noise_dim=noise_dim)
+    roots = np.flatnonzero(above[:n_latents] < 0)
     arrays = GraphArrays(
         n_nodes=len(above),
-        parents=above[children],
-        children=children,
-        dims=root_dim + noise_dim * depth,
-        noise_dims=np.where(above < 0, root_dim, noise_dim),
+        parents=above[1:] if len(roots) == 1 else np.delete(above, roots),
+        children=positions[1:] if len(roots) == 1 else np.delete(positions, roots),
+        dims=dims,
+        noise_dims=noise_dims,
     )
     grid = checked_grid(grid, len(above) - n_latents)
     if names is not None:
@@ -166,6 +171,22 @@ def from_parents(
     return cls._from_arrays(
         arrays, lambda positions: [f"z_{i}" if i < n_latents else f"x_{i - n_latents}" for i in positions], grid
     )
+
+
+def _tree_dims(above: np.ndarray, n_latents: int, *, root_dim: int, noise_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dims and noise dims of the nodes of trees, under invertible mechanisms."""
+    root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
+    depth = _depths(above[:n_latents])
+    checked_dim(root_dim + (int(depth.max()) + 1) * noise_dim, "a leaf of this tree")
+    dims = np.empty(len(above), dtype=np.int64)
+    dims[:n_latents] = depth
+    np.take(depth, above[n_latents:], out=dims[n_latents:])
+    dims[n_latents:] += 1
+    dims *= noise_dim
+    dims += root_dim
+    noise_dims = np.full(len(above), noise_dim)
+    noise_dims[:n_latents][above[:n_latents] < 0] = root_dim
+    return dims, noise_dims
 
 
 def _checked_names(names: Sequence[str], n: int) -> list[str]:
@@ -225,20 +246,20 @@ def tree(
         >>> LatentGraph.tree(2, 2).observed
         ('x_0', 'x_1', 'x_2', 'x_3')
     """
-    if isinstance(branching, int):
+    if isinstance(branching, str) or not isinstance(branching, Sequence):
+        count = positive(branching, "branching")
         if height is None:
             raise ValueError("tree(branching, height): give the height when branching is one number")
-        per_level = [branching] * positive(height, "height")
+        per_level = [count] * positive(height, "height")
     else:
-        per_level = list(branching)
+        per_level = [positive(count, "branching") for count in branching]
         if height is not None and height != len(per_level):
             raise ValueError(
                 f"height={height} but branching lists {len(per_level)} levels: leave height out, or make them agree"
             )
     if not per_level:
         raise ValueError("a tree needs at least one level below the root: height must be at least 1")
-    for count in per_level:
-        positive(count, "branching")
+    _check_size(accumulate(per_level, mul, initial=1))
     levels = [[f"z{len(per_level)}_0"]]
     parent_of: list[np.ndarray] = []
     for depth, count in enumerate(per_level, start=1):
@@ -273,7 +294,8 @@ def quadtree(cls: type[LatentGraph], height: int, *, root_dim: int = 2, noise_di
         >>> graph.grid, graph.parents("x_0_3"), graph.dim("x_0_3")
         ((4, 4), ('z1_0_1',), 4)
     """
-    positive(height, "height")
+    height = positive(height, "height")
+    _check_size(4**depth for depth in range(min(height, 64) + 1))
     levels = [[f"z{height}_0_0"]]
     parent_of: list[np.ndarray] = []
     for depth in range(1, height + 1):
@@ -283,6 +305,17 @@ def quadtree(cls: type[LatentGraph], height: int, *, root_dim: int = 2, noise_di
         parent_of.append((half[:, None] * (side // 2) + half).reshape(-1))
         levels.append(grid_names(prefix, side, side))
     return _from_levels(cls, levels, parent_of, root_dim=root_dim, noise_dim=noise_dim, grid=(2**height, 2**height))
+
+
+def _check_size(widths: Iterable[int]) -> None:
+    total = 0
+    for width in widths:
+        total += width
+        if total > _MOST_VARIABLES:
+            raise ValueError(
+                f"this tree would have more than {_MOST_VARIABLES:,} variables: use a lower height, or "
+                "LatentGraph.from_parents, which needs less memory"
+            )
 
 
 def grid_names(prefix: str, rows: int, columns: int) -> list[str]:
@@ -301,8 +334,7 @@ def _from_levels(
     grid: tuple[int, int] | None = None,
 ) -> LatentGraph:
     """Assemble a tree from its levels; ``parent_of`` has, per level but the first, positions in the level above."""
-    positive(root_dim, "root_dim")
-    noise_dim = whole_number(noise_dim, "noise_dim", minimum=0)
+    root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
     widths = [len(level) for level in levels]
     offsets = np.cumsum([0, *widths])
     parents = np.concatenate([above + offset for above, offset in zip(parent_of, offsets, strict=False)])

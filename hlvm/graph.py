@@ -52,6 +52,15 @@ class LatentGraph:
     noise_dims: tuple[int, ...]
     grid: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        sizes = [len(part) for part in (self.nodes, self.parent_indices, self.dims, self.noise_dims)]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"nodes, parent_indices, dims and noise_dims need one entry per variable, got {sizes} entries: "
+                "LatentGraph.from_edges works them out"
+            )
+        self.__dict__["arrays"] = GraphArrays.of(self)
+
     # ------------------------------------------------------------------ large graphs
 
     @classmethod
@@ -88,10 +97,12 @@ class LatentGraph:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self.nodes, self.parent_indices, self.dims, self.noise_dims, self.grid)
 
-    @cached_property
-    def arrays(self) -> GraphArrays:
-        """The structure as NumPy arrays, for code that works on whole levels at once. Read-only."""
-        return GraphArrays.of(self)
+    if TYPE_CHECKING:
+
+        @property
+        def arrays(self) -> GraphArrays:
+            """The structure as NumPy arrays, for code that works on whole levels at once. Read-only."""
+            ...
 
     @property
     def n_latents(self) -> int:

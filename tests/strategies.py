@@ -13,19 +13,20 @@ property_test = settings(
 
 
 @st.composite
-def edge_lists(draw, *, max_latents=7, max_observed=5, tree=False):
-    """Edges of a random DAG in which every latent has a child; with ``tree`` every node has at most one parent."""
+def edge_lists(draw, *, max_latents=7, max_observed=5, kind="dag"):
+    """Edges of a random "dag" in which every latent has a child, or of a "tree", or of a "forest" of several."""
+    single = kind != "dag"
     n_latents = draw(st.integers(1, max_latents))
     latents = [f"z{i}" for i in range(n_latents)]
     above = {}
     for i, name in enumerate(latents):
-        above[name] = draw(_parents(latents[:i], minimum=1 if tree and i else 0, maximum=1 if tree else 3))
+        above[name] = draw(_parents(latents[:i], minimum=1 if kind == "tree" and i else 0, maximum=1 if single else 3))
     childless = [name for name in latents if not any(name in parents for parents in above.values())]
     n_observed = draw(st.integers(2, max_observed))
     for i in range(n_observed):
-        above[f"x{i}"] = draw(_parents(latents, minimum=1, maximum=1 if tree else 3))
+        above[f"x{i}"] = draw(_parents(latents, minimum=1, maximum=1 if single else 3))
     for i, name in enumerate(childless):
-        if tree:
+        if single:
             above[f"y{i}"] = [name]
         elif name not in above[f"x{i % n_observed}"]:
             above[f"x{i % n_observed}"].append(name)

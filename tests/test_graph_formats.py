@@ -294,7 +294,7 @@ def test_load_never_fails_in_another_way(tmp_path_factory, content):
 
 
 @property_test
-@given(graph=graphs(max_latents=8, tree=True))
+@given(graph=graphs(max_latents=8, kind="tree"))
 def test_from_parents_matches_from_edges(graph):
     parents = [above[0] if above else -1 for above in graph.parent_indices]
     found = LatentGraph.from_parents(parents, names=graph.nodes, root_dim=3, noise_dim=2)
@@ -346,3 +346,10 @@ def test_graphml_in_memory_is_what_networkx_would_write():
     buffer = io.BytesIO()
     nx.write_graphml_xml(graph.to_networkx(), buffer)
     assert LatentGraph.from_networkx(nx.read_graphml(io.BytesIO(buffer.getvalue()))) == graph
+
+
+def test_large_graph_survives_a_round_trip_through_a_file(tmp_path):
+    """At 22,000 variables; work that grows with their square would take minutes."""
+    graph = LatentGraph.quadtree(7)
+    graph.save(tmp_path / "large.json")
+    assert LatentGraph.load(tmp_path / "large.json") == graph

@@ -38,7 +38,7 @@ def test_dims_fail_exactly_at_the_nodes_that_do_not_add_up(graph):
 
 
 @property_test
-@given(graph=graphs(free_dims=True, tree=True))
+@given(graph=graphs(free_dims=True, kind="forest"))
 def test_on_trees_a_latent_is_hidden_exactly_if_less_than_its_dims_flows_down_from_it(graph):
     flow = oracles.nx.DiGraph()
     for name in graph.nodes:
@@ -152,6 +152,8 @@ def test_check_edges_passes_what_a_graph_accepts(edges):
         ([("a", "b"), ("b", "a"), ("b", "x")], ["x"], "no cycles", ("a", "b")),
         ([("a", "a"), ("a", "x")], ["x"], "no cycles", ("a",)),
         ([("a", "x")], [], "every latent has an observed descendant", ("a", "x")),
+        ([("a", "x"), ("a", "y"), ("a", "x")], ["x", "y"], "every edge once", ("x",)),
+        ([("a", "x"), ("a", "y")], ["x", "y", "w"], "observed variables have parents", ("w",)),
     ],
 )
 def test_check_edges_names_the_nodes_at_fault(edges, observed, assumption, nodes):
@@ -187,3 +189,22 @@ def test_check_edges_refuses_bad_input():
         check_edges(["zx"], observed=["x"])
     with pytest.raises(ValueError, match="observed is a collection of names"):
         check_edges([("z", "x")], observed="x")
+    with pytest.raises(ValueError, match="a variable's name is a non-empty string, got 3"):
+        check_edges([("z", 3)], observed=["x"])
+    with pytest.raises(ValueError, match="at least one edge"):
+        check_edges([], observed=["x"])
+    with pytest.raises(ValueError, match="observed lists names of observed variables, got 3"):
+        check_edges([("z", "x")], observed=["x", 3])
+
+
+def test_check_assumptions_counts_what_two_children_share_once():
+    """A latent of 2 dims whose children of 2 dims in all meet in one observed dim cannot be revealed."""
+    edges = [("z", "a"), ("z", "b"), ("a", "x1"), ("b", "x1"), ("w", "x1"), ("w", "x2")]
+    dims = {"z": 2, "a": 1, "b": 1, "x1": 1, "w": 1, "x2": 1}
+    (failure,) = [
+        f for f in check_assumptions(LatentGraph.from_edges(edges, dims=dims)).failures if "revealed" in f.assumption
+    ]
+    assert failure.nodes == ("z",)
+    assert "2 against at most 1" in failure.message
+    apart = LatentGraph.from_edges([*edges, ("b", "x3")], dims={**dims, "x3": 1})
+    assert not [f for f in check_assumptions(apart).failures if "revealed" in f.assumption]

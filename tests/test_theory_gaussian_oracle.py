@@ -74,7 +74,7 @@ def posterior(covariance, target, visible):
 
 
 def cases(kind, **kwargs):
-    return graphs_with_masks(tree=kind == "tree", free_dims=True, max_latents=6, **kwargs)
+    return graphs_with_masks(kind=kind, free_dims=True, max_latents=6, **kwargs)
 
 
 # ---------------------------------------------------------------------- against dense linear algebra

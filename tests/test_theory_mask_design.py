@@ -68,7 +68,7 @@ def test_design_mask_matches_all_masks_for_targets_closed_under_parents(case, da
 
 
 @property_test
-@given(case=graphs_with_patches(max_latents=7, max_observed=7, tree=True), data=st.data())
+@given(case=graphs_with_patches(max_latents=7, max_observed=7, kind="forest"), data=st.data())
 def test_design_mask_matches_all_masks_on_trees(case, data):
     graph, patches = case
     some = data.draw(st.sets(st.sampled_from(graph.latents)))

@@ -186,7 +186,7 @@ def test_frontier_probability_uniform_matches_all_masks(case, data):
 
 
 @property_test
-@given(case=graphs_with_patches(max_latents=6, tree=True), ratio=st.floats(0.01, 0.99))
+@given(case=graphs_with_patches(max_latents=6, kind="forest"), ratio=st.floats(0.01, 0.99))
 def test_frontier_probability_bernoulli_matches_all_masks(case, ratio):
     graph, patches = case
     found = frontier_probability(graph, ratio, patches=patches, strategy="bernoulli")

@@ -7,7 +7,7 @@ computed for these and for :class:`BernoulliMask`, :class:`BlockMask`, :class:`G
 and any other object that draws masks. See section 1 of ``docs/theory.md``.
 """
 
-from hlvm.masking.masks import check_ratio, count_masked, masked_array, masked_batch, uniform_masks
+from hlvm.masking.masks import checked_ratio, count_masked, masked_array, masked_batch, uniform_masks
 from hlvm.masking.patches import Patches
 from hlvm.masking.spatial import BlockMask, GridMask, SubtreeMask
 from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, MaskStrategy, RandomMask
@@ -22,7 +22,7 @@ __all__ = [
     "Patches",
     "RandomMask",
     "SubtreeMask",
-    "check_ratio",
+    "checked_ratio",
     "count_masked",
     "masked_array",
     "masked_batch",

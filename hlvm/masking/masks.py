@@ -15,8 +15,9 @@ from hlvm.graph import LatentGraph
 
 __all__ = [
     "check_observed_names",
-    "check_ratio",
     "checked_names",
+    "checked_ratio",
+    "checked_ratios",
     "count_masked",
     "masked_array",
     "masked_batch",
@@ -142,7 +143,7 @@ def count_masked(ratio: float, n_patches: int) -> int:
         >>> count_masked(0.9, 10), count_masked(0.5, 5)
         (9, 3)
     """
-    check_ratio(ratio)
+    ratio = checked_ratio(ratio)
     if n_patches < 2:
         raise ValueError(
             f"a mask needs at least 2 patches (one masked, one visible), got {n_patches}: use a smaller unit"
@@ -158,14 +159,29 @@ def count_masked(ratio: float, n_patches: int) -> int:
     return count
 
 
-def check_ratio(ratio: Any) -> None:
-    """Check that a masking ratio is a number strictly between 0 and 1.
+def checked_ratio(ratio: Any) -> float:
+    """A masking ratio as a ``float``, checked to be a number strictly between 0 and 1.
 
     Raises:
         ValueError: it is not.
     """
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float, np.floating)) or not 0 < ratio < 1:
+    is_number = isinstance(ratio, int | float) or (isinstance(ratio, np.number | jax.Array) and np.ndim(ratio) == 0)
+    if isinstance(ratio, bool) or not is_number or not 0 < ratio < 1:
         raise ValueError(f"ratio must be a number strictly between 0 and 1, got {ratio!r}")
+    return float(ratio)
+
+
+def checked_ratios(ratios: Any) -> list[float]:
+    """Masking ratios as a list, checked to be at least one number, all strictly between 0 and 1.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if isinstance(ratios, str) or np.ndim(ratios) != 1:
+        raise ValueError(f"ratios must be a list of numbers such as [0.25, 0.5], got {ratios!r}")
+    if not len(ratios):
+        raise ValueError("ratios is empty: give at least one masking ratio between 0 and 1")
+    return [checked_ratio(ratio) for ratio in ratios]
 
 
 # ---------------------------------------------------------------------- random masks

@@ -7,10 +7,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int
 
+from hlvm._graph_arrays import observed_below
+from hlvm._graph_checks import positive
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names
 
-__all__ = ["Patches", "checked_unit"]
+__all__ = ["Patches", "checked_unit", "normal_unit", "patch_index"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Patches:
         for latent, latent_height in zip(graph.latents, graph.heights, strict=False):
             if latent_height != height:
                 continue
-            group = _observed_descendants(graph, latent)
+            group = tuple(graph.observed[x] for x in observed_below(graph, graph.index[latent]).tolist())
             for name in group:
                 if owner.setdefault(name, latent) != latent:
                     raise ValueError(
@@ -166,33 +168,42 @@ class Patches:
         return index
 
 
+def patch_index(graph: LatentGraph, patches: Patches | None) -> Int[np.ndarray, " n_observed"]:
+    """Patch of each observed variable; ``None`` makes every observed variable a patch.
+
+    Raises:
+        ValueError: not patches, or patches that do not fit the graph.
+    """
+    if patches is None:
+        return np.arange(graph.n_observed)
+    if not isinstance(patches, Patches):
+        raise ValueError(
+            f"patches must be Patches, such as Patches.blocks(graph, 2) or Patches(groups), got {patches!r}"
+        )
+    return patches.index(graph)
+
+
+def normal_unit(unit: int | tuple[int, int]) -> int | tuple[int, int]:
+    """A masking unit as given, in whole numbers of Python, after :func:`checked_unit`."""
+    rows, columns = checked_unit(unit)
+    return (rows, columns) if isinstance(unit, tuple | list) else rows
+
+
 def checked_unit(unit: int | tuple[int, int], what: str = "unit") -> tuple[int, int]:
     """Check a length along rows and columns of the grid and return both.
 
     Raises:
         ValueError: it is not a whole number of at least 1, or a tuple of two of them.
     """
-    sides = (unit, unit) if isinstance(unit, int) else unit
-    if (
-        not isinstance(sides, tuple)
-        or len(sides) != 2
-        or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides)
-    ):
-        raise ValueError(f"{what} must be a whole number of at least 1, or a tuple (rows, columns), got {unit!r}")
-    return sides
+    sides = unit if isinstance(unit, tuple | list) else (unit, unit)
+    try:
+        rows, columns = (positive(side, what) for side in sides)
+    except ValueError:
+        raise ValueError(
+            f"{what} must be a whole number of at least 1, or a tuple (rows, columns), got {unit!r}"
+        ) from None
+    return rows, columns
 
 
 def _divisors(number: int) -> str:
     return ", ".join(str(d) for d in range(1, number + 1) if number % d == 0)
-
-
-def _observed_descendants(graph: LatentGraph, latent: str) -> tuple[str, ...]:
-    """Names of the observed variables below a latent, in the order of ``graph.observed``."""
-    found: set[int] = set()
-    stack = [graph.index[latent]]
-    while stack:
-        for child in graph.child_indices[stack.pop()]:
-            if child not in found:
-                found.add(child)
-                stack.append(child)
-    return tuple(graph.nodes[node] for node in sorted(found) if not graph.child_indices[node])

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
+from hlvm._graph_checks import whole_number
 from hlvm.graph import LatentGraph
-from hlvm.masking.masks import check_ratio
-from hlvm.masking.patches import Patches, checked_unit
+from hlvm.masking.masks import checked_ratio
+from hlvm.masking.patches import Patches, checked_unit, normal_unit
 from hlvm.masking.strategies import RandomMask, not_for_training
 
 __all__ = ["BlockMask", "GridMask", "SubtreeMask"]
@@ -39,8 +40,8 @@ class BlockMask:
     unit: int | tuple[int, int] = 1
 
     def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-        checked_unit(self.unit)
+        object.__setattr__(self, "ratio", checked_ratio(self.ratio))
+        object.__setattr__(self, "unit", normal_unit(self.unit))
 
     def patches_of(self, graph: LatentGraph) -> NoReturn:
         """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them at random.
@@ -117,7 +118,7 @@ class GridMask:
     unit: int | tuple[int, int] = 1
 
     def __post_init__(self) -> None:
-        checked_unit(self.unit)
+        object.__setattr__(self, "unit", normal_unit(self.unit))
         if self._steps == (1, 1):
             raise ValueError("keep_every=1 keeps every unit: nothing would be masked; use at least 2 in one direction")
 
@@ -205,7 +206,8 @@ class SubtreeMask:
     ratio: float
 
     def __post_init__(self) -> None:
-        check_ratio(self.ratio)
+        object.__setattr__(self, "height", whole_number(self.height, "height", minimum=0))
+        object.__setattr__(self, "ratio", checked_ratio(self.ratio))
 
     def patches_of(self, graph: LatentGraph) -> NoReturn:
         """Refuse, and say what to train with instead.

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Key
 from scipy.special import gammaln
 
 from hlvm.graph import LatentGraph
-from hlvm.masking.masks import check_ratio, checked_names, count_masked, masked_array, uniform_masks
-from hlvm.masking.patches import Patches, checked_unit
+from hlvm.masking.masks import checked_names, checked_ratio, count_masked, masked_array, uniform_masks
+from hlvm.masking.patches import Patches, checked_unit, normal_unit
 
 __all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "MaskStrategy", "RandomMask", "not_for_training"]
 
@@ -47,7 +47,7 @@ class RandomMask:
     patches: Patches | None = None
 
     def __post_init__(self) -> None:
-        _check_ratio_and_unit(self.ratio, self.unit, self.patches)
+        _check_fields(self)
 
     def patches_of(self, graph: LatentGraph) -> Patches:
         """The patches this strategy masks on a graph.
@@ -116,7 +116,7 @@ class BernoulliMask:
     patches: Patches | None = None
 
     def __post_init__(self) -> None:
-        _check_ratio_and_unit(self.ratio, self.unit, self.patches)
+        _check_fields(self)
 
     def patches_of(self, graph: LatentGraph) -> NoReturn:
         """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them.
@@ -230,10 +230,15 @@ def not_for_training(strategy: Any, instead: str = "") -> ValueError:
     )
 
 
-def _check_ratio_and_unit(ratio: Any, unit: Any, patches: Patches | None) -> None:
-    check_ratio(ratio)
-    if checked_unit(unit) != (1, 1) and patches is not None:
-        raise ValueError(f"give unit={unit!r} or patches, not both: they both say what is masked together")
+def _check_fields(strategy: RandomMask | BernoulliMask) -> None:
+    object.__setattr__(strategy, "ratio", checked_ratio(strategy.ratio))
+    object.__setattr__(strategy, "unit", normal_unit(strategy.unit))
+    if strategy.patches is None:
+        return
+    if not isinstance(strategy.patches, Patches):
+        raise ValueError(f"patches must be Patches, such as Patches(groups), got {strategy.patches!r}")
+    if checked_unit(strategy.unit) != (1, 1):
+        raise ValueError(f"give unit={strategy.unit!r} or patches, not both: they both say what is masked together")
 
 
 def _patches_of(graph: LatentGraph, unit: int | tuple[int, int], patches: Patches | None) -> Patches:

@@ -7,7 +7,7 @@ networks or scores. The derivations are in ``docs/theory.md``.
 from hlvm.theory.assumptions import AssumptionReport, Finding, HasInvertible, Status, check_assumptions, check_edges
 from hlvm.theory.gaussian_oracle import GaussianOracle, LinearGaussianModel
 from hlvm.theory.gaussian_results import BayesLoss, RankAgreement, ReducedRank
-from hlvm.theory.mask_design import Choice, DesignedMask, Impossible, design_mask
+from hlvm.theory.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.membership import Strategy, frontier_probability, membership_probability, patches_reached
 from hlvm.theory.profile import LevelProfile, level_profile
 from hlvm.theory.shared_information import (
@@ -35,6 +35,7 @@ __all__ = [
     "RankAgreement",
     "ReducedRank",
     "Regime",
+    "SearchTimeoutError",
     "SharedInformation",
     "SharedInformationBatch",
     "Status",

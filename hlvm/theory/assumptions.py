@@ -7,6 +7,7 @@ be decided from the graph; the report says so rather than keep silent.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -14,6 +15,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Bool
 
+from hlvm._graph_checks import checked_pairs
 from hlvm.graph import LatentGraph
 from hlvm.theory.shared_information import shared_information
 
@@ -170,10 +172,12 @@ def check_edges(edges: Iterable[tuple[str, str]], *, observed: Collection[str]) 
         observed: names of the observed variables.
 
     Returns:
-        Findings on cycles, edges that leave observed variables, and latents without an observed descendant.
+        Findings on repeated edges, cycles, edges that leave observed variables, observed variables without a parent,
+        and latents without an observed descendant.
 
     Raises:
-        ValueError: an edge is not a pair of names, or ``observed`` is a string.
+        ValueError: no edges, an edge that is not a pair of non-empty names, or ``observed`` is a string or lists
+            something else than names.
 
     Example:
         >>> report = check_edges([("z", "x1"), ("x1", "x2"), ("w", "v")], observed=["x1", "x2"])
@@ -182,16 +186,24 @@ def check_edges(edges: Iterable[tuple[str, str]], *, observed: Collection[str]) 
     """
     if isinstance(observed, str):
         raise ValueError(f'observed is a collection of names such as ["{observed}"], got the string {observed!r}')
+    pairs, sinks = list(checked_pairs(edges)), list(observed)
+    odd = next((name for name in sinks if not isinstance(name, str) or not name), None)
+    if odd is not None:
+        raise ValueError(f"observed lists names of observed variables, got {odd!r}")
     dag = nx.DiGraph()
-    dag.add_nodes_from(observed)
-    for edge in edges:
-        if isinstance(edge, str) or not isinstance(edge, Sequence) or len(edge) != 2:
-            raise ValueError(f"an edge is a (parent, child) pair of names, got {edge!r}")
-        dag.add_edge(*edge)
-    return AssumptionReport(findings=tuple(_edge_findings(dag, frozenset(observed))))
+    dag.add_nodes_from(sinks)
+    dag.add_edges_from(pairs)
+    repeated = sorted({child for (_, child), count in Counter(pairs).items() if count > 1})
+    return AssumptionReport(findings=tuple(_edge_findings(dag, frozenset(sinks), repeated)))
 
 
-def _edge_findings(dag: Any, observed: frozenset[str]) -> Iterator[Finding]:
+def _edge_findings(dag: Any, observed: frozenset[str], repeated: list[str]) -> Iterator[Finding]:
+    yield _finding(
+        "every edge once",
+        repeated,
+        good="no edge is listed twice",
+        bad=f"an edge to {_listed(repeated)} is listed more than once: list each edge once",
+    )
     cyclic = sorted(
         name
         for group in nx.strongly_connected_components(dag)
@@ -211,6 +223,14 @@ def _edge_findings(dag: Any, observed: frozenset[str]) -> Iterator[Finding]:
         good="no observed variable has a child",
         bad=f"{_listed(parents)} are observed and have children, but no edge may leave an observed variable: give "
         "parent and child a common latent parent instead, or declare the parent latent",
+    )
+    bare = sorted(name for name in observed if not dag.in_degree(name))
+    yield _finding(
+        "observed variables have parents",
+        bare,
+        good="every observed variable has a parent",
+        bad=f"{_listed(bare)} are observed and have no parent, so they share nothing with any other variable: connect "
+        "them to a latent, or leave them out",
     )
     seen = observed.union(*(nx.ancestors(dag, name) for name in observed))
     blind = sorted(set(dag) - seen)
@@ -284,10 +304,25 @@ def _revealed(graph: LatentGraph) -> Finding:
 
 
 def _room_below(graph: LatentGraph) -> list[int]:
-    """An upper bound on the numbers that can pass from each latent to the observed variables.
+    """How many numbers can pass from each latent to the observed variables, when every node passes at most its dims.
 
-    Every node passes on at most its dims. Exact on trees; elsewhere what is below two children counts twice.
+    Exact where it is below the latent's dims; otherwise only known to be enough.
     """
+    bound = _bound_below(graph)
+    if graph.arrays.is_forest:
+        return bound
+    widest = [0] * len(graph.nodes)  # along a single path
+    for node in range(len(graph.nodes) - 1, -1, -1):
+        below = graph.child_indices[node]
+        widest[node] = min(graph.dims[node], max(widest[child] for child in below)) if below else graph.dims[node]
+    unclear = (u for u in range(graph.n_latents) if widest[u] < graph.dims[u] <= bound[u])
+    for u in unclear:
+        bound[u] = _flow_below(graph, u)
+    return bound
+
+
+def _bound_below(graph: LatentGraph) -> list[int]:
+    """An upper bound, exact on forests; elsewhere what is below two children counts twice."""
     passes = list(graph.dims)
     room = [0] * len(graph.nodes)
     for node in range(len(graph.nodes) - 1, -1, -1):
@@ -295,6 +330,27 @@ def _room_below(graph: LatentGraph) -> list[int]:
             room[node] = sum(passes[child] for child in graph.child_indices[node])
             passes[node] = min(passes[node], room[node])
     return room
+
+
+def _flow_below(graph: LatentGraph, latent: int) -> int:
+    """Largest flow from the children of a latent to the observed variables, at most the latent's dims."""
+    below: set[int] = set()
+    waiting = [latent]
+    while waiting:
+        new = set(graph.child_indices[waiting.pop()]) - below
+        below |= new
+        waiting += new
+    wanted = graph.dims[latent]
+    network = nx.DiGraph()
+    for node in below:
+        network.add_edge((node, "in"), (node, "out"), capacity=min(graph.dims[node], wanted))
+        for child in graph.child_indices[node]:
+            network.add_edge((node, "out"), (child, "in"), capacity=wanted)
+        if node >= graph.n_latents:
+            network.add_edge((node, "out"), "observed", capacity=wanted)
+    for child in graph.child_indices[latent]:
+        network.add_edge("latent", (child, "in"), capacity=wanted)
+    return nx.maximum_flow_value(network, "latent", "observed")
 
 
 def _mechanisms(graph: LatentGraph, mechanism: Any) -> Finding:

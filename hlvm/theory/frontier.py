@@ -86,9 +86,13 @@ def _joined(sets: list[int]) -> list[int]:
 
 def frontier_bernoulli(groups: Groups, ratio: float) -> float:
     """Probability to be in the frontier when each patch is masked with probability ``ratio``."""
+    if not _several(groups):
+        return 0.0
+    r = min(ratio, 1.0 - ratio)  # which side is called masked makes no difference
     k = sum(size * count for size, count in groups)
-    each_whole = np.prod([(ratio**size + (1.0 - ratio) ** size) ** count for size, count in groups])
-    return float(np.clip(each_whole - ratio**k - (1.0 - ratio) ** k, 0.0, 1.0)) if _several(groups) else 0.0
+    odds = r / (1.0 - r)
+    each_whole = sum(count * np.log1p(odds**size) for size, count in groups)  # less k log(1 - r)
+    return float(np.clip(np.exp(k * np.log1p(-r)) * (np.expm1(each_whole) - odds**k), 0.0, 1.0))
 
 
 def frontier_uniform(groups: Groups, n_patches: int, n_masked: int) -> float:

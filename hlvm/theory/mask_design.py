@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -38,15 +38,21 @@ from jaxtyping import Bool, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from hlvm._graph_arrays import observed_below
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
+from hlvm.masking.patches import patch_index
 from hlvm.theory.set_splitting import Parts, lightest_splitting
 from hlvm.theory.shared_information import check_regime, shared_information
 
-__all__ = ["Choice", "DesignedMask", "Impossible", "checked_target", "design_mask"]
+__all__ = ["Choice", "DesignedMask", "Impossible", "SearchTimeoutError", "checked_target", "design_mask"]
 
 Choice: TypeAlias = Literal["smallest", "largest", "any"]
 """Which mask to take when several share exactly the target, by the number of masked observed variables."""
+
+
+class SearchTimeoutError(ValueError):
+    """The search for a mask took longer than allowed; whether there is one is not known."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,8 +120,8 @@ def design_mask(
 
     Raises:
         ValueError: a target that is not a collection of names of latents, patches that do not fit the graph or are
-            fewer than 2, an unknown choice, dims that no invertible mechanism can have, or a search that takes too
-            long.
+            fewer than 2, an unknown choice, or dims that no invertible mechanism can have.
+        SearchTimeoutError: a ``ValueError``: the search takes longer than ``max_seconds``.
 
     References:
         ``docs/theory.md``, section 3; the theorem is proved at the top of this module's source.
@@ -133,14 +139,14 @@ def design_mask(
     if not max_seconds > 0:
         raise ValueError(f"max_seconds must be above 0, got {max_seconds!r}")
     wanted = checked_target(graph, target)
-    patch_of = (Patches.cells(graph) if patches is None else patches).index(graph)
+    patch_of = patch_index(graph, patches)
     if patch_of.max() == 0:
         raise ValueError("a mask needs at least 2 patches (one masked, one visible), got 1: use a smaller unit")
     puzzle = _Puzzle(graph, wanted, patch_of, time.monotonic() + max_seconds)
     try:
         found = puzzle.missing_parent() or puzzle.solve(optimal=choose != "any")
     except TimeoutError:
-        raise ValueError(
+        raise SearchTimeoutError(
             f"no answer within {max_seconds:g} seconds: on graphs whose target latents overlap this problem is hard; "
             'try choose="any", larger patches, fewer latents in the target, or a larger max_seconds'
         ) from None
@@ -158,8 +164,8 @@ def checked_target(graph: LatentGraph, target: Collection[str]) -> frozenset[int
     Raises:
         ValueError: not a collection of names, an unknown name, or an observed variable.
     """
-    if isinstance(target, str):
-        raise ValueError(f'target is a collection of names of latents such as ["{target}"], got the string {target!r}')
+    if isinstance(target, str) or not isinstance(target, Iterable):
+        raise ValueError(f'target is a collection of names of latents such as ["z"], got {target!r}')
     found = frozenset(map(graph.position, target))
     for node in found:
         if node >= graph.n_latents:
@@ -237,7 +243,7 @@ class _Puzzle:
 
     def _explain(self, split: list[int], label: Int[np.ndarray, " n_nodes"]) -> Impossible:
         """An irreducible reason why these latents cannot be split while those outside the target stay whole."""
-        near = {p for u in split for p in label[list(self._observed_below(u))].tolist()}
+        near = {p for u in split for p in label[self.n_latents + observed_below(self.graph, u)].tolist()}
         whole = [
             u
             for u in range(self.n_latents)
@@ -249,9 +255,7 @@ class _Puzzle:
 
     def _irreducible_reason(self, latents: list[int]) -> Impossible:
         """A reason among these latents; those in the target cannot all be split while the others stay whole."""
-        patches_below = {
-            u: frozenset(self.patch_of[[x - self.n_latents for x in self._observed_below(u)]].tolist()) for u in latents
-        }
+        patches_below = {u: frozenset(self.patch_of[observed_below(self.graph, u)].tolist()) for u in latents}
 
         def impossible(some: Sequence[int]) -> bool:
             return self._impossible(
@@ -262,16 +266,6 @@ class _Puzzle:
         core = _irreducible(latents, impossible)
         nodes = self.graph.nodes
         return _worded([nodes[u] for u in core if u in self.target], [nodes[u] for u in core if u not in self.target])
-
-    def _observed_below(self, node: int) -> set[int]:
-        found: set[int] = set()
-        stack = [node]
-        while stack:
-            for child in self.graph.child_indices[stack.pop()]:
-                if child not in found:
-                    found.add(child)
-                    stack.append(child)
-        return {v for v in found if v >= self.n_latents}
 
     def _impossible(self, split: Sequence[Parts], whole: Sequence[Parts]) -> bool:
         """Whether no mask has every set of ``split`` on both sides and every set of ``whole`` on one."""

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt64
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import Patches, check_ratio, count_masked
+from hlvm.masking import Patches, checked_ratio, count_masked
+from hlvm.masking.patches import patch_index
 from hlvm.theory.frontier import child_groups, frontier_bernoulli, frontier_uniform
 from hlvm.theory.shared_information import check_regime
 
@@ -123,7 +124,7 @@ def patches_reached(graph: LatentGraph, patches: Patches | None = None) -> Int[n
     Raises:
         ValueError: the patches do not fit the graph.
     """
-    patch_of = (Patches.cells(graph) if patches is None else patches).index(graph)
+    patch_of = patch_index(graph, patches)
     n_patches, n_latents = int(patch_of.max()) + 1, graph.n_latents
     count = np.zeros(n_latents, dtype=np.int64)
     step = max(64, _BITS_AT_ONCE // len(graph.nodes) // 64 * 64)
@@ -144,7 +145,8 @@ def _patch_bits(patch_of: Int[np.ndarray, " n_observed"], width: int) -> UInt64[
 
 def _reach(graph: LatentGraph, patches: Patches | None) -> tuple[Int[np.ndarray, " n_latents"], int]:
     check_regime(graph, "invertible")
-    return patches_reached(graph, patches), graph.n_observed if patches is None else len(patches)
+    reach = patches_reached(graph, patches)
+    return reach, graph.n_observed if patches is None else len(patches)
 
 
 def _membership(
@@ -157,8 +159,8 @@ def _membership(
         none_masked = _all_among(reach, n_patches, n_patches - n_masked)
         none_visible = _all_among(reach, n_patches, n_masked)
     else:
-        check_ratio(ratio)
-        none_masked, none_visible = (1.0 - ratio) ** reach, ratio**reach
+        r = min(checked_ratio(ratio), 1.0 - ratio)  # which side is called masked makes no difference
+        return np.where(reach > 1, np.maximum(-np.expm1(reach * np.log1p(-r)) - r**reach, 0.0), 0.0)
     both = np.clip(1.0 - none_masked - none_visible, 0.0, 1.0)
     return np.where(reach > 1, both, 0.0)
 
@@ -171,7 +173,7 @@ def _frontier(
     ratios: Sequence[float],
     strategy: str,
 ) -> Float[np.ndarray, "n_ratios n_latents"]:
-    patch_of = (Patches.cells(graph) if patches is None else patches).index(graph)
+    patch_of = patch_index(graph, patches)
     groups = child_groups(graph, reach, patch_of)
     found = np.empty((len(ratios), len(groups)))
     for row, ratio in enumerate(ratios):

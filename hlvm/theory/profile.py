@@ -13,8 +13,11 @@ from typing import Any, cast, get_args
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from hlvm._graph_checks import whole_number
+from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.masking import BernoulliMask, MaskSampler, Patches, RandomMask
+from hlvm.masking.masks import checked_ratios
 from hlvm.theory.membership import Strategy, probabilities
 from hlvm.theory.sampled_profile import Mean, sampled_levels
 from hlvm.theory.shared_information import Regime, check_regime
@@ -119,9 +122,7 @@ def level_profile(
         [[0.5, 1.0], [0.67, 1.0]]
     """
     check_regime(graph, regime)
-    ratio_list = None if ratios is None else [float(ratio) for ratio in ratios]
-    if ratio_list == []:
-        raise ValueError("ratios is empty: give at least one masking ratio between 0 and 1")
+    ratio_list = None if ratios is None else checked_ratios(ratios)
     present, level = np.unique(np.asarray(graph.heights)[: graph.n_latents], return_inverse=True)
     at_level = (level[:, None] == np.arange(len(present))).astype(np.float64)
     if isinstance(strategy, str):
@@ -137,8 +138,8 @@ def level_profile(
     samplers, scales = _samplers(graph, ratio_list, patches, strategy)
     if key is None:
         raise ValueError("this profile is averaged over masks drawn at random: give key=jax.random.key(...)")
-    if isinstance(n_masks, bool) or not isinstance(n_masks, int) or n_masks < 2:
-        raise ValueError(f"n_masks must be a whole number of at least 2, for a standard error, got {n_masks!r}")
+    n_masks = whole_number(n_masks, "n_masks", minimum=2)  # for a standard error
+    key = checked_key(key)
     rows = [
         sampled_levels(graph, sampler, regime=regime, key=key, n_masks=n_masks, at_level=at_level)
         for sampler in samplers
@@ -180,7 +181,7 @@ def _samplers(
         n = graph.n_observed if patches is None else len(patches)
         r = np.asarray(ratios)
         return [BernoulliMask(ratio=ratio, patches=patches) for ratio in ratios], 1.0 - r**n - (1.0 - r) ** n
-    if not callable(getattr(strategy, "sample", None)):
+    if isinstance(strategy, type) or not callable(getattr(strategy, "sample", None)):
         raise ValueError(f"strategy must be a name or an object with a method sample(key, n, graph), got {strategy!r}")
     if patches is not None:
         raise ValueError(f"{type(strategy).__name__} has its own masking units: leave patches out")

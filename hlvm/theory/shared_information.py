@@ -18,6 +18,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array, masked_batch
 from hlvm.theory.common_ancestors import common_ancestors, common_ancestors_batch
 from hlvm.theory.flow_cut import flow_cut
+from hlvm.theory.target_cut import target_cuts
 from hlvm.theory.tree_cut import tree_cuts
 
 __all__ = [
@@ -32,9 +33,6 @@ __all__ = [
 
 Regime: TypeAlias = Literal["invertible", "general"]
 """What is assumed of the mechanisms: invertible ones, or nothing beyond the graph."""
-
-_CELLS_AT_ONCE = 2**24
-"""Nodes times targets worked on at once, which bounds the memory."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,8 +89,10 @@ def check_regime(graph: LatentGraph, regime: str) -> None:
     """Check that a regime is known and, if it is the invertible one, that the graph's dims allow it.
 
     Raises:
-        ValueError: an unknown regime, or dims that no invertible mechanism can have.
+        ValueError: no graph, an unknown regime, or dims that no invertible mechanism can have.
     """
+    if not isinstance(graph, LatentGraph):
+        raise ValueError(f"graph must be a LatentGraph, such as LatentGraph.load(path), got {graph!r}")
     if regime not in get_args(Regime):
         raise ValueError(f'regime must be "invertible" or "general", got {regime!r}')
     if regime == "invertible" and (problem := graph.invertible_dims_error()) is not None:
@@ -143,12 +143,12 @@ def shared_information(
     members = np.flatnonzero(near_masked)
     names = graph.names_at(members.tolist())
     shared = frozenset(names)
-    lowest = _frontier(graph, near_masked)[members].tolist()
+    lowest = _frontier(graph, near_masked)[members]
     unique = bool((near_masked == near_visible).all())
     return SharedInformation(
         regime=regime,
         members=shared,
-        frontier=frozenset(compress(names, lowest)),
+        frontier=shared if lowest.all() else frozenset(compress(names, lowest.tolist())),
         dim=sum(sizes[members].tolist()),
         unique=unique,
         near_masked=shared,
@@ -222,9 +222,15 @@ def target_ancestors(
     """
     check_regime(graph, regime)
     mask = masked_array(graph, masked)
-    if regime == "general":
-        return _target_separators(graph, mask)
-    return _target_frontiers(graph, mask)
+    if regime == "invertible":
+        return _target_frontiers(graph, mask)
+    names_of: dict[frozenset[int], frozenset[str]] = {}
+    found: dict[str, frozenset[str]] = {}
+    for target, cut in target_cuts(graph, mask).items():
+        if cut not in names_of:
+            names_of[cut] = frozenset(graph.names_at(cut))
+        found[graph.nodes[target]] = names_of[cut]
+    return found
 
 
 def _target_frontiers(graph: LatentGraph, mask: Bool[np.ndarray, " n_observed"]) -> dict[str, frozenset[str]]:
@@ -252,21 +258,6 @@ def _and_ancestors(graph: LatentGraph, nodes: Iterable[int]) -> set[int]:
     return found
 
 
-def _target_separators(graph: LatentGraph, mask: Bool[np.ndarray, " n_observed"]) -> dict[str, frozenset[str]]:
-    targets = np.flatnonzero(mask)
-    found: dict[str, frozenset[str]] = {}
-    step = max(1, _CELLS_AT_ONCE // len(graph.nodes))
-    for begin in range(0, len(targets), step):
-        some = targets[begin : begin + step]
-        one_target = np.zeros((len(some), mask.size), dtype=bool)
-        one_target[np.arange(len(some)), some] = True
-        _, near_visible = _least_cuts(graph, one_target, np.broadcast_to(~mask, one_target.shape))
-        found.update(
-            (graph.observed[x], _names(graph, cut)) for x, cut in zip(some.tolist(), near_visible, strict=True)
-        )
-    return found
-
-
 def _least_cuts(
     graph: LatentGraph,
     sources: Bool[np.ndarray, "n_pairs n_observed"],
@@ -283,7 +274,7 @@ def _least_cuts(
 
 def _frontier(graph: LatentGraph, members: Bool[np.ndarray, " n_latents"]) -> Bool[np.ndarray, " n_latents"]:
     """Members that are no parent of another member."""
-    inner = graph.arrays.children < len(members)
+    inner = slice(graph.arrays.n_inner)
     parents, children = graph.arrays.parents[inner], graph.arrays.children[inner]
     found = members.copy()
     found[parents[members[children]]] = False

@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 from scipy.stats import beta
 
+from hlvm._graph_checks import whole_number
+from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.masking import MaskSampler, Patches
 from hlvm.theory.mask_design import Impossible, checked_target
@@ -139,8 +141,8 @@ def design_strategy(
         ('1 of 2 subtrees of height 1 at random', 1.0)
     """
     check_regime(graph, "invertible")
-    if isinstance(n_masks, bool) or not isinstance(n_masks, int) or n_masks < 2:
-        raise ValueError(f"n_masks must be a whole number of at least 2, for a standard error, got {n_masks!r}")
+    n_masks = whole_number(n_masks, "n_masks", minimum=2)  # for a standard error
+    key = None if key is None else checked_key(key)
     wanted = np.zeros(len(graph.latents), dtype=bool)
     wanted[list(checked_target(graph, target))] = True
     laws = _laws(graph, candidates)

@@ -11,9 +11,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln
 
+from hlvm._graph_arrays import observed_below
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
-from hlvm.theory.mask_design import Impossible, design_mask
+from hlvm.theory.mask_design import Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.mask_laws import MaskLaw
 from hlvm.theory.membership import patches_reached
 from hlvm.theory.set_splitting import Parts
@@ -51,7 +52,7 @@ class Target:
         """Why no mask of these patches shares exactly the target, if that is so and is found in time."""
         try:
             found = design_mask(self.graph, self.names, patches=patches, choose="any", max_seconds=_PROOF_SECONDS)
-        except ValueError:  # the arguments have been checked: the time is up
+        except SearchTimeoutError:
             return None
         return found if isinstance(found, Impossible) else None
 
@@ -99,15 +100,7 @@ class TargetView:
         return count_splittings([1] * len(self.patches), [self._patches_below(u) for u in self.target.lowest])
 
     def _patches_below(self, latent: int) -> Parts:
-        found: set[int] = set()
-        waiting = [latent]
-        while waiting:
-            for child in self.graph.child_indices[waiting.pop()]:
-                if child not in found:
-                    found.add(child)
-                    waiting.append(child)
-        n_latents = len(self.target.wanted)
-        return frozenset(self.patch_of[[node - n_latents for node in found if node >= n_latents]].tolist())
+        return frozenset(self.patch_of[observed_below(self.graph, latent)].tolist())
 
     def log_probability(self, law: MaskLaw) -> float | None:
         """Logarithm of the probability of exactly the target, if it is known without drawing masks."""

@@ -82,8 +82,8 @@ def trek_separating_set(
     """
     mask = masked_array(graph, masked)
     ranks = np.asarray(graph.dims if noise_ranks is None else noise_ranks)
-    if ranks.shape != (len(graph.nodes),) or (ranks < 0).any():
-        raise ValueError(f"noise_ranks must be one number of at least 0 for each of the {len(graph.nodes)} nodes")
+    if ranks.dtype.kind not in "iu" or ranks.shape != (len(graph.nodes),) or (ranks < 0).any():
+        raise ValueError(f"noise_ranks must be one whole number of at least 0 for each of the {len(graph.nodes)} nodes")
     return _least_cut(graph, mask, ranks)
 
 
