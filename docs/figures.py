@@ -1,17 +1,18 @@
-"""Figures of the theory page, computed by the package when the pages are built."""
+"""Figures of the theory page, of which the page on masks shows one as well, computed when the pages are built."""
 
 from pathlib import Path
 
 import matplotlib
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
 
-import hlvm.theory as theory
+from hlvm import plotting, theory
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
 
 HEIGHT = 3
-UNITS = {1: "one cell", 2: "2 × 2 cells", 4: "4 × 4 cells"}
+UNITS = {1: "unit: one cell", 2: "unit: 2 × 2 cells", 4: "unit: 4 × 4 cells"}
+RATIOS = (1 / 64, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8, 63 / 64)
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -48,35 +49,13 @@ def membership() -> Figure:
 
 
 def level_profile() -> Figure:
-    """Expected share of each height, over ratio and masking unit."""
+    """Expected share of each height, over ratio and masking unit; NaN where a ratio is no whole number of units."""
     graph = LatentGraph.quadtree(HEIGHT)
-    figure = Figure(figsize=(9.0, 2.9), layout="constrained")
-    panels = figure.subplots(1, len(UNITS), sharey=True, width_ratios=(9, 9, 4))
-    image = None
-    for axes, (unit, label) in zip(panels, UNITS.items(), strict=True):
-        image = _heat_map(axes, graph, unit)
-        axes.set_title(f"unit: {label}", fontsize=10)
-        axes.set_xlabel("masked units")
-    panels[0].set_ylabel("height of the latent")
-    figure.colorbar(image, ax=panels, label="expected share in $c$", shrink=0.9)
-    return figure
-
-
-def _heat_map(axes: Axes, graph: LatentGraph, unit: int):
-    patches = Patches.blocks(graph, unit)
-    n = len(patches)
-    counts = sorted({min(max(round(n * i / 8), 1), n - 1) for i in range(9)})
-    profile = theory.level_profile(graph, [m / n for m in counts], patches=patches)
-    image = axes.imshow(profile.share.T, origin="lower", aspect="auto", cmap="viridis", vmin=0, vmax=1)
-    for row in range(len(profile.heights)):
-        for column in range(len(counts)):
-            share = profile.share[column, row]
-            shown = f"{share:.0f}" if share in (0, 1) else ">.99" if share > 0.99 else f"{share:.2f}".removeprefix("0")
-            axes.text(
-                column, row, shown, ha="center", va="center", fontsize=7.5, color=("black" if share > 0.6 else "white")
-            )
-    axes.set_xticks(range(len(counts)), [f"{m}/{n}" for m in counts], rotation=60, fontsize=8)
-    axes.set_yticks(range(len(profile.heights)), profile.heights.tolist())
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    return image
+    share = np.full((len(UNITS), len(RATIOS), HEIGHT), np.nan)
+    for row, unit in enumerate(UNITS):
+        patches = Patches.blocks(graph, unit)
+        usable = [i for i, ratio in enumerate(RATIOS) if (ratio * len(patches)).is_integer()]
+        share[row, usable] = theory.level_profile(graph, [RATIOS[i] for i in usable], patches=patches).share
+    names = list(UNITS.values())
+    heights = list(range(1, HEIGHT + 1))
+    return plotting.plot_level_profile(share, ratios=RATIOS, units=names, heights=heights, panels="unit")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hlvm import plotting, theory
 from hlvm.graph import LatentGraph
-from hlvm.masking import BlockMask, GridMask, Patches, RandomMask
+from hlvm.masking import BlockMask, GridMask, RandomMask
 
 GRAPH = LatentGraph.quadtree(3)
 N_CELLS = len(GRAPH.observed)
@@ -25,7 +25,6 @@ def draw_all(folder: Path) -> None:
         ("mask_cell", lambda: identified(["x_0_0"])),
         ("mask_quarter", lambda: identified([name for name in GRAPH.observed if _place(name) < (4, 4)])),
         ("mask_random", lambda: identified(_random_mask(0.75))),
-        ("mask_units", units),
         ("mask_strategies", strategies),
         ("mask_nodes", nodes_and_information),
         ("mask_not_unique", not_unique),
@@ -57,30 +56,13 @@ def identified(masked: list[str] | np.ndarray) -> Figure:
     return plotting.plot_grid(GRAPH, masked=masked, shared=shared, title=title)
 
 
-def units() -> Figure:
-    """Level profile over ratio and masking unit."""
-    ratios = [0.1, 0.25, 0.5, 0.75, 0.9]
-    shares = [theory.level_profile(GRAPH, ratios, patches=Patches.blocks(GRAPH, unit)).share for unit in (1, 2)]
-    half = theory.level_profile(GRAPH, [0.25, 0.5, 0.75], patches=Patches.blocks(GRAPH, 4)).share
-    largest = np.full_like(shares[0], np.nan)
-    largest[1:4] = half
-    return plotting.plot_level_profile(
-        np.stack([*shares, largest]),
-        ratios=ratios,
-        units=["1 × 1 cell", "2 × 2 cells", "4 × 4 cells"],
-        heights=[1, 2, 3],
-        panels="unit",
-        title="expected share of the latents of each height that is shared",
-    )
-
-
 def strategies() -> Figure:
     """Shares by height at about one masked half, for several ways to choose what is masked."""
     by_name = {
         "cells": RandomMask(ratio=0.5),
         "2 × 2 units": RandomMask(ratio=0.5, unit=2),
         "4 × 4 units": RandomMask(ratio=0.5, unit=4),
-        "one block": BlockMask(ratio=0.5),
+        "block of 6 × 5": BlockMask(ratio=0.5),
         "every other column": GridMask(keep_every=(1, 2)),
     }
     figure = Figure(figsize=(7.6, 3.2), layout="constrained")

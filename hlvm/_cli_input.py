@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import zipfile
@@ -26,8 +27,10 @@ __all__ = [
     "GraphFile",
     "Names",
     "OptionalFile",
+    "OptionalNames",
     "Unit",
     "check_folder_can_be_made",
+    "check_n_masks",
     "check_new_file",
     "check_seed",
     "check_writable",
@@ -46,8 +49,14 @@ BAD_INPUT, INTERRUPTED = 2, 130
 GraphFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GRAPH")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
+OptionalNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
 Unit = Annotated[int | tuple[int, int], tyro.conf.arg(metavar="SIDE|ROWS COLUMNS")]
 Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+_ALWAYS_MASKS, _MOST_MASKS = 1000, 1_000_000
+_MOST_MASKS_TIMES_HEIGHTS = 50_000_000
+"""Numbers kept while masks are averaged; each takes some dozens of bytes."""
 
 
 def complain(message: str) -> None:
@@ -62,6 +71,18 @@ def check_seed(seed: int) -> None:
     """Check that a seed fits into 32 bits."""
     if not 0 <= seed < 2**32:
         raise ValueError(f"--seed must be a whole number from 0 to {2**32 - 1}, got {seed}")
+
+
+def check_n_masks(n_masks: int, graph: LatentGraph) -> None:
+    """Check that there are masks enough for a standard error, and not more than fit into memory."""
+    if n_masks < 2:
+        raise ValueError(f"--n-masks must be at least 2, for a standard error, got {n_masks}")
+    most = max(_ALWAYS_MASKS, min(_MOST_MASKS, _MOST_MASKS_TIMES_HEIGHTS // max(graph.heights)))
+    if n_masks > most:
+        raise ValueError(
+            f"--n-masks can be at most {most} for this graph, got {n_masks}: the standard error of a share is then "
+            f"at most {0.5 / math.sqrt(most):.2g}"
+        )
 
 
 def check_new_file(path: Path, *suffixes: str) -> None:
@@ -129,10 +150,12 @@ def load_array(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is not a .npy file of numbers: {reason}") from None
 
 
-def masked_names(masked: tuple[str, ...], mask_file: Path | None) -> tuple[str, ...]:
-    """The names after --masked, or those in the file after --mask-file."""
+def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tuple[str, ...]:
+    """The names after --masked, or those in the file after --mask-file; none if neither option was given."""
+    if masked == ():
+        raise ValueError("--masked names nothing to mask: give at least one NAME after it, or leave it out")
     if mask_file is None:
-        return masked
+        return masked or ()
     if masked:
         raise ValueError("give --masked or --mask-file, not both")
     try:

@@ -14,7 +14,9 @@ from hlvm._cli_input import (
     GraphFile,
     Names,
     OptionalFile,
+    OptionalNames,
     Unit,
+    check_n_masks,
     check_new_file,
     check_seed,
     load_graph,
@@ -37,7 +39,7 @@ _Height = Annotated[int | None, tyro.conf.arg(metavar="H", help_behavior_hint=""
 def theory(
     graph: GraphFile,
     *,
-    masked: Names = (),
+    masked: OptionalNames = None,
     mask_file: OptionalFile = None,
     ratio: Annotated[tuple[float, ...], tyro.conf.arg(metavar="R ...", help_behavior_hint="")] = (),
     strategy: _Strategy = "uniform",
@@ -63,15 +65,17 @@ def theory(
         masked: names of the masked observed variables; the others are visible.
         mask_file: instead of --masked: a JSON list of their names, such as hlvm design --out writes.
         ratio: instead of a mask: the shares of units that random masks hide, strictly between 0 and 1.
-        strategy: with --ratio: so many units at random; each unit by chance; one rectangle; a lattice that stays
-            visible (with --keep-every instead of --ratio); so many subtrees at random.
+        strategy: with --ratio: so many units at random; each unit by chance (masks with an empty side count, and share
+            nothing); one rectangle; a lattice that stays visible (with --keep-every instead of --ratio); so many
+            subtrees at random.
         unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
         height: instead of --unit: mask whole subtrees of this height; 1 with --strategy subtree if left out.
         keep_every: with --strategy grid: every k-th unit is visible, along both directions or along rows and columns.
         regime: invertible mechanisms, or nothing assumed beyond the graph.
         oracle: with a mask and a saved model of linear-Gaussian mechanisms: also the best loss that any autoencoder can
             reach, how much of each latent the visible part holds, and canonical correlations.
-        n_masks: number of masks drawn where there is no closed form (block, grid, and the general regime).
+        n_masks: number of masks drawn where there is no closed form (block, grid, and the general regime), up to a
+            million.
         seed: seed of these draws.
         json: print JSON instead of tables.
     """
@@ -89,9 +93,8 @@ def theory(
         if oracle:
             raise ValueError("--oracle goes with --masked or --mask-file: it is about one mask")
         _check_strategy(strategy, ratio, unit, height, keep_every)
-        if n_masks < 2:
-            raise ValueError(f"--n-masks must be at least 2, for a standard error, got {n_masks}")
         loaded = _load(graph, regime)
+        check_n_masks(n_masks, loaded)
         masks = _random_masks(loaded, strategy, ratio, unit, height, keep_every)
         record = {"strategy": strategy, **_profiles(loaded, masks, regime, n_masks, seed)}
     _show(record, records.print_mask if names else records.print_profiles, json)
@@ -124,21 +127,23 @@ def design(
         unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
         height: instead of --unit: mask whole subtrees of this height.
         choose: which mask to take when there are several, by the number of masked variables.
-        random: also rank random masks, of every unit, by how often they share exactly the target.
+        random: also rank random masks, of every unit, by how often they share exactly the target. Where each unit is
+            masked by chance, this is among the masks that have both sides.
         top: with --random: strategies to print; JSON holds them all.
-        n_masks: with --random: masks drawn for each strategy without a closed form.
+        n_masks: with --random: masks drawn for each strategy without a closed form, up to a million.
         seed: seed of these draws.
         out: also write the names of the masked variables to this new .json file, for hlvm theory --mask-file.
         json: print JSON instead of tables.
     """
     check_seed(seed)
-    if n_masks < 2 or top < 1:
-        raise ValueError(f"--n-masks must be at least 2 and --top at least 1, got {n_masks} and {top}")
+    if top < 1:
+        raise ValueError(f"--top must be at least 1, got {top}")
     if out is not None:
         check_new_file(out, ".json")
     loaded = load_graph(
         graph, must_be_invertible="masks are designed for invertible ones; give the graph (.json) instead"
     )
+    check_n_masks(n_masks, loaded)
     from hlvm.theory import DesignedMask, design_mask, design_strategy
 
     found = design_mask(loaded, target, patches=patches_from(loaded, unit, height), choose=choose)
@@ -154,7 +159,7 @@ def design(
     return 0 if isinstance(found, DesignedMask) else 1
 
 
-def check(graph: GraphFile, *, masked: Names = (), mask_file: OptionalFile = None, json: Flag = False) -> int:
+def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: OptionalFile = None, json: Flag = False) -> int:
     """Which assumptions of the theory a graph or a model meets, and what to do about the others.
 
     The exit code is 1 if one of them is known to fail.
@@ -247,14 +252,15 @@ def _random_masks(
 def _profiles(graph: LatentGraph, masks: dict[str, Any], regime: _Regime, n_masks: int, seed: int) -> records.Record:
     from hlvm.theory import level_profile, membership_probability
 
+    n_patches = len(masks["patches"]) if masks["strategy"] == "bernoulli" else None
     if "patches" in masks and regime == "invertible":
         law = {"patches": masks["patches"], "strategy": masks["strategy"]}
         members = [membership_probability(graph, ratio, **law) for ratio in masks["ratios"]]
-        return records.profiles_record(graph, level_profile(graph, **masks), members)
+        return records.profiles_record(graph, level_profile(graph, **masks), members, n_patches=n_patches)
     import jax
 
-    key = jax.random.key(seed)
-    return records.profiles_record(graph, level_profile(graph, **masks, regime=regime, key=key, n_masks=n_masks), [])
+    profile = level_profile(graph, **masks, regime=regime, key=jax.random.key(seed), n_masks=n_masks)
+    return records.profiles_record(graph, profile, [], n_patches=n_patches)
 
 
 def _show(record: records.Record, show: Any, json: bool) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from hlvm.scoring import CCA, BlockVerdict, KernelR2, PermutationNull
 
-__all__ = ["Record", "listed", "number", "print_score", "print_table", "score_record", "to_json"]
+__all__ = ["Record", "listed", "number", "print_score", "print_table", "score_record", "share", "to_json"]
 
 Record = dict[str, Any]
 
@@ -65,21 +65,21 @@ def print_score(record: Record) -> None:
         ("score", "direction", "value", f"{record['level']:.0%} interval"),
         [
             *(
-                (title, direction, number(score["value"]), f"[{number(score['low'])}, {number(score['high'])}]")
+                (title, direction, share(score["value"]), f"[{share(score['low'])}, {share(score['high'])}]")
                 for title, name in (("kernel R²", "kernel_r2"), ("linear R²", "linear_r2"))
                 for direction, score in record[name].items()
             ),
             (
                 "mean canonical correlation",
                 "",
-                number(record["cca"]["value"]),
-                f"[{number(record['cca']['low'])}, {number(record['cca']['high'])}]",
+                share(record["cca"]["value"]),
+                f"[{share(record['cca']['low'])}, {share(record['cca']['high'])}]",
             ),
             (
                 "kernel R² of shuffled latents (chance)",
                 next(iter(record["kernel_r2"])),
-                number(chance["mean"]),
-                f"95% below {number(chance['upper'])}; p = {chance['p_value']:.3g}",
+                share(chance["mean"]),
+                f"95% below {share(chance['upper'])}; p = {chance['p_value']:.3g}",
             ),
         ],
     )
@@ -87,6 +87,9 @@ def print_score(record: Record) -> None:
 
 
 # ---------------------------------------------------------------------- tables
+
+_ROUNDING = 1e-12
+"""How far below 1 rounding may leave a share that is 1."""
 
 _LONGEST_LIST = 24
 _MOST_ROWS = 40
@@ -99,10 +102,26 @@ def listed(names: Sequence[str], most: int = _LONGEST_LIST, *, of: int | None = 
 
 
 def number(value: float, digits: int = 3, *, error: float = 0.0) -> str:
-    """A number, with its standard error if it has one."""
+    """A number, with its standard error if it has one; only 0 is written as 0."""
     if math.isnan(value):
         return "–"
-    return f"{value:.{digits}f} ± {error:.{digits}f}" if error else f"{value:.{digits}f}"
+    shown = _rounded(value, digits)
+    return f"{shown} ± {_rounded(error, digits)}" if error else shown
+
+
+def share(value: float, digits: int = 3, *, error: float = 0.0) -> str:
+    """A number of at most 1, such as a probability or an R²: as :func:`number`, and only 1 is written as 1."""
+    if not 1 - 0.5 * 10**-digits <= value < 1 - _ROUNDING:
+        return number(value, digits, error=error)
+    below = f">.{'9' * digits}"
+    return f"{below} ± {_rounded(error, digits)}" if error else below
+
+
+def _rounded(value: float, digits: int) -> str:
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        least = f".{'0' * (digits - 1)}1"
+        return f"<{least}" if value > 0 else f">-{least}"
+    return f"{value:.{digits}f}"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hlvm._records import Record, listed, number, print_table
+from hlvm._cli_words import in_command_words
+from hlvm._records import Record, listed, number, print_table, share
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ _WIDEST_MAP, _TALLEST_MAP = 64, 32
 _WIDEST_TEXT = 100
 _RATIOS_SIDE_BY_SIDE = 5
 _SMALLEST_SHOWN = 1e-4
+_BY_CHANCE = " with probability "
+"""What the descriptions of strategies that mask each unit by chance have in common."""
+_ROUNDING = 1e-10
+"""Correlations and R² up to this are 0; the rank of :class:`~hlvm.theory.GaussianOracle` counts those above it."""
 
 # ---------------------------------------------------------------------- one mask
 
@@ -70,10 +75,12 @@ def oracle_record(oracle: GaussianOracle, masked: Collection[str]) -> Record:
         "rank": None,
     }
     try:
-        record["canonical_correlations"] = oracle.canonical_correlations(masked).tolist()
-        record["rank"] = oracle.cross_covariance_rank(masked)
+        correlations = oracle.canonical_correlations(masked)
     except ValueError as error:  # they need dense matrices of limited size, the rest does not on trees
-        record["left_out"] = str(error)
+        record["left_out"] = in_command_words(str(error))
+    else:
+        record["canonical_correlations"] = correlations.tolist()
+        record["rank"] = int((correlations > _ROUNDING).sum())
     return record
 
 
@@ -110,27 +117,37 @@ def print_mask(record: Record) -> None:
 def _print_oracle(record: Record) -> None:
     rows = [
         ("least mean squared error", f"{record['bayes_loss']:.4g}"),
-        ("in units of the variance", number(record["bayes_loss_relative"], 4)),
+        ("in units of the variance", share(record["bayes_loss_relative"], 4)),
         ("rank that the graph implies", str(record["trek_dim"])),
     ]
     if record["canonical_correlations"] is None:
         rows.append(("canonical correlations", f"left out: {record['left_out']}"))
     else:
-        correlations = [number(value) for value in record["canonical_correlations"]]
+        correlations = [_strength(value) for value in record["canonical_correlations"]]
         rows += [("canonical correlations", listed(correlations, 12)), ("rank: those above 0", str(record["rank"]))]
     print_table("linear-Gaussian oracle: the best that any autoencoder can reach", ("", ""), rows)
     print_table(
         "how much of each latent the visible part holds",
         ("latent", "R²"),
-        [(latent, number(value, 4)) for latent, value in record["latent_r2"].items()],
+        [(latent, _strength(value, 4)) for latent, value in record["latent_r2"].items()],
     )
+
+
+def _strength(value: float, digits: int = 3) -> str:
+    """A correlation or an R²; what rounding leaves of 0 is 0."""
+    return share(0.0 if value <= _ROUNDING else value, digits)
 
 
 # ---------------------------------------------------------------------- random masks
 
 
-def profiles_record(graph: LatentGraph, profile: LevelProfile, members: Sequence[Mapping[str, float]]) -> Record:
-    """Level profile at each ratio, from the highest level down, and membership where it has a closed form."""
+def profiles_record(
+    graph: LatentGraph, profile: LevelProfile, members: Sequence[Mapping[str, float]], *, n_patches: int | None = None
+) -> Record:
+    """Level profile at each ratio, from the highest level down, and membership where it has a closed form.
+
+    ``n_patches`` is the number of units that are masked by chance; for masks that always have two sides it is ``None``.
+    """
     rows = []
     for row, ratio in enumerate(profile.ratios.tolist()):
         columns = {
@@ -152,6 +169,7 @@ def profiles_record(graph: LatentGraph, profile: LevelProfile, members: Sequence
                 "total_dim": float(profile.total_dim[row]),
                 "total_dim_standard_error": float(profile.total_dim_standard_error[row]),
                 "mean_height": float(profile.mean_height[row]),
+                "one_sided": 0.0 if n_patches is None else ratio**n_patches + (1 - ratio) ** n_patches,
             }
         )
     for entry, probability in zip(rows, members, strict=False):
@@ -166,6 +184,9 @@ def print_profiles(record: Record) -> None:
     profiles, strategy = record["profiles"], record["strategy"]
     drawn = f"; means ± standard errors over {record['n_masks']} masks" if record["n_masks"] else ""
     print(f"{strategy} masks, {record['regime']} regime{drawn}")
+    if any(entry["one_sided"] for entry in profiles):
+        shown = ", ".join(f"{share(entry['one_sided'])} at ratio {entry['ratio']:g}" for entry in profiles)
+        _print_text(f"masks with an empty side count, and share nothing; their probability: {shown}")
     for begin in range(0, len(profiles), _RATIOS_SIDE_BY_SIDE):
         some = [entry for entry in profiles[begin : begin + _RATIOS_SIDE_BY_SIDE] if "membership" in entry]
         if some:
@@ -173,7 +194,7 @@ def print_profiles(record: Record) -> None:
                 "probability of being in the shared information c",
                 ("latent", "height", *(f"ratio {entry['ratio']:g}" for entry in some)),
                 [
-                    (rows[0]["latent"], str(rows[0]["height"]), *(number(row["probability"], 4) for row in rows))
+                    (rows[0]["latent"], str(rows[0]["height"]), *(share(row["probability"], 4) for row in rows))
                     for rows in zip(*(entry["membership"] for entry in some), strict=True)
                 ],
             )
@@ -186,8 +207,8 @@ def print_profiles(record: Record) -> None:
                 (
                     str(row["height"]),
                     str(row["latents"]),
-                    number(row["share"], error=row["standard_error"]),
-                    number(row["frontier_share"], error=row["frontier_standard_error"]),
+                    share(row["share"], error=row["standard_error"]),
+                    share(row["frontier_share"], error=row["frontier_standard_error"]),
                     number(row["number"], 2),
                     number(row["dim"], 2, error=row["dim_standard_error"]),
                 )
@@ -270,13 +291,15 @@ def print_design(graph: LatentGraph, record: Record, top: int) -> None:
             (
                 match["strategy"],
                 _chance(match),
-                number(match["contained"], error=match["contained_error"]),
+                share(match["contained"], error=match["contained_error"]),
                 number(match["missing"], 2, error=match["missing_error"]),
                 number(match["extra"], 2, error=match["extra_error"]),
             )
             for match in strategies[:top]
         ],
     )
+    if any(_BY_CHANCE in match["strategy"] for match in strategies[:top]):
+        _print_text("where each unit is masked with a probability, only masks with both sides non-empty count")
 
 
 def _chance(match: Record) -> str:
@@ -285,7 +308,7 @@ def _chance(match: Record) -> str:
         return "0" if match["exact"] else f"below {match['upper_bound']:.2g}"
     if match["probability"] < _SMALLEST_SHOWN:
         return f"1e{match['log_probability'] / math.log(10):.0f}"
-    return number(match["probability"], 4, error=match["standard_error"])
+    return share(match["probability"], 4, error=match["standard_error"])
 
 
 def _print_map(graph: LatentGraph, masked: frozenset[str]) -> None:
@@ -309,7 +332,7 @@ def report_record(report: AssumptionReport) -> Record:
                 "assumption": finding.assumption,
                 "theorems": list(finding.theorems),
                 "status": finding.status,
-                "message": finding.message,
+                "message": in_command_words(finding.message),
                 "nodes": list(finding.nodes),
             }
             for finding in report.findings
@@ -319,20 +342,23 @@ def report_record(report: AssumptionReport) -> Record:
 
 def print_report(record: Record) -> None:
     """Print what :func:`report_record` made."""
-    findings, width = record["findings"], min(Console().width, _WIDEST_TEXT)
+    findings = record["findings"]
     print("what Theorem 1 (what is shared) and Theorem 2 (what an autoencoder identifies) assume\n")
     for finding in findings:
         theorems = f"Theorem{'s' * (len(finding['theorems']) > 1)} {' and '.join(map(str, finding['theorems']))}"
         print(f"{finding['status'].upper()}: {finding['assumption']} ({theorems})")
-        print(textwrap.fill(finding["message"], width, initial_indent="    ", subsequent_indent="    "))
+        _print_text(finding["message"], indent="    ")
         if finding["nodes"]:
-            print(
-                textwrap.fill(f"at {listed(finding['nodes'])}", width, initial_indent="    ", subsequent_indent="    ")
-            )
+            _print_text(f"at {listed(finding['nodes'])}", indent="    ")
     failing = [finding["assumption"] for finding in findings if finding["status"] == "fails"]
     unknown = sum(finding["status"] == "not checkable" for finding in findings)
     verdict = f"fails: {', '.join(failing)}" if failing else "nothing is known to fail"
     print(f"\n{verdict}; {unknown} of {len(findings)} cannot be checked from what was given")
+
+
+def _print_text(text: str, *, indent: str = "") -> None:
+    width = min(Console().width, _WIDEST_TEXT)
+    print(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
 
 
 def _in_order(graph: LatentGraph, names: Collection[str]) -> list[str]:

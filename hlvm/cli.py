@@ -32,6 +32,7 @@ from hlvm._cli_input import (
 )
 from hlvm._cli_sample import sample
 from hlvm._cli_theory import check, design, theory
+from hlvm._cli_words import in_command_words
 from hlvm._files import check_new_folder, write_text_atomically
 
 __all__ = ["main"]
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         if not _raised_by_this_package(error.__traceback__):
             raise
-        complain(str(error))
+        complain(in_command_words(str(error)))
         return BAD_INPUT
     return code
 

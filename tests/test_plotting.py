@@ -11,6 +11,7 @@ import numpy as np
 import oracles
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import PathPatch
@@ -71,6 +72,7 @@ ODD = LatentGraph.from_edges(
 CASES = {
     "five": lambda: masked_case(FIVE),
     "odd names": lambda: masked_case(ODD),
+    "diamond": lambda: masked_case(LatentGraph.diamond()),
     "quadtree 21": lambda: masked_case(LatentGraph.quadtree(2)),
     "quadtree 85": lambda: masked_case(LatentGraph.quadtree(3)),
     "general 80": lambda: random_case(2, 30, 50),
@@ -85,8 +87,8 @@ CASES = {
     "wide": lambda: masked_case(LatentGraph.tree(400, 1)),
     "fields": lambda: masked_case(LatentGraph.overlapping_fields(15, height=3), 0.02),
 }
-SMALL = list(CASES)[:7]
-LARGE = list(CASES)[7:]
+SMALL = list(CASES)[:8]
+LARGE = list(CASES)[8:]
 
 
 @cache
@@ -190,6 +192,24 @@ def test_plot_graph_tells_roles_apart_without_colour():
     _, _, _, figure = drawn("quadtree 341")
     hatches = {box.get_hatch() for box in figure.legends[0].get_patches()}
     assert len(hatches) == 3  # frontier, masked, and none for what a white, an orange and a dark box tell apart
+
+
+@pytest.mark.parametrize("case", ["diamond", "general 80", "ambiguous"])
+def test_plot_graph_draws_nothing_across_a_name(case):
+    graph, mask, regime = CASES[case]()
+    figure = plotting.plot_graph(graph, masked=mask, shared=shared_information(graph, mask, regime=regime))
+    names = [text for text in figure.axes[0].texts if text.get_text()]
+    for name in names:
+        name.set_color((1, 1, 1, 0))  # so that what remains there is something else
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
+    assert len(names) > 10
+    for name in names:
+        box = Text.get_window_extent(name)
+        inside = picture[int(box.y0) + 1 : int(box.y1), int(box.x0) + 1 : int(box.x1)]
+        assert inside.size
+        assert (inside == 255).all(), name.get_text()
 
 
 @pytest.mark.parametrize("case", ["five", "quadtree 85", "ambiguous"])
@@ -539,7 +559,9 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
 
 
 @pytest.mark.parametrize("by", ["height", "unit"])
-@pytest.mark.parametrize(("n_units", "n_ratios", "n_heights"), [(2, 2, 2), (1, 1, 1), (3, 9, 4), (8, 40, 20)])
+@pytest.mark.parametrize(
+    ("n_units", "n_ratios", "n_heights"), [(2, 2, 2), (1, 1, 1), (1, 9, 30), (3, 9, 4), (8, 40, 20)]
+)
 def test_plot_level_profile_can_be_read(by, n_units, n_ratios, n_heights):
     share = shares(n_units, n_ratios, n_heights)
     share[:, :, 0] = 0

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from hlvm.graph import LatentGraph
-from hlvm.plotting.labels import fitting, printable, text_width
+from hlvm.plotting.labels import fitting, text_width
 from hlvm.plotting.layered_layout import Layout, layered_layout
+from hlvm.plotting.letters import printable
 from hlvm.plotting.roles import LOOKS, NEAR_VISIBLE, NEAR_VISIBLE_LABEL, Roles
 from hlvm.plotting.style import COLORS, axes_in_inches
 
@@ -94,7 +94,8 @@ class NodeDrawing(NamedTuple):
             ax.scatter(x, y, s=size, zorder=4, label=NEAR_VISIBLE_LABEL, **ring)
 
     def _write_names(self, ax: Axes, roles: Roles, points: Float[np.ndarray, "n_nodes 2"]) -> None:
-        halo = [withStroke(linewidth=2.2, foreground="white")]
+        # A white box that covers edges, but no node.
+        box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"}
         for node, (name, (x, y)) in enumerate(zip(self.names, points.tolist(), strict=True)):
             below = y == 0
             gap = _name_gap(self.size * (_RING if node in roles.near_visible else 1)) * 72
@@ -108,8 +109,8 @@ class NodeDrawing(NamedTuple):
                     va="top" if below else "bottom",
                     rotation=90 if below and self.upright else 0,
                     fontsize=_FONT,
-                    zorder=5,
-                    path_effects=halo,
+                    zorder=2.5,
+                    bbox=box,
                 )
 
 

@@ -68,7 +68,7 @@ def plot_graph(
         and graph.edge_indices.shape[1] <= 3 * max_nodes
         and max(graph.heights) <= _MOST_HEIGHTS
     )
-    with style():
+    with style([title, *graph.nodes]):
         nodes = node_drawing(graph) if small else None
         levels = None if nodes else level_drawing(graph, roles)
         handles = bar_handles(roles) + edge_handles(levels) if levels else node_handles(roles)
@@ -111,7 +111,7 @@ def plot_grid(
         ValueError: the graph has no grid; or as in :func:`plot_graph`.
     """
     roles = roles_of(graph, masked, shared)._replace(near_visible=frozenset())
-    with style():
+    with style([title]):
         maps = grid_drawing(graph, roles, 7.6)
         handles = bar_handles(roles) + blank_handles(maps)
         figure, top = titled_sheet(maps.width + _LEGEND, max(maps.height, _legend_height(handles)), title)

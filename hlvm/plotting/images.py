@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from hlvm.plotting.letters import printable_lines
 from hlvm.plotting.style import figure_with_panels, style
 
 __all__ = ["plot_images"]
@@ -26,9 +27,9 @@ def plot_images(images: ArrayLike, *, columns: int = 8, title: str = "") -> Figu
     for i, picture in enumerate(array):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = picture
-    with style():
+    with style([title]):
         figure, axes = figure_with_panels(columns * 0.95, rows * 0.95 + 0.4)
         axes[0, 0].imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[0, 0].axis("off")
-        axes[0, 0].set_title(title)
+        axes[0, 0].set_title(printable_lines(title))
         return figure

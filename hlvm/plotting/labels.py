@@ -9,7 +9,9 @@ from functools import cache
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
-__all__ = ["fitting", "printable", "shortened", "text_width"]
+from hlvm.plotting.letters import printable
+
+__all__ = ["fitting", "shortened", "text_width"]
 
 _DPI = 300.0
 ELLIPSIS = "…"
@@ -27,11 +29,6 @@ def text_width(text: str, size: float) -> float:
 def _ruler() -> RendererAgg:
     """Measures text."""
     return RendererAgg(1, 1, _DPI)
-
-
-def printable(name: str) -> str:
-    """The name in one line: line breaks and what has no shape are replaced by a mark."""
-    return "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in name)
 
 
 def shortened(name: str, width: float, size: float, *, keep: str = "both") -> str:

@@ -17,7 +17,8 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from hlvm.plotting.labels import printable, shortened, text_width
+from hlvm.plotting.labels import shortened, text_width
+from hlvm.plotting.letters import printable, printable_lines
 from hlvm.plotting.style import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
 from hlvm.theory import LevelProfile
 
@@ -76,7 +77,7 @@ def plot_level_profile(
     if height is not None and height not in heights:
         raise ValueError(f"height {height!r} is none of the heights drawn: {list(heights)}")
     order = [int(i) for i in np.argsort(heights)[::-1] if height is None or heights[i] == height]
-    with style():
+    with style([title, *units]):
         names = [printable(unit) for unit in units]
         levels = [f"height {heights[i]}" for i in order]
         if panels == "height":
@@ -152,8 +153,8 @@ def _draw_maps(
         ax.set_yticks(at, shown if column == 0 else [""] * len(at), fontsize=_FONT)
         if lowest:
             ax.set_xlabel("masking ratio", fontsize=_FONT + 1)
-        if column == 0:
-            ax.set_ylabel(side, fontsize=_FONT + 1)
+    middle = (top - (sizes.rows * pitch - 0.08 + _HEAD) / 2) / (figure.get_size_inches()[1])
+    figure.text(0.1 / figure.get_size_inches()[0], middle, side, rotation=90, va="center", fontsize=_FONT + 1)
     _draw_key(figure, maps, wide - _BAR + 0.35, top - _HEAD)
     return figure
 
@@ -252,7 +253,7 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
     heights = profile.heights.tolist()
     few = len(heights) <= 8
     shades = ScalarMappable(Normalize(min(heights), max(heights)), _SHADES)
-    with style():
+    with style([title]):
         figure, axes = figure_with_panels(6.0, 3.6)
         ax: Axes = axes[0, 0]
         for column, height in reversed(list(enumerate(heights))):
@@ -277,5 +278,5 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
             if note:
                 ax.set_title(note.replace("\n", " "), fontsize=8, loc="right")
         if title:
-            figure.suptitle(title, fontsize=10.5)
+            figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from hlvm.plotting.letters import printable, printable_lines
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look, style
 
 __all__ = ["plot_claims", "plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
@@ -23,7 +24,7 @@ def plot_losses(panels: Mapping[str, Mapping[str, ArrayLike]], *, smooth: int = 
         smooth: window in steps.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
-    with style():
+    with style([*panels, *(label for curves in panels.values() for label in curves)]):
         figure, axes = figure_with_panels(4.6 * len(panels), 4.2, 1, len(panels), sharey=True)
         for ax, (panel, curves) in zip(axes[0], panels.items(), strict=True):
             for i, (label, losses) in enumerate(curves.items()):
@@ -32,10 +33,10 @@ def plot_losses(panels: Mapping[str, Mapping[str, ArrayLike]], *, smooth: int = 
                 means = values[: len(values) // window * window].reshape(-1, window).mean(axis=1)
                 steps = window * (np.arange(len(means)) + 0.5)
                 line = "-" if i < len(cycle) else "--"
-                ax.plot(steps, means, line, color=cycle[i % len(cycle)], lw=1.3, label=label)
+                ax.plot(steps, means, line, color=cycle[i % len(cycle)], lw=1.3, label=printable(label))
             ax.set_xlabel("step")
             ax.set_ylim(bottom=0)
-            ax.set_title(panel)
+            ax.set_title(printable_lines(panel))
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=8, ncols=2)
         axes[0, 0].set_ylabel("masked squared error / variance")
         return figure
@@ -60,7 +61,7 @@ def plot_scores_by_height(
         x_label: what x is.
         title: text above.
     """
-    with style():
+    with style([title, x_label, *panels]):
         figure, axes = figure_with_panels(2.2 + 3.0 * len(panels), 3.5, 1, len(panels), sharey=True)
         for ax, (panel, lines) in zip(axes[0], panels.items(), strict=True):
             for height, points in sorted(lines.items(), reverse=True):
@@ -71,8 +72,8 @@ def plot_scores_by_height(
                 for level, dashes in ((floors[height], ":"), (ceilings[height], "--")):
                     ax.axhline(level, color=look["color"], lw=0.9, ls=dashes, alpha=0.8)
             ax.axhline(float(np.mean(list(chance.values()))), color=COLORS["black"], lw=0.7)
-            ax.set_xlabel(x_label)
-            ax.set_title(panel)
+            ax.set_xlabel(printable(x_label))
+            ax.set_title(printable_lines(panel))
             ax.set_ylim(-0.08, 1.05)
         axes[0, 0].set_ylabel("held-out kernel R²")
         heights = sorted({h for lines in panels.values() for h in lines}, reverse=True)
@@ -83,7 +84,7 @@ def plot_scores_by_height(
             Line2D([], [], color=COLORS["black"], lw=0.7, label="chance (shuffled)"),
         ]
         axes[0, -1].legend(handles=legend, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        figure.suptitle(title, fontsize=10.5)
+        figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure
 
 
@@ -94,7 +95,7 @@ def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = ""
         panels: panel title -> rows of :func:`hlvm.scoring.score_table` with a column ``predicted_in_c``.
         title: text above.
     """
-    with style():
+    with style([title, *panels, *(str(name) for rows in panels.values() for name in rows["latent"])]):
         figure, axes = figure_with_panels(1.6 + 2.3 * len(panels), 3.6, 1, len(panels), sharey=True)
         for ax, (panel, rows) in zip(axes[0], panels.items(), strict=True):
             for x, row in enumerate(rows.to_dict("records")):
@@ -104,8 +105,10 @@ def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = ""
                 ax.plot([x, x], [row["r2_low"], row["r2_high"]], color=COLORS["black"], lw=1.5)
                 for column, dashes in (("floor_r2", ":"), ("ceiling_r2", "--")):
                     ax.plot([x - 0.42, x + 0.42], [row[column]] * 2, color=COLORS["blue"], ls=dashes, lw=1.4)
-            ax.set_xticks(range(len(rows)), rows["latent"], rotation=60, ha="right", fontsize=8)
-            ax.set_title(panel.replace(", ", ",\n"), fontsize=9)
+            ax.set_xticks(
+                range(len(rows)), [printable(str(name)) for name in rows["latent"]], rotation=60, ha="right", fontsize=8
+            )
+            ax.set_title(printable_lines(panel.replace(", ", ",\n")), fontsize=9)
             ax.set_ylim(-0.05, 1.05)
         axes[0, 0].set_ylabel("held-out kernel R²")
         handles = [
@@ -115,7 +118,7 @@ def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = ""
             Line2D([], [], color=COLORS["blue"], ls=":", label="floor (untrained)"),
         ]
         axes[0, -1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        figure.suptitle(title, fontsize=10.5)
+        figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure
 
 
@@ -134,7 +137,7 @@ def plot_claims(
         title: text above.
     """
     marks = {True: ("green", "agrees"), False: ("vermilion", "against the theory"), None: ("grey", "inconclusive")}
-    with style():
+    with style([title, *(label for label, _, _ in rows)]):
         figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(rows))
         ax = axes[0, 0]
         for row, (_, intervals, agrees) in enumerate(rows):
@@ -144,11 +147,11 @@ def plot_claims(
                 ax.plot([low, high], [y, y], color=color, lw=2)
                 ax.plot([value], [y], "<" if i else ">", color=color, ms=6)
         ax.axvline(threshold, color=COLORS["black"], lw=0.8, ls="--")
-        ax.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+        ax.set_yticks(range(len(rows)), [printable_lines(label) for label, _, _ in rows])
         ax.invert_yaxis()
         ax.set_xlabel("held-out kernel R²")
         ax.set_xlim(-0.05, 1.03)
-        ax.set_title(title)
+        ax.set_title(printable_lines(title))
         handles = [Line2D([], [], color=COLORS[c], lw=2, label=label) for c, label in marks.values()]
         handles += [
             Line2D([], [], color=COLORS["grey"], ls="", marker=">", label="code → latents"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hlvm._files import atomic_path
+from hlvm.plotting.letters import families_for, printable_lines
 
 __all__ = [
     "COLORS",
@@ -58,11 +59,17 @@ _LETTER = 0.54
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Matplotlib settings of all figures. Text is plain: ``$`` and ``_`` in names are drawn as they are."""
+def style(texts: Iterable[str] = ()) -> Iterator[None]:
+    """Matplotlib settings of all figures. Text is plain: ``$`` and ``_`` in names are drawn as they are.
+
+    Args:
+        texts: names and titles that will be drawn; where the font lacks their letters, others that are installed help
+            out. What none of them has is for :func:`hlvm.plotting.letters.printable` to replace.
+    """
     settings: Any = {
         "figure.dpi": 110,
         "savefig.dpi": 160,
+        "font.family": families_for(texts),
         "font.size": 9.5,
         "axes.titlesize": 10.5,
         "axes.spines.top": False,
@@ -118,7 +125,7 @@ def titled_sheet(wide: float, tall: float, title: str) -> tuple[Figure, float]:
     Returns:
         The figure, and where the room ends at the top, in inches.
     """
-    text = _wrapped(title, wide, _TITLE)
+    text = _wrapped(printable_lines(title), wide, _TITLE)
     lines = _TITLE * 1.3 / 72 * (text.count("\n") + 1) + 0.1 if title else 0.0
     wide, tall = wide + 2 * MARGIN, tall + lines + 2 * MARGIN
     figure = Figure(figsize=(wide, tall))
