@@ -17,6 +17,7 @@ from hlvm.datasets import Dataset, GroundTruthData, SampleStream, load_dataset, 
 from hlvm.graph import LatentGraph
 from hlvm.images import GrammarImages, ImageSample
 from hlvm.mechanisms import LinearGaussian
+from hlvm.scoring import linear_r2
 from hlvm.simulator import HierarchicalModel
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -200,6 +201,22 @@ def test_own_arrays_are_read_with_a_graph(tmp_path):
             assert data.graph == graph
 
 
+def test_own_data_can_be_scored(tmp_path):
+    """Images, latents and a graph from elsewhere, through a file, to a score of what the pixels tell of each latent."""
+    random = np.random.default_rng(0)
+    size, hue = random.normal(size=(2, 400, 1))
+    images = np.zeros((400, 2, 4, 1))
+    images[:, :, :2] = size[:, :, None, None]  # the left patch shows the size, nothing shows the hue
+    images += 0.1 * random.normal(size=images.shape)
+    edges = [("size", "left"), ("size", "right"), ("hue", "right")]
+    graph = LatentGraph.from_edges(edges, dims=1)
+    np.savez(tmp_path / "own.npz", **{"images": images, "latents/size": size, "latents/hue": hue})
+    with load_dataset(tmp_path / "own.npz", graph=graph) as data:
+        pixels, truth = data.images.reshape(400, -1), data.latent_matrix(["size", "hue"])
+    assert linear_r2(pixels, truth[:, :1], key=0).value > 0.95
+    assert linear_r2(pixels, truth[:, 1:], key=0).value < 0.1
+
+
 def test_from_arrays_names_what_does_not_fit():
     graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=2)
     fine = {"z": np.zeros((3, 2))}
@@ -272,6 +289,33 @@ def test_rows_and_items_agree_and_survive_pickling(tmp_path, suffix):
             assert [r["latents"]["level"][0] for r in repeated] == [data.latents["level"][i, 0] for i in (3, 1, 3)]
         with pytest.raises(IndexError, match="row 6 of 6"):
             data[6]
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [{}, pytest.param({"num_workers": 2, "multiprocessing_context": "spawn"}, marks=pytest.mark.slow)],
+    ids=["this process", "two workers"],
+)
+def test_torch_loader_reads_every_row_once_per_epoch(tmp_path, workers):
+    """In batches, through ``__getitems__``; worker processes open the file on their own."""
+    data_utils = pytest.importorskip("torch.utils.data")
+    path = write_dataset(tmp_path / "data.h5", Blinks(), 10, key=KEY)
+    with load_dataset(path) as data:
+        expected = sorted(data.latents["level"][:, 0].tolist())
+        batches = list(data_utils.DataLoader(data, batch_size=4, shuffle=True, **workers))
+    assert [tuple(batch["images"].shape) for batch in batches] == [(4, 2, 4, 1), (4, 2, 4, 1), (2, 2, 4, 1)]
+    levels = np.concatenate([batch["latents"]["level"].numpy()[:, 0] for batch in batches])
+    assert sorted(levels.tolist()) == expected
+    for batch in batches:
+        np.testing.assert_array_equal(batch["images"][:, 0, 0, 0], batch["latents"]["level"][:, 0])
+
+
+def test_torch_loader_reads_a_stream():
+    data_utils = pytest.importorskip("torch.utils.data")
+    stream = SampleStream(Blinks(), KEY, batch_size=3, n_batches=2)
+    drawn = list(data_utils.DataLoader(stream, batch_size=None))
+    assert len(drawn) == 2
+    np.testing.assert_array_equal(drawn[1]["images"], stream[1]["images"])
 
 
 def test_stream_gives_the_same_batch_for_the_same_number():

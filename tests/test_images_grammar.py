@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hlvm.graph import LatentGraph
-from hlvm.images import Derivation, GrammarImages, ImageSample, _rules, latents_of_patches
+from hlvm.images import Derivation, GrammarImages, ImageSample, _rules, _symbol_patches, latents_of_patches
 from hlvm.masking import masked_array
 from hlvm.theory import check_assumptions, shared_information
 
@@ -687,4 +687,4 @@ def test_render_draws_each_symbol_at_its_place():
 
 def test_style_is_refused_if_unknown():
     with pytest.raises(ValueError, match="style must be one of 'colour', 'grey', 'one-hot', got 'blue'"):
-        _rules.check_sizes(2, 2, 1, 8, "blue")
+        _symbol_patches.check_style(8, "blue")

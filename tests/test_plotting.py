@@ -495,13 +495,11 @@ def test_plot_grid_refuses_a_graph_without_grid():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_plot_images_tiles_every_image(channels):
-    images = np.linspace(0, 0.9, 3)[:, None, None, None] * np.ones((3, 4, 4, channels))
-    sheet = plotting.plot_images(images, columns=2).axes[0].images[0].get_array()
-    assert sheet.shape[:2] == (9, 9)
-    assert sheet[0, 0].max() == 0
-    assert np.allclose(sheet[8, 0], 0.9)
-    assert np.allclose(sheet[8, 8], 1.0)  # empty place
+def test_plot_picture_shows_every_pixel(channels):
+    picture = np.random.default_rng(0).random((5, 7, channels))
+    axes = plotting.plot_picture(picture, title="A picture").axes[0]
+    assert np.array_equal(axes.images[0].get_array(), picture.squeeze())
+    assert axes.get_title() == "A picture"
 
 
 # ---------------------------------------------------------------------- level profiles

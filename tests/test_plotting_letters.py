@@ -86,7 +86,7 @@ def test_figures_with_names_in_any_script_give_no_warnings(no_font_has, tmp_path
         plotting.plot_losses({title: {NAMES[1]: np.ones(100)}}),
         plotting.plot_scores_by_latent({title: table}, title=title),
         plotting.plot_claims([(title, [(0.1, 0.2, 0.3)], None)], threshold=0.9, title=title),
-        plotting.plot_images(np.zeros((1, 4, 4, 1)), title=title),
+        plotting.plot_picture(np.zeros((4, 4, 1)), title=title),
     ]
     for number, figure in enumerate(figures):
         for suffix in ("png", "svg"):

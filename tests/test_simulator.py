@@ -21,6 +21,7 @@ from hlvm.mechanisms import (
     Uniform,
 )
 from hlvm.simulator import HierarchicalModel
+from hlvm.simulator.checks import typed_key
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,20 @@ def test_sample_equals_a_loop_over_variables_on_a_quadtree(quadtree):
     expected = plain_values(quadtree, drawn.noise)
     for name in quadtree.graph.nodes:
         np.testing.assert_allclose(drawn.variables[name], expected[name], err_msg=name, **FLOAT32)
+
+
+def test_sample_in_blocks_equals_a_loop_over_variables(mixed):
+    """Three blocks of 367 samples, the last of which overlaps the second by one."""
+    drawn = mixed.sample(KEY_DATA, 1100)
+    expected = plain_values(mixed, drawn.noise)
+    for name in DIAMOND.nodes:
+        np.testing.assert_allclose(drawn.variables[name], expected[name], err_msg=name, **FLOAT32)
+    rows = np.linspace(-1, 1, 1100)[:, None] * np.ones(4, np.float32)
+    do = {"m": rows, "a": lambda parents, noise: rows[:, :2] + 0 * noise}  # both see all samples at once
+    found = mixed.intervene(do).sample(KEY_DATA, 1100)
+    np.testing.assert_array_equal(found.noises, drawn.noises)
+    for name, values in plain_values(mixed, found.noise, do).items():
+        np.testing.assert_allclose(found.variables[name], values, err_msg=name, **FLOAT32)
 
 
 def test_sample_gives_siblings_parameters_of_their_own(quadtree):
@@ -198,6 +213,22 @@ def test_program_does_not_grow_with_the_variables_of_a_level():
 def test_sample_refuses_no_samples(mixed, n):
     with pytest.raises(ValueError, match=f"at least 1, got n={n}"):
         mixed.sample(KEY_DATA, n)
+
+
+def test_init_and_sample_refuse_what_is_no_key(mixed):
+    for key in (0, None, jax.random.split(KEY_DATA)):
+        with pytest.raises(ValueError, match=r"expected one random key, such as jax.random.key\(0\), got"):
+            # Without the check of argument types that tests add.
+            typed_key(key)
+    with pytest.raises((ValueError, TypeError), match="key"):
+        mixed.sample(0, 3)
+
+
+def test_init_refuses_values_that_are_not_finite_and_names_the_variable():
+    graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims=1)
+    root_of = Mechanism.from_function(lambda parents, noise: jnp.sqrt(parents) + noise)
+    with pytest.raises(ValueError, match="variable 'y': FunctionMechanism gives values that are not finite"):
+        HierarchicalModel.init(KEY_MODEL, graph, {"x": LinearGaussian(), "y": root_of})
 
 
 @pytest.mark.parametrize(

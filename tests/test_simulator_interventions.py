@@ -141,6 +141,7 @@ def test_intervene_with_a_mechanism_changes_only_what_comes_after(model, drawn):
             np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow  # three models are compiled
 def test_intervene_with_a_mechanism_keeps_what_else_was_changed(model):
     shifted = model.intervene({"a": 1.0, "m": 2.0}).conditional_shift({"x": (1.0, 2.0)})
     changed = shifted.intervene({"m": InvertibleMLP(layers=1)}, key=KEY_OTHER)

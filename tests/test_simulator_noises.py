@@ -15,9 +15,11 @@ from hlvm.mechanisms import (
     InvertibleMLP,
     Laplace,
     LinearGaussian,
+    Polar,
     PostNonlinear,
     StudentT,
     Uniform,
+    production_rules,
 )
 from hlvm.simulator import HierarchicalModel
 
@@ -124,6 +126,35 @@ def test_variance_is_kept_at_height_10_by_mechanisms_in_turn():
     )
     assert model.graph.height("z10") == 10
     assert_neither_blown_up_nor_collapsed(model)
+
+
+@pytest.mark.slow
+def test_variance_is_kept_at_height_10_below_nine_others_by_polar():
+    """Which is made for one level: see below."""
+    kinds = {f"z{i}": InvertibleMLP() for i in range(1, 10)} | {"z0": Polar()}
+    noise_dims = dict.fromkeys(CHAIN.nodes, 0) | {"z10": 2, "z0": 2}
+    graph = LatentGraph.from_edges(CHAIN.edges, noise_dims=noise_dims)
+    assert_neither_blown_up_nor_collapsed(HierarchicalModel.init(KEY_MODEL, graph, kinds))
+
+
+def test_polar_on_top_of_polar_is_refused_where_its_variance_is_that_of_a_few_draws():
+    """Exponentials of exponentials. Without the check all but a few values of z3 would be within 1e-4 of each other."""
+    edges = [(f"z{i + 1}", f"z{i}") for i in reversed(range(6))]
+    graph = LatentGraph.from_edges(edges, noise_dims={"z6": 1} | {f"z{i}": 2 ** (5 - i) for i in range(6)})
+    with pytest.raises(ValueError, match="variable 'z3': two or three of 4,096 draws from Polar make up nearly all"):
+        HierarchicalModel.init(jax.random.key(0), graph, Polar())
+
+
+def test_symbols_stay_in_use_at_height_10():
+    """Neither do all but a few symbols die out on the way down, nor does their spread shrink."""
+    edges = [(f"z{i + 1}_{side}", f"z{i}_{side}") for i in reversed(range(9)) for side in "ab"]
+    graph = LatentGraph.from_edges([("z10", "z9_a"), ("z10", "z9_b"), *edges], dims=1)
+    mechanisms, noises = production_rules(graph, vocabulary=8, synonyms=1)
+    model = HierarchicalModel.init(KEY_MODEL, graph, mechanisms, noise=noises)
+    for name, cells in model.sample(KEY_DATA, 4000).observed.items():
+        counts = np.bincount(np.asarray(cells, dtype=int).ravel(), minlength=8)
+        assert len(counts) == 8, name
+        assert np.count_nonzero(counts) > 4, name
 
 
 @pytest.mark.slow

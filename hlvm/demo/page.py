@@ -14,7 +14,7 @@ import pandas as pd
 from hlvm import mae, plotting
 from hlvm.claims import Claim
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ratio_and_unit
-from hlvm.images import QuadtreeImages
+from hlvm.images import QuadtreeImages, contact_sheet
 from hlvm.mae import Fit
 from hlvm.report import Section, Table, write_html
 from hlvm.scoring import Interval
@@ -57,7 +57,7 @@ def write_page(
     figures.mkdir()
     drawn = {
         "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
-        "images": plotting.plot_images(images.render(pictures.observed_matrix), title="Sample images"),
+        "images": plotting.plot_picture(contact_sheet(images.render(pictures.observed_matrix)), title="Sample images"),
         "level_profile": _profile_figure(profiles, config),
         "claims": plotting.plot_claims(
             [
@@ -145,9 +145,8 @@ def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Seque
     shown, guess = (jnp.repeat(grey, 3, axis=-1) for grey in (shown, guess))
     seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
     ratio, unit = ratio_and_unit(fit)
-    return plotting.plot_images(
-        jnp.concatenate([shown, seen, guess]),
-        columns=len(shown),
+    return plotting.plot_picture(
+        contact_sheet(jnp.concatenate([shown, seen, guess]), columns=len(shown)),
         title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, what the encoder saw, reconstruction",
     )
 

@@ -1,7 +1,7 @@
 """Toy images with every latent known."""
 
 from hlvm.images.base import ImageModel, ImageSample, latents_of_patches
-from hlvm.images.grammar import Derivation, GrammarImages
+from hlvm.images.grammar import Derivation, GrammarImages, StringGrammar
 from hlvm.images.quadtree import QuadtreeImages
 from hlvm.images.scenes import SceneFactor, SceneImages
 from hlvm.images.sheet import contact_sheet, save_png
@@ -14,6 +14,7 @@ __all__ = [
     "QuadtreeImages",
     "SceneFactor",
     "SceneImages",
+    "StringGrammar",
     "contact_sheet",
     "latents_of_patches",
     "save_png",

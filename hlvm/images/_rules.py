@@ -36,25 +36,21 @@ _MOST_KEYS = 2**31 - 1
 """Keys of the index must fit 32 bits, and this number is none of them."""
 
 _MOST_CELLS = 2**20
-_STYLES = ("colour", "grey", "one-hot")
 
 
 # ---------------------------------------------------------------------- checks
 
 
-def check_sizes(
-    n_symbols: int, tuple_size: int | tuple[int, ...], n_levels: int, pixels: int, style: str
-) -> tuple[int, int]:
+def check_sizes(n_symbols: int, tuple_size: int | tuple[int, ...], n_levels: int) -> tuple[int, int]:
     """Refuse sizes with which no grammar can be drawn.
 
     Returns:
         Rows and columns of a tuple.
 
     Raises:
-        ValueError: a size out of range, or an unknown style.
+        ValueError: a size out of range.
     """
     whole_number(n_symbols, "n_symbols", minimum=2)
-    positive(pixels, "patch_pixels")
     shape = tuple_size if isinstance(tuple_size, tuple) else (1, tuple_size)
     if len(shape) != 2:
         raise ValueError(f"tuple_size must be one number or (rows, columns), got {tuple_size!r}")
@@ -67,8 +63,6 @@ def check_sizes(
             f"{n_levels} levels of tuples of {size} symbols give images of {size}^{n_levels} cells, more than "
             f"{_MOST_CELLS}: take fewer levels or shorter tuples"
         )
-    if style not in _STYLES:
-        raise ValueError(f"style must be one of {', '.join(map(repr, _STYLES))}, got {style!r}")
     return rows, columns
 
 

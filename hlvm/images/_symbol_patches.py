@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from hlvm._graph_checks import positive
 from hlvm.images._colours import srgb
 
-__all__ = ["PatchStyle", "render", "symbol_patches", "unrender"]
+__all__ = ["PatchStyle", "check_style", "render", "symbol_patches", "unrender"]
 
 PatchStyle: TypeAlias = Literal["colour", "grey", "one-hot"]
 """Shapes on coloured ground (3 channels), the same on grey ground (1 channel), or one channel per symbol."""
@@ -53,6 +54,17 @@ _SHAPES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
 
 # As many marks of 2 by 2 dots, in the middle of 4 by 4.
 _DOTS = ("## ##", "#. .#", "## ..", "#. #.", ".# #.", ".. ##", ".# .#", "## #.", ".# ##", "#. ..", ".. .#", ".# ..")
+
+
+def check_style(pixels: int, style: str) -> None:
+    """Refuse pictures that cannot be drawn.
+
+    Raises:
+        ValueError: pixels below 1, or an unknown style.
+    """
+    positive(pixels, "patch_pixels")
+    if style not in get_args(PatchStyle):
+        raise ValueError(f"style must be one of {', '.join(map(repr, get_args(PatchStyle)))}, got {style!r}")
 
 
 def symbol_patches(n_symbols: int, pixels: int, style: PatchStyle) -> Float[Array, "symbols pixels pixels channels"]:

@@ -23,8 +23,8 @@ class Polar(Mechanism):
     all that squared error can learn, says nothing about the parent. Parents and noise are taken in pairs: with ``k``
     parent numbers and ``k`` noise numbers the value is the ``k`` points' first coordinates, then their second ones.
 
-    It is made for one level of a hierarchy. Polar mechanisms on top of each other take exponentials of exponentials,
-    whose variance is infinite from the third level on.
+    It is made for one level of a hierarchy. Two on top of each other take an exponential of an exponential, which has
+    no variance if what enters at the top is unbounded; a few more overflow.
 
     Attributes:
         noise: the noise it is made for, :class:`Gaussian`, :class:`Uniform` or :class:`Laplace`.

@@ -6,7 +6,7 @@ of Okabe and Ito (``COLORS``), and what matters is told apart by shape or hatchi
 """
 
 from hlvm.plotting.graphs import plot_graph, plot_grid
-from hlvm.plotting.images import plot_images
+from hlvm.plotting.images import plot_picture
 from hlvm.plotting.profiles import plot_level_curves, plot_level_profile
 from hlvm.plotting.results import plot_claims, plot_losses, plot_scores_by_height, plot_scores_by_latent
 from hlvm.plotting.style import COLORS, MASKED_RGB, save_figure, style
@@ -17,7 +17,7 @@ __all__ = [
     "plot_claims",
     "plot_graph",
     "plot_grid",
-    "plot_images",
+    "plot_picture",
     "plot_level_curves",
     "plot_level_profile",
     "plot_losses",

@@ -1,4 +1,4 @@
-"""Pictures side by side."""
+"""A picture with a title, such as a contact sheet."""
 
 from __future__ import annotations
 
@@ -9,27 +9,23 @@ from numpy.typing import ArrayLike
 from hlvm.plotting.letters import printable_lines
 from hlvm.plotting.style import figure_with_panels, style
 
-__all__ = ["plot_images"]
+__all__ = ["plot_picture"]
+
+_PIXELS_PER_INCH = 72
 
 
-def plot_images(images: ArrayLike, *, columns: int = 8, title: str = "") -> Figure:
-    """A contact sheet.
+def plot_picture(picture: ArrayLike, *, title: str = "") -> Figure:
+    """Show one picture as it is, without axes.
 
     Args:
-        images: (n, H, W, C) with values in [0, 1]; C is 1 or 3.
-        columns: images per row.
+        picture: (H, W, C) with values in [0, 1]; C is 1 or 3. See :func:`hlvm.images.contact_sheet`.
         title: text above.
     """
-    array = np.asarray(images)
-    n, height, width, channels = array.shape
-    rows, gap = -(-n // columns), max(1, height // 8)
-    sheet = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels))
-    for i, picture in enumerate(array):
-        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = picture
+    array = np.asarray(picture)
+    height, width, _ = array.shape
     with style([title]):
-        figure, axes = figure_with_panels(columns * 0.95, rows * 0.95 + 0.4)
-        axes[0, 0].imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        figure, axes = figure_with_panels(width / _PIXELS_PER_INCH, height / _PIXELS_PER_INCH + 0.4)
+        axes[0, 0].imshow(array.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[0, 0].axis("off")
         axes[0, 0].set_title(printable_lines(title))
         return figure

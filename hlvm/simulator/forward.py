@@ -20,9 +20,21 @@ if TYPE_CHECKING:
 else:
     HierarchicalModel = Any  # the model's own module uses this one
 
-__all__ = ["apply_group", "calibrate", "draw_noises", "draw_params", "intervened", "propagate", "standardized"]
+__all__ = [
+    "apply_group",
+    "calibrate",
+    "draw_noises",
+    "draw_params",
+    "intervened",
+    "propagate",
+    "standardized",
+    "values_by_row",
+]
 
 CALIBRATION_SAMPLES = 4096
+_BLOCK = 512
+"""On CPUs so many samples at most are computed at once: what they need then stays in the cache."""
+
 _LAST = 2**32 - 1
 """Numbers from here downwards make new keys from old ones; drawing and splitting count upwards from zero."""
 
@@ -59,8 +71,11 @@ def _draw_group(layout: Layout, group: Group, key: PRNGKeyArray, node_keys: Key[
 
 def calibrate(
     model: HierarchicalModel, key: PRNGKeyArray, rows: np.ndarray
-) -> tuple[Float[Array, " values"], Float[Array, " values"]]:
+) -> tuple[Float[Array, " values"], Float[Array, " values"], Float[Array, " values"]]:
     """Shift and scale of the model, those of some rows estimated anew with everything above them in place.
+
+    The third array says how evenly the draws make up the scale: their mean absolute deviation over their standard
+    deviation, 0.8 for a normal law, ``2 / sqrt(draws)`` if a single draw stands out; 1 where nothing was estimated.
 
     Args:
         model: the model; its shift and scale are kept elsewhere.
@@ -69,18 +84,21 @@ def calibrate(
     """
     noises = draw_noises(model, key, CALIBRATION_SAMPLES)
     values = jnp.zeros((model.layout.n_values, CALIBRATION_SAMPLES))
-    shift, scale = model.shift, model.scale
+    shift, scale, evenness = model.shift, model.scale, jnp.ones(model.layout.n_values)
     for group, params in zip(model.layout.groups, model.params, strict=True):
         raw = apply_group(model.layout, group, params, values, noises)
         free = rows[group.values]
         if free.any():
-            spread = raw.std(axis=1)
-            spread = jnp.where(spread > 0, spread, 1.0)
-            shift = shift.at[group.values].set(jnp.where(free, raw.mean(axis=1), shift[group.values]))
+            mean, spread = raw.mean(axis=1), raw.std(axis=1)
+            constant = spread == 0
+            spread = jnp.where(constant, 1.0, spread)
+            shift = shift.at[group.values].set(jnp.where(free, mean, shift[group.values]))
             scale = scale.at[group.values].set(jnp.where(free, spread, scale[group.values]))
+            even = jnp.abs(raw - mean[:, None]).mean(axis=1) / spread
+            evenness = evenness.at[group.values].set(jnp.where(constant | ~free, 1.0, even))
         fitted = (raw - shift[group.values, None]) / scale[group.values, None]
         values = values.at[group.values].set(intervened(model, group, fitted, values, noises))
-    return shift, scale
+    return shift, scale, evenness
 
 
 # ---------------------------------------------------------------------- samples
@@ -113,6 +131,33 @@ def propagate(model: HierarchicalModel, noises: Float[Array, "noises n"]) -> Flo
         fitted = standardized(model, group, apply_group(model.layout, group, params, values, noises))
         values = values.at[group.values].set(intervened(model, group, fitted, values, noises))
     return values
+
+
+def values_by_row(model: HierarchicalModel, noises: Float[Array, "noises n"]) -> Float[Array, "n values"]:
+    """Values of all variables from their noises, one row per sample.
+
+    On CPUs many samples are computed in blocks of equal size; the last block overlaps the one before where they do not
+    divide the samples. Interventions that see all samples at once need them in one piece.
+    """
+    n = noises.shape[1]
+    sees_all = model.functions or (model.set_values is not None and model.set_values.values.shape[1] > 1)
+    if n <= _BLOCK or sees_all:
+        return propagate(model, noises).T
+    n_blocks = -(-n // _BLOCK)
+    size = -(-n // n_blocks)
+
+    def in_blocks(model: HierarchicalModel, noises: Array) -> Array:
+        def add(i: Array, rows: Array) -> Array:
+            start = jnp.minimum(i * size, n - size)
+            block = propagate(model, jax.lax.dynamic_slice_in_dim(noises, start, size, axis=1))
+            return jax.lax.dynamic_update_slice_in_dim(rows, block.T, start, axis=0)
+
+        return jax.lax.fori_loop(0, n_blocks, add, jnp.zeros((n, model.layout.n_values), noises.dtype))
+
+    def at_once(model: HierarchicalModel, noises: Array) -> Array:
+        return propagate(model, noises).T
+
+    return jax.lax.platform_dependent(model, noises, cpu=in_blocks, default=at_once)
 
 
 def apply_group(

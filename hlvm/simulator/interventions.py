@@ -17,6 +17,7 @@ from hlvm._layout import Layout
 from hlvm.mechanisms import Mechanism, Noise, Params
 from hlvm.simulator import forward
 from hlvm.simulator.changes import NoiseShift, SetValues
+from hlvm.simulator.checks import check_scales
 
 if TYPE_CHECKING:
     from hlvm.simulator.model import HierarchicalModel
@@ -178,7 +179,8 @@ def _replace_mechanisms(
     fitted = tuple(name for name in mechanisms if layout.n_symbols_of(graph.index[name]) is None)
     if not model.standardized or not fitted:
         return new
-    shift, scale = _calibrate(new, keys["calibration"], fitted)
+    shift, scale, evenness = _calibrate(new, keys["calibration"], fitted)
+    check_scales(layout, scale, evenness)
     return dataclasses.replace(new, shift=shift, scale=scale)
 
 
@@ -188,7 +190,7 @@ def _rows(layout: Layout, names: Mapping[str, Any] | tuple[str, ...]) -> np.ndar
 
 
 @functools.partial(jax.jit, static_argnames="names")
-def _calibrate(model: HierarchicalModel, key: PRNGKeyArray, names: tuple[str, ...]) -> tuple[Array, Array]:
+def _calibrate(model: HierarchicalModel, key: PRNGKeyArray, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
     rows = np.zeros(model.layout.n_values, dtype=bool)
     rows[_rows(model.layout, names)] = True
     return forward.calibrate(model, key, rows)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from hlvm._layout import Layout, Leaf, mechanism_per_node, noise_per_node
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism, Noise
-from hlvm.simulator import counterfactuals, density, files, forward, interventions, inversion, linear_gaussian
+from hlvm.simulator import checks, counterfactuals, density, files, forward, interventions, inversion, linear_gaussian
 from hlvm.simulator.changes import NoiseShift, SetValues
 from hlvm.simulator.interventions import Do, StructuralFunction
 from hlvm.simulator.sample import Sample
@@ -94,8 +94,10 @@ class HierarchicalModel:
 
         Raises:
             ValueError: a mechanism is missing, unknown, named for an unknown variable, or cannot have the graph's dims,
-                parents or noise there; or a noise has no variance, so that nothing can be standardised.
+                parents or noise there; a noise has no variance, so that nothing can be standardised; or, found outside
+                of jit only, the values of a variable are not finite, or nearly all of them equal beside a few far away.
         """
+        typed = checks.typed_key(key)
         mechanisms = mechanism_per_node(graph, mechanism)
         noises = noise_per_node(graph, mechanisms, noise)
         wild = [name for name, law in zip(graph.nodes, noises, strict=True) if law.variance == float("inf")]
@@ -104,8 +106,9 @@ class HierarchicalModel:
                 f"the noise of {wild[0]!r} has no variance, so values cannot be standardised: use standardize=False, "
                 f"or StudentT with more than two degrees of freedom"
             )
-        typed = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-        return _init(Layout(graph, mechanisms, noises), standardize, typed)
+        model, evenness = _init(Layout(graph, mechanisms, noises), standardize, typed)
+        checks.check_scales(model.layout, model.scale, evenness)
+        return model
 
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(str(m) for m in self.layout.mechanisms if m is not None))
@@ -148,14 +151,15 @@ class HierarchicalModel:
         interventions on values, or by the laws of some noises, share the noises of all other variables.
 
         Raises:
-            ValueError: ``n`` is below 1, or not the number of samples that an intervention gave values for.
+            ValueError: ``n`` is below 1, or not the number of samples that an intervention gave values for; or the key
+                is none.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"the number of samples must be a whole number of at least 1, got n={n!r}")
         if self.set_values is not None and self.set_values.values.shape[1] not in (1, n):
             given = self.set_values.values.shape[1]
             raise ValueError(f"an intervention gave values for {given} samples, one each: draw as many, got n={n}")
-        return _sample(self, key, int(n))
+        return _sample(self, checks.typed_key(key), int(n))
 
     # ------------------------------------------------------------------ from values back
 
@@ -342,7 +346,8 @@ class HierarchicalModel:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _init(layout: Layout, standardize: bool, key: PRNGKeyArray) -> HierarchicalModel:
+def _init(layout: Layout, standardize: bool, key: PRNGKeyArray) -> tuple[HierarchicalModel, Float[Array, " values"]]:
+    """A model, and how evenly the draws behind its scales are spread; see ``calibrate``."""
     keys = dict(zip(("params", "calibration"), jax.random.split(key), strict=True))
     model = HierarchicalModel(
         params=forward.draw_params(layout, keys["params"]),
@@ -354,16 +359,15 @@ def _init(layout: Layout, standardize: bool, key: PRNGKeyArray) -> HierarchicalM
         key_impl=str(jax.random.key_impl(key)),
     )
     if not standardize:
-        return model
+        return model, jnp.ones(layout.n_values)
     rows = np.zeros(layout.n_values, dtype=bool)
     for group in layout.groups:
         rows[group.values] = group.mechanism is not None and group.mechanism.n_symbols is None
-    shift, scale = forward.calibrate(model, keys["calibration"], rows)
-    return dataclasses.replace(model, shift=shift, scale=scale)
+    shift, scale, evenness = forward.calibrate(model, keys["calibration"], rows)
+    return dataclasses.replace(model, shift=shift, scale=scale), evenness
 
 
 @functools.partial(jax.jit, static_argnames="n")
 def _sample(model: HierarchicalModel, key: PRNGKeyArray, n: int) -> Sample:
     noises = forward.draw_noises(model, key, n)
-    values = forward.propagate(model, noises)
-    return Sample(values=values.T, noises=noises.T, layout=model.layout)
+    return Sample(values=forward.values_by_row(model, noises), noises=noises.T, layout=model.layout)
