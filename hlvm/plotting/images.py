@@ -24,7 +24,7 @@ def plot_picture(picture: ArrayLike, *, title: str = "") -> Figure:
     array = np.asarray(picture)
     height, width, _ = array.shape
     with style([title]):
-        figure, axes = figure_with_panels(width / _PIXELS_PER_INCH, height / _PIXELS_PER_INCH + 0.4)
+        figure, axes = figure_with_panels(max(2.0, width / _PIXELS_PER_INCH), max(1.0, height / _PIXELS_PER_INCH) + 0.4)
         axes[0, 0].imshow(array.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[0, 0].axis("off")
         axes[0, 0].set_title(printable_lines(title))
