@@ -1,7 +1,6 @@
 """Masked autoencoders: leaks, masks, ensembles against solo runs, divergence, encoding, checkpoints."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,10 @@ import pytest
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
-from hlvm.mae.masks import draw_random, mask_arrays
-from hlvm.mae.networks import build_network, init_flat, unflatten
+from hlvm.mae.networks import init_flat
+from hlvm.mae.tokens import TokenGrid
 from hlvm.mae.vit import Block, sine_cosine_positions
-from hlvm.masking import FixedMask, Patches, RandomMask
+from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import GaussianOracle
@@ -37,64 +36,6 @@ def trained(model):
         Member(mask=FixedMask(masked=("x_0_0", "x_3_3")), network=BottleneckConfig(code_dim=3, width=16)),
     ]
     return members, mae.fit_ensemble(jax.random.key(1), model, members, SHORT)
-
-
-MASKS = {
-    "cells": RandomMask(ratio=0.5),
-    "blocks": RandomMask(ratio=0.5, unit=2),
-    "strips": RandomMask(ratio=0.5, unit=(1, 4)),
-    "fixed": FixedMask(masked=("x_0_0", "x_1_2", "x_1_3", "x_2_0", "x_2_1", "x_3_0", "x_3_1", "x_3_3")),
-}
-
-
-@functools.cache
-def _jacobian(network):
-    """d reconstruction / d values of one sample with random parameters, compiled once per network."""
-    params = unflatten(network, init_flat(network, jax.random.split(jax.random.key(3), 1))[0])
-    return jax.jit(jax.jacobian(lambda v, masked: network.reconstruct(params, v[None], masked, jnp.asarray(3))[0]))
-
-
-# ---------------------------------------------------------------------- leaks
-
-
-@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize("config", [BottleneckConfig(code_dim=3, width=16), VIT], ids=["bottleneck", "vit"])
-def test_reconstruction_has_zero_sensitivity_to_masked_values(model, mask, config):
-    network = build_network(model.graph, mask, config)
-    masked = mask.sample(jax.random.key(4), 1, model.graph)
-    jacobian = _jacobian(network)(jax.random.normal(jax.random.key(5), (64,)), masked)
-    columns = np.repeat(np.asarray(masked[0]), 4)
-    assert (jacobian[:, columns] == 0).all()  # nothing depends on a masked value, exactly
-    assert (jacobian[columns][:, ~columns] != 0).any()  # and the masked part does depend on the visible one
-
-
-# ---------------------------------------------------------------------- masks
-
-
-@pytest.mark.parametrize(("unit", "ratio", "n_masked"), [(1, 0.5, 8), (2, 0.25, 4), (1, 0.9, 14)])
-def test_draw_random_masks_whole_units_with_exact_counts(model, unit, ratio, n_masked):
-    mask = RandomMask(ratio=ratio, unit=unit)
-    drawn = np.asarray(draw_random(jax.random.key(0), 400, mask_arrays(model.graph, mask)))
-    assert (drawn.sum(axis=1) == n_masked).all()
-    for group in Patches.blocks(model.graph, unit).groups:
-        cells = drawn[:, [model.graph.observed.index(name) for name in group]]
-        assert (cells == cells[:, :1]).all()
-    # Each unit is masked with probability n_masked / 16; 5 standard errors of a mean over 400 draws.
-    share = n_masked / 16
-    assert np.abs(drawn.mean(axis=0) - share).max() < 5 * (share * (1 - share) / 400) ** 0.5
-
-
-def test_reconstruction_of_larger_tokens_has_zero_sensitivity_to_masked_values(model):
-    mask = RandomMask(ratio=0.5, unit=2)
-    network = build_network(model.graph, mask, ViTConfig(patch=2, width=8, depth=1, heads=1, decoder_width=8))
-    masked = mask.sample(jax.random.key(4), 1, model.graph)
-    jacobian = _jacobian(network)(jax.random.normal(jax.random.key(5), (64,)), masked)
-    assert (jacobian[:, np.repeat(np.asarray(masked[0]), 4)] == 0).all()
-
-
-def test_draw_random_differs_within_a_batch(model):
-    drawn = np.asarray(draw_random(jax.random.key(0), 50, mask_arrays(model.graph, RandomMask(ratio=0.5))))
-    assert len(np.unique(drawn, axis=0)) > 40
 
 
 # ---------------------------------------------------------------------- training
@@ -232,21 +173,13 @@ def test_reconstruct_keeps_the_visible_part(model, trained):
         assert np.abs(np.asarray(guess[:, :4] - values[:, :4])).max() > 0.01
 
 
-def test_tokens_of_several_cells_are_cut_and_put_back(model):
-    """Token patch of 2 x 2 cells; a network that returns its tokens must give the values back."""
-    network = build_network(model.graph, RandomMask(ratio=0.5, unit=2), ViTConfig(patch=2, width=8, heads=2))
+def test_tokens_of_several_cells_are_cut_and_put_back():
+    tokens = TokenGrid(grid=(4, 4), cell_dim=4, patch=2)
     values = jax.random.normal(jax.random.key(0), (3, 64))
-    tokens = network._tokens(values)
+    cut = tokens.cut(values)
     cells = values.reshape(3, 4, 4, 4)
-    np.testing.assert_array_equal(tokens[:, 1], cells[:, :2, 2:].reshape(3, 16))
-
-    class Echo(type(network)):
-        def _apply(self, params, *inputs, method="__call__"):
-            return inputs[0]
-
-    echo = Echo(**{f.name: getattr(network, f.name) for f in dataclasses.fields(network)})
-    masked = RandomMask(ratio=0.5, unit=2).sample(jax.random.key(1), 3, model.graph)
-    np.testing.assert_array_equal(echo.reconstruct(None, values, masked, jnp.asarray(1)), values)
+    np.testing.assert_array_equal(cut[:, 1], cells[:, :2, 2:].reshape(3, 16))
+    np.testing.assert_array_equal(tokens.join(cut), values)
 
 
 def test_vit_block_attention_equals_jax_dot_product_attention():
@@ -376,8 +309,8 @@ def test_encode_refuses_wrong_input(model, trained):
         mae.encode(fits[0], values, np.eye(4, 16, dtype=bool))
     uneven = np.zeros((3, 16), dtype=bool)
     uneven[0, :2] = uneven[1:, 0] = True
-    with pytest.raises(ValueError, match="equally many visible tokens"):
-        mae.encode(fits[0], values, uneven)
+    with pytest.raises(ValueError, match="different numbers of tokens visible"):
+        mae.encode(fits[0], values, uneven, pooling="tokens")
     graph = LatentGraph.tree(16, 1, root_dim=3, noise_dim=1)  # as many columns, another graph
     other = HierarchicalModel.init(jax.random.key(0), graph, InvertibleMLP()).sample(jax.random.key(0), 3)
     with pytest.raises(ValueError, match="another graph"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from hlvm._files import atomic_folder
-from hlvm.mae.config import BottleneckConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.fit import Fit
-from hlvm.masking import FixedMask, MaskStrategy, Patches, RandomMask
+from hlvm.mae.mask_strategies import MaskList, RatioRange
+from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
 from hlvm.simulator import HierarchicalModel
 
 __all__ = ["load_fits", "save_fits"]
 
 _FORMAT = "hlvm.fits"
-_FORMAT_VERSION = 1
-_NETWORKS: dict[str, type[BottleneckConfig] | type[ViTConfig]] = {
+_FORMAT_VERSION = 2
+_NETWORKS: dict[str, type[Any]] = {
+    "linear": LinearConfig,
     "bottleneck": BottleneckConfig,
     "vit": ViTConfig,
 }
@@ -42,7 +44,7 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
 
     Raises:
         FileExistsError: the folder exists already.
-        ValueError: no fits, or fits of different generators.
+        ValueError: no fits, fits of different generators, or a mask strategy of your own that JSON cannot hold.
     """
     if not fits:
         raise ValueError("nothing to save: give at least one fit")
@@ -57,12 +59,19 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
             checkpointer.save((temporary / "arrays").resolve(), arrays)
 
 
-def load_fits(path: str | os.PathLike[str]) -> tuple[Fit, ...]:
+def load_fits(
+    path: str | os.PathLike[str], *, known: Mapping[str, Callable[..., Any]] | None = None
+) -> tuple[Fit, ...]:
     """Read fits written by :func:`save_fits`.
+
+    Args:
+        path: the folder.
+        known: mask strategies of your own, by the names of their classes: what to call with the fields of the
+            dataclass, or with nothing if it was none, to get the strategy.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder does not hold fits.
+        ValueError: the folder does not hold fits, or needs a mask strategy that is not known.
     """
     folder = Path(path)
     try:
@@ -77,7 +86,7 @@ def load_fits(path: str | os.PathLike[str]) -> tuple[Fit, ...]:
     with ocp.StandardCheckpointer() as checkpointer:
         arrays = checkpointer.restore((folder / "arrays").resolve())
     try:
-        return tuple(_restore(entry, model, arrays[str(i)]) for i, entry in enumerate(header["fits"]))
+        return tuple(_restore(entry, model, arrays[str(i)], known) for i, entry in enumerate(header["fits"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder} is damaged: {error!r}") from None
 
@@ -106,19 +115,25 @@ def _describe(fit: Fit) -> dict[str, Any]:
         "network": {"kind": kind, **dataclasses.asdict(fit.config)},
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
+        "loss": dataclasses.asdict(fit.loss),
         "seed": fit.seed,
         "diverged": fit.diverged,
         "key_impl": str(jax.random.key_impl(fit.key)),
     }
 
 
-def _restore(entry: dict[str, Any], model: HierarchicalModel, arrays: dict[str, Any]) -> Fit:
-    network = dict(entry["network"])
+def _restore(
+    entry: dict[str, Any],
+    model: HierarchicalModel,
+    arrays: dict[str, Any],
+    known: Mapping[str, Callable[..., Any]] | None,
+) -> Fit:
     return Fit(
         model=model,
-        mask=mask_from_dict(entry["mask"]),
-        config=_NETWORKS[network.pop("kind")](**network),
+        mask=mask_from_dict(entry["mask"], known),
+        config=_network_from_dict(entry["network"]),
         train=TrainConfig(**entry["train"]),
+        loss=LossConfig(**_without_lists(entry["loss"])),
         seed=entry["seed"],
         key=jax.random.wrap_key_data(jnp.asarray(arrays["key"]), impl=entry["key_impl"]),
         params=jnp.asarray(arrays["params"]),
@@ -129,21 +144,79 @@ def _restore(entry: dict[str, Any], model: HierarchicalModel, arrays: dict[str, 
     )
 
 
-def mask_to_dict(mask: MaskStrategy) -> dict[str, Any]:
-    """A JSON-ready description of a mask strategy."""
-    if isinstance(mask, FixedMask):
-        return {"kind": "fixed", "masked": list(mask.masked)}
-    groups = None if mask.patches is None else [list(group) for group in mask.patches.groups]
-    return {"kind": "random", "ratio": mask.ratio, "unit": mask.unit, "patches": groups}
+def _without_lists(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON turns tuples into lists; this turns them back."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def mask_from_dict(data: dict[str, Any]) -> MaskStrategy:
-    """Rebuild a mask strategy from :func:`mask_to_dict`."""
-    if data["kind"] == "fixed":
-        return FixedMask(masked=tuple(data["masked"]))
-    unit = data["unit"]
-    return RandomMask(
-        ratio=data["ratio"],
-        unit=unit if isinstance(unit, int) else tuple(unit),
-        patches=None if data["patches"] is None else Patches(tuple(map(tuple, data["patches"]))),
-    )
+def _network_from_dict(data: dict[str, Any]) -> NetworkConfig:
+    fields = dict(data)
+    cls = _NETWORKS[fields.pop("kind")]
+    if fields.get("encoder") is not None:
+        fields["encoder"] = ViTConfig(**fields["encoder"])
+    return cls(**fields)
+
+
+# ---------------------------------------------------------------------- mask strategies
+
+_STRATEGIES: dict[str, type[Any]] = {
+    "random": RandomMask,
+    "ratio_range": RatioRange,
+    "bernoulli": BernoulliMask,
+    "block": BlockMask,
+    "grid": GridMask,
+    "subtree": SubtreeMask,
+    "fixed": FixedMask,
+    "list": MaskList,
+}
+
+
+def mask_to_dict(mask: Any) -> dict[str, Any]:
+    """A JSON-ready description of a mask strategy.
+
+    One of your own is described by the name of its class, with its fields if it is a dataclass.
+
+    Raises:
+        ValueError: a dataclass of your own has fields that JSON cannot hold.
+    """
+    kind = next((name for name, cls in _STRATEGIES.items() if type(mask) is cls), None)
+    fields: dict[str, Any] = {}
+    if dataclasses.is_dataclass(mask):
+        fields = {field.name: getattr(mask, field.name) for field in dataclasses.fields(mask) if field.init}
+    if isinstance(fields.get("patches"), Patches):
+        fields["patches"] = [list(group) for group in fields["patches"].groups]
+    if kind == "list":
+        fields["packed"] = fields["packed"].hex()
+    if kind is not None:
+        return {"kind": kind, **fields}
+    try:
+        json.dumps(fields)
+    except TypeError as error:
+        raise ValueError(
+            f"the strategy {type(mask).__name__} cannot be written to a file: {error}; "
+            f"use fields of numbers and strings"
+        ) from None
+    return {"kind": "own", "class": type(mask).__name__, "fields": fields}
+
+
+def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+    """Rebuild a mask strategy from :func:`mask_to_dict`.
+
+    Raises:
+        ValueError: a strategy that is neither part of this package nor in ``known``.
+    """
+    fields = _without_lists(data)
+    del fields["kind"]
+    kind: str = data["kind"]
+    if kind == "own":
+        if data["class"] not in (known or {}):
+            raise ValueError(
+                f"these fits were trained with a mask strategy {data['class']!r} of your own: "
+                f"load_fits(path, known={{{data['class']!r}: ...}}) with its class"
+            )
+        return (known or {})[data["class"]](**data["fields"])
+    if fields.get("patches") is not None:
+        fields["patches"] = Patches(tuple(map(tuple, data["patches"])))
+    if kind == "list":
+        fields["packed"] = bytes.fromhex(data["packed"])
+    return _STRATEGIES[kind](**fields)

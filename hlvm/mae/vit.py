@@ -3,17 +3,26 @@
 Architecture of :cite:t:`he2022mae`: the encoder sees visible tokens only, the lighter decoder sees their codes and a
 learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions. Blocks are scanned, so
 that compile time does not grow with depth, and attention is written out, which is the faster form on a CPU.
+
+Where masks differ in how many tokens they leave visible, the shorter lists are padded with hidden tokens that nothing
+attends to.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
-__all__ = ["ViTMAE", "sine_cosine_positions"]
+from hlvm.mae.config import ViTConfig
+from hlvm.mae.tokens import TokenGrid
+
+__all__ = ["ViTEncoder", "ViTMAE", "ViTNetwork", "sine_cosine_positions", "vit_encoder"]
 
 
 def sine_cosine_positions(rows: int, columns: int, width: int) -> np.ndarray:
@@ -34,95 +43,250 @@ def sine_cosine_positions(rows: int, columns: int, width: int) -> np.ndarray:
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block."""
+    """A pre-norm transformer block.
+
+    Attributes:
+        width: embedding size.
+        heads: attention heads.
+        mlp_ratio: hidden units of the perceptron over the width.
+        keep_attention: whether the second result is the attention, (n, heads, t, t), instead of ``None``.
+    """
 
     width: int
     heads: int
     mlp_ratio: int
+    keep_attention: bool = False
 
     @nn.compact
-    def __call__(self, tokens: Float[Array, "n t w"], _: None = None) -> tuple[Float[Array, "n t w"], None]:
-        """Attend, then transform every token; the second result is what a scan wants."""
+    def __call__(
+        self, tokens: Float[Array, "n t w"], present: Bool[Array, "n t"] | None = None
+    ) -> tuple[Float[Array, "n t w"], Float[Array, "n h t t"] | None]:
+        """Attend to the tokens that are present (all, if ``None``), then transform every token."""
         normed = nn.LayerNorm()(tokens)
         query, key, value = jnp.split(nn.DenseGeneral((self.heads, 3 * (self.width // self.heads)))(normed), 3, axis=-1)
         scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / (self.width // self.heads) ** 0.5
-        mixed = jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores), value)
+        if present is not None:
+            scores = jnp.where(present[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
+        attention = jax.nn.softmax(scores)
+        mixed = jnp.einsum("nhqk,nkhd->nqhd", attention, value)
         tokens = tokens + nn.DenseGeneral(self.width, axis=(-2, -1))(mixed)
         hidden = nn.gelu(nn.Dense(self.mlp_ratio * self.width)(nn.LayerNorm()(tokens)))
-        return tokens + nn.Dense(self.width)(hidden), None
+        return tokens + nn.Dense(self.width)(hidden), attention if self.keep_attention else None
 
 
-def _stack(depth: int, width: int, heads: int, mlp_ratio: int, name: str) -> nn.Module:
-    scanned = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=depth)
-    return scanned(width=width, heads=heads, mlp_ratio=mlp_ratio, name=name)
+def _stack(depth: int, name: str, **block: Any) -> nn.Module:
+    broadcast: Any = nn.broadcast
+    scanned = nn.scan(Block, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=broadcast, length=depth)
+    return scanned(name=name, **block)
+
+
+class ViTEncoder(nn.Module):
+    """Codes of a class token and of the visible tokens.
+
+    Attributes:
+        grid: token rows and columns.
+        width: embedding size.
+        depth: blocks.
+        heads: attention heads.
+        mlp_ratio: hidden units of a block's perceptron over its width.
+        keep_attention: whether the second result is the attention of every block.
+    """
+
+    grid: tuple[int, int]
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: int
+    keep_attention: bool = False
+
+    def setup(self) -> None:
+        """Declare the layers."""
+        self.embed = nn.Dense(self.width)
+        self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
+        block = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
+        self.encoder_blocks = _stack(self.depth, "encoder_blocks", keep_attention=self.keep_attention, **block)
+        self.encoder_norm = nn.LayerNorm()
+
+    def __call__(
+        self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
+    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | None]:
+        """Encode.
+
+        Args:
+            tokens: all tokens, standardised; those not listed in ``visible`` are not read.
+            visible: positions of the visible tokens, distinct in every row.
+            present: which of the listed tokens are visible; the others are padding. ``None`` for all.
+
+        Returns:
+            Codes, the class token first, then the listed tokens in the given order; and the attention, or ``None``.
+        """
+        positions = jnp.asarray(sine_cosine_positions(*self.grid, self.width))
+        seen = jnp.take_along_axis(tokens, visible[..., None], axis=1)
+        if present is not None:
+            seen = jnp.where(present[..., None], seen, 0.0)
+            present = jnp.pad(present, ((0, 0), (1, 0)), constant_values=True)
+        embedded = self.embed(seen) + positions[visible]
+        class_token = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
+        coded, attention = self.encoder_blocks(jnp.concatenate([class_token, embedded], axis=1), present)
+        return self.encoder_norm(coded), attention
+
+
+def vit_encoder(config: ViTConfig, grid: tuple[int, int], **options: Any) -> ViTEncoder:
+    """The encoder that a configuration asks for on a grid of tokens."""
+    return ViTEncoder(
+        grid=grid, width=config.width, depth=config.depth, heads=config.heads, mlp_ratio=config.mlp_ratio, **options
+    )
 
 
 class ViTMAE(nn.Module):
     """Encoder and decoder over a grid of tokens.
 
     Attributes:
+        config: sizes.
         grid: token rows and columns.
         token_dim: numbers per token.
-        width: encoder embedding size.
-        depth: encoder blocks.
-        heads: attention heads.
-        decoder_width: decoder embedding size.
-        decoder_depth: decoder blocks.
-        mlp_ratio: hidden units of a block's perceptron over its width.
+        noise_dim: numbers of noise that the decoder reads at every hidden token.
+        keep_attention: whether :meth:`encode` also returns the attention.
     """
 
+    config: ViTConfig
     grid: tuple[int, int]
     token_dim: int
-    width: int
-    depth: int
-    heads: int
-    decoder_width: int
-    decoder_depth: int
-    mlp_ratio: int
+    noise_dim: int = 0
+    keep_attention: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
-        small = nn.initializers.normal(0.02)
-        self.embed = nn.Dense(self.width)
-        self.class_token = self.param("class_token", small, (1, 1, self.width))
-        self.encoder_blocks = _stack(self.depth, self.width, self.heads, self.mlp_ratio, "encoder_blocks")
-        self.encoder_norm = nn.LayerNorm()
-        self.decoder_embed = nn.Dense(self.decoder_width)
-        self.mask_token = self.param("mask_token", small, (1, 1, self.decoder_width))
+        config, width = self.config, self.config.decoder_width
+        self.encoder = vit_encoder(config, self.grid, keep_attention=self.keep_attention)
+        self.decoder_embed = nn.Dense(width)
+        self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
+        if self.noise_dim:
+            self.noise_embed = nn.Dense(width)
         self.decoder_blocks = _stack(
-            self.decoder_depth, self.decoder_width, self.heads, self.mlp_ratio, "decoder_blocks"
+            config.decoder_depth, "decoder_blocks", width=width, heads=config.heads, mlp_ratio=config.mlp_ratio
         )
         self.decoder_norm = nn.LayerNorm()
         self.to_token = nn.Dense(self.token_dim)
 
-    def encode(self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"]) -> Float[Array, "n coded w"]:
-        """Codes of the class token and the visible tokens.
+    def encode(
+        self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
+    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | None]:
+        """Codes of the class token and the visible tokens, and the attention; see :class:`ViTEncoder`."""
+        return self.encoder(tokens, visible, present)
 
-        Args:
-            tokens: all tokens, standardised; those not listed in ``visible`` are not read.
-            visible: positions of the visible tokens, distinct in every row.
-
-        Returns:
-            Class token first, then the visible tokens in the given order.
-        """
-        positions = jnp.asarray(sine_cosine_positions(*self.grid, self.width))
-        seen = jnp.take_along_axis(tokens, visible[..., None], axis=1)
-        embedded = self.embed(seen) + positions[visible]
-        class_token = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
-        coded, _ = self.encoder_blocks(jnp.concatenate([class_token, embedded], axis=1), None)
-        return self.encoder_norm(coded)
-
-    def decode(self, coded: Float[Array, "n coded w"], visible: Int[Array, "n v"]) -> Float[Array, "n t d"]:
-        """Reconstruction of all tokens from the codes of the visible ones."""
-        n, n_tokens = len(coded), self.grid[0] * self.grid[1]
-        positions = jnp.asarray(sine_cosine_positions(*self.grid, self.decoder_width))
+    def decode(
+        self,
+        coded: Float[Array, "n coded w"],
+        visible: Int[Array, "n v"],
+        present: Bool[Array, "n v"] | None,
+        noise: Float[Array, "n noise"],
+    ) -> Float[Array, "n t d"]:
+        """Reconstruction of all tokens from the codes of the visible ones, and from noise at the hidden ones."""
+        n, n_tokens, width = len(coded), self.grid[0] * self.grid[1], self.config.decoder_width
+        positions = jnp.asarray(sine_cosine_positions(*self.grid, width))
         lowered = self.decoder_embed(coded)
-        blank = jnp.broadcast_to(self.mask_token, (n, n_tokens, self.decoder_width))
-        places = jnp.arange(n)[:, None], visible
-        filled = blank.at[places].set(lowered[:, 1:]) + positions
+        blank = jnp.broadcast_to(self.mask_token, (n, n_tokens, width))
+        if self.noise_dim:
+            blank = blank + self.noise_embed(noise.reshape(n, n_tokens, self.noise_dim))
+        seen = lowered[:, 1:]
+        if present is not None:
+            seen = jnp.where(present[..., None], seen, jnp.take_along_axis(blank, visible[..., None], axis=1))
+        filled = blank.at[jnp.arange(n)[:, None], visible].set(seen) + positions
         out, _ = self.decoder_blocks(jnp.concatenate([lowered[:, :1], filled], axis=1), None)
         return self.to_token(self.decoder_norm(out[:, 1:]))
 
-    def __call__(self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"]) -> Float[Array, "n t d"]:
-        """Reconstruct all tokens from the visible ones."""
-        return self.decode(self.encode(tokens, visible), visible)
+    def __call__(
+        self,
+        tokens: Float[Array, "n t d"],
+        visible: Int[Array, "n v"],
+        present: Bool[Array, "n v"] | None,
+        noise: Float[Array, "draws n noise"],
+    ) -> Float[Array, "draws n t d"]:
+        """Reconstruct all tokens from the visible ones, once for every draw of the noise."""
+        coded, _ = self.encode(tokens, visible, present)
+        draws, n = noise.shape[:2]
+        # The draws are more rows for the decoder: one larger program step, and the encoder runs once.
+        present = None if present is None else jnp.tile(present, (draws, 1))
+        rows = jnp.tile(coded, (draws, 1, 1)), jnp.tile(visible, (draws, 1)), present
+        out = self.decode(*rows, noise.reshape(draws * n, self.noise_dim * tokens.shape[1]))
+        return out.reshape(draws, n, *out.shape[1:])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViTNetwork:
+    """A vision-transformer masked autoencoder over a grid of variables of equal dims.
+
+    See :mod:`hlvm.mae.networks` for the methods that all networks share.
+
+    Attributes:
+        config: the architecture.
+        tokens: how the grid is cut.
+        n_visible: tokens the encoder sees; the most that a mask may leave visible.
+        padded: whether some masks leave fewer visible.
+        noise_dim: numbers of noise that the decoder reads at every hidden token; 0 for none.
+    """
+
+    config: ViTConfig
+    tokens: TokenGrid
+    n_visible: int
+    padded: bool = False
+    noise_dim: int = 0
+
+    @property
+    def noise_size(self) -> int:
+        """Numbers of noise per reconstruction."""
+        return self.noise_dim * self.tokens.n_tokens
+
+    def _module(self, *, keep_attention: bool = False) -> ViTMAE:
+        return ViTMAE(
+            config=self.config,
+            grid=self.tokens.sides,
+            token_dim=self.tokens.token_dim,
+            noise_dim=self.noise_dim,
+            keep_attention=keep_attention,
+        )
+
+    def visible(self, masked: Bool[Array, "n cells"]) -> tuple[Int[Array, "n v"], Bool[Array, "n v"] | None]:
+        """Positions of the tokens the encoder sees, and which of them are no padding (``None``: all)."""
+        places, present = self.tokens.visible(masked, self.n_visible)
+        return places, present if self.padded else None
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """Fresh parameters; they do not depend on ``n_visible``."""
+        tokens = jnp.zeros((1, self.tokens.n_tokens, self.tokens.token_dim))
+        return self._module().init(key, tokens, jnp.arange(1)[None], None, jnp.zeros((1, 1, self.noise_size)))
+
+    def targets(self, values: Float[Array, "n columns"]) -> Float[Array, "n columns"]:
+        """What reconstructions are compared with: the values, or normalised tokens."""
+        if not self.config.normalize_targets:
+            return values
+        tokens = self.tokens.cut(values)
+        centred = tokens - tokens.mean(axis=-1, keepdims=True)
+        return self.tokens.join(centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6))
+
+    def encode(
+        self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
+    ) -> Float[Array, "n visible_and_class width"]:
+        """Codes of the class token and of the visible tokens; those of padding mean nothing."""
+        module: Any = self._module()
+        return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[0]
+
+    def attention(
+        self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]
+    ) -> Float[Array, "depth n heads coded coded"]:
+        """Attention of every block of the encoder."""
+        module: Any = self._module(keep_attention=True)
+        return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[1]
+
+    def reconstruct(
+        self,
+        params: Any,
+        values: Float[Array, "n columns"],
+        masked: Bool[Array, "n cells"],
+        code_dim: Scalar,
+        noise: Float[Array, "draws n noise"],
+    ) -> Float[Array, "draws n columns"]:
+        """Reconstructions of every column, in the units of :meth:`targets`; one per draw of the noise."""
+        tokens = self._module().apply(params, self.tokens.cut(values), *self.visible(masked), noise)
+        return self.tokens.join(jnp.asarray(tokens))

@@ -1,0 +1,78 @@
+"""No reconstruction depends on a value that its mask hides: Jacobians that are exactly zero."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mae_cases import GRAPH, NETWORKS, SAME_COUNT, STRATEGIES
+
+from hlvm.mae import LossConfig, ViTConfig
+from hlvm.mae.masks import as_strategy, mask_plan
+from hlvm.mae.networks import attending, build_network, init_flat, unflatten
+from hlvm.masking import RandomMask
+
+SQUARED, ENERGY = LossConfig(), LossConfig(score="energy", noise_dim=3)
+
+
+@functools.cache
+def _jacobian(network):
+    """d reconstruction / d values of one sample with random parameters, compiled once per network."""
+    params = unflatten(network, init_flat(network, jax.random.split(jax.random.key(3), 1))[0])
+    noise = jax.random.normal(jax.random.key(6), (2 if network.noise_size else 1, 1, network.noise_size))
+
+    def reconstruct(values, masked):
+        return network.reconstruct(params, values[None], masked, jnp.asarray(3), noise)[:, 0]
+
+    return jax.jit(jax.jacobian(reconstruct))
+
+
+def _network(name, strategy, loss):
+    """The network of this strategy; with tokens, one of two shapes that fit many strategies, to compile two only."""
+    plan = mask_plan(GRAPH, strategy)
+    network = build_network(GRAPH, plan, NETWORKS[name], loss)
+    if not attending(network) or strategy in SAME_COUNT.values():
+        return network
+    return dataclasses.replace(network, n_visible=15, padded=True)
+
+
+@pytest.mark.parametrize("loss", [SQUARED, ENERGY], ids=["squared error", "energy"])
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize(
+    "name", ["linear", "bottleneck", "vit", pytest.param("bottleneck with a transformer", marks=pytest.mark.slow)]
+)
+def test_reconstruction_has_zero_sensitivity_to_masked_values(name, strategy, loss):
+    if name == "linear" and loss is ENERGY:
+        pytest.skip("a linear autoencoder reads no noise")
+    network = _network(name, strategy, loss)
+    masked = jnp.asarray(np.asarray(as_strategy(strategy).sample(jax.random.key(4), 1, GRAPH)))
+    jacobian = np.asarray(_jacobian(network)(jax.random.normal(jax.random.key(5), (64,)), masked))
+    columns = np.repeat(np.asarray(masked[0]), 4)
+    assert (jacobian[..., columns] == 0).all()  # nothing depends on a masked value, exactly
+    assert (jacobian[:, columns][..., ~columns] != 0).any()  # and the masked part does depend on the visible one
+
+
+@pytest.mark.parametrize("normalize", [False, True], ids=["plain", "normalised targets"])
+def test_reconstruction_of_larger_tokens_has_zero_sensitivity_to_masked_values(normalize):
+    mask = RandomMask(ratio=0.5, unit=2)
+    config = ViTConfig(patch=2, width=8, depth=1, heads=1, decoder_width=8, normalize_targets=normalize)
+    network = build_network(GRAPH, mask_plan(GRAPH, mask), config, SQUARED)
+    masked = mask.sample(jax.random.key(4), 1, GRAPH)
+    jacobian = _jacobian(network)(jax.random.normal(jax.random.key(5), (64,)), masked)
+    assert (jacobian[..., np.repeat(np.asarray(masked[0]), 4)] == 0).all()
+
+
+def test_reconstruction_depends_on_the_noise_at_hidden_tokens_only():
+    """The noise is s_m: what is random about the masked part."""
+    mask = SAME_COUNT["cells"]
+    network = build_network(GRAPH, mask_plan(GRAPH, mask), NETWORKS["vit"], ENERGY)
+    params = unflatten(network, init_flat(network, jax.random.split(jax.random.key(3), 1))[0])
+    masked = mask.sample(jax.random.key(4), 1, GRAPH)
+    values = jax.random.normal(jax.random.key(5), (1, 64))
+    slope = jax.jit(jax.jacobian(lambda noise: network.reconstruct(params, values, masked, jnp.asarray(1), noise)))(
+        jax.random.normal(jax.random.key(6), (1, 1, network.noise_size))
+    )
+    by_token = np.abs(slope.reshape(64, 16, 3)).sum(axis=(0, 2))
+    np.testing.assert_array_equal(by_token > 0, np.asarray(masked[0]))
