@@ -32,6 +32,7 @@ from hlvm._cli_input import (
 )
 from hlvm._cli_sample import sample
 from hlvm._cli_theory import check, design, theory
+from hlvm._cli_train import train
 from hlvm._cli_words import in_command_words
 from hlvm._files import check_new_folder, write_text_atomically
 
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _commands() -> tyro.extras.SubcommandApp:
     app = tyro.extras.SubcommandApp()
-    for command in (demo, theory, design, check, sample, score):
+    for command in (demo, theory, design, check, sample, train, score):
         app.command(command)
     return app
 

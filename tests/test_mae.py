@@ -104,7 +104,7 @@ def test_diverging_member_stops_and_leaves_the_others_running(model, monkeypatch
     def poisoned(network, keys):
         return init_flat(network, keys).at[0].set(jnp.nan)
 
-    monkeypatch.setattr("hlvm.mae.training.init_flat", poisoned)
+    monkeypatch.setattr("hlvm.mae.groups.init_flat", poisoned)
     broken, sound = mae.fit_ensemble(jax.random.key(0), model, members, SHORT)
     assert broken.diverged
     assert len(broken.losses) == 0

@@ -2,24 +2,35 @@
 
 from hlvm.mae.checkpoints import load_fits, save_fits
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.data import ArrayData, TrainingData
 from hlvm.mae.fit import Fit
+from hlvm.mae.groups import Member
 from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.mae.masks import TrainingMask
-from hlvm.mae.training import Member, Progress, fit, fit_ensemble
+from hlvm.mae.planner import Plan, ProgramPlan, plan_ensemble
+from hlvm.mae.run_state import Checkpoints
+from hlvm.mae.training import Progress, fit, fit_ensemble
 from hlvm.mae.using import Attention, attention, encode, reconstruct
+from hlvm.mae.watching import TensorBoard
 
 __all__ = [
+    "ArrayData",
     "Attention",
     "BottleneckConfig",
+    "Checkpoints",
     "Fit",
     "LinearConfig",
     "LossConfig",
     "MaskList",
     "Member",
     "NetworkConfig",
+    "Plan",
+    "ProgramPlan",
     "Progress",
     "RatioRange",
+    "TensorBoard",
     "TrainConfig",
+    "TrainingData",
     "TrainingMask",
     "ViTConfig",
     "attention",
@@ -27,6 +38,7 @@ __all__ = [
     "fit",
     "fit_ensemble",
     "load_fits",
+    "plan_ensemble",
     "reconstruct",
     "save_fits",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jaxtyping import PRNGKeyArray
 
 from hlvm._files import atomic_folder
+from hlvm.graph import LatentGraph
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.data import ArrayData, Source
 from hlvm.mae.fit import Fit
+from hlvm.mae.groups import Member
 from hlvm.mae.mask_strategies import MaskList, RatioRange
+from hlvm.mae.masks import as_strategy
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
 from hlvm.simulator import HierarchicalModel
 
-__all__ = ["load_fits", "save_fits"]
+__all__ = ["describe_run", "load_fits", "save_fits"]
 
 _FORMAT = "hlvm.fits"
 _FORMAT_VERSION = 2
@@ -35,7 +41,8 @@ _NETWORKS: dict[str, type[Any]] = {
 def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     """Write fits of one generator to a new folder, all or nothing.
 
-    The folder holds the generator (``model.npz``), what was trained (``fits.json``) and the arrays (Orbax format), so
+    The folder holds the generator (``model.npz``; or, for fits trained on arrays, their graph and what is known of
+    where they come from, ``data.json``), what was trained (``fits.json``) and the arrays (Orbax format), so
     that a fit can never be scored on another generator than its own.
 
     Args:
@@ -53,7 +60,7 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     header = {"format": _FORMAT, "version": _FORMAT_VERSION, "fits": [_describe(fit) for fit in fits]}
     arrays = {str(i): _arrays(fit) for i, fit in enumerate(fits)}
     with atomic_folder(Path(path)) as temporary:
-        fits[0].model.save(temporary / "model.npz")
+        _save_data(temporary, fits[0].model)
         (temporary / "fits.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((temporary / "arrays").resolve(), arrays)
@@ -82,7 +89,7 @@ def load_fits(
         raise ValueError(f"{folder} is not a folder written by save_fits") from None
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (_FORMAT, _FORMAT_VERSION):
         raise ValueError(f"{folder} does not hold fits of format version {_FORMAT_VERSION}")
-    model = HierarchicalModel.load(folder / "model.npz")
+    model = _load_data(folder)
     with ocp.StandardCheckpointer() as checkpointer:
         arrays = checkpointer.restore((folder / "arrays").resolve())
     try:
@@ -91,9 +98,71 @@ def load_fits(
         raise ValueError(f"{folder} is damaged: {error!r}") from None
 
 
-def _same_model(a: HierarchicalModel, b: HierarchicalModel) -> bool:
+def _save_data(folder: Path, data: Source) -> None:
+    if isinstance(data, HierarchicalModel):
+        data.save(folder / "model.npz")
+        return
+    about = {"graph": data.graph.to_dict(), "about": dict(data.about), "rows": len(data)}
+    (folder / "data.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def _load_data(folder: Path) -> Source:
+    if not (folder / "data.json").exists():
+        return HierarchicalModel.load(folder / "model.npz")
+    try:
+        found = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        return ArrayData(graph=LatentGraph.from_dict(found["graph"]), parts=(), about=found["about"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder / 'data.json'} is damaged: {error!r}") from None
+
+
+def describe_run(
+    key: PRNGKeyArray,
+    data: Source,
+    members: Sequence[Member],
+    train: TrainConfig,
+    devices: Sequence[Any] | None,
+) -> dict[str, Any]:
+    """Everything that the result of a run depends on, ready for JSON.
+
+    Raises:
+        ValueError: a mask strategy of your own that JSON cannot hold.
+    """
+    return {
+        "key": [str(jax.random.key_impl(key)), *np.asarray(jax.random.key_data(key)).tolist()],
+        "data": _fingerprint(data),
+        "members": [
+            {
+                "network": _network_to_dict(member.network),
+                "mask": mask_to_dict(as_strategy(member.mask)),
+                "loss": dataclasses.asdict(member.loss),
+                "seed": member.seed,
+            }
+            for member in members
+        ],
+        "train": dataclasses.asdict(train),
+        "n_devices": 1 if devices is None else len(devices),
+    }
+
+
+def _fingerprint(data: Source) -> str:
+    """A digest of the generator; of a data set the number of its rows, its graph and some of its rows."""
+    digest = hashlib.sha256()
+    if isinstance(data, HierarchicalModel):
+        digest.update(json.dumps(data.graph.to_dict(), sort_keys=True).encode())
+        for leaf in jax.tree.leaves(data):
+            digest.update(np.asarray(leaf).tobytes())
+        return digest.hexdigest()
+    digest.update(json.dumps([len(data), data.graph.to_dict()], sort_keys=True).encode())
+    digest.update(data.rows(np.linspace(0, len(data) - 1, min(len(data), 256)).astype(np.int64)).tobytes())
+    return digest.hexdigest()
+
+
+def _same_model(a: Source, b: Source) -> bool:
     if a is b:
         return True
+    if not isinstance(a, HierarchicalModel) or not isinstance(b, HierarchicalModel):
+        return False
     return a.layout == b.layout and all(
         np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     )
@@ -110,9 +179,8 @@ def _arrays(fit: Fit) -> dict[str, Any]:
 
 
 def _describe(fit: Fit) -> dict[str, Any]:
-    kind = next(name for name, cls in _NETWORKS.items() if isinstance(fit.config, cls))
     return {
-        "network": {"kind": kind, **dataclasses.asdict(fit.config)},
+        "network": _network_to_dict(fit.config),
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
         "loss": dataclasses.asdict(fit.loss),
@@ -124,16 +192,16 @@ def _describe(fit: Fit) -> dict[str, Any]:
 
 def _restore(
     entry: dict[str, Any],
-    model: HierarchicalModel,
+    model: Source,
     arrays: dict[str, Any],
     known: Mapping[str, Callable[..., Any]] | None,
 ) -> Fit:
     return Fit(
         model=model,
         mask=mask_from_dict(entry["mask"], known),
-        config=_network_from_dict(entry["network"]),
+        config=network_from_dict(entry["network"]),
         train=TrainConfig(**entry["train"]),
-        loss=LossConfig(**_without_lists(entry["loss"])),
+        loss=LossConfig(**without_lists(entry["loss"])),
         seed=entry["seed"],
         key=jax.random.wrap_key_data(jnp.asarray(arrays["key"]), impl=entry["key_impl"]),
         params=jnp.asarray(arrays["params"]),
@@ -144,12 +212,17 @@ def _restore(
     )
 
 
-def _without_lists(fields: dict[str, Any]) -> dict[str, Any]:
+def without_lists(fields: dict[str, Any]) -> dict[str, Any]:
     """JSON turns tuples into lists; this turns them back."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def _network_from_dict(data: dict[str, Any]) -> NetworkConfig:
+def _network_to_dict(config: NetworkConfig) -> dict[str, Any]:
+    kind = next(name for name, cls in _NETWORKS.items() if isinstance(config, cls))
+    return {"kind": kind, **dataclasses.asdict(config)}
+
+
+def network_from_dict(data: dict[str, Any]) -> NetworkConfig:
     fields = dict(data)
     cls = _NETWORKS[fields.pop("kind")]
     if fields.get("encoder") is not None:
@@ -159,7 +232,7 @@ def _network_from_dict(data: dict[str, Any]) -> NetworkConfig:
 
 # ---------------------------------------------------------------------- mask strategies
 
-_STRATEGIES: dict[str, type[Any]] = {
+STRATEGIES: dict[str, type[Any]] = {
     "random": RandomMask,
     "ratio_range": RatioRange,
     "bernoulli": BernoulliMask,
@@ -179,7 +252,7 @@ def mask_to_dict(mask: Any) -> dict[str, Any]:
     Raises:
         ValueError: a dataclass of your own has fields that JSON cannot hold.
     """
-    kind = next((name for name, cls in _STRATEGIES.items() if type(mask) is cls), None)
+    kind = next((name for name, cls in STRATEGIES.items() if type(mask) is cls), None)
     fields: dict[str, Any] = {}
     if dataclasses.is_dataclass(mask):
         fields = {field.name: getattr(mask, field.name) for field in dataclasses.fields(mask) if field.init}
@@ -205,7 +278,7 @@ def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]]
     Raises:
         ValueError: a strategy that is neither part of this package nor in ``known``.
     """
-    fields = _without_lists(data)
+    fields = without_lists(data)
     del fields["kind"]
     kind: str = data["kind"]
     if kind == "own":
@@ -219,4 +292,4 @@ def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]]
         fields["patches"] = Patches(tuple(map(tuple, data["patches"])))
     if kind == "list":
         fields["packed"] = bytes.fromhex(data["packed"])
-    return _STRATEGIES[kind](**fields)
+    return STRATEGIES[kind](**fields)

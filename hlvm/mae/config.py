@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 __all__ = [
     "BottleneckConfig",
+    "Compute",
     "LinearConfig",
     "LossConfig",
     "LossRegion",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 Score = Literal["squared_error", "energy"]
+Compute = Literal["float32", "bfloat16"]
 LossRegion = Literal["masked", "all", "interior"]
 
 
@@ -185,6 +187,8 @@ class TrainConfig:
         warmup: steps of linear warm-up, fewer than ``steps``.
         weight_decay: decoupled weight decay.
         clip_norm: gradients of larger global norm are scaled down to it.
+        compute: precision of the network's arithmetic: "float32", or "bfloat16" where the device is faster at that.
+            Parameters, their updates and the loss are float32 in any case.
     """
 
     steps: int = 3000
@@ -193,9 +197,12 @@ class TrainConfig:
     warmup: int = 100
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    compute: Compute = "float32"
 
     def __post_init__(self) -> None:
         _whole(self, "steps", "batch")
+        if self.compute not in get_args(Compute):
+            raise ValueError(f'TrainConfig: compute must be "float32" or "bfloat16", got {self.compute!r}')
         if not 0 <= self.warmup < self.steps:
             raise ValueError(
                 f"TrainConfig: warmup must lie in [0, steps={self.steps}), got {self.warmup}: "

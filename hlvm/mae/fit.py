@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.data import Source
 from hlvm.mae.masks import TrainingMask, mask_plan
 from hlvm.mae.networks import Network, build_network, init_flat
-from hlvm.simulator import HierarchicalModel
 
 __all__ = ["Fit", "SeedKeys", "seed_keys"]
 
@@ -44,7 +44,7 @@ class Fit:
     """A masked autoencoder with its parameters and everything that made it.
 
     Attributes:
-        model: the generator it was trained on.
+        model: the generator it was trained on, or the data set.
         mask: how it was masked while training.
         config: its network.
         train: its optimisation.
@@ -60,7 +60,7 @@ class Fit:
         scale: standard deviation of every observed column, (columns,).
     """
 
-    model: HierarchicalModel
+    model: Source
     mask: TrainingMask
     config: NetworkConfig
     train: TrainConfig

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar, Shaped
 
 from hlvm.graph import LatentGraph
-from hlvm.mae.config import LossConfig
+from hlvm.mae.config import Compute, LossConfig
 from hlvm.mae.masks import MaskArrays, MaskPlan, as_strategy, draw_masks, draw_own
 from hlvm.mae.networks import Network
 
@@ -212,6 +212,7 @@ def training_loss(
     weights: Float[Array, "n columns"],
     code_dim: Scalar,
     noise_key: PRNGKeyArray,
+    compute: Compute = "float32",
 ) -> Scalar:
     """The loss of one batch.
 
@@ -224,13 +225,17 @@ def training_loss(
         weights: from :func:`column_weights`.
         code_dim: numbers in the code.
         noise_key: for the noise that a stochastic decoder reads.
+        compute: precision of the network; the loss itself is worked out in float32.
     """
     draws, n = objective.loss.draws, len(values)
     noise = jnp.zeros((1, n, 0))
     if network.noise_size:
         size = draws * n * network.noise_size
         noise = jax.random.normal(noise_key, (size,)).reshape(draws, n, network.noise_size)
-    guesses, target = network.reconstruct(params, values, masked, code_dim, noise), network.targets(values)
+    target = network.targets(values)
+    if compute == "bfloat16":
+        params, values, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, values, noise))
+    guesses = network.reconstruct(params, values, masked, code_dim, noise).astype(jnp.float32)
     if objective.loss.score == "energy":
         return energy_score(guesses, target, weights)
     return squared_error(guesses[0], target, weights)

@@ -9,20 +9,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Key
 
 from hlvm.mae.config import TrainConfig
+from hlvm.mae.data import Feed
 from hlvm.mae.losses import LossArrays, Objective, column_weights, training_loss
 from hlvm.mae.masks import Kind, MaskArrays, draw_masks
 from hlvm.mae.networks import Network, unflatten
-from hlvm.simulator import HierarchicalModel
 
-__all__ = ["CHUNK", "Arms", "Program", "State", "first_state", "run_chunk", "standardization"]
+__all__ = ["CHUNK", "Arms", "Program", "State", "first_state", "run_chunk"]
 
 CHUNK = 100
-"""Steps of one call of the program; between calls there is progress to report, and the state can be saved."""
-
-_STANDARDIZE_SAMPLES = 4096
+"""Most steps of one call of the program; between calls there is progress to report, and the state can be saved."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,12 +33,22 @@ class Program:
         objective: the static part of the loss.
         kind: how masks are drawn.
         n_listed: rows of the list of masks, 0 where there is none.
+        chunk: most steps of one call.
+        mesh: devices that members and batches are spread over, with the axes "members" and "batch"; ``None`` for one.
     """
 
     network: Network
     objective: Objective
     kind: Kind
     n_listed: int
+    chunk: int = CHUNK
+    mesh: Mesh | None = None
+
+    def spread(self, array: Array, *axes: str | None) -> Array:
+        """Spread an array over the devices along these axes, one per dimension; traced."""
+        if self.mesh is None:
+            return array
+        return jax.lax.with_sharding_constraint(array, NamedSharding(self.mesh, PartitionSpec(*axes)))
 
 
 class Arms(NamedTuple):
@@ -49,7 +58,7 @@ class Arms(NamedTuple):
         masks: mask strategies.
         losses: weights of the losses.
         code_dims: code dims (1 for networks without a code).
-        data_of: row of ``data_keys`` that each member reads.
+        data_of: which of the feed's seeds each member reads.
         mask_keys: one key per member.
         noise_keys: one key per member, for the noise of stochastic decoders.
     """
@@ -85,16 +94,6 @@ def first_state(train: TrainConfig, params: Float[Array, "members parameters"]) 
     )
 
 
-@jax.jit
-def standardization(
-    model: HierarchicalModel, key: PRNGKeyArray
-) -> tuple[Float[Array, " columns"], Float[Array, " columns"]]:
-    """Mean and standard deviation of every observed column, estimated from 4,096 samples; 1 for a constant column."""
-    values = model.sample(key, _STANDARDIZE_SAMPLES).observed_matrix
-    spread = values.std(axis=0)
-    return values.mean(axis=0), jnp.where(spread > 0, spread, 1.0)
-
-
 def _optimizer(train: TrainConfig) -> optax.GradientTransformation:
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0 if train.warmup else train.learning_rate,
@@ -113,8 +112,7 @@ def run_chunk(
     train: TrainConfig,
     state: State,
     arms: Arms,
-    data_keys: Key[Array, " seeds"],
-    model: HierarchicalModel,
+    feed: Feed,
     shift: Float[Array, " columns"],
     scale: Float[Array, " columns"],
     start: Int[Array, ""],
@@ -127,12 +125,6 @@ def run_chunk(
     """
     optimizer, network = _optimizer(train), program.network
 
-    def data(step: Int[Array, ""]) -> Float[Array, "seeds batch columns"]:
-        def one(key: PRNGKeyArray) -> Float[Array, "batch columns"]:
-            return model.sample(jax.random.fold_in(key, step), train.batch).observed_matrix
-
-        return (jax.vmap(one)(data_keys) - shift) / scale
-
     def update(
         state: State, arm: Arms, values: Float[Array, "batch columns"], step: Int[Array, ""], i: Int[Array, ""]
     ) -> Any:
@@ -142,7 +134,9 @@ def run_chunk(
 
         def loss_of(flat: Float[Array, " parameters"]) -> Array:
             params = unflatten(network, flat)
-            return training_loss(network, program.objective, params, values, masked, weights, arm.code_dims, noise_key)
+            return training_loss(
+                network, program.objective, params, values, masked, weights, arm.code_dims, noise_key, train.compute
+            )
 
         loss, gradient = jax.value_and_grad(loss_of)(state.params)
         change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
@@ -154,14 +148,16 @@ def run_chunk(
 
     def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
-        values = data(start + i)
-        if len(data_keys) == 1:
+        values = program.spread(feed.batch(start + i, i, train.batch, shift, scale), None, "batch", None)
+        if len(values) == 1:
             state, loss = jax.vmap(update, in_axes=(0, 0, None, None, None))(state, arms, values[0], start + i, i)
         else:
             state, loss = jax.vmap(update, in_axes=(0, 0, 0, None, None))(
                 state, arms, values[arms.data_of], start + i, i
             )
+        state = jax.tree.map(lambda leaf: program.spread(leaf, "members", *[None] * (leaf.ndim - 1)), state)
         return state, losses.at[i].set(loss)
 
-    losses = jnp.zeros((CHUNK, len(arms.code_dims)))
-    return jax.lax.fori_loop(0, count, body, (state, losses))
+    losses = jnp.zeros((program.chunk, len(arms.code_dims)))
+    state, losses = jax.lax.fori_loop(0, count, body, (state, losses))
+    return state, program.spread(losses, None, None)

@@ -1,14 +1,15 @@
 """Training one masked autoencoder, or many at once.
 
 Members of an ensemble whose networks have the same shape run in one compiled program, vectorised over members; all
-programs are compiled at the same time. Data is generated on the device, inside the program. Members with the same seed
-see the same data, start from the same parameters and draw the same mask noise, so that arms of an ablation are paired.
+programs are compiled at the same time. Data is generated on the device, inside the program, or comes from arrays.
+Members with the same seed see the same data, start from the same parameters and draw the same mask noise, so that arms
+of an ablation are paired.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,36 +18,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
-from hlvm.graph import LatentGraph
+from hlvm._keys import checked_key
+from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
-from hlvm.mae.fit import Fit, seed_keys
-from hlvm.mae.linear import LinearNetwork
-from hlvm.mae.losses import LossArrays, check_region, loss_arrays, objective
-from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, as_strategy, draw_own, mask_plan
-from hlvm.mae.networks import build_network, code_dim_of, init_flat
-from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk, standardization
-from hlvm.simulator import HierarchicalModel
+from hlvm.mae.data import TrainingData, check_data, standardization
+from hlvm.mae.fit import Fit
+from hlvm.mae.groups import Member, Prepared, group_members, prepare
+from hlvm.mae.masks import TrainingMask, as_strategy
+from hlvm.mae.program import State
+from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, RunFolder
 
-__all__ = ["Member", "Progress", "fit", "fit_ensemble"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Member:
-    """One masked autoencoder of an ensemble.
-
-    Attributes:
-        mask: how it is masked while training; see :data:`hlvm.mae.TrainingMask`.
-        network: its architecture.
-        seed: members with equal seeds are paired: same data, same initial parameters, same mask noise.
-        loss: what it makes small.
-    """
-
-    mask: TrainingMask
-    network: NetworkConfig
-    seed: int = 0
-    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+__all__ = ["Progress", "fit", "fit_ensemble"]
 
 
 class Progress(NamedTuple):
@@ -59,6 +43,11 @@ class Progress(NamedTuple):
         step: steps done by this program.
         steps: steps in all.
         losses: loss of each of these members at the latest step; see :class:`LossConfig` for the units.
+        history: losses of the steps since the last report, (steps, members).
+        samples_per_second: samples that all members of this program together went through per second of clock time,
+            since its first step in this call, compiling left out.
+        seconds_left: what is left of this program at that speed.
+        fits: call it inside the callback for the members as they are now, to evaluate or to keep.
     """
 
     group: int
@@ -67,46 +56,60 @@ class Progress(NamedTuple):
     step: int
     steps: int
     losses: np.ndarray
+    history: np.ndarray
+    samples_per_second: float
+    seconds_left: float
+    fits: Callable[[], tuple[Fit, ...]]
 
 
 def fit(
     key: PRNGKeyArray,
-    model: HierarchicalModel,
+    data: TrainingData,
     mask: TrainingMask,
     config: NetworkConfig,
     train: TrainConfig,
     *,
     loss: LossConfig | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> Fit:
-    """Train one masked autoencoder on data drawn from ``model``.
+    """Train one masked autoencoder.
 
     Args:
         key: a typed key; everything random follows from it.
-        model: the generator.
+        data: the generator, which draws fresh samples for every step; or a :class:`~hlvm.datasets.Dataset` or
+            :class:`~hlvm.mae.ArrayData`, whose rows are taken in a new random order in every epoch.
         mask: which observed variables are hidden from the encoder; see :data:`hlvm.mae.TrainingMask`.
         config: the network.
         train: the optimisation.
         loss: what is made small; ``None`` for the squared error of the masked part.
         on_progress: called between chunks of steps.
+        checkpoints: where the state is kept, so that a stopped run can go on; ``None`` keeps nothing.
+        devices: devices that share the work; ``None`` for JAX's default device.
 
     Returns:
         The trained autoencoder with its losses.
 
     Raises:
-        ValueError: mask, network, loss and graph do not fit together.
+        ValueError: data, mask, network, loss and graph do not fit together, or the folder of states belongs to another
+            run.
     """
     member = Member(mask=mask, network=config, loss=loss or LossConfig())
-    return fit_ensemble(key, model, [member], train, on_progress=on_progress)[0]
+    return fit_ensemble(key, data, [member], train, on_progress=on_progress, checkpoints=checkpoints, devices=devices)[
+        0
+    ]
 
 
 def fit_ensemble(
     key: PRNGKeyArray,
-    model: HierarchicalModel,
+    data: TrainingData,
     members: Sequence[Member],
     train: TrainConfig,
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> tuple[Fit, ...]:
     """Train many masked autoencoders in as few compiled programs as there are network shapes.
 
@@ -114,115 +117,66 @@ def fit_ensemble(
 
     Args:
         key: a typed key; everything random follows from it and the members' seeds.
-        model: the generator.
+        data: as for :func:`fit`; common to all.
         members: what to train.
         train: the optimisation, common to all.
         on_progress: called between chunks of steps.
+        checkpoints: as for :func:`fit`; groups of members that are done are not done again.
+        devices: devices that share the members of each program, and batches where there are more devices than members.
+            In several processes (``jax.distributed``) every process makes the same call with all devices.
 
     Returns:
         One fit per member, in the given order.
 
     Raises:
-        ValueError: no members, or a mask, network, loss and graph that do not fit together, before any training; or
-            a strategy of your own that draws masks it must not.
+        ValueError: no members, or data, a mask, network, loss and graph that do not fit together, before any training;
+            a strategy of your own that draws masks it must not; or a folder of states that belongs to another run.
     """
-    if not members:
-        raise ValueError("fit_ensemble needs at least one member")
-    groups = _group(model, members, train)
-    standardize_key, members_key = jax.random.split(key)
-    shift, scale = standardization(model, standardize_key)
-    own = [_OwnMasks(model.graph, members_key, [members[i] for i in g.members], g, train.batch) for g in groups]
-    prepared = [_prepare(members_key, model, masks, train, shift, scale) for masks in own]
+    data = check_data(data)
+    groups = group_members(data.graph, members, train, devices)
+    standardize_key, members_key = jax.random.split(checked_key(key))
+    folder = None
+    if checkpoints is not None:
+        folder = RunFolder(checkpoints, describe_run(key, data, members, train, devices))
+    shift, scale = standardization(data, standardize_key)
+    prepared = [prepare(members_key, data, group, members, train, shift, scale) for group in groups]
     fits: dict[int, Fit] = {}
-    with _compiling([lowered for lowered, _ in prepared]) as programs:
-        for number, (group, program, (_, arguments)) in enumerate(zip(groups, programs, prepared, strict=True)):
+    with _compiling([one.lower() for one in prepared]) as programs:
+        for number, (one, program) in enumerate(zip(prepared, programs, strict=True)):
 
-            def report(step: int, losses: np.ndarray, number: int = number, group: _Group = group) -> None:
-                if on_progress is not None:
-                    on_progress(Progress(number, len(groups), group.members, step, train.steps, losses))
+            def fits_of(reached: GroupState, one: Prepared = one) -> tuple[Fit, ...]:
+                return _fits(one, reached)
 
-            params, losses, steps_done = _run(program.result(), arguments, own[number], train, report)
-            for row, index in enumerate(group.members):
-                fits[index] = Fit(
-                    model=model,
-                    mask=as_strategy(members[index].mask),
-                    config=members[index].network,
-                    train=train,
-                    loss=members[index].loss,
-                    seed=members[index].seed,
-                    key=members_key,
-                    params=params[row],
-                    losses=losses[: steps_done[row], row],
-                    diverged=bool(steps_done[row] < train.steps),
-                    shift=shift,
-                    scale=scale,
-                )
+            reporter = None if on_progress is None else _Reporter(on_progress, number, len(groups), one, fits_of)
+            if folder is None:
+                reached = _run(program, one, None, reporter)
+            else:
+                with folder.group(number) as states:
+                    reached = _run(program, one, states, reporter)
+            fits.update(zip(one.group.members, fits_of(reached), strict=True))
     return tuple(fits[i] for i in range(len(members)))
 
 
-# ---------------------------------------------------------------------- grouping
-
-
-class _Group(NamedTuple):
-    """Members that share a program, their positions, and how each is masked."""
-
-    program: Program
-    members: tuple[int, ...]
-    plans: tuple[MaskPlan, ...]
-
-
-def _group(model: HierarchicalModel, members: Sequence[Member], train: TrainConfig) -> list[_Group]:
-    found: dict[Program, list[tuple[int, MaskPlan]]] = {}
-    graph = model.graph
-    for index, member in enumerate(members):
-        try:
-            plan = mask_plan(graph, member.mask)
-            network = build_network(graph, plan, member.network, member.loss)
-            loss_arrays(graph, member.loss)
-            program = Program(
-                network=network,
-                objective=objective(graph, member.loss),
-                kind=plan.kind,
-                n_listed=len(plan.arrays.masks),
-            )
-            check_region(graph, member.mask, plan, member.loss, batch=train.batch, steps=train.steps)
-        except ValueError as error:
-            raise ValueError(f"member {index}: {error}" if len(members) > 1 else str(error)) from None
-        found.setdefault(program, []).append((index, plan))
-    return [_Group(program, *zip(*rows, strict=True)) for program, rows in found.items()]
-
-
-def _prepare(
-    key: PRNGKeyArray,
-    model: HierarchicalModel,
-    own: _OwnMasks,
-    train: TrainConfig,
-    shift: Float[Array, " columns"],
-    scale: Float[Array, " columns"],
-) -> tuple[Any, tuple[Any, ...]]:
-    """The lowered program of a group, and the arguments of its first call."""
-    group, members = own.group, own.members
-    seeds = list(dict.fromkeys(member.seed for member in members))
-    keys = [seed_keys(key, seed) for seed in seeds]
-    data_of = np.asarray([seeds.index(member.seed) for member in members], dtype=np.int32)
-    masks = MaskArrays(*(jnp.stack(x) for x in zip(*(plan.arrays for plan in group.plans), strict=True)))
-    arms = Arms(
-        masks=own.for_chunk(masks, 0),
-        losses=LossArrays(
-            *(jnp.stack(x) for x in zip(*(loss_arrays(model.graph, m.loss) for m in members), strict=True))
-        ),
-        code_dims=jnp.asarray([code_dim_of(m.network) for m in members], dtype=jnp.int32),
-        data_of=jnp.asarray(data_of),
-        mask_keys=jnp.stack([k.mask for k in keys])[data_of],
-        noise_keys=jnp.stack([k.noise for k in keys])[data_of],
+def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
+    steps_done = _on_host(reached.state.steps_done)
+    params = jnp.asarray(_on_host(reached.state.params)) if one.program.mesh else reached.state.params
+    return tuple(
+        Fit(
+            model=one.feeder.data,
+            mask=as_strategy(member.mask),
+            config=member.network,
+            train=one.train,
+            loss=member.loss,
+            seed=member.seed,
+            key=one.key,
+            params=params[row],
+            losses=reached.losses[: steps_done[row], row].copy(),
+            diverged=bool(steps_done[row] < reached.step),
+            shift=one.feeder.shift,
+            scale=one.feeder.scale,
+        )
+        for row, member in enumerate(one.members)
     )
-    params = init_flat(group.program.network, jnp.stack([k.init for k in keys]))[data_of]
-    data_keys = jnp.stack([k.data for k in keys])
-    arguments = (first_state(train, params), arms, data_keys, model, shift, scale)
-    return run_chunk.lower(group.program, train, *arguments, jnp.int32(0), jnp.int32(0)), arguments
-
-
-# ---------------------------------------------------------------------- running
 
 
 @contextmanager
@@ -238,52 +192,74 @@ def _compiling(lowered: Sequence[Any]) -> Iterator[list[Future[Any]]]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class _OwnMasks:
-    """Masks of strategies that are drawn by the host, one chunk of steps at a time."""
+class _Reporter:
+    """Turns what a group has reached into reports."""
 
-    graph: LatentGraph
-    key: PRNGKeyArray
-    members: Sequence[Member]
-    group: _Group
-    batch: int
+    def __init__(
+        self,
+        on_progress: Callable[[Progress], None],
+        number: int,
+        n_groups: int,
+        one: Prepared,
+        fits_of: Callable[[GroupState], tuple[Fit, ...]],
+    ) -> None:
+        self._on_progress, self._number, self._n_groups = on_progress, number, n_groups
+        self._one, self._fits_of = one, fits_of
+        self._began, self._first = 0.0, 0
 
-    def for_chunk(self, masks: MaskArrays, number: int) -> MaskArrays:
-        """The members' masks, where they are drawn here with those of one chunk; all of it, also where the run ends.
+    def begin(self, step: int) -> None:
+        """Start the clock."""
+        self._began, self._first = time.perf_counter(), step
 
-        Raises:
-            ValueError: a strategy drew masks it must not.
-        """
-        if self.group.program.kind != "own":
-            return masks
-        drawn = [self._draw(m, plan, number) for m, plan in zip(self.members, self.group.plans, strict=True)]
-        return masks._replace(masks=np.stack(drawn))
+    def report(self, reached: GroupState, count: int) -> None:
+        """Report after ``count`` more steps."""
+        one, seconds = self._one, time.perf_counter() - self._began
+        per_step = seconds / (reached.step - self._first)
+        self._on_progress(
+            Progress(
+                group=self._number,
+                n_groups=self._n_groups,
+                members=one.group.members,
+                step=reached.step,
+                steps=one.train.steps,
+                losses=reached.losses[reached.step - 1].copy(),
+                history=reached.losses[reached.step - count : reached.step].copy(),
+                samples_per_second=one.train.batch * len(one.members) / per_step,
+                seconds_left=per_step * (one.train.steps - reached.step),
+                fits=lambda: self._fits_of(reached),
+            )
+        )
 
-    def _draw(self, member: Member, plan: MaskPlan, number: int) -> np.ndarray:
-        key = jax.random.fold_in(seed_keys(self.key, member.seed).mask, number)
-        rows = draw_own(member.mask, self.graph, key, CHUNK * self.batch, plan)
-        network = self.group.program.network
-        if not isinstance(network, LinearNetwork) and network.tokens is not None:
-            network.tokens.check_whole(rows)
-        return rows.reshape(CHUNK, self.batch, -1)
+
+def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, reporter: _Reporter | None) -> GroupState:
+    """Run a group chunk by chunk to the end, from the newest state that is kept."""
+    steps, n_members = one.train.steps, len(one.members)
+    if states is None:
+        reached = GroupState(one.state, np.zeros((steps, n_members), np.float32), 0)
+    else:
+        reached = states.latest(one.state, steps, n_members)
+    if reached.step == steps:
+        return reached
+    program = compiling.result()
+    if reporter is not None:
+        reporter.begin(reached.step)
+    for start in range(reached.step, steps, one.program.chunk):
+        count = min(one.program.chunk, steps - start)
+        arguments = one.arguments(reached.state, start)
+        state, chunk = program(*arguments, jnp.int32(start), jnp.int32(count))
+        reached.losses[start : start + count] = np.asarray(chunk)[:count]
+        reached = GroupState(State(*state), reached.losses, start + count)
+        if states is not None:
+            states.keep(reached)
+        if reporter is not None:
+            reporter.report(reached, count)
+    return reached
 
 
-def _run(
-    program: Any,
-    arguments: tuple[Any, ...],
-    masks: _OwnMasks,
-    train: TrainConfig,
-    report: Callable[[int, np.ndarray], None],
-) -> tuple[Float[Array, "members parameters"], np.ndarray, np.ndarray]:
-    """Run a compiled group chunk by chunk: parameters, losses (steps, members), and finite steps per member."""
-    state: State = arguments[0]
-    arms: Arms = arguments[1]
-    losses: list[np.ndarray] = []
-    for start in range(0, train.steps, CHUNK):
-        count = min(CHUNK, train.steps - start)
-        if start:
-            arms = arms._replace(masks=masks.for_chunk(arms.masks, start // CHUNK))
-        state, chunk = program(state, arms, *arguments[2:], jnp.int32(start), jnp.int32(count))
-        losses.append(np.asarray(chunk)[:count])
-        report(start + count, losses[-1][-1])
-    return state.params, np.concatenate(losses), np.asarray(state.steps_done)
+def _on_host(array: Shaped[Array, "..."]) -> np.ndarray:
+    """An array spread over devices, of other processes as well, in this process."""
+    if not array.is_fully_addressable:
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    return np.asarray(array)

@@ -125,7 +125,8 @@ class ViTEncoder(nn.Module):
         if present is not None:
             seen = jnp.where(present[..., None], seen, 0.0)
             present = jnp.pad(present, ((0, 0), (1, 0)), constant_values=True)
-        embedded = self.embed(seen) + positions[visible]
+        embedded = self.embed(seen)
+        embedded = embedded + positions[visible].astype(embedded.dtype)
         class_token = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
         coded, attention = self.encoder_blocks(jnp.concatenate([class_token, embedded], axis=1), present)
         return self.encoder_norm(coded), attention
@@ -192,7 +193,7 @@ class ViTMAE(nn.Module):
         seen = lowered[:, 1:]
         if present is not None:
             seen = jnp.where(present[..., None], seen, jnp.take_along_axis(blank, visible[..., None], axis=1))
-        filled = blank.at[jnp.arange(n)[:, None], visible].set(seen) + positions
+        filled = blank.at[jnp.arange(n)[:, None], visible].set(seen) + positions.astype(seen.dtype)
         out, _ = self.decoder_blocks(jnp.concatenate([lowered[:, :1], filled], axis=1), None)
         return self.to_token(self.decoder_norm(out[:, 1:]))
 

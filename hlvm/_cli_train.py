@@ -1,0 +1,230 @@
+"""The command ``train``: masked autoencoders on data with known latents."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from hlvm._cli_input import (
+    INTERRUPTED,
+    Flag,
+    check_folder_can_be_made,
+    complain,
+    load_model,
+    use_compilation_cache,
+)
+from hlvm._files import atomic_path, check_new_folder
+
+if TYPE_CHECKING:
+    from hlvm.mae import Fit, Progress
+    from hlvm.mae.settings import Settings
+
+__all__ = ["train"]
+
+
+def train(
+    data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")],
+    *,
+    config: Annotated[Path, tyro.conf.arg(metavar="FILE")],
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    resume: Flag = False,
+    plan: Flag = False,
+    tensorboard: Flag = False,
+    devices: Literal["one", "all"] = "one",
+    save_every: int = 1000,
+) -> int:
+    """Train masked autoencoders and keep them, with their losses, in a new folder.
+
+    DIR gets fits/ (see hlvm.mae.load_fits), losses.csv and losses.png. While the run lasts its state is kept in
+    DIR/run; a run that was stopped, in whatever way, goes on from there with --resume and ends as if it had never been.
+
+    The settings file holds tables [network], [mask], [train] and, if wanted, [loss] and seeds; with several networks,
+    masks, losses or seeds every combination is trained. See hlvm.mae.settings_from_dict.
+
+    Example: hlvm train images.h5 --config settings.toml --out runs/first
+
+    Args:
+        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it), or a saved model (.npz), which draws fresh
+            samples for every step.
+        config: the settings (.toml or .json).
+        out: the folder of results; it must not exist, except with --resume.
+        resume: go on with a run that was stopped, with the same data and settings.
+        plan: only say what training will take: programs, memory, rough time.
+        tensorboard: also write event files to DIR/events; needs tensorboardX.
+        devices: one device, or all that JAX finds.
+        save_every: steps between two states.
+    """
+    from hlvm.mae.settings import load_settings
+
+    settings = load_settings(config)
+    if save_every < 1:
+        raise ValueError(f"--save-every must be at least 1, got {save_every}")
+    if not plan:
+        _check_out(out, resume=resume)
+    import jax
+
+    from hlvm import mae
+
+    use_compilation_cache()
+    source = _loaded(data)
+    used = jax.devices() if devices == "all" else None
+    try:
+        if plan:
+            print(mae.plan_ensemble(source, settings.members, settings.train, devices=used))
+            return 0
+        return _train(source, settings, out, used, tensorboard=tensorboard, save_every=save_every)
+    finally:
+        if hasattr(source, "close"):
+            source.close()
+
+
+def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorboard: bool, save_every: int) -> int:
+    import jax
+
+    from hlvm import mae
+
+    watchers: list[Any] = []
+    if tensorboard:
+        try:
+            watchers.append(mae.TensorBoard(out / "events", [_as_file_name(name) for name in settings.names]))
+        except ImportError as error:
+            raise ValueError(f"--tensorboard: {error}") from None
+    run = out / "run"
+
+    def watch_all(progress: Progress) -> None:
+        for watch in watchers:
+            watch(progress)
+
+    try:
+        with _bars() as bars:
+            watchers.append(_Watcher(bars, settings))
+            fits = mae.fit_ensemble(
+                jax.random.key(settings.seed),
+                source,
+                settings.members,
+                settings.train,
+                on_progress=watch_all,
+                checkpoints=mae.Checkpoints(folder=run, every=save_every),
+                devices=devices,
+            )
+    except KeyboardInterrupt:
+        if not run.exists():
+            raise
+        complain(f"interrupted; the last state is kept in {run}: go on with --resume, or remove {out}")
+        return INTERRUPTED
+    finally:
+        for watch in watchers:
+            if hasattr(watch, "close"):
+                watch.close()
+    _write_results(out, settings, fits)
+    shutil.rmtree(run)
+    _print_results(out, settings, fits)
+    return 0
+
+
+# ---------------------------------------------------------------------- checks and input
+
+
+def _check_out(out: Path, *, resume: bool) -> None:
+    if (out / "fits").exists():
+        raise ValueError(f"{out} holds a finished run: choose another folder")
+    if resume and not (out / "run" / "run.json").exists():
+        raise ValueError(f"{out} holds no stopped run: leave --resume out, or name the folder of one")
+    if not resume:
+        if (out / "run" / "run.json").exists():
+            raise ValueError(f"{out} holds a run that was stopped: go on with --resume, or choose another folder")
+        check_new_folder(out)
+        check_folder_can_be_made(out)
+
+
+def _loaded(path: Path) -> Any:
+    """A data set, or a model: both may be .npz files, and only data sets hold images or observed values."""
+    from hlvm.datasets import load_dataset
+
+    if path.suffix not in {".npz", ".h5", ".hdf5"}:
+        raise ValueError(f"{path}: data is a .npz, .h5 or .hdf5 file, got {path.suffix or 'no suffix'!r}")
+    if path.suffix == ".npz":
+        path.stat()
+        try:
+            names = zipfile.ZipFile(path).namelist()
+        except zipfile.BadZipFile:
+            raise ValueError(f"{path} is not an .npz file of arrays") from None
+        if not any(name.startswith(("images", "observed/")) for name in names):
+            return load_model(path)
+    return load_dataset(path)
+
+
+# ---------------------------------------------------------------------- watching
+
+
+class _Watcher:
+    """One progress bar per program, with the mean loss, the speed and the time left."""
+
+    def __init__(self, bars: Bars, settings: Settings) -> None:
+        self._bars, self._steps = bars, settings.train.steps
+        self._tasks: dict[int, Any] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.group not in self._tasks:
+            title = f"program {progress.group + 1} of {progress.n_groups}"
+            self._tasks[progress.group] = self._bars.add_task(title, total=self._steps, loss="", speed="")
+        self._bars.update(
+            self._tasks[progress.group],
+            completed=progress.step,
+            loss=f"loss {progress.losses.mean():.4f}",
+            speed=f"{progress.samples_per_second:,.0f} samples/s",
+        )
+
+
+def _bars() -> Bars:
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _as_file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "=.-" else "_" for letter in name)
+
+
+# ---------------------------------------------------------------------- results
+
+
+def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:
+    """The curves first and the fits last: a folder with fits is a finished run."""
+    import pandas as pd
+
+    from hlvm import mae, plotting
+
+    table = pd.concat(
+        [
+            pd.DataFrame({"member": i, "name": name, "step": range(1, len(fit.losses) + 1), "loss": fit.losses})
+            for i, (name, fit) in enumerate(zip(settings.names, fits, strict=True))
+        ]
+    )
+    with atomic_path(out / "losses.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    curves = {name: fit.losses for name, fit in zip(settings.names, fits, strict=True)}
+    plotting.save_figure(plotting.plot_losses({"Training": curves}), out / "losses.png")
+    mae.save_fits(out / "fits", fits)
+
+
+def _print_results(out: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:
+    for name, fit in zip(settings.names, fits, strict=True):
+        last = fit.losses[-max(1, len(fit.losses) // 20) :]
+        ended = f"diverged after {len(fit.losses)} steps" if fit.diverged else f"loss {last.mean():.4f}"
+        print(f"{name}: {ended}")
+    print(f"wrote {len(fits)} masked autoencoders to {out}")

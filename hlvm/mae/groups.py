@@ -1,0 +1,222 @@
+"""Members of an ensemble, and which of them one program trains together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from hlvm.graph import LatentGraph
+from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.data import Feed, Feeder, Source, feeder
+from hlvm.mae.fit import seed_keys
+from hlvm.mae.linear import LinearNetwork
+from hlvm.mae.losses import LossArrays, check_region, loss_arrays, objective
+from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_plan
+from hlvm.mae.networks import build_network, code_dim_of, init_flat
+from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk
+
+__all__ = ["Group", "Member", "Prepared", "group_members", "prepare"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Member:
+    """One masked autoencoder of an ensemble.
+
+    Attributes:
+        mask: how it is masked while training; see :data:`hlvm.mae.TrainingMask`.
+        network: its architecture.
+        seed: members with equal seeds are paired: same data, same initial parameters, same mask noise.
+        loss: what it makes small.
+    """
+
+    mask: TrainingMask
+    network: NetworkConfig
+    seed: int = 0
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+
+
+class Group(NamedTuple):
+    """Members that share a program, their positions in the list given, and how each is masked."""
+
+    program: Program
+    members: tuple[int, ...]
+    plans: tuple[MaskPlan, ...]
+
+
+def group_members(
+    graph: LatentGraph, members: Sequence[Member], train: TrainConfig, devices: Sequence[Any] | None = None
+) -> list[Group]:
+    """Check all members and sort them into as few groups as there are programs.
+
+    Raises:
+        ValueError: no members; or a mask, network, loss and graph that do not fit together; or devices that can share
+            neither members nor batches evenly.
+    """
+    if not members:
+        raise ValueError("an ensemble needs at least one member")
+    found: dict[Program, list[tuple[int, MaskPlan]]] = {}
+    for index, member in enumerate(members):
+        try:
+            plan = mask_plan(graph, member.mask)
+            network = build_network(graph, plan, member.network, member.loss)
+            loss_arrays(graph, member.loss)
+            program = Program(
+                network=network,
+                objective=objective(graph, member.loss),
+                kind=plan.kind,
+                n_listed=len(plan.arrays.masks),
+            )
+            check_region(graph, member.mask, plan, member.loss, batch=train.batch, steps=train.steps)
+        except ValueError as error:
+            raise ValueError(f"member {index}: {error}" if len(members) > 1 else str(error)) from None
+        found.setdefault(program, []).append((index, plan))
+    groups = [Group(program, *zip(*rows, strict=True)) for program, rows in found.items()]
+    if devices is None or len(devices) == 1:
+        return groups
+    return [
+        g._replace(program=dataclasses.replace(g.program, mesh=_mesh(devices, len(g.members), train.batch)))
+        for g in groups
+    ]
+
+
+def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh:
+    """As many devices as possible share the members, the others the batch of each member."""
+    over_members = math.gcd(len(devices), n_members)
+    over_batch = len(devices) // over_members
+    if batch % over_batch:
+        raise ValueError(
+            f"{len(devices)} devices cannot share {n_members} members and a batch of {batch} evenly: use a batch that "
+            f"is a multiple of {over_batch}, or fewer devices"
+        )
+    return Mesh(np.asarray(devices).reshape(over_members, over_batch), ("members", "batch"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A group ready to run.
+
+    Attributes:
+        group: the group; its program knows the steps of one call.
+        state: before the first step.
+        arms: what differs between members; masks drawn by the host are those of the first chunk.
+        feeder: where its data comes from.
+        members: its members.
+        key: the key of the ensemble.
+        train: the optimisation.
+    """
+
+    group: Group
+    state: State
+    arms: Arms
+    feeder: Feeder
+    members: tuple[Member, ...]
+    key: PRNGKeyArray
+    train: TrainConfig
+
+    @property
+    def program(self) -> Program:
+        """What the group's members agree in."""
+        return self.group.program
+
+    def arguments(self, state: State, start: int) -> tuple[Any, ...]:
+        """What the program takes for the steps from ``start`` on, on the devices that it runs on."""
+        arms = self.arms
+        if self.program.kind == "own":
+            arms = arms._replace(masks=self._own_masks(arms.masks, start))
+        feed = self.feeder.for_chunk(start)
+        return (self._by_member(state), self._by_member(arms), *self._for_all(feed))
+
+    def lower(self) -> Any:
+        """The program, traced but not compiled."""
+        arguments = self.arguments(self.state, 0)
+        return run_chunk.lower(self.program, self.train, *arguments, jnp.int32(0), jnp.int32(0))
+
+    def _by_member(self, tree: Any) -> Any:
+        if self.program.mesh is None:
+            return tree
+        return _placed(tree, NamedSharding(self.program.mesh, PartitionSpec("members")))
+
+    def _for_all(self, feed: Feed) -> tuple[Feed, Float[Array, " columns"], Float[Array, " columns"]]:
+        shared = (feed, self.feeder.shift, self.feeder.scale)
+        return (
+            shared if self.program.mesh is None else _placed(shared, NamedSharding(self.program.mesh, PartitionSpec()))
+        )
+
+    def _own_masks(self, masks: MaskArrays, start: int) -> MaskArrays:
+        """Masks of the users' own strategies for one chunk; all of it, also where the run ends.
+
+        Raises:
+            ValueError: a strategy drew masks it must not.
+        """
+        number = start // self.program.chunk
+        drawn = [self._draw(m, plan, number) for m, plan in zip(self.members, self.group.plans, strict=True)]
+        return masks._replace(masks=np.stack(drawn))
+
+    def _draw(self, member: Member, plan: MaskPlan, number: int) -> np.ndarray:
+        chunk, batch = self.program.chunk, self.train.batch
+        key = jax.random.fold_in(seed_keys(self.key, member.seed).mask, number)
+        rows = draw_own(member.mask, self.feeder.data.graph, key, chunk * batch, plan)
+        network = self.program.network
+        if not isinstance(network, LinearNetwork) and network.tokens is not None:
+            network.tokens.check_whole(rows)
+        return rows.reshape(chunk, batch, -1)
+
+
+def _placed(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays spread over devices, some of which may belong to other processes that hold the same arrays."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf: Any) -> Array:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return leaf  # it is spread already
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(values.shape, sharding, values.__getitem__)
+
+    return jax.tree.map(place, tree)
+
+
+def prepare(
+    key: PRNGKeyArray,
+    data: Source,
+    group: Group,
+    members: Sequence[Member],
+    train: TrainConfig,
+    shift: Float[Array, " columns"],
+    scale: Float[Array, " columns"],
+) -> Prepared:
+    """Initial parameters and everything that the members of one group read; ``members`` are all of the ensemble."""
+    own = tuple(members[i] for i in group.members)
+    seeds = list(dict.fromkeys(member.seed for member in own))
+    keys = [seed_keys(key, seed) for seed in seeds]
+    data_of = np.asarray([seeds.index(member.seed) for member in own], dtype=np.int32)
+    arms = Arms(
+        masks=MaskArrays(*(jnp.stack(x) for x in zip(*(plan.arrays for plan in group.plans), strict=True))),
+        losses=LossArrays(*(jnp.stack(x) for x in zip(*(loss_arrays(data.graph, m.loss) for m in own), strict=True))),
+        code_dims=jnp.asarray([code_dim_of(m.network) for m in own], dtype=jnp.int32),
+        data_of=jnp.asarray(data_of),
+        mask_keys=jnp.stack([k.mask for k in keys])[data_of],
+        noise_keys=jnp.stack([k.noise for k in keys])[data_of],
+    )
+    params = init_flat(group.program.network, jnp.stack([k.init for k in keys]))[data_of]
+    feeds = feeder(data, jnp.stack([k.data for k in keys]), batch=train.batch, chunk=CHUNK, shift=shift, scale=scale)
+    program = dataclasses.replace(group.program, chunk=feeds.chunk)
+    return Prepared(
+        group=group._replace(program=program),
+        state=first_state(train, params),
+        arms=arms,
+        feeder=feeds,
+        members=own,
+        key=key,
+        train=train,
+    )

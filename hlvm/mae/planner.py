@@ -1,0 +1,187 @@
+"""What training an ensemble will take, before it starts: programs, parameters, memory, arithmetic and time."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hlvm.mae.config import TrainConfig
+from hlvm.mae.data import TrainingData, check_data, standardization
+from hlvm.mae.groups import Member, Prepared, group_members, prepare
+
+__all__ = ["Plan", "ProgramPlan", "plan_ensemble"]
+
+_SHARE_OF_PEAK = 0.3
+"""Share of the device's matrix-product speed that rough estimates of time assume."""
+
+_PEAK_SIDE = {"cpu": 1024}
+_TIMED_STEPS = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProgramPlan:
+    """One program of an ensemble.
+
+    Attributes:
+        members: positions of its members in the list given.
+        network: the network that they share.
+        parameters: parameters of each member.
+        state_bytes: memory of parameters and optimiser states of all members.
+        working_bytes: further memory while a step runs; ``None`` unless the program was compiled.
+        flops_per_step: arithmetic operations of one step of all members, as XLA counts them before it optimises;
+            ``None`` where the backend does not say.
+        seconds_per_step: measured, or estimated roughly; ``None`` where neither is possible.
+        compile_seconds: measured; ``None`` unless the program was compiled.
+    """
+
+    members: tuple[int, ...]
+    network: Any
+    parameters: int
+    state_bytes: int
+    working_bytes: int | None
+    flops_per_step: float | None
+    seconds_per_step: float | None
+    compile_seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What training an ensemble will take; ``str(plan)`` is readable.
+
+    Attributes:
+        programs: one per group of members that train together; each is compiled once.
+        steps: steps of every member.
+        measured: whether times were measured on compiled programs, rather than estimated.
+    """
+
+    programs: tuple[ProgramPlan, ...]
+    steps: int
+    measured: bool
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the largest program; programs run one after the other."""
+        return max(p.state_bytes + (p.working_bytes or 0) for p in self.programs)
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time of all programs, without compiling; ``None`` if some program's is not known."""
+        each = [p.seconds_per_step for p in self.programs]
+        return None if None in each else self.steps * sum(s for s in each if s is not None)
+
+    def __str__(self) -> str:
+        n = sum(len(p.members) for p in self.programs)
+        kind = "measured" if self.measured else f"rough, at {_SHARE_OF_PEAK:.0%} of this device's matrix-product speed"
+        lines = [f"{n} members in {len(self.programs)} programs, each compiled once; {self.steps} steps; times {kind}"]
+        for number, p in enumerate(self.programs):
+            memory = p.state_bytes + (p.working_bytes or 0)
+            at_least = "" if p.working_bytes is not None else "at least "
+            duration = "" if p.seconds_per_step is None else f", {_clock(self.steps * p.seconds_per_step)}"
+            compiled = "" if p.compile_seconds is None else f", compiled in {p.compile_seconds:.1f} s"
+            lines.append(
+                f"program {number}: {len(p.members)} members of {p.parameters:,} parameters, {at_least}"
+                f"{memory / 2**20:,.1f} MiB{duration}{compiled}"
+            )
+        if self.seconds is not None:
+            lines.append(f"in all about {_clock(self.seconds)} of training")
+        return "\n".join(lines)
+
+
+def plan_ensemble(
+    data: TrainingData,
+    members: Sequence[Member],
+    train: TrainConfig,
+    *,
+    devices: Sequence[Any] | None = None,
+    measure: bool = False,
+) -> Plan:
+    """Say what :func:`~hlvm.mae.fit_ensemble` will take, without training.
+
+    Args:
+        data: as for :func:`~hlvm.mae.fit_ensemble`.
+        members: what to train.
+        train: the optimisation.
+        devices: devices that share the work.
+        measure: compile every program and time a few steps, which takes the time of compiling. Otherwise times follow
+            from a count of arithmetic operations and a short measurement of this device's matrix products; they are
+            good to a factor of two or three.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: as :func:`~hlvm.mae.fit_ensemble`.
+    """
+    data = check_data(data)
+    groups = group_members(data.graph, members, train, devices)
+    key = jax.random.key(0)  # nothing that is planned depends on it
+    shift, scale = standardization(data, key)
+    prepared = [prepare(key, data, group, members, train, shift, scale) for group in groups]
+    speed = None if measure else _SHARE_OF_PEAK * _matrix_flops()
+    return Plan(programs=tuple(_plan(one, speed) for one in prepared), steps=train.steps, measured=measure)
+
+
+def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
+    lowered = one.lower()
+    flops = (lowered.cost_analysis() or {}).get("flops")
+    flops = float(flops) if flops and flops > 0 else None
+    working = compile_seconds = None
+    per_step = None if flops is None or speed is None else flops / speed
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(one.state))
+    parameters = one.state.params.shape[1]
+    if speed is None:
+        begin = time.perf_counter()
+        compiled = lowered.compile()
+        compile_seconds = time.perf_counter() - begin
+        analysis = compiled.memory_analysis()
+        working = None if analysis is None else int(analysis.temp_size_in_bytes)
+        per_step = _timed(compiled, one)
+    return ProgramPlan(
+        members=one.group.members,
+        network=one.program.network,
+        parameters=parameters,
+        state_bytes=state_bytes,
+        working_bytes=working,
+        flops_per_step=flops,
+        seconds_per_step=per_step,
+        compile_seconds=compile_seconds,
+    )
+
+
+def _timed(program: Any, one: Prepared) -> float:
+    """Seconds per step, after one call that warms up."""
+    state, seconds = one.state, 0.0
+    for count in (1, _TIMED_STEPS):
+        arguments = one.arguments(state, 0)
+        begin = time.perf_counter()
+        state, losses = program(*arguments, jnp.int32(0), jnp.int32(count))
+        jax.block_until_ready(losses)
+        seconds = time.perf_counter() - begin
+    return seconds / _TIMED_STEPS
+
+
+def _matrix_flops() -> float:
+    """Operations per second of a large matrix product in float32."""
+    side = _PEAK_SIDE.get(jax.default_backend(), 4096)
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(side, side)), jnp.float32)
+    product = jax.jit(jnp.matmul)
+    jax.block_until_ready(product(matrix, matrix))
+    taken = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        jax.block_until_ready(product(matrix, matrix))
+        taken.append(time.perf_counter() - begin)
+    return 2 * side**3 / statistics.median(taken)
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,334 @@
+"""Data from arrays, runs that are killed and go on, several devices and several processes."""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from hlvm import HierarchicalModel, LatentGraph
+from hlvm.datasets import Dataset, load_dataset, write_dataset
+from hlvm.mae import (
+    ArrayData,
+    BottleneckConfig,
+    Checkpoints,
+    Member,
+    TensorBoard,
+    TrainConfig,
+    ViTConfig,
+    encode,
+    fit,
+    fit_ensemble,
+    groups,
+    load_fits,
+    plan_ensemble,
+    save_fits,
+)
+from hlvm.mae import data as data_module
+from hlvm.masking import RandomMask
+from hlvm.mechanisms import LinearGaussian
+
+KEY = jax.random.key(0)
+GRAPH = LatentGraph.quadtree(2)
+MASK = RandomMask(ratio=0.5)
+SMALL = BottleneckConfig(code_dim=2, width=8, depth=1)
+TRAIN = TrainConfig(steps=250, batch=16, warmup=10)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return HierarchicalModel.init(jax.random.key(1), GRAPH, LinearGaussian())
+
+
+@pytest.fixture(scope="module")
+def rows(model):
+    sample = model.sample(jax.random.key(2), 300)
+    return Dataset.from_arrays(
+        observed={name: np.asarray(sample.observed[name]) for name in GRAPH.observed}, graph=GRAPH
+    )
+
+
+# ---------------------------------------------------------------------- arrays
+
+
+def test_rows_of_an_epoch_are_all_rows_in_an_order_of_its_own(rows):
+    key = jax.random.key(3)
+    epochs = data_module._positions(key, 300, 0, 600).reshape(2, 300)
+    assert all(sorted(epoch) == list(range(300)) for epoch in epochs.tolist())
+    assert (epochs[0] != epochs[1]).any()
+    assert data_module._positions(key, 300, 250, 100).tolist() == epochs.reshape(-1)[250:350].tolist()
+    assert (data_module._positions(jax.random.key(4), 300, 0, 300) != epochs[0]).any()
+
+
+def test_array_data_takes_rows_in_any_order_from_memory_and_files(model, rows, tmp_path):
+    whole = np.concatenate([rows.observed[name] for name in GRAPH.observed], axis=1)
+    assert np.array_equal(ArrayData.of(rows).rows([5, 2, 5, 299]), whole[[5, 2, 5, 299]])
+    write_dataset(tmp_path / "rows.h5", model, key=jax.random.key(2), n=50)
+    with load_dataset(tmp_path / "rows.h5") as stored:
+        found = ArrayData.of(stored)
+        assert np.array_equal(found.rows([7, 3, 7]), found.rows(np.arange(50))[[7, 3, 7]])
+
+
+def test_array_data_cuts_images_into_the_graphs_patches():
+    graph = LatentGraph.from_edges(
+        [("z", f"x{i}") for i in range(4)], dims={"z": 1} | {f"x{i}": 12 for i in range(4)}, grid=(2, 2)
+    )
+    images = np.arange(3 * 4 * 4 * 3).reshape(3, 4, 4, 3).astype(np.float32)
+    found = ArrayData.of(Dataset.from_arrays(images=images, graph=graph)).rows([1])
+    expected = [images[1, r : r + 2, c : c + 2].reshape(-1) for r in (0, 2) for c in (0, 2)]
+    assert np.array_equal(found[0], np.concatenate(expected))
+    bytes_ = ArrayData.of(Dataset.from_arrays(images=images.astype(np.uint8), graph=graph)).rows([0])
+    assert bytes_.max() == pytest.approx(47 / 255)
+    with pytest.raises(ValueError, match=r"images of 6 x 6 pixels and 3 channels on a 2 x 2 grid need .* of 27 dims"):
+        ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 6, 6, 3)), graph=graph))
+
+
+def test_streamed_rows_train_like_rows_kept_on_the_device(rows, monkeypatch):
+    kept = fit(KEY, rows, MASK, SMALL, TRAIN)
+    monkeypatch.setattr(data_module, "_TABLE_BYTES", 0)
+    monkeypatch.setattr(data_module, "_STREAM_BYTES", 4 * 16 * 56 * 70)  # chunks of 70 steps or fewer
+    streamed = fit(KEY, rows, MASK, SMALL, TRAIN)
+    assert np.allclose(kept.losses, streamed.losses, rtol=1e-4)
+    assert kept.losses[-50:].mean() < kept.losses[:20].mean()
+
+
+def test_fits_on_arrays_are_saved_with_their_graph(rows, tmp_path):
+    made = fit(KEY, rows, MASK, SMALL, TrainConfig(steps=5, batch=4, warmup=1))
+    save_fits(tmp_path / "fits", [made])
+    (loaded,) = load_fits(tmp_path / "fits")
+    assert loaded.model.graph == GRAPH
+    observed = ArrayData.of(rows).rows(np.arange(3))
+    masked = np.arange(16) < 8
+    assert np.array_equal(encode(made, observed, masked), encode(loaded, observed, masked))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Dataset.from_arrays(images=np.zeros((2, 4, 4, 1))), "the data set has no graph"),
+        (
+            Dataset.from_arrays(observed={"x_0_0": np.zeros((2, 4))}, graph=GRAPH),
+            "neither images nor values of 'x_0_1'",
+        ),
+        (np.zeros((4, 4)), "expected a HierarchicalModel or a Dataset to train on, got ndarray"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        data_module.check_data(data)
+
+
+# ---------------------------------------------------------------------- states on disk
+
+
+class StopEarlyError(Exception):
+    """Raised by a callback in the middle of a run."""
+
+
+def members():
+    vit = ViTConfig(patch=1, width=8, depth=1, heads=2, decoder_width=8)
+    return [
+        Member(mask=MASK, network=SMALL, seed=0),
+        Member(mask=MASK, network=SMALL, seed=1),
+        Member(mask=MASK, network=vit),
+    ]
+
+
+def test_stopped_run_goes_on_bit_for_bit(model, tmp_path):
+    whole = fit_ensemble(KEY, model, members(), TRAIN)
+    checkpoints = Checkpoints(folder=tmp_path / "run", every=100, keep=1)
+    reports = []
+
+    def stop_in_second_program(progress):
+        reports.append((progress.group, progress.step))
+        if (progress.group, progress.step) == (1, 200):
+            raise StopEarlyError
+
+    with pytest.raises(StopEarlyError):
+        fit_ensemble(KEY, model, members(), TRAIN, checkpoints=checkpoints, on_progress=stop_in_second_program)
+    assert len(list((tmp_path / "run" / "states" / "0").glob("[0-9]*"))) == 1
+    again = []
+    resumed = fit_ensemble(
+        KEY, model, members(), TRAIN, checkpoints=checkpoints, on_progress=lambda p: again.append((p.group, p.step))
+    )
+    assert again == [(1, 250)]
+    for one, other in zip(whole, resumed, strict=True):
+        assert np.array_equal(one.losses, other.losses)
+        assert np.array_equal(one.params, other.params)
+    third = fit_ensemble(KEY, model, members(), TRAIN, checkpoints=checkpoints)  # nothing is left to do
+    assert all(np.array_equal(a.params, b.params) for a, b in zip(whole, third, strict=True))
+
+
+def test_folder_of_another_run_is_refused(model, tmp_path):
+    checkpoints = Checkpoints(folder=tmp_path / "run")
+    short = TrainConfig(steps=5, batch=4, warmup=1)
+    fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
+    other = HierarchicalModel.init(jax.random.key(9), GRAPH, LinearGaussian())
+    for changed, name in [
+        ((KEY, other, MASK, SMALL, short), "data"),
+        ((jax.random.key(1), model, MASK, SMALL, short), "key"),
+    ]:
+        with pytest.raises(ValueError, match=f"states of another run, which differs in {name}"):
+            fit(*changed, checkpoints=checkpoints)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds other files"):
+        fit(KEY, model, MASK, SMALL, short, checkpoints=Checkpoints(folder=tmp_path / "other"))
+
+
+def test_progress_tells_speed_and_gives_fits_to_evaluate(model):
+    seen = []
+
+    def evaluate(progress):
+        (made,) = progress.fits()
+        seen.append((progress.step, made.losses.shape, made.diverged, progress.history.shape))
+        assert progress.samples_per_second > 0
+        assert progress.seconds_left >= 0
+
+    fit(KEY, model, MASK, SMALL, TRAIN, on_progress=evaluate)
+    assert seen == [(100, (100,), False, (100, 1)), (200, (200,), False, (100, 1)), (250, (250,), False, (50, 1))]
+
+
+# ---------------------------------------------------------------------- other processes
+
+SCRIPT = """
+import sys, json, jax, numpy as np
+from pathlib import Path
+from hlvm import HierarchicalModel, LatentGraph
+from hlvm.mae import *
+from hlvm.masking import RandomMask
+from hlvm.mechanisms import LinearGaussian
+
+def train(folder, devices=None, steps=1500):
+    model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
+    small = BottleneckConfig(code_dim=2, width=8, depth=1)
+    members = [Member(mask=RandomMask(ratio=0.5), network=small, seed=s) for s in range(4)]
+    checkpoints = None if folder is None else Checkpoints(folder=folder, every=100)
+    return fit_ensemble(
+        jax.random.key(0), model, members, TrainConfig(steps=steps, batch=16, warmup=10),
+        checkpoints=checkpoints, devices=devices,
+    )
+"""
+
+
+def python(program, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT + program, *map(str, arguments)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process):
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+LOSSES = "\nprint(json.dumps([f.losses.tolist() for f in fits]))"
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_bit_for_bit(tmp_path):
+    """Killed twice without warning: some time into training, and while a state is being written."""
+    whole = finished(python("fits = train(None)" + LOSSES))
+    folder = tmp_path / "run"
+    states = folder / "states" / "0"
+    kills = [lambda: (states / "200").exists(), lambda: any("tmp" in path.name for path in states.glob("*"))]
+    program = "fits = train(sys.argv[1])" + LOSSES
+    for due in kills:
+        process = python(program, folder)
+        while process.poll() is None and not (states.exists() and due()):
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert finished(python(program, folder)) == whole
+
+
+@pytest.mark.slow
+def test_eight_devices_train_like_one():
+    program = "fits = train(None, jax.devices() if sys.argv[1] == 'all' else None, 300)" + LOSSES
+    one = finished(python(program, "one"))
+    eight = finished(python(program, "all", XLA_FLAGS="--xla_force_host_platform_device_count=8"))
+    np.testing.assert_allclose(eight, one, rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one():
+    """Four members over two processes of two devices each."""
+    one = finished(python("fits = train(None, None, 300)" + LOSSES))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    program = (
+        "jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))\n"
+        "assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2\n"
+        "fits = train(None, jax.devices(), 300)" + LOSSES
+    )
+    flags = "--xla_force_host_platform_device_count=2"
+    processes = [python(program, address, rank, XLA_FLAGS=flags) for rank in range(2)]
+    for process in processes:
+        np.testing.assert_allclose(finished(process), one, rtol=2e-4)
+
+
+# ---------------------------------------------------------------------- precision, plans, watching
+
+
+@pytest.mark.parametrize("config", [SMALL, ViTConfig(patch=1, width=8, depth=1, heads=2, decoder_width=8)])
+def test_bfloat16_is_used_for_every_product_and_comes_near(model, config):
+    short = TrainConfig(steps=20, batch=64, warmup=2)
+    low = dataclasses.replace(short, compute="bfloat16")
+    text = plan_ensemble_lowered(model, config, low)
+    products = [line for line in text.splitlines() if "dot_general" in line and "tensor<1x64x" in line]
+    assert products
+    assert all("bf16" in line for line in products)
+    exact, rough = (fit(KEY, model, MASK, config, train) for train in (short, low))
+    assert rough.params.dtype == np.float32
+    np.testing.assert_allclose(rough.losses, exact.losses, rtol=0.03)
+
+
+def plan_ensemble_lowered(model, config, train):
+    members = [Member(mask=MASK, network=config)]
+    (group,) = groups.group_members(GRAPH, members, train)
+    shift, scale = data_module.standardization(model, KEY)
+    return groups.prepare(KEY, model, group, members, train, shift, scale).lower().as_text()
+
+
+def test_plan_counts_programs_parameters_and_time(model):
+    plan = plan_ensemble(model, members(), TRAIN)
+    assert [p.members for p in plan.programs] == [(0, 1), (2,)]
+    (made,) = fit_ensemble(KEY, model, members()[:1], TrainConfig(steps=1, batch=4, warmup=0))
+    assert plan.programs[0].parameters == made.params.size
+    assert plan.programs[0].state_bytes >= 2 * 3 * 4 * made.params.size  # two members, parameters and two moments
+    assert plan.seconds > 0
+    assert "3 members in 2 programs" in str(plan)
+    measured = plan_ensemble(model, members()[:1], TRAIN, measure=True)
+    assert measured.programs[0].compile_seconds > 0
+    assert measured.bytes > plan.programs[0].state_bytes / 2
+
+
+def test_tensorboard_files_hold_every_loss(model, tmp_path):
+    from tensorboardX.proto import event_pb2
+
+    with TensorBoard(tmp_path / "events", names=["small"]) as board:
+        made = fit(KEY, model, MASK, SMALL, TRAIN, on_progress=board)
+    (path,) = (tmp_path / "events").rglob("*tfevents*")
+    content, found, at = path.read_bytes(), {}, 0
+    while at < len(content):  # records: length, its check sum, the event, its check sum
+        (length,) = struct.unpack("<Q", content[at : at + 8])
+        event = event_pb2.Event.FromString(content[at + 12 : at + 12 + length])
+        for value in event.summary.value:
+            if value.tag.endswith("loss"):
+                found[event.step] = value.simple_value
+        at += 16 + length
+    assert [found[step + 1] for step in range(250)] == pytest.approx(made.losses.tolist())
