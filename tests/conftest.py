@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import numpy as np
+import pytest
 from hypothesis import settings
 
 # Before JAX and Matplotlib are imported, which read these once.
@@ -15,3 +17,76 @@ os.environ["XDG_CACHE_HOME"] = _cache.name
 
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 settings.load_profile("deterministic")
+
+
+# ---------------------------------------------------------------------- the command line
+# The package is imported inside, after pytest has arranged for its arrays to be checked.
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder of inputs, good and bad; no test writes into it."""
+    from hlvm.graph import LatentGraph
+
+    path = tmp_path_factory.mktemp("inputs")
+    LatentGraph.tree(2, 2).save(path / "tree.json")
+    LatentGraph.quadtree(2).save(path / "grid.json")
+    LatentGraph.quadtree(5).save(path / "large.json")
+    windows = [(f"z{i}", f"x{i + j}") for i in range(19) for j in range(3)]
+    LatentGraph.from_edges(windows).save(path / "windows.json")
+    LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims={"z": 3, "x1": 1, "x2": 1}).save(path / "dims.json")
+    LatentGraph.from_edges([("a", "x1"), ("a", "x2"), ("b", "x3")]).save(path / "apart.json")
+    LatentGraph.pure_children_chain(70).save(path / "deep.json")
+    (path / "mask.json").write_text('["x_0", "x_2"]')
+    (path / "nothing.json").write_text("[]")
+    # Names that are markup for rich, or paths in an archive.
+    LatentGraph.from_edges([("[red] z", "x/1"), ("[red] z", "../x 2"), ("y", "../x 2")]).save(path / "odd.json")
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(300, 2))
+    np.save(path / "z.npy", z)
+    np.save(path / "z_hat.npy", np.tanh(z) @ np.array([[1.0, 2.0], [1.0, -1.0]]))
+    np.save(path / "noise.npy", rng.normal(size=(300, 2)))
+    np.save(path / "short.npy", z[:-1])
+    np.save(path / "nan.npy", np.where(np.arange(600).reshape(300, 2) == 77, np.nan, z))
+    np.save(path / "constant.npy", np.zeros((300, 2)))
+    np.save(path / "text.npy", np.array(["a"] * 300))
+    np.save(path / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
+    np.savez(path / "archive.npz", z=z)
+    (path / "empty.npy").touch()
+    (path / "broken.json").write_text('{"edges": [')
+    (path / "list.json").write_text("[1, 2]")
+    (path / "cycle.json").write_text('{"edges": [["a", "b"], ["b", "a"], ["a", "x"]]}')
+    (path / "binary.json").write_bytes(b"\x80\xff")
+    (path / "full").mkdir()
+    (path / "full" / "results.json").touch()
+    return path
+
+
+@pytest.fixture
+def run(folder, tmp_path, monkeypatch, capsys):
+    """Run the command among the inputs; returns its exit code, output and errors. ``{new}`` is an empty folder."""
+    from hlvm import cli
+
+    monkeypatch.chdir(folder)
+
+    def run(*arguments):
+        code = cli.main([argument.format(new=tmp_path) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(run, tmp_path):
+    """Check that a command line gives one line of error and exit code 2, and writes nothing; returns that line."""
+
+    def refused(line, message):
+        code, out, err = run(*line.split())
+        assert (code, out) == (2, "")
+        assert message in err
+        assert err.startswith("hlvm: ")
+        assert err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+        return err
+
+    return refused

@@ -18,8 +18,6 @@ from hlvm import _cli_input, cli
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 
-pytest_plugins = ["command_line"]
-
 # ---------------------------------------------------------------------- good input
 
 
@@ -159,8 +157,8 @@ SCORE = [
     ("score text.npy z.npy", "text.npy: expected real numbers"),
     ("score objects.npy z.npy", "objects.npy is not a .npy file of numbers"),
     ("score empty.npy z.npy", "empty.npy is not a .npy file of numbers"),
-    ("score tree.json z.npy", "tree.json is not a .npy file of numbers"),
-    ("score archive.npz z.npy", "save the one array with numpy.save"),
+    ("score tree.json z.npy", "tree.json: expected one of .npy, .npz"),
+    ("score archive.npz::y z.npy", "archive.npz has no y: it has z"),
     ("score z.npy constant.npy", "expected at least one column that varies"),
     ("score z.npy z.npy --threshold 1.5", "threshold: expected a number strictly between 0 and 1"),
     ("score z.npy z.npy --out tree.json", "tree.json exists already"),

@@ -22,8 +22,6 @@ from hlvm.theory import (
     target_ancestors,
 )
 
-pytest_plugins = ["command_line"]
-
 PYTHON = re.compile(r"\b[a-z_]+=|\bNone\b|\(\.\.\.\)|\w\.\w+\(|Patches|RandomMask|LatentGraph|LinearGaussian")
 """What nobody who uses the command knows."""
 
