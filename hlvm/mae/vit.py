@@ -2,7 +2,8 @@
 
 Architecture of :cite:t:`he2022mae`: the encoder sees visible tokens only, the lighter decoder sees their codes and a
 learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions. Blocks are scanned, so
-that compile time does not grow with depth, and attention is written out, which is the faster form on a CPU.
+that compile time does not grow with depth, and attention is written out, which is the faster form on a CPU; so are
+matrix products over one long list of tokens rather than over samples of tokens.
 
 Where masks differ in how many tokens they leave visible, the shorter lists are padded with hidden tokens that nothing
 attends to.
@@ -62,16 +63,30 @@ class Block(nn.Module):
         self, tokens: Float[Array, "n t w"], present: Bool[Array, "n t"] | None = None
     ) -> tuple[Float[Array, "n t w"], Float[Array, "n h t t"] | None]:
         """Attend to the tokens that are present (all, if ``None``), then transform every token."""
-        normed = nn.LayerNorm()(tokens)
-        query, key, value = jnp.split(nn.DenseGeneral((self.heads, 3 * (self.width // self.heads)))(normed), 3, axis=-1)
-        scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / (self.width // self.heads) ** 0.5
+        n, t, _ = tokens.shape
+        head = self.width // self.heads
+        normed = nn.LayerNorm()(tokens).reshape(n * t, self.width)
+        qkv = nn.DenseGeneral((self.heads, 3 * head))(normed).reshape(n, t, self.heads, 3 * head)
+        query, key, value = jnp.split(qkv, 3, axis=-1)
+        scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / head**0.5
         if present is not None:
             scores = jnp.where(present[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
-        attention = jax.nn.softmax(scores)
-        mixed = jnp.einsum("nhqk,nkhd->nqhd", attention, value)
-        tokens = tokens + nn.DenseGeneral(self.width, axis=(-2, -1))(mixed)
-        hidden = nn.gelu(nn.Dense(self.mlp_ratio * self.width)(nn.LayerNorm()(tokens)))
-        return tokens + nn.Dense(self.width)(hidden), attention if self.keep_attention else None
+        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+        total = weights.sum(axis=-1, dtype=jnp.float32).astype(weights.dtype)
+        # Divided by the total after the product, which is over fewer numbers than before it.
+        mixed = jnp.einsum("nhqk,nkhd->nqhd", weights, value) / jnp.swapaxes(total, 1, 2)[..., None]
+        added = nn.DenseGeneral(self.width, axis=(-2, -1))(mixed.reshape(n * t, self.heads, head))
+        tokens = tokens + added.reshape(n, t, self.width)
+        hidden = nn.LayerNorm()(tokens).reshape(n * t, self.width)
+        hidden = _gelu(nn.Dense(self.mlp_ratio * self.width)(hidden))
+        added = nn.Dense(self.width)(hidden)
+        attention = weights / total[..., None] if self.keep_attention else None
+        return tokens + added.reshape(n, t, self.width), attention
+
+
+def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The usual approximation ``x (1 + tanh(u)) / 2`` of the Gaussian error linear unit, as ``x sigmoid(2 u)``."""
+    return x * jax.nn.sigmoid(2.0 * (2.0 / np.pi) ** 0.5 * (x + 0.044715 * x**3))
 
 
 def _stack(depth: int, name: str, **block: Any) -> nn.Module:
