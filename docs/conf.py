@@ -16,6 +16,7 @@ import grammar_figures  # noqa: E402
 import image_figures  # noqa: E402
 import mae_figures  # noqa: E402
 import mask_figures  # noqa: E402
+import scoring_figures  # noqa: E402
 
 import hlvm  # noqa: E402
 
@@ -85,7 +86,7 @@ def shorten_signature(
 
 def setup(app: Sphinx) -> None:
     """Draw the figures and register what is our own."""
-    for module in (figures, grammar_figures, image_figures, mae_figures, mask_figures):
+    for module in (figures, grammar_figures, image_figures, mae_figures, mask_figures, scoring_figures):
         module.draw_all(HERE / "_static" / "generated")
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))
     app.connect("autodoc-process-signature", shorten_signature)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +14,6 @@ import tyro
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from hlvm.masking import Patches
     from hlvm.simulator import HierarchicalModel
 
@@ -35,7 +32,6 @@ __all__ = [
     "check_seed",
     "check_writable",
     "complain",
-    "load_array",
     "load_graph",
     "load_model",
     "masked_names",
@@ -136,18 +132,6 @@ def load_model(path: Path) -> HierarchicalModel:
     from hlvm.simulator import HierarchicalModel
 
     return HierarchicalModel.load(path)
-
-
-def load_array(path: Path) -> np.ndarray:
-    """The array of a .npy file."""
-    import numpy as np
-
-    try:
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        reason = "a .npz archive: save the one array with numpy.save" if zipfile.is_zipfile(path) else error
-        raise ValueError(f"{path} is not a .npy file of numbers: {reason}") from None
 
 
 def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tuple[str, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import signal
+import threading
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,6 +26,9 @@ from hlvm._cli_input import (
 from hlvm._files import atomic_path, check_new_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from hlvm.graph import LatentGraph
     from hlvm.mae import Fit, Progress
     from hlvm.mae.settings import Settings
 
@@ -42,13 +48,14 @@ def train(
 ) -> int:
     """Train masked autoencoders and keep them, with their losses, in a new folder.
 
-    DIR gets fits/ (see hlvm.mae.load_fits), losses.csv and losses.png. While the run lasts its state is kept in
-    DIR/run; a run that was stopped, in whatever way, goes on from there with --resume and ends as if it had never been.
+    DIR gets fits/ (see hlvm.mae.load_fits), losses.csv, losses.png and, from images of one or three channels,
+    reconstructions.png. While the run lasts its state is kept in DIR/run; a run that was stopped, in whatever way, goes
+    on from there with --resume and ends as if it had never been stopped.
 
     The settings file holds tables [network], [mask], [train] and, if wanted, [loss] and seeds; with several networks,
     masks, losses or seeds every combination is trained. See hlvm.mae.settings_from_dict.
 
-    Example: hlvm train images.h5 --config settings.toml --out runs/first
+    Example: hlvm train shapes.h5 --config settings.toml --out runs/first
 
     Args:
         data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it), or a saved model (.npz), which draws fresh
@@ -76,6 +83,7 @@ def train(
     source = _loaded(data)
     used = jax.devices() if devices == "all" else None
     try:
+        _check_members(source, settings, used, config)
         if plan:
             print(mae.plan_ensemble(source, settings.members, settings.train, devices=used))
             return 0
@@ -93,7 +101,8 @@ def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorbo
     watchers: list[Any] = []
     if tensorboard:
         try:
-            watchers.append(mae.TensorBoard(out / "events", [_as_file_name(name) for name in settings.names]))
+            names = [_as_file_name(f"{i} {name}") for i, name in enumerate(settings.names)]
+            watchers.append(mae.TensorBoard(out / "events", names))
         except ImportError as error:
             raise ValueError(f"--tensorboard: {error}") from None
     run = out / "run"
@@ -101,9 +110,10 @@ def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorbo
     def watch_all(progress: Progress) -> None:
         for watch in watchers:
             watch(progress)
+        interrupts.check()
 
     try:
-        with _bars() as bars:
+        with _bars() as bars, _Interrupts() as interrupts:
             watchers.append(_Watcher(bars, settings))
             fits = mae.fit_ensemble(
                 jax.random.key(settings.seed),
@@ -123,7 +133,7 @@ def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorbo
         for watch in watchers:
             if hasattr(watch, "close"):
                 watch.close()
-    _write_results(out, settings, fits)
+    _write_results(out, settings, fits, source)
     shutil.rmtree(run)
     _print_results(out, settings, fits)
     return 0
@@ -156,9 +166,29 @@ def _loaded(path: Path) -> Any:
             names = zipfile.ZipFile(path).namelist()
         except zipfile.BadZipFile:
             raise ValueError(f"{path} is not an .npz file of arrays") from None
-        if not any(name.startswith(("images", "observed/")) for name in names):
+        if "header.npy" in names:
             return load_model(path)
-    return load_dataset(path)
+        if not any(name.startswith(("images", "observed/")) for name in names):
+            raise ValueError(f"{path} is neither a data set nor a saved model: hlvm sample writes both")
+    found = load_dataset(path)
+    if found.graph is None:
+        found.close()
+        raise ValueError(f"{path} has no graph, which says what is masked: hlvm sample writes it with the data")
+    return found
+
+
+def _check_members(source: Any, settings: Settings, devices: Any, config: Path) -> None:
+    """Check that data and settings fit together; messages name the file, and members by what tells them apart."""
+    from hlvm.mae.data import check_data
+    from hlvm.mae.groups import group_members
+    from hlvm.mae.settings import in_file_words
+
+    graph = check_data(source).graph
+    try:
+        group_members(graph, settings.members, settings.train, devices)
+    except ValueError as error:
+        text = re.sub(r"^member (\d+):", lambda found: f"{settings.names[int(found[1])]}:", in_file_words(str(error)))
+        raise ValueError(f"{config}: {text}") from None
 
 
 # ---------------------------------------------------------------------- watching
@@ -183,7 +213,40 @@ class _Watcher:
         )
 
 
+class _Interrupts:
+    """Holds Ctrl-C back until steps are done and no state is being written; a second one is not held back.
+
+    Until :meth:`check` is called for the first time, while programs are compiled, none is.
+    """
+
+    def __init__(self) -> None:
+        self._began = self._wanted = False
+        self._before: Any = None
+
+    def check(self) -> None:
+        """Stop here if that was wanted."""
+        self._began = True
+        if self._wanted:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> _Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, *_: object) -> None:
+        if self._wanted or not self._began:
+            raise KeyboardInterrupt
+        self._wanted = True
+        complain("stopping after these steps; Ctrl-C again to stop at once")
+
+
 def _bars() -> Bars:
+    console = Console(stderr=True)
     return Bars(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -191,8 +254,9 @@ def _bars() -> Bars:
         TextColumn("{task.fields[loss]}"),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -203,11 +267,11 @@ def _as_file_name(name: str) -> str:
 # ---------------------------------------------------------------------- results
 
 
-def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:
-    """The curves first and the fits last: a folder with fits is a finished run."""
+def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...], source: Any) -> None:
+    """The fits last: a folder with fits is a finished run."""
     import pandas as pd
 
-    from hlvm import mae, plotting
+    from hlvm import mae
 
     table = pd.concat(
         [
@@ -217,9 +281,74 @@ def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...]) -> None
     )
     with atomic_path(out / "losses.csv") as temporary:
         table.to_csv(temporary, index=False)
-    curves = {name: fit.losses for name, fit in zip(settings.names, fits, strict=True)}
-    plotting.save_figure(plotting.plot_losses({"Training": curves}), out / "losses.png")
+    _write_curves(out / "losses.png", settings, fits)
+    _write_reconstructions(out / "reconstructions.png", settings, fits, source)
     mae.save_fits(out / "fits", fits)
+
+
+def _write_curves(path: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:
+    """Losses, one panel per score, with all names below, because they can be long."""
+    from hlvm import plotting
+
+    curves: dict[str, dict[str, Any]] = {}
+    for name, fit in zip(settings.names, fits, strict=True):
+        curves.setdefault(_LOSSES[fit.loss.score], {})[name] = fit.losses
+    figure = plotting.plot_losses(curves)
+    figure.axes[0].set_ylabel("training loss")
+    for axes in figure.axes:
+        if (legend := axes.get_legend()) is not None:
+            legend.remove()
+    if len(fits) <= _MOST_NAMED:
+        lines = [line for axes in figure.axes for line in axes.get_lines()]
+        figure.set_figheight(figure.get_figheight() + _INCHES_PER_NAME * len(lines))
+        figure.legend(handles=lines, loc="outside lower center", fontsize=8, frameon=False)
+    plotting.save_figure(figure, path)
+
+
+_MOST_NAMED, _INCHES_PER_NAME = 24, 0.18
+"""More curves than this are not told apart by a legend; losses.csv has them by name."""
+
+_LOSSES = {"squared_error": "squared error / variance", "energy": "energy score / standard deviation"}
+_SHOWN = 8
+
+
+def _write_reconstructions(path: Path, settings: Settings, fits: tuple[Fit, ...], source: Any) -> None:
+    """A contact sheet of the first member that gives images: image, what the encoder sees, reconstruction."""
+    import jax
+    import numpy as np
+
+    from hlvm import mae, plotting
+    from hlvm.images import contact_sheet
+    from hlvm.mae import ArrayData
+
+    images = getattr(source, "images", None)
+    able = [
+        (name, fit)
+        for name, fit in zip(settings.names, fits, strict=True)
+        if not getattr(fit.config, "normalize_targets", False)
+    ]
+    if images is None or images.shape[3] not in (1, 3) or not able:
+        return
+    name, fit = able[0]
+    graph = fit.model.graph
+    rows = ArrayData.of(source).rows(np.arange(min(_SHOWN, len(images))))
+    mask_key, noise_key = jax.random.split(jax.random.key(settings.seed))
+    masked = np.asarray(fit.mask.sample(mask_key, len(rows), graph))
+    energy = fit.loss.score == "energy"
+    made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
+    seen = np.where(np.repeat(masked, [graph.dim(name) for name in graph.observed], axis=1), 0.5, rows)
+    values = np.concatenate([rows, seen, np.asarray(made).reshape(rows.shape)])
+    picture = contact_sheet(np.clip(_as_images(values, graph, images.shape[1:]), 0, 1), columns=len(rows))
+    title = f"{name}\nimages trained on, what the encoder sees, reconstructions"
+    plotting.save_figure(plotting.plot_picture(picture, title=title), path)
+
+
+def _as_images(values: np.ndarray, graph: LatentGraph, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images of patches that stand side by side, row by row of the grid."""
+    height, width, channels = shape
+    rows, columns = graph.grid or (1, 1)
+    patches = values.reshape(len(values), rows, columns, height // rows, width // columns, channels)
+    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
 
 
 def _print_results(out: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from hlvm.scoring import CCA, BlockVerdict, KernelR2, PermutationNull
+    from hlvm.scoring import CCA, BlockVerdict, KernelR2, PermutationNull, WorstDirection
 
 __all__ = ["Record", "listed", "number", "print_score", "print_table", "score_record", "share", "to_json"]
 
@@ -47,10 +47,16 @@ def score_record(
         "level": verdict.forward.level,
         "n_train": verdict.forward.n_train,
         "n_test": verdict.forward.n_test,
+        "nystroem_error": verdict.forward.nystroem_error,
+        "worst_direction": None if verdict.worst is None else _direction_record(verdict.worst),
         "threshold": verdict.threshold,
         "verdict": str(verdict.verdict),
         "reason": verdict.reason,
     }
+
+
+def _direction_record(worst: WorstDirection) -> Record:
+    return {"share": worst.share, "weights": worst.weights.tolist(), **worst.r2._asdict()}
 
 
 def _r2_record(score: KernelR2) -> Record:
@@ -60,14 +66,29 @@ def _r2_record(score: KernelR2) -> Record:
 def print_score(record: Record) -> None:
     """Print what :func:`score_record` made."""
     chance = record["chance"]
+    missed = record["nystroem_error"]
+    approximate = f" (kernel approximated, {share(missed)} of it missed)" if missed else ""
+    worst = record["worst_direction"]
     print_table(
-        f"{record['n_train']} training and {record['n_test']} test rows; ẑ: representation, c: latents",
+        f"{record['n_train']}{approximate} training and {record['n_test']} test rows; ẑ: representation, c: latents",
         ("score", "direction", "value", f"{record['level']:.0%} interval"),
         [
             *(
                 (title, direction, share(score["value"]), f"[{share(score['low'])}, {share(score['high'])}]")
                 for title, name in (("kernel R²", "kernel_r2"), ("linear R²", "linear_r2"))
                 for direction, score in record[name].items()
+            ),
+            *(
+                [
+                    (
+                        f"R² along the worst direction ({share(worst['share'])} of the variance)",
+                        next(iter(record["kernel_r2"])),
+                        share(worst["value"]),
+                        f"[{share(worst['low'])}, {share(worst['high'])}]",
+                    )
+                ]
+                if worst
+                else []
             ),
             (
                 "mean canonical correlation",

@@ -18,23 +18,20 @@ import tyro
 from rich.console import Console
 
 import hlvm
-from hlvm import _records as records
 from hlvm._cli_input import (
     BAD_INPUT,
     INTERRUPTED,
-    OptionalFile,
     check_folder_can_be_made,
-    check_new_file,
     check_seed,
     complain,
-    load_array,
     use_compilation_cache,
 )
 from hlvm._cli_sample import sample
+from hlvm._cli_score import score
 from hlvm._cli_theory import check, design, theory
 from hlvm._cli_train import train
 from hlvm._cli_words import in_command_words
-from hlvm._files import check_new_folder, write_text_atomically
+from hlvm._files import check_new_folder
 
 __all__ = ["main"]
 
@@ -119,49 +116,6 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 150  # a log file has room for whole claims
     return 0 if run_demo(config, out, console=console).agrees else 1
-
-
-def score(
-    z_hat: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="Z_HAT")],
-    z: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="Z")],
-    *,
-    seed: int = 0,
-    threshold: float = 0.9,
-    out: OptionalFile = None,
-) -> int:
-    """How much of the latents Z a representation Z_HAT holds, and whether it identifies them.
-
-    Both are .npy files of shape (rows, columns) with one row per sample. The exit code is 0 whatever the verdict is;
-    it speaks of whether the scores could be computed.
-
-    Example: hlvm score z_hat.npy z.npy
-
-    Args:
-        z_hat: the representation.
-        z: the true latents, same rows.
-        seed: seed of the split, the bootstrap and the permutations.
-        threshold: R² that both directions must reach, strictly between 0 and 1.
-        out: also write the result to this new .json file.
-    """
-    check_seed(seed)
-    if out is not None:
-        check_new_file(out, ".json")
-    from hlvm import scoring
-    from hlvm.scoring.inputs import paired_matrices
-
-    code, latents = paired_matrices(str(z_hat), load_array(z_hat), str(z), load_array(z))
-    verdict = scoring.block_verdict(code, latents, key=seed, threshold=threshold)
-    pairs = zip(verdict.directions, ((code, latents), (latents, code)), strict=True)
-    record = records.score_record(
-        verdict,
-        linear={direction: scoring.linear_r2(*pair, key=seed) for direction, pair in pairs},
-        canonical=scoring.cca(code, latents, key=seed),
-        chance=scoring.permutation_null(code, latents, key=seed),
-    )
-    if out is not None:
-        write_text_atomically(out, records.to_json(record) + "\n")
-    records.print_score(record)
-    return 0
 
 
 # ---------------------------------------------------------------------- errors

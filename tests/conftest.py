@@ -1,7 +1,10 @@
 """What every test runs under: no window system, no compiled programs from earlier runs, the same examples each time."""
 
+import gc
 import os
+import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,25 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 _cache = tempfile.TemporaryDirectory(prefix="hlvm-tests-")  # removed when the process ends
 os.environ["XDG_CACHE_HOME"] = _cache.name
+
+_MOST_MAPS, _MOST_BYTES = 15_000, 2 * 2**30
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    """Drop the compiled programs of earlier modules before there are too many of them.
+
+    They are never dropped otherwise: they take gigabytes, and each maps pieces of memory, of which Linux allows a
+    process 65,530. Beyond either the compiler aborts.
+    """
+    yield
+    maps, pages = Path("/proc/self/maps"), Path("/proc/self/statm")
+    if "jax" in sys.modules and maps.exists():
+        resident = int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > _MOST_BYTES or maps.read_bytes().count(b"\n") > _MOST_MAPS:
+            sys.modules["jax"].clear_caches()
+            gc.collect()
+
 
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 settings.load_profile("deterministic")

@@ -25,7 +25,7 @@ def test_version(run):
     assert run("--version") == (0, f"hlvm {hlvm.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["demo", "theory", "design", "check", "sample", "score"])
+@pytest.mark.parametrize("command", ["demo", "theory", "design", "check", "sample", "train", "score"])
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -44,16 +44,20 @@ def test_help_examples_run(folder, tmp_path, monkeypatch, capsys):
     above = {f"z1_{i}": ["z2_0"] for i in range(4)} | {f"x_{i}": [f"z1_{i // 4}"] for i in range(16)}
     graph = LatentGraph.from_edges([(p, child) for child, parents in above.items() for p in parents], grid=(4, 4))
     graph.save(tmp_path / "graph.json")
-    for name in ("z.npy", "z_hat.npy"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    for name in ("z.npy", "z_hat.npy"):  # as many rows as the example of `sample` draws
+        np.save(tmp_path / name, np.concatenate([np.load(folder / name)] * 4)[:1000])
     shown = ""
-    for command in ("theory", "design", "check", "sample", "score"):
+    (tmp_path / "settings.toml").write_text(
+        '[network]\nkind = "linear"\ncode_dim = 2\n[mask]\nkind = "random"\nratio = 0.5\n'
+        "[train]\nsteps = 5\nbatch = 4\nwarmup = 1\n"
+    )
+    for command in ("theory", "design", "check", "sample", "train", "score"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         shown += capsys.readouterr().out
     examples = [line.removeprefix("Example: hlvm ") for line in shown.splitlines() if line.startswith("Example: ")]
     lines = sorted(examples, key=lambda line: "sample" not in line)  # it writes the model that others read
-    assert len(lines) == 10
+    assert len(lines) == 12
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""

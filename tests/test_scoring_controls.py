@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from hlvm.scoring import RegressionConfig, kernel_r2, permutation_null
+from hlvm.scoring import RegressionConfig, kernel_r2, leakage, normalised_r2, permutation_null, r2_over_seeds
 from hlvm.scoring.controls import _permuted
 
 SMALL = RegressionConfig(max_train=100, n_boot=20, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
@@ -68,3 +69,63 @@ def test_permutation_null_rare_event_and_constants():
         permutation_null(x, np.ones(40), key=0)
     with pytest.raises(ValueError, match="n_permutations: expected at least 1"):
         permutation_null(x, x, key=0, n_permutations=0)
+
+
+def test_leakage_of_style_caused_by_content_equals_its_closed_form():
+    """s = a c + b e: the content itself explains a²/(a² + b²) of it, and an exact code no more."""
+    rng = np.random.default_rng(0)
+    c, e, own = rng.normal(size=(3, 2500))
+    style = 0.6 * c + 0.8 * e
+    config = RegressionConfig(max_train=800, bandwidths=(1.0, 2.0, 4.0), ridges=(1e-3, 1e-1, 1.0, 10.0), n_boot=200)
+    clean = leakage(np.sinh(c), c, style, key=0, config=config)
+    closed_form = 0.36
+    assert clean.from_content.low < closed_form < clean.from_content.high
+    assert clean.from_content.value == pytest.approx(closed_form, abs=0.04)  # 2 standard errors of 1,000 test rows
+    assert clean.excess.low < 0.01 > clean.excess.value
+    assert abs(clean.beyond.value) < 0.02
+    # A code that lost most of the content for some style scores no more than the content, and leaks all the same.
+    leaky = leakage(0.5 * style + 0.9 * own, c, style, key=0, config=config)
+    assert leaky.excess.high < 0
+    assert leaky.beyond.low > 0.05
+
+
+def test_normalised_r2_is_the_place_between_floor_and_ceiling():
+    rng = np.random.default_rng(0)
+    z, noise = rng.normal(size=(2, 800, 2))
+    floor, score, ceiling = (kernel_r2(z + s * noise, z, key=1, config=SMALL) for s in (2.0, 0.7, 0.2))
+    found = normalised_r2(score, floor=floor, ceiling=ceiling, key=0)
+    expected = (score.value - floor.value) / (ceiling.value - floor.value)
+    assert found.value == pytest.approx(expected)
+    assert 0 < found.low < expected < found.high < 1
+    assert normalised_r2(floor, floor=floor, ceiling=ceiling, key=0).value == 0
+    undefined = normalised_r2(score, floor=ceiling, ceiling=floor, key=0)
+    assert np.isnan([*undefined]).all()
+    with pytest.raises(ValueError, match="different splits"):
+        normalised_r2(score, floor=kernel_r2(z, z, key=2, config=SMALL), ceiling=ceiling, key=0)
+
+
+def test_r2_over_seeds_covers_the_mean_over_fits_and_samples():
+    """Fits differ by their own noise level, all are scored on the same rows: the truth is the mean over both."""
+    rng = np.random.default_rng(0)
+    config = RegressionConfig(max_train=60, n_boot=60, bandwidths=(4.0,), ridges=(1e-1, 1.0))
+    repeats, n_fits = 60, 4
+    intervals = []
+    for repeat in range(repeats):
+        z = rng.normal(size=100)
+        levels = rng.uniform(0.5, 1.0, size=n_fits)
+        scores = [kernel_r2(z + level * rng.normal(size=100), z, key=repeat, config=config) for level in levels]
+        intervals.append(r2_over_seeds(scores, key=repeat, n_boot=100))
+    truth = np.mean([interval.value for interval in intervals])
+    covered = sum(interval.low <= truth <= interval.high for interval in intervals)
+    assert covered >= 51  # 60 at 95 %: fewer than 51 happen with probability 0.0005 (binomial)
+    with pytest.raises(ValueError, match="at least 2"):
+        r2_over_seeds(scores[:1], key=0)
+
+
+def test_r2_over_seeds_with_other_rows_is_students_t():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(5, 150))
+    scores = [kernel_r2(row + rng.normal(size=150), row, key=i, config=SMALL) for i, row in enumerate(z)]
+    values = np.array([score.value for score in scores])
+    low, high = stats.t.interval(0.95, 4, values.mean(), values.std(ddof=1) / np.sqrt(5))
+    assert r2_over_seeds(scores, key=0) == pytest.approx((low, values.mean(), high))

@@ -5,12 +5,23 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
-from hlvm.scoring import RegressionConfig, kernel_r2, kernel_r2_many, linear_r2, paired_difference
-from hlvm.scoring.ridge import fit_linear, fit_rbf, kernel_loo, rbf, soften
+from hlvm.scoring import (
+    RegressionConfig,
+    kernel_r2,
+    kernel_r2_many,
+    linear_r2,
+    linear_r2_many,
+    mlp_r2,
+    paired_difference,
+)
+from hlvm.scoring.kernels import KERNELS, kernel_matrix, soften
+from hlvm.scoring.nystroem import fit_nystroem
+from hlvm.scoring.ridge import fit_exact, fit_linear, kernel_loo
 from hlvm.scoring.splitting import Standardiser
 
 SMALL = RegressionConfig(max_train=200, n_boot=200)
@@ -46,6 +57,49 @@ def test_kernel_r2_agrees_with_scikit_learn_at_the_chosen_pair(noise, limit):
     assert (score.n_train, score.n_test) == (200, 200)
 
 
+def hard_input(kind):
+    rng = np.random.default_rng(7)
+    n = 14 if kind == "tiny" else 120
+    x = rng.normal(size=(n, 200 if kind == "wide" else 5))
+    if kind == "rank-deficient":
+        x[:, 4] = x[:, 0] - 2 * x[:, 1]
+    if kind == "ill-conditioned":
+        u, _, vt = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+        x = u @ np.diag(np.geomspace(1, 1e-8, 5)) @ vt
+    if kind == "duplicated rows":
+        x = np.repeat(x[: n // 4], 4, axis=0)
+    if kind == "constant column":
+        x[:, 3] = 0.3
+    standard = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
+    return x, np.column_stack([np.sin(standard[:, 0]), standard[:, 1]]) + 0.5 * rng.normal(size=(n, 2))
+
+
+@pytest.mark.parametrize(
+    "kind", ["rank-deficient", "ill-conditioned", "tiny", "duplicated rows", "constant column", "wide"]
+)
+def test_regressions_agree_with_scikit_learn_on_hard_input(kind):
+    x, y = hard_input(kind)
+    config = RegressionConfig(ridges=(1e-5, 1e-3, 1e-2, 1e-1, 1.0, 10.0), soft_limit=math.inf, n_boot=20)
+    score = kernel_r2(x, y, key=3, config=config)
+    x_train, x_test, y_train, _ = standardised(score, x, y)
+    if math.isfinite(score.ridge):
+        oracle = KernelRidge(kernel="rbf", gamma=1 / (2 * score.bandwidth**2), alpha=score.ridge).fit(x_train, y_train)
+        np.testing.assert_allclose(score.targets - score.residuals, oracle.predict(x_test), atol=EXACT)
+        if kind in ("rank-deficient", "ill-conditioned", "constant column"):
+            assert config.ridges[0] < score.ridge < config.ridges[-1], "an interior optimum"
+    linear = linear_r2(x, y, key=3, config=config)
+    if math.isfinite(linear.ridge):
+        oracle = Ridge(alpha=linear.ridge, fit_intercept=False, solver="svd").fit(x_train, y_train)
+        np.testing.assert_allclose(linear.targets - linear.residuals, oracle.predict(x_test), atol=EXACT)
+
+
+def test_linear_r2_many_equals_one_at_a_time():
+    x, y = curved()
+    together = linear_r2_many(x, {"all": y, "one": y[:, 0]}, key=3, config=SMALL)
+    assert together["one"].value == pytest.approx(linear_r2(x, y[:, 0], key=3, config=SMALL).value, abs=EXACT)
+    assert together["all"].value == pytest.approx(linear_r2(x, y, key=3, config=SMALL).value, abs=EXACT)
+
+
 def test_linear_r2_agrees_with_scikit_learn_and_with_the_same_split():
     x, y = curved(d=3)
     score = linear_r2(x, y, key=3, config=SMALL)
@@ -63,7 +117,7 @@ def test_kernel_loo_equals_refitting_without_each_row(duplicated):
     x, y = rng.normal(size=(40, 2)), rng.normal(size=(40, 3))
     if duplicated:
         x[20:], y[20:] = x[:20], y[:20]
-    kernel = rbf(x, x, 1.3)
+    kernel = kernel_matrix(x, x, 1.3)
     coefficients, loo = kernel_loo(kernel, y, 0.01)
     np.testing.assert_allclose((kernel + 0.01 * np.eye(40)) @ coefficients, y, atol=EXACT)
     for i in range(40):
@@ -86,18 +140,18 @@ def test_fit_linear_selection_equals_refitting_without_each_row(columns):
         for k, ridge in enumerate(ridges):
             oracle = Ridge(alpha=ridge, fit_intercept=False).fit(x[rest], y[rest])
             errors[k] += (y[i] - oracle.predict(x[i : i + 1])[0]) ** 2
-    np.testing.assert_allclose(selected.loo_error, errors.min(axis=0), rtol=EXACT)
+    np.testing.assert_allclose((selected.loo**2).sum(axis=0), errors.min(axis=0), rtol=EXACT)
     np.testing.assert_array_equal(selected.ridge, np.array([*ridges, np.inf])[errors.argmin(axis=0)])
 
 
-def test_fit_rbf_chooses_the_least_leave_one_out_error_of_each_group():
+def test_fit_exact_chooses_the_least_leave_one_out_error_of_each_group():
     x, y = curved(n=80)
     y = np.column_stack([y, np.random.default_rng(5).normal(size=80)])
     y -= y.mean(axis=0)
     bandwidths, ridges = (0.3, 1.0, 3.0), (1e-4, 1e-2, 1.0)
-    selected = fit_rbf(x, x, y, np.array([0, 0, 1]), bandwidths=bandwidths, ridges=ridges, unit=1.0)
+    selected = fit_exact(x, x, y, np.array([0, 0, 1]), bandwidths=bandwidths, ridges=ridges, unit=1.0)
     errors = {
-        (b, r): (kernel_loo(rbf(x, x, b), y, r)[1] ** 2).sum(axis=0) @ [[1, 0], [1, 0], [0, 1]]
+        (b, r): (kernel_loo(kernel_matrix(x, x, b), y, r)[1] ** 2).sum(axis=0) @ [[1, 0], [1, 0], [0, 1]]
         for b in bandwidths
         for r in ridges
     }
@@ -274,6 +328,8 @@ def test_paired_difference_other_rows_or_targets_are_refused():
         ({"ridges": ()}, "ridges: expected increasing"),
         ({"ridges": (0.0, 1.0)}, "ridges"),
         ({"bandwidths": (1.0, 0.5)}, "bandwidths"),
+        ({"landmarks": 6000}, "landmarks: expected at most max_exact"),
+        ({"max_select": 1}, "max_select"),
     ],
 )
 def test_regression_config_bad_values_are_refused(changes, message):
@@ -291,3 +347,122 @@ def test_kernel_r2_interval_holds_its_own_value_for_noise():
     for key in range(20):
         score = kernel_r2(rng.normal(size=(200, 2)), rng.normal(size=(200, 30)), key=key, config=SMALL)
         assert score.low <= score.value <= score.high
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernel_matrix_is_scikit_learns(kernel):
+    from sklearn.gaussian_process.kernels import RBF, Matern
+
+    a, b = np.random.default_rng(0).normal(size=(2, 30, 4))
+    oracle = {
+        "rbf": RBF(1.7),
+        "laplace": Matern(1.7, nu=0.5),
+        "matern32": Matern(1.7, nu=1.5),
+        "matern52": Matern(1.7, nu=2.5),
+    }[kernel]
+    np.testing.assert_allclose(kernel_matrix(a, b, 1.7, kernel), oracle(a, b), atol=1e-12)
+    np.testing.assert_allclose(np.diag(kernel_matrix(a, a, 1.7, kernel)), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["laplace", "matern32", "matern52"])
+def test_kernel_r2_agrees_with_scikit_learn_for_every_kernel(kernel):
+    x, y = curved(n=300)
+    x = x + 0.3 * np.random.default_rng(9).normal(size=x.shape)
+    score = kernel_r2(x, y, key=3, config=dataclasses.replace(SMALL, kernel=kernel, soft_limit=math.inf))
+    x_train, x_test, y_train, _ = standardised(score, x, y)
+    oracle = KernelRidge(kernel="precomputed", alpha=score.ridge).fit(
+        kernel_matrix(x_train, x_train, score.bandwidth, kernel), y_train
+    )
+    predicted = oracle.predict(kernel_matrix(x_test, x_train, score.bandwidth, kernel))
+    np.testing.assert_allclose(score.targets - score.residuals, predicted, atol=EXACT)
+    assert score.kernel == kernel
+    assert score.nystroem_error == 0
+
+
+def test_kernel_r2_chooses_as_leave_one_out_grid_search_of_scikit_learn():
+    from sklearn.model_selection import GridSearchCV, LeaveOneOut
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y = np.sin(2 * x[:, 0]) + 0.3 * rng.normal(size=60)
+    config = RegressionConfig(bandwidths=(0.5, 1.0), ridges=(1e-3, 1e-1, 10.0), soft_limit=math.inf, n_boot=5)
+    score = kernel_r2(x, y, key=0, config=config)
+    x_train, _, y_train, _ = standardised(score, x, y[:, None])
+    unit = np.median(pdist(x_train))
+    grid = {"gamma": [1 / (2 * (unit * b) ** 2) for b in config.bandwidths], "alpha": list(config.ridges)}
+    search = GridSearchCV(KernelRidge(kernel="rbf"), grid, cv=LeaveOneOut(), scoring="neg_mean_squared_error")
+    search.fit(x_train, y_train[:, 0])
+    assert search.best_params_["alpha"] == score.ridge
+    assert search.best_params_["gamma"] == pytest.approx(1 / (2 * score.bandwidth**2))
+    assert config.ridges[0] < score.ridge < config.ridges[-1]
+
+
+def test_fit_nystroem_with_every_row_a_landmark_is_exact():
+    x, y = curved(n=150)
+    x = x + 0.2 * np.random.default_rng(9).normal(size=x.shape)
+    y = y - y.mean(axis=0)
+    common = {"bandwidths": (1.0,), "ridges": (1e-3, 1e-1, 10.0), "unit": 1.5, "max_select": 150}
+    groups = np.array([0, 1])
+    exact = fit_exact(x, x[:20], y, groups, **common)
+    found = fit_nystroem(x, x[:20], y, groups, **common, n_landmarks=150)
+    np.testing.assert_array_equal(found.ridge, exact.ridge)
+    np.testing.assert_allclose(found.predictions, exact.predictions, atol=1e-6)  # the root of K loses half the digits
+    np.testing.assert_allclose(found.loo, exact.loo, atol=1e-6)
+    assert (found.missed < 1e-9).all()
+
+
+def test_fit_nystroem_is_ridge_regression_on_scikit_learns_features():
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import Ridge as LinearRidge
+
+    x, y = curved(n=400)
+    y = y - y.mean(axis=0)
+    found = fit_nystroem(
+        x, x[:20], y, np.zeros(2, int), bandwidths=(1.0,), ridges=(1e-2,), unit=1.5, max_select=100, n_landmarks=40
+    )
+    # Fitted on the landmarks alone, scikit-learn has no others to choose from.
+    features = Nystroem(gamma=1 / (2 * 1.5**2), n_components=40, random_state=0).fit(x[:40])
+    phi = features.transform(x)
+    oracle = LinearRidge(alpha=1e-2, fit_intercept=False).fit(phi, y)
+    np.testing.assert_allclose(found.predictions, oracle.predict(phi[:20]), atol=1e-5)
+    assert found.missed[0] == pytest.approx(1 - (phi**2).sum(axis=1).mean(), abs=1e-6)
+    assert 0 < found.missed[0] < 0.2
+
+
+def test_kernel_r2_beyond_max_exact_is_near_the_exact_score_and_says_what_it_missed():
+    x, y = curved(n=2000)
+    x = x + 0.3 * np.random.default_rng(9).normal(size=x.shape)
+    exact = RegressionConfig(max_train=1200, n_boot=20)
+    score = kernel_r2(x, y, key=0, config=exact)
+    rough = dataclasses.replace(exact, max_exact=500, landmarks=100, max_select=300)
+    approximate = kernel_r2(x, y, key=0, config=rough)
+    assert approximate.value == pytest.approx(score.value, abs=0.01)
+    assert approximate.split.same_as(score.split)
+    assert 0 < approximate.nystroem_error < 0.05
+    assert len(approximate.loo_residuals) == 1200
+
+
+def test_kernel_r2_choosing_on_some_rows_fits_all_of_them():
+    x, y = curved(n=900)
+    config = RegressionConfig(max_train=500, max_select=200, n_boot=20)
+    score = kernel_r2(x, y, key=0, config=config)
+    x_train, x_test, y_train, _ = standardised(score, x, y)
+    x_train, x_test = soften(x_train, 4.0), soften(x_test, 4.0)
+    oracle = KernelRidge(kernel="rbf", gamma=1 / (2 * score.bandwidth**2), alpha=score.ridge).fit(x_train, y_train)
+    np.testing.assert_allclose(score.targets - score.residuals, oracle.predict(x_test), atol=EXACT)
+    few = kernel_r2(x, y, key=0, config=dataclasses.replace(config, max_train=200))
+    # The unit of the bandwidth is a median over 500 rows, here over 200.
+    assert (few.bandwidth, few.ridge) == (pytest.approx(score.bandwidth, rel=0.02), score.ridge)
+    assert few.value < score.value
+
+
+def test_mlp_r2_finds_curved_maps_and_nothing_in_noise():
+    x, y = curved(n=900)
+    score = mlp_r2(x, y, key=0)
+    assert score.value > 0.9
+    assert score.kernel == "mlp"
+    assert score.grid_edge == ()
+    assert score.split.same_as(kernel_r2(x, y, key=0).split)
+    assert mlp_r2(x, y, key=0).value == score.value
+    assert abs(mlp_r2(x, np.random.default_rng(5).normal(size=900), key=0).value) < 0.15
+    assert np.isfinite(mlp_r2(x[:12], y[:12], key=0).value)

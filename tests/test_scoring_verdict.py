@@ -1,9 +1,13 @@
 """Verdicts: what must pass, what must not, and what nobody can tell."""
 
+import warnings
+
 import numpy as np
 import pytest
+import scipy.linalg
 
-from hlvm.scoring import RegressionConfig, Verdict, block_verdict, containment_verdict
+from hlvm.scoring import RegressionConfig, Verdict, block_verdict, block_verdicts, containment_verdict, holm
+from hlvm.scoring.multiplicity import for_many_claims
 
 SMALL = RegressionConfig(max_train=300, n_boot=200, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
 RNG = np.random.default_rng(0)
@@ -99,3 +103,74 @@ def test_block_verdict_refutes_a_constant_code_by_its_forward_score():
     found = block_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL)
     assert found.verdict == Verdict.NOT_IDENTIFIED
     assert np.isnan(found.reverse.value)
+
+
+def lost_direction(n, d, share, seed):
+    """Content of which one direction has a small share of the variance, and a curved code of all the others."""
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    scales = np.ones(d)
+    scales[-1] = np.sqrt(share)
+    own = rng.normal(size=(n, d)) * scales
+    curved = own + 0.4 * np.tanh(2 * own)
+    return own @ rotation.T, curved[:, :-1], curved @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+
+
+@pytest.mark.parametrize(("d", "share"), [(2, 0.01), (3, 0.02), (6, 0.02), (16, 1.0)])
+def test_block_verdict_a_lost_direction_of_small_variance_is_not_identified(d, share):
+    content, without, exact = lost_direction(800, d, share, seed=d)
+    found = block_verdict(without, content, key=0, config=SMALL)
+    assert found.verdict is Verdict.NOT_IDENTIFIED
+    if share < 1 and d > 2:
+        assert found.forward.low > 0.9, "the average hides it"
+        assert "it is lost" in found.reason
+        assert 0 < found.worst.share < 0.05
+        standard = content / content.std(axis=0)
+        along = (standard - standard.mean(axis=0)) @ found.worst.weights
+        assert along.var() / standard.var(axis=0).sum() == pytest.approx(found.worst.share, rel=0.2)
+    assert block_verdict(exact, content, key=0, config=SMALL).verdict is Verdict.IDENTIFIED
+
+
+def test_block_verdict_worst_direction_is_measured_on_other_rows_than_it_was_found_on():
+    """The worst of eight equal directions on the rows that are scored would be far below what each of them has."""
+    rng = np.random.default_rng(0)
+    values, chosen_on_test = [], []
+    for seed in range(20):
+        content = rng.normal(size=(300, 8))
+        code = content + rng.normal(size=content.shape)  # every direction has R² 1/2
+        found = containment_verdict(code, content, key=seed, config=SMALL)
+        values.append(found.worst.r2.value)
+        residuals, targets = (rows - rows.mean(axis=0) for rows in (found.forward.residuals, found.forward.targets))
+        chosen_on_test.append(1 - scipy.linalg.eigh(residuals.T @ residuals, targets.T @ targets)[0].max())
+    assert 0.4 < np.mean(values) <= 0.5  # 180 training rows find a little less than the 0.5 that is there
+    assert np.mean(chosen_on_test) < 0.25
+
+
+def test_block_verdicts_intervals_are_wider_and_names_must_agree():
+    content = {f"claim {i}": CONTENT for i in range(4)}
+    codes = {name: CONTENT + 0.3 * RNG.normal(size=CONTENT.shape) for name in content}
+    found = block_verdicts(codes, content, key=0, config=SMALL)
+    alone = block_verdict(codes["claim 2"], CONTENT, key=0, config=SMALL)
+    joint = found["claim 2"].forward
+    assert list(found) == list(content)
+    assert joint.level == pytest.approx(1 - 0.05 / 4)
+    assert joint.value == alone.forward.value
+    assert joint.low < alone.forward.low < alone.forward.high < joint.high
+    with pytest.raises(ValueError, match="expected the same claims in both"):
+        block_verdicts({"a": CODE}, {"b": CONTENT}, key=0)
+
+
+def test_holm_agrees_with_statsmodels():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # statsmodels warns about its own imports
+        from statsmodels.stats.multitest import multipletests
+    p = np.random.default_rng(0).random(15) ** 3
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+    with pytest.raises(ValueError, match="numbers from 0 to 1"):
+        holm([0.5, 1.5])
+
+
+def test_for_many_claims_keeps_resamples_enough_for_its_ends():
+    config = for_many_claims(RegressionConfig(n_boot=100), 20)
+    assert config.level == pytest.approx(0.9975)
+    assert config.n_boot * (1 - config.level) / 2 >= 5

@@ -5,8 +5,18 @@ import re
 import numpy as np
 import pytest
 
+from hlvm.graph import LatentGraph
 from hlvm.scoring import RegressionConfig, Verdict
-from hlvm.testing import assert_identified, assert_not_identified
+from hlvm.testing import (
+    assert_contains,
+    assert_identified,
+    assert_no_leakage,
+    assert_not_identified,
+    assert_rank,
+    assert_shared_information,
+    score_against_theory,
+)
+from hlvm.theory import shared_information
 
 CONFIG = RegressionConfig(max_train=250, n_boot=200, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
 RNG = np.random.default_rng(0)
@@ -24,10 +34,12 @@ def test_assert_not_identified_passes_on_noise_and_on_a_copy():
     assert_not_identified(COPY, Z, key=0, config=CONFIG)
 
 
-def test_assert_identified_two_way_false_accepts_a_copy():
-    assert_identified(COPY, Z, key=0, two_way=False, config=CONFIG)
+def test_assert_contains_accepts_a_copy():
+    assert assert_contains(COPY, Z, key=0, config=CONFIG).reverse is None
     with pytest.raises(AssertionError, match="expected the latents to be not identified, found identified"):
         assert_not_identified(COPY, Z, key=0, two_way=False, config=CONFIG)
+    with pytest.raises(AssertionError, match=r"found not identified \(containment, threshold 0\.9\)"):
+        assert_contains(NOISE, Z, key=0, config=CONFIG)
 
 
 def test_assert_identified_failure_shows_scores_intervals_threshold_and_chance():
@@ -65,3 +77,69 @@ def test_assert_identified_constant_latents_fail_with_a_table():
 def test_assertions_pass_bad_input_on_as_value_errors():
     with pytest.raises(ValueError, match="NaN"):
         assert_identified(np.full((600, 2), np.nan), Z, key=0)
+
+
+def test_assert_identified_failure_shows_floor_and_ceiling_when_given():
+    with pytest.raises(AssertionError) as caught:
+        assert_identified(NOISE, Z, key=0, floor=NOISE[:, :1], ceiling=COPY, config=CONFIG)
+    lines = str(caught.value).splitlines()
+    header = next(line for line in lines if line.startswith("direction"))
+    forward = next(line for line in lines if line.startswith("ẑ → c"))
+    assert header.split()[-2:] == ["floor", "ceiling"]
+    floor, ceiling = map(float, forward.split()[-2:])
+    assert floor < 0.1
+    assert ceiling > 0.9
+
+
+def test_assert_no_leakage_allows_what_the_content_tells():
+    style = 0.8 * Z[:, :1] + 0.6 * NOISE[:, :1]
+    found = assert_no_leakage(CODE, Z, style, key=0, config=CONFIG)
+    assert found.from_code.value > 0.4
+    with pytest.raises(AssertionError, match=r"(?s)found more.*R²\(c, ẑ → s\).*to pass: the upper ends"):
+        assert_no_leakage(np.column_stack([CODE, style]), Z, style, key=0, config=CONFIG)
+    with pytest.raises(AssertionError, match=r"(?s)too wide an interval.*more rows"):
+        assert_no_leakage(CODE[:60], Z[:60], style[:60], key=0, tolerance=1e-3, config=CONFIG)
+    with pytest.raises(ValueError, match="tolerance"):
+        assert_no_leakage(CODE, Z, style, key=0, tolerance=0.0)
+
+
+@pytest.mark.parametrize("method", ["bartlett", "permutation"])
+def test_assert_rank_passes_on_the_rank_and_fails_with_p_values(method):
+    options = {"method": method, "key": 0, "n_permutations": 199}
+    shared = np.column_stack([Z, NOISE]) @ RNG.normal(size=(4, 5))
+    assert_rank(shared, Z, 2, **options)
+    assert_rank(NOISE, Z, 0, **options)
+    with pytest.raises(AssertionError, match=r"(?s)share 1 dimensions, found 2.*p-value 2 must be above 0\.01"):
+        assert_rank(shared, Z, 1, **options)
+    with pytest.raises(AssertionError, match="the first 1 p-values must be at most"):
+        assert_rank(NOISE, Z, 1, **options)
+    with pytest.raises(ValueError, match="at least 0"):
+        assert_rank(NOISE, Z, -1)
+
+
+TREE = LatentGraph.tree(2, 2)
+
+
+def test_assert_shared_information_names_what_differs():
+    assert assert_shared_information(TREE, ["x_0"], {"z2_0", "z1_0"}).unique
+    with pytest.raises(AssertionError, match=r"share \{z1_0, z1_1\}, found \{z2_0, z1_0\}") as caught:
+        assert_shared_information(TREE, ["x_0"], {"z1_0", "z1_1"})
+    assert "missing: {z1_1}\ntoo much: {z2_0}\nfrontier: {z1_0}" in str(caught.value)
+    with pytest.raises(ValueError, match="x_1 are no latents"):
+        assert_shared_information(TREE, ["x_0"], {"x_1"})
+
+
+def test_score_against_theory_joins_prediction_and_measurement():
+    members = shared_information(TREE, TREE.observed[:1]).members
+    latents = {name: RNG.normal(size=300) for name in TREE.latents}
+    code = np.column_stack([latents[name] for name in members])
+    table = score_against_theory(
+        {"exact": code}, latents, TREE, TREE.observed[:1], scores=("kernel_r2",), key=0, config=CONFIG
+    ).query("control == 'none'")
+    assert set(table["latent"]) == set(TREE.latents)
+    assert (table["value"] > 0.9).tolist() == (table["predicted"] == 1).tolist()
+    assert dict(zip(table["latent"], table["height"], strict=True)) == {
+        name: height for name, height in zip(TREE.nodes, TREE.heights, strict=True) if name in latents
+    }
+    with pytest.raises(ValueError, match="nowhere are no latents of the graph"):
+        score_against_theory({"a": code}, {"nowhere": code}, TREE, TREE.observed[:1], key=0)

@@ -79,18 +79,19 @@ class Plan:
     def __str__(self) -> str:
         n = sum(len(p.members) for p in self.programs)
         kind = "measured" if self.measured else f"rough, at {_SHARE_OF_PEAK:.0%} of this device's matrix-product speed"
-        lines = [f"{n} members in {len(self.programs)} programs, each compiled once; {self.steps} steps; times {kind}"]
+        members, programs = _counted(n, "member"), _counted(len(self.programs), "program")
+        lines = [f"{members} in {programs}, each compiled once; {self.steps} steps; times {kind}"]
         for number, p in enumerate(self.programs):
             memory = p.state_bytes + (p.working_bytes or 0)
             at_least = "" if p.working_bytes is not None else "at least "
             duration = "" if p.seconds_per_step is None else f", {_clock(self.steps * p.seconds_per_step)}"
             compiled = "" if p.compile_seconds is None else f", compiled in {p.compile_seconds:.1f} s"
             lines.append(
-                f"program {number}: {len(p.members)} members of {p.parameters:,} parameters, {at_least}"
+                f"program {number + 1}: {_counted(len(p.members), 'member')} of {p.parameters:,} parameters, {at_least}"
                 f"{memory / 2**20:,.1f} MiB{duration}{compiled}"
             )
         if self.seconds is not None:
-            lines.append(f"in all about {_clock(self.seconds)} of training")
+            lines.append(f"in all about {_clock(self.seconds)} of training, compiling left out")
         return "\n".join(lines)
 
 
@@ -179,6 +180,10 @@ def _matrix_flops() -> float:
         jax.block_until_ready(product(matrix, matrix))
         taken.append(time.perf_counter() - begin)
     return 2 * side**3 / statistics.median(taken)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _clock(seconds: float) -> str:

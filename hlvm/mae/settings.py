@@ -6,19 +6,40 @@ import dataclasses
 import itertools
 import json
 import os
+import re
+import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, TrainConfig, ViTConfig
 from hlvm.mae.groups import Member
+from hlvm.masking import Patches
 
-__all__ = ["Settings", "load_settings", "settings_from_dict"]
+__all__ = ["Settings", "in_file_words", "load_settings", "settings_from_dict"]
 
 _TABLES = ("seed", "seeds", "train", "network", "mask", "loss")
 _NETWORKS: dict[str, type[Any]] = {"linear": LinearConfig, "bottleneck": BottleneckConfig, "vit": ViTConfig}
+_MASKS = {kind: cls for kind, cls in STRATEGIES.items() if kind != "list"}  # long lists of masks belong into Python
+_MOST_SEED = 2**32 - 1
+_LARGEST, _TOO_LARGE = sys.float_info.max, 2**31
+_LONGEST_VALUE = 24
+"""Longer values are not part of a member's name."""
+
+_WORDS: tuple[tuple[str, str], ...] = (
+    (r"\b(ViTConfig|BottleneckConfig|LinearConfig): ", "network: "),
+    (r"\bLossConfig: ", "loss: "),
+    (r"\bTrainConfig: ", "train: "),
+    (r"\bRatioRange: ", "mask: "),
+    (r"a tuple \(rows, columns\)", "a list [rows, columns]"),
+    (r"build the graph with grid=\(rows, columns\)", 'put "grid": [ROWS, COLUMNS] into the graph'),
+    (r"use Patches\.of_subtrees, or list the groups yourself", "use masks of kind subtree, or patches"),
+    (r"use RandomMask, BernoulliMask or SubtreeMask", "use masks of kind random, bernoulli or subtree"),
+    (r"use BottleneckConfig", "use a network of kind bottleneck"),
+)
+"""Regular expressions of what the package says, and what to say to those who write a file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,11 +69,23 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     source = Path(path)
     if source.suffix not in {".toml", ".json"}:
         raise ValueError(f"{path}: settings are a .toml or .json file, got {source.suffix or 'no suffix'!r}")
-    content = source.read_text(encoding="utf-8")
+    kind, parse = ("TOML", tomllib.loads) if source.suffix == ".toml" else ("JSON", json.loads)
+    content = source.read_bytes()
     try:
-        return settings_from_dict(tomllib.loads(content) if source.suffix == ".toml" else json.loads(content))
-    except ValueError as error:  # those of both parsers are ValueErrors, too
-        raise ValueError(f"{path}: {error}") from None
+        data = parse(content.decode("utf-8"))
+    except ValueError as error:  # also what both parsers, and the decoding of text, raise
+        raise ValueError(f"{path} is not a {kind} file: {error}") from None
+    try:
+        return settings_from_dict(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {in_file_words(str(error))}") from None
+
+
+def in_file_words(text: str) -> str:
+    """What the classes say about their arguments, said of the tables in a file."""
+    for pattern, words in _WORDS:
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def settings_from_dict(data: Any) -> Settings:
@@ -61,15 +94,15 @@ def settings_from_dict(data: Any) -> Settings:
     Args:
         data: ``network`` and ``mask``: one table each, or a list of them; ``kind`` says which, the rest are the fields
             of the class: ``linear``, ``bottleneck`` or ``vit``; ``random``, ``ratio_range``, ``bernoulli``, ``block``,
-            ``grid``, ``subtree`` or ``fixed``. ``loss``: likewise, without ``kind``. ``train``: the fields of
-            :class:`TrainConfig`. ``seeds``: a list of whole numbers. ``seed``: of everything random. ``network`` and
-            ``mask`` are needed.
+            ``grid``, ``subtree`` or ``fixed``; ``patches`` are lists of names. ``loss``: likewise, without ``kind``.
+            ``train``: the fields of :class:`TrainConfig`. ``seeds``: a list of whole numbers. ``seed``: of everything
+            random. ``network`` and ``mask`` are needed.
 
     Returns:
         The settings; members are all combinations, seeds changing fastest.
 
     Raises:
-        ValueError: something missing, unknown, or out of range.
+        ValueError: something missing, unknown, out of range or said twice.
 
     Example:
         >>> found = settings_from_dict(
@@ -87,80 +120,136 @@ def settings_from_dict(data: Any) -> Settings:
     unknown = [name for name in data if name not in _TABLES]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not a setting: known are {', '.join(_TABLES)}")
-    networks = [_made(t, _network, "network", _NETWORKS) for t in _several(data, "network")]
-    masks = [_made(t, mask_from_dict, "mask", STRATEGIES) for t in _several(data, "mask")]
-    losses = [_fields(LossConfig, t, "loss") for t in _several({"loss": {}, **data}, "loss")]
+    networks = _made(data, "network", _NETWORKS, network_from_dict)
+    masks = _made(data, "mask", _MASKS, mask_from_dict)
+    losses = _made({"loss": {}, **data}, "loss", LossConfig, lambda table: LossConfig(**without_lists(table)))
     seeds = data.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(map(_is_seed, seeds)) or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be a list of different whole numbers of at least 0, got {seeds!r}")
+        raise ValueError(f"seeds must be a list of different whole numbers from 0 to {_MOST_SEED}, got {seeds!r}")
     seed = data.get("seed", 0)
     if not _is_seed(seed):
-        raise ValueError(f"seed must be a whole number from 0 to 4294967295, got {seed!r}")
-    train = _fields(TrainConfig, data.get("train", {}), "train")
+        raise ValueError(f"seed must be a whole number from 0 to {_MOST_SEED}, got {seed!r}")
+    train = TrainConfig(**_checked_fields(TrainConfig, data.get("train", {}), "train"))
     members, names = [], []
-    for (network, called), (mask, masked), loss, own in itertools.product(networks, masks, losses, seeds):
+    for (network, a), (mask, b), (loss, c), own in itertools.product(networks, masks, losses, seeds):
         members.append(Member(network=network, mask=mask, loss=loss, seed=own))
-        extra = "" if len(losses) == 1 else f", {loss.score} {loss.region}"
-        names.append(f"{called}, {masked}{extra}, seed {own}")
+        names.append(", ".join(part for part in (a, b, c, f"seed {own}") if part))
     return Settings(seed=seed, members=tuple(members), train=train, names=tuple(names))
 
 
 def _is_seed(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_SEED
 
 
-def _several(data: Mapping[str, Any], name: str) -> list[Any]:
-    if name not in data:
-        raise ValueError(f"{name!r} is missing: give at least one table [{name}]")
-    found = data[name] if isinstance(data[name], list) else [data[name]]
-    if not found:
-        raise ValueError(f"{name!r} is an empty list: give at least one")
-    return found
+# ---------------------------------------------------------------------- tables
 
 
-def _made(table: Any, make: Callable[[Any], Any], what: str, kinds: Mapping[str, type[Any]]) -> tuple[Any, str]:
-    """The object, and what to call it."""
-    kind = table.get("kind") if isinstance(table, Mapping) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"{what}: kind must be one of {', '.join(kinds)}, got {kind!r}")
-    rest = {name: value for name, value in table.items() if name != "kind"}
-    _check_fields(kinds[kind], rest, f"{what} of kind {kind!r}")
-    try:
-        made = make(table)
-    except TypeError as error:
-        raise ValueError(f"{what} of kind {kind!r}: {error}") from None
-    few = rest if what == "mask" else {}
-    return made, " ".join([kind, *(f"{n}={v}" for n, v in few.items() if not isinstance(v, list) or len(v) < 3)])
+def _made(
+    data: Mapping[str, Any], what: str, kinds: Mapping[str, type[Any]] | type[Any], make: Callable[[Any], Any]
+) -> list[tuple[Any, str]]:
+    """The objects that the tables of one name describe, and what to call each."""
+    if what not in data:
+        raise ValueError(f"{what!r} is missing: give at least one table [{what}]")
+    tables = data[what] if isinstance(data[what], list) else [data[what]]
+    if not tables:
+        raise ValueError(f"{what!r} is an empty list: give at least one table [{what}]")
+    found = []
+    for table in tables:
+        if isinstance(kinds, type):
+            made = make(_checked_fields(kinds, table, what))
+        else:
+            kind = table.get("kind") if isinstance(table, Mapping) else None
+            if not isinstance(kind, str) or kind not in kinds:
+                raise ValueError(f"{what}: kind must be one of {', '.join(kinds)}, got {kind!r}")
+            fields = {name: value for name, value in table.items() if name != "kind"}
+            made = make({"kind": kind, **_checked_fields(kinds[kind], fields, f"{what} of kind {kind!r}")})
+        if made in found:
+            raise ValueError(f"{what}: two tables say the same, {made!r}: leave one out")
+        found.append(made)
+    return list(zip(found, _labels(tables), strict=True))
 
 
-def _network(table: Mapping[str, Any]) -> Any:
-    encoder = table.get("encoder")
-    if encoder is not None:
-        _check_fields(ViTConfig, encoder, "the encoder of a bottleneck")
-    return network_from_dict(dict(table))
-
-
-def _fields(cls: type[Any], table: Any, what: str) -> Any:
+def _checked_fields(cls: type[Any], table: Any, what: str) -> dict[str, Any]:
+    """A table that holds fields of a class, all that it needs, with values of the right types."""
     if not isinstance(table, Mapping):
         raise ValueError(f"{what} must be a table, got {table!r}")
-    _check_fields(cls, table, what)
-    try:
-        return cls(**without_lists(dict(table)))
-    except TypeError as error:
-        raise ValueError(f"{what}: {error}") from None
-
-
-def _check_fields(cls: type[Any], table: Any, what: str) -> None:
-    known = [field.name for field in dataclasses.fields(cls)]
-    unknown = [name for name in table if name not in known]
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = [name for name in table if name not in fields]
     if unknown:
-        raise ValueError(f"{what}: {unknown[0]!r} is not a field of it; known are {', '.join(known)}")
-    missing = [
-        field.name
-        for field in dataclasses.fields(cls)
-        if field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-        and field.name not in table
-    ]
-    if missing:
-        raise ValueError(f"{what}: {missing[0]!r} is missing")
+        raise ValueError(f"{what}: {unknown[0]!r} is not a field of it; known are {', '.join(fields)}")
+    for name, field in fields.items():
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and name not in table:
+            raise ValueError(f"{what}: {name!r} is missing")
+    types = get_type_hints(cls)
+    return {name: _checked(types[name], value, name, what) for name, value in table.items()}
+
+
+def _checked(expected: Any, value: Any, name: str, what: str) -> Any:
+    """A value of one field, with whole numbers as floats where those are expected."""
+    if expected == ViTConfig | None:
+        return _checked_fields(ViTConfig, value, f"{name} of {what}")
+    if get_origin(expected) is Literal:
+        options = get_args(expected)
+        words, fits = (
+            f"one of {', '.join(map(str, options))}",
+            any(type(value) is type(o) and value == o for o in options),
+        )
+    else:
+        words, test = _EXPECTED[expected]
+        fits = test(value)
+    if not fits:
+        raise ValueError(f"{what}: {name} must be {words}, got {value!r}")
+    if expected is float:
+        return float(value)
+    return list(map(float, value)) if expected == tuple[float, ...] | None else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _LARGEST
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
+
+
+def _is_size(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, list) and len(value) == 2 and all(map(_is_whole, value)))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _are_groups(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_are_names, value))
+
+
+_EXPECTED: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: (f"a whole number below {_TOO_LARGE}", _is_whole),
+    float: ("a number", _is_number),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    int | tuple[int, int]: ("a whole number or a list [rows, columns]", _is_size),
+    tuple[float, ...] | None: ("a list of numbers", _are_numbers),
+    tuple[str, ...]: ("a list of names", _are_names),
+    Patches | None: ("a list of lists of names", _are_groups),
+}
+"""What fields of a type look like in a file."""
+
+
+# ---------------------------------------------------------------------- names
+
+
+def _labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The kind of every table, with what tells it from the others of its kind; numbered where that is long."""
+    short = []
+    for table in tables:
+        same = [other for other in tables if other.get("kind") == table.get("kind")]
+        told = [name for name in dict.fromkeys(n for t in same for n in t) if len({str(t.get(name)) for t in same}) > 1]
+        values = [f"{name}={table[name]}" for name in told if name in table and len(str(table[name])) <= _LONGEST_VALUE]
+        short.append(" ".join([str(table.get("kind", "")), *values]).strip())
+    return [label if short.count(label) == 1 else f"{label} #{i + 1}".strip() for i, label in enumerate(short)]

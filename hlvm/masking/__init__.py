@@ -2,15 +2,14 @@
 
 A :class:`Patches` says which observed variables are masked together (the masking unit). A mask strategy
 draws masks: boolean arrays over ``graph.observed`` in which True means masked. Every mask leaves both sides
-non-empty. Masked autoencoders are trained with :class:`RandomMask` or :class:`FixedMask`; level profiles are
-computed for these and for :class:`BernoulliMask`, :class:`BlockMask`, :class:`GridMask`, :class:`SubtreeMask`
-and any other object that draws masks. See section 1 of ``docs/theory.md``.
+non-empty. Masked autoencoders are trained with any strategy, and level profiles are computed for any: those here and
+every other object with a method ``sample(key, n, graph)``. See section 1 of ``docs/theory.md``.
 """
 
 from hlvm.masking.masks import checked_ratio, count_masked, masked_array, masked_batch, uniform_masks
 from hlvm.masking.patches import Patches
 from hlvm.masking.spatial import BlockMask, GridMask, SubtreeMask
-from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, MaskStrategy, RandomMask
+from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, RandomMask
 
 __all__ = [
     "BernoulliMask",
@@ -18,7 +17,6 @@ __all__ = [
     "FixedMask",
     "GridMask",
     "MaskSampler",
-    "MaskStrategy",
     "Patches",
     "RandomMask",
     "SubtreeMask",

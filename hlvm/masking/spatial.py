@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from hlvm._graph_checks import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import checked_ratio
 from hlvm.masking.patches import Patches, checked_unit, normal_unit
-from hlvm.masking.strategies import RandomMask, not_for_training
+from hlvm.masking.strategies import RandomMask
 
 __all__ = ["BlockMask", "GridMask", "SubtreeMask"]
 
@@ -42,14 +41,6 @@ class BlockMask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratio", checked_ratio(self.ratio))
         object.__setattr__(self, "unit", normal_unit(self.unit))
-
-    def patches_of(self, graph: LatentGraph) -> NoReturn:
-        """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them at random.
-
-        Raises:
-            ValueError: always.
-        """
-        raise not_for_training(self)
 
     def rectangle(self, graph: LatentGraph) -> tuple[int, int]:
         """Height and width of the rectangle in masking units.
@@ -126,14 +117,6 @@ class GridMask:
     def _steps(self) -> tuple[int, int]:
         return checked_unit(self.keep_every, "keep_every")
 
-    def patches_of(self, graph: LatentGraph) -> NoReturn:
-        """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them at random.
-
-        Raises:
-            ValueError: always.
-        """
-        raise not_for_training(self)
-
     def n_masked(self, graph: LatentGraph) -> int:
         """Number of masked observed variables in every mask.
 
@@ -191,8 +174,8 @@ class SubtreeMask:
     """Mask a fixed share of the subtrees of a height, chosen uniformly at random.
 
     The masking units are the observed descendants of each latent of that height, which must partition the observed
-    variables; see :meth:`~hlvm.masking.Patches.of_subtrees`. To train with these masks use
-    ``RandomMask(ratio=..., patches=Patches.of_subtrees(graph, height))``, which draws the same ones.
+    variables; see :meth:`~hlvm.masking.Patches.of_subtrees`. On one graph,
+    ``RandomMask(ratio=..., patches=Patches.of_subtrees(graph, height))`` draws the same masks.
 
     Attributes:
         height: height of the latents; 0 masks observed variables one by one.
@@ -208,16 +191,6 @@ class SubtreeMask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "height", whole_number(self.height, "height", minimum=0))
         object.__setattr__(self, "ratio", checked_ratio(self.ratio))
-
-    def patches_of(self, graph: LatentGraph) -> NoReturn:
-        """Refuse, and say what to train with instead.
-
-        Raises:
-            ValueError: always.
-        """
-        raise not_for_training(
-            self, f"use RandomMask(ratio={self.ratio}, patches=Patches.of_subtrees(graph, {self.height})) instead"
-        )
 
     def _as_random_mask(self, graph: LatentGraph) -> RandomMask:
         return RandomMask(ratio=self.ratio, patches=Patches.of_subtrees(graph, self.height))

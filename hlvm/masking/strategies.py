@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Hashable
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking.masks import checked_names, checked_ratio, count_masked, masked_array, uniform_masks
 from hlvm.masking.patches import Patches, checked_unit, normal_unit
 
-__all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "MaskStrategy", "RandomMask", "not_for_training"]
+__all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "RandomMask"]
 
 
 class MaskSampler(Protocol):
@@ -118,14 +118,6 @@ class BernoulliMask:
     def __post_init__(self) -> None:
         _check_fields(self)
 
-    def patches_of(self, graph: LatentGraph) -> NoReturn:
-        """Refuse: a trainer asks for the patches of a strategy to mask a fixed number of them.
-
-        Raises:
-            ValueError: always.
-        """
-        raise not_for_training(self)
-
     def n_masked(self, graph: LatentGraph) -> int:
         """Number of masked observed variables in every mask, where it is the same: with two equal patches.
 
@@ -216,18 +208,6 @@ class FixedMask:
         del key
         mask = masked_array(graph, self.masked)
         return jnp.broadcast_to(jnp.asarray(mask), (n, mask.size))
-
-
-MaskStrategy: TypeAlias = RandomMask | FixedMask
-"""What a masked autoencoder can be trained with: strategies whose masks all hide the same number of patches."""
-
-
-def not_for_training(strategy: Any, instead: str = "") -> ValueError:
-    """The error for a strategy that is for profiles only, handed to a trainer."""
-    return ValueError(
-        f"a masked autoencoder is trained with RandomMask or FixedMask, got {type(strategy).__name__}, which "
-        f"is for level profiles{instead and ': ' + instead}"
-    )
 
 
 def _check_fields(strategy: RandomMask | BernoulliMask) -> None:

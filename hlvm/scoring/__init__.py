@@ -1,47 +1,75 @@
 """Scores for recovered latents: does a representation hold what the theory says it must?
 
-Bring two arrays with one row per sample, from any framework. The regression scores
-(:func:`kernel_r2`, :func:`linear_r2`) and :func:`cca` measure, :func:`permutation_null` says what
-chance would give, and :func:`block_verdict` turns scores into one of three outcomes. Everything runs
-in float64 on the CPU. See section 6 of ``docs/theory.md``.
+Bring two arrays with one row per sample, from any framework. Regressions (:func:`kernel_r2`, :func:`linear_r2`,
+:func:`mlp_r2`) and :func:`cca` with its relatives measure, controls (:func:`permutation_null`, :func:`normalised_r2`,
+:func:`leakage`) say what a measurement is worth, and :func:`block_verdict` turns scores into one of three outcomes.
+Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :func:`cka`,
+:func:`mutual_information`) come with :func:`permutation_test`. Everything runs in float64 on the CPU. See section 6 of
+``docs/theory.md``.
 """
 
+from hlvm.scoring.by_height import score_by_height
 from hlvm.scoring.cca import CCA, cca, cca_many
+from hlvm.scoring.cca_variants import HeldOut, pwcca, subspace_angles, svcca
 from hlvm.scoring.config import RegressionConfig
-from hlvm.scoring.controls import PermutationNull, permutation_null
+from hlvm.scoring.controls import Leakage, PermutationNull, leakage, permutation_null, permutation_test
+from hlvm.scoring.dependence import cka, mutual_information
+from hlvm.scoring.directions import WorstDirection
+from hlvm.scoring.disentanglement import DCI, dci, mcc, mig, sap
 from hlvm.scoring.intervals import Interval, bootstrap_mean
 from hlvm.scoring.latents import LatentScores, chance_scores, score_latents, score_table
-from hlvm.scoring.regression import (
-    KernelR2,
-    kernel_r2,
-    kernel_r2_many,
-    linear_r2,
-    paired_difference,
-)
+from hlvm.scoring.multiplicity import holm
+from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
+from hlvm.scoring.rank import RankTest, cca_rank
+from hlvm.scoring.regression import kernel_r2, kernel_r2_many, linear_r2, linear_r2_many, mlp_r2
 from hlvm.scoring.splitting import Split
-from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, containment_verdict
+from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, block_verdicts, containment_verdict
 
 __all__ = [
     "CCA",
+    "DCI",
     "BlockVerdict",
+    "HeldOut",
     "Interval",
     "KernelR2",
     "LatentScores",
+    "Leakage",
     "PermutationNull",
+    "RankTest",
     "RegressionConfig",
     "Split",
     "Verdict",
+    "WorstDirection",
     "block_verdict",
+    "block_verdicts",
     "bootstrap_mean",
     "cca",
     "cca_many",
+    "cca_rank",
     "chance_scores",
+    "cka",
     "containment_verdict",
+    "dci",
+    "holm",
     "kernel_r2",
     "kernel_r2_many",
+    "leakage",
     "linear_r2",
+    "linear_r2_many",
+    "mcc",
+    "mig",
+    "mlp_r2",
+    "mutual_information",
+    "normalised_r2",
     "paired_difference",
     "permutation_null",
+    "permutation_test",
+    "pwcca",
+    "r2_over_seeds",
+    "sap",
+    "score_by_height",
     "score_latents",
     "score_table",
+    "subspace_angles",
+    "svcca",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +12,10 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
-from hlvm.scoring.splitting import Standardiser
 from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
-__all__ = ["CCA", "cca", "cca_many"]
-
-# Directions with a smaller share of the largest singular value are rounding of float32 input.
-_RANK_TOLERANCE = 1e-6
+__all__ = ["CCA", "Canonical", "canonical", "cca", "cca_many", "halves_of", "orthonormal", "summary", "transfer"]
 
 _NORMAL_95 = 1.959964
 
@@ -54,8 +51,9 @@ def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
     """Canonical correlations between two arrays, held out and in sample.
 
     The rows are cut in two halves; the canonical pairs of each half are measured on the other and the two
-    correlations averaged. Columns are standardised and whitened by QR and SVD with a rank tolerance, so
-    collinear and constant columns and more columns than rows are fine.
+    correlations averaged. Columns are standardised and whitened by the Cholesky factor of their covariance, or, when
+    that is ill-conditioned, by QR and SVD with a rank tolerance: collinear and constant columns and more columns than
+    rows are fine.
 
     Args:
         a: shape (n, p) or (n,).
@@ -102,74 +100,79 @@ def cca_many(a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None) 
         first, arrays[name] = paired_matrices("a", a, name, values)
     if not arrays:
         raise ValueError("others: expected at least one array, got none")
-    n = len(first)
-    order = np.arange(n) if key is None else random_streams(key).split.permutation(n)
-    halves = order[::2], order[1::2]
-    whole_basis = _whiten(first)
-    half_bases = [_whiten(first[rows]) for rows in halves]
+    halves = halves_of(len(first), key)
+    tolerance = rank_tolerance(a)
+    white = whiten(first, tolerance)
+    white_halves = [whiten(first[rows], tolerance) for rows in halves]
     results: dict[str, CCA] = {}
     for name, second in arrays.items():
-        whole = _canonical(whole_basis, _whiten(second))
+        tolerance = rank_tolerance(others[name])
+        white_second = whiten(second, tolerance)
+        whole = canonical(first, second, white, white_second)
         count = len(whole.correlations)
-        held_out = [
-            _transfer(_canonical(basis, _whiten(second[rows])), first[other], second[other], count)
-            for basis, rows, other in zip(half_bases, halves, halves[::-1], strict=True)
-        ]
-        correlations = np.mean([values for values, _ in held_out], axis=0)
-        width = min(first.shape[1], second.shape[1])
-        mean = float(correlations.sum() / width)
-        margin = _NORMAL_95 * math.sqrt(sum(variance for _, variance in held_out)) / len(held_out) / width
-        results[name] = CCA(
-            correlations=correlations,
-            mean=mean,
-            low=max(mean - margin, -1.0),
-            high=min(mean + margin, 1.0),
-            in_sample=whole.correlations,
-            rank_a=whole.rank_a,
-            rank_b=whole.rank_b,
+        held_out = []
+        for white_half, rows, other in zip(white_halves, halves, halves[::-1], strict=True):
+            found = canonical(first[rows], second[rows], white_half, whiten(second[rows], tolerance))
+            held_out.append(transfer(found, first[other], second[other], count))
+        results[name] = summary(
+            held_out, whole.correlations, (white.rank, white_second.rank), min(first.shape[1], second.shape[1])
         )
     return results
 
 
-class _Canonical(NamedTuple):
+def halves_of(n_rows: int, key: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of the rows: at random, or even and odd ones without a key."""
+    order = np.arange(n_rows) if key is None else random_streams(key).split.permutation(n_rows)
+    return order[::2], order[1::2]
+
+
+def summary(
+    held_out: Sequence[tuple[np.ndarray, float]], in_sample: np.ndarray, ranks: tuple[int, int], width: int
+) -> CCA:
+    """Average of the halves, with its interval."""
+    correlations = np.mean([values for values, _ in held_out], axis=0)
+    mean = float(correlations.sum() / width)
+    margin = _NORMAL_95 * math.sqrt(sum(variance for _, variance in held_out)) / len(held_out) / width
+    return CCA(
+        correlations=correlations,
+        mean=mean,
+        low=max(mean - margin, -1.0),
+        high=min(mean + margin, 1.0),
+        in_sample=in_sample,
+        rank_a=ranks[0],
+        rank_b=ranks[1],
+    )
+
+
+class Canonical(NamedTuple):
     """In-sample correlations and the directions (columns) that give the canonical variables of each side."""
 
     correlations: Float[np.ndarray, " r"]
     directions_a: Float[np.ndarray, "p r"]
     directions_b: Float[np.ndarray, "q r"]
-    rank_a: int
-    rank_b: int
 
 
-def _canonical(a: _Whitened, b: _Whitened) -> _Canonical:
-    left, singular, right = np.linalg.svd(a.basis.T @ b.basis, full_matrices=False)
-    return _Canonical(
-        correlations=np.clip(singular, 0.0, 1.0),
-        directions_a=a.directions @ left,
-        directions_b=b.directions @ right.T,
-        rank_a=a.directions.shape[1],
-        rank_b=b.directions.shape[1],
-    )
+def canonical(
+    a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"], white_a: Whitened, white_b: Whitened
+) -> Canonical:
+    """Canonical pairs of two arrays that were whitened."""
+    if white_a.well_conditioned and white_b.well_conditioned:
+        cross = (a - white_a.centre).T @ (b - white_b.centre)
+        inner = white_a.directions.T @ cross @ white_b.directions
+    else:
+        inner = orthonormal(white_a.basis(a)).T @ orthonormal(white_b.basis(b))
+    left, singular, right = np.linalg.svd(inner, full_matrices=False)
+    return Canonical(np.clip(singular, 0.0, 1.0), white_a.directions @ left, white_b.directions @ right.T)
 
 
-class _Whitened(NamedTuple):
-    """Orthonormal basis of centred columns, and the directions W with ``standardised columns @ W = basis``."""
-
-    basis: Float[np.ndarray, "n r"]
-    directions: Float[np.ndarray, "p r"]
-
-
-def _whiten(rows: Float[np.ndarray, "n p"]) -> _Whitened:
-    standardiser = Standardiser.fit(rows)
-    orthogonal, triangular = np.linalg.qr(standardiser.apply(rows))
-    left, singular, right = np.linalg.svd(triangular, full_matrices=False)
-    keep = singular > _RANK_TOLERANCE * max(singular[0], np.finfo(np.float64).tiny)
-    directions = right[keep].T / singular[keep]
-    return _Whitened(orthogonal @ left[:, keep], directions / standardiser.scale[:, None])
+def orthonormal(basis: Float[np.ndarray, "n r"]) -> Float[np.ndarray, "n r"]:
+    """Columns that are orthonormal up to rounding of ill-conditioned directions, made so to machine precision."""
+    q, r = np.linalg.qr(basis)
+    return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
 
 
-def _transfer(
-    found: _Canonical, a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"], count: int
+def transfer(
+    found: Canonical, a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"], count: int
 ) -> tuple[Float[np.ndarray, " count"], float]:
     """Correlations, on other rows, of canonical pairs that were found; pairs that were not found count as 0.
 
@@ -177,15 +180,15 @@ def _transfer(
         The correlations, and the squared standard error of their sum by the infinitesimal jackknife: a row with
         standardised values (u, v) moves a correlation r by ``(u v − r (u² + v²) / 2) / n``.
     """
-    u = _unit_variance(a @ found.directions_a)[:, :count]
-    v = _unit_variance(b @ found.directions_b)[:, :count]
+    u = _unit_variance((a - a.mean(axis=0)) @ found.directions_a)[:, :count]
+    v = _unit_variance((b - b.mean(axis=0)) @ found.directions_b)[:, :count]
     correlations = (u * v).mean(axis=0)
     influence = (u * v - correlations * (u**2 + v**2) / 2).sum(axis=1)
     return np.pad(correlations, (0, count - len(correlations))), float(influence.var() / len(u))
 
 
-def _unit_variance(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
-    """Centred columns of unit variance; constant columns become zeros."""
-    centred = rows - rows.mean(axis=0)
+def _unit_variance(centred: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    """Columns of mean 0 and unit variance; constant columns become zeros."""
+    centred = centred - centred.mean(axis=0)
     spread = centred.std(axis=0)
     return centred / np.where(spread > 0, spread, np.inf)

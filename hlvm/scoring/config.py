@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from hlvm.scoring.kernels import KERNELS, Kernel
 from hlvm.scoring.splitting import Split, random_split
 
 __all__ = ["RegressionConfig"]
@@ -19,13 +20,19 @@ class RegressionConfig:
 
     Attributes:
         test_fraction: share of the rows for testing, strictly between 0 and 1.
-        max_train: most training rows; cost grows with its cube. More rows raise the score of a curved relation.
+        max_train: most training rows; up to ``max_exact`` cost grows with its cube, beyond linearly. More rows raise
+            the score of a curved relation.
         max_test: most test rows; they set the width of the interval.
+        kernel: of the kernel regression, see :data:`hlvm.scoring.kernels.Kernel`.
+        max_select: most training rows on which bandwidth and ridge are chosen by leave-one-out; the fit uses all.
+        max_exact: most training rows for the exact kernel, which takes about ``24 · n²`` bytes. Beyond, the Nyström
+            approximation is used and what it misses is reported.
+        landmarks: its number of landmarks, at most ``max_exact``.
         soft_limit: where the standardised features of the kernel regression are softly bounded, in standard
             deviations (see :func:`hlvm.scoring.ridge.soften`); above 0. ``math.inf`` for plain standardised features.
             The bound costs an exactly linear code up to half a percent of R² and gains much more for curved ones.
-        bandwidths: RBF bandwidths to try, increasing multiples of the median training distance.
-        ridges: RBF ridges λ to try, increasing; the kernel has 1 on its diagonal. Predicting the training mean
+        bandwidths: bandwidths to try, increasing multiples of the median training distance.
+        ridges: kernel ridges λ to try, increasing; the kernel has 1 on its diagonal. Predicting the training mean
             (λ = ∞) is always tried as well, so that noise scores about 0 and not far below.
         linear_ridges: the same for linear regression, as scikit-learn's ``Ridge(alpha)`` on standardised features.
         level: coverage of the intervals, strictly between 0 and 1.
@@ -38,6 +45,10 @@ class RegressionConfig:
     test_fraction: float = 0.4
     max_train: int = 1500
     max_test: int = 4000
+    kernel: Kernel = "rbf"
+    max_select: int = 1500
+    max_exact: int = 5000
+    landmarks: int = 1000
     soft_limit: float = 4.0
     bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     ridges: tuple[float, ...] = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -49,9 +60,20 @@ class RegressionConfig:
         for name in ("test_fraction", "level"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number strictly between 0 and 1, got {getattr(self, name)}")
-        for name, least in (("max_train", 5), ("max_test", 2), ("n_boot", 1)):
+        for name, least in (
+            ("max_train", 5),
+            ("max_test", 2),
+            ("n_boot", 1),
+            ("max_select", 5),
+            ("max_exact", 5),
+            ("landmarks", 1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        if self.landmarks > self.max_exact:
+            raise ValueError(f"landmarks: expected at most max_exact = {self.max_exact}, got {self.landmarks}")
+        if self.kernel not in KERNELS:
+            raise ValueError(f"kernel: expected one of {', '.join(KERNELS)}, got {self.kernel!r}")
         if not self.soft_limit > 0:
             raise ValueError(f"soft_limit: expected a number above 0, got {self.soft_limit}")
         for name in ("bandwidths", "ridges", "linear_ridges"):

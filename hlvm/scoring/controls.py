@@ -1,12 +1,14 @@
-"""Controls: what a score would be if there were nothing to find.
+"""Controls: what a score would be if there were nothing to find, and what of it another array explains already.
 
 A score means nothing alone. Besides chance (here), compare with an untrained encoder of the same shape (floor) and
-with an input known to hold the latents (ceiling); both are :func:`hlvm.scoring.kernel_r2` of another array.
+with an input known to hold the latents (ceiling); both are :func:`hlvm.scoring.kernel_r2` of another array, and
+:func:`hlvm.scoring.normalised_r2` puts the score between them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,20 +17,22 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
-from hlvm.scoring.regression import fit_kernel, scorable, sums_of_squares
+from hlvm.scoring.intervals import Interval
+from hlvm.scoring.r2 import KernelR2, paired_difference, scorable, sums_of_squares
+from hlvm.scoring.regression import fit_kernel, kernel_r2
 from hlvm.scoring.splitting import Split, Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
-__all__ = ["PermutationNull", "permutation_null"]
+__all__ = ["Leakage", "PermutationNull", "leakage", "permutation_null", "permutation_test"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PermutationNull:
-    """The kernel R² of latents whose rows were shuffled, beside that of the latents themselves.
+    """A score of latents whose rows were shuffled, beside that of the latents themselves.
 
     Attributes:
-        observed: R² of the latents as they are; equals ``kernel_r2(...).value`` with the same key.
-        null: R² after each permutation, shape (n_permutations,).
+        observed: score of the latents as they are.
+        null: score after each permutation, shape (n_permutations,).
         chance: mean of ``null``: what a representation without information scores.
         upper: 95 % quantile of ``null``.
         p_value: ``(1 + #{null ≥ observed}) / (1 + n_permutations)``, between ``1 / (1 + n_permutations)`` and 1.
@@ -39,6 +43,17 @@ class PermutationNull:
     chance: float
     upper: float
     p_value: float
+
+    @classmethod
+    def of(cls, observed: float, null: np.ndarray) -> PermutationNull:
+        """Summarise scores."""
+        return cls(
+            observed=observed,
+            null=null,
+            chance=float(null.mean()),
+            upper=float(np.quantile(null, 0.95)),
+            p_value=(1 + int((null >= observed).sum())) / (1 + len(null)),
+        )
 
 
 @one_blas_thread
@@ -65,14 +80,13 @@ def permutation_null(
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
-        The null scores and the p-value.
+        The null scores and the p-value; ``observed`` equals ``kernel_r2(...).value`` with the same key.
 
     Raises:
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), ``n_permutations`` < 1, or all
             latents constant.
     """
-    if n_permutations < 1:
-        raise ValueError(f"n_permutations: expected at least 1, got {n_permutations}")
+    _check_n_permutations(n_permutations)
     config = config or RegressionConfig()
     features, targets = paired_matrices("representation", representation, "latents", latents)
     streams = random_streams(key)
@@ -89,14 +103,111 @@ def permutation_null(
     totals = np.bincount(groups, weights=sst)
     # A permutation may move all variation of a rare event to one side; it then scores 0, like the mean.
     scores = np.where(totals > 0, 1 - np.bincount(groups, weights=sse) / np.where(totals > 0, totals, 1.0), 0.0)
-    observed, null = float(scores[0]), scores[1:]
-    return PermutationNull(
-        observed=observed,
-        null=null,
-        chance=float(null.mean()),
-        upper=float(np.quantile(null, 0.95)),
-        p_value=(1 + int((null >= observed).sum())) / (1 + n_permutations),
+    return PermutationNull.of(float(scores[0]), scores[1:])
+
+
+def permutation_test(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    n_permutations: int = 99,
+) -> PermutationNull:
+    """Any score under the null hypothesis that representation and latents are independent.
+
+    Args:
+        score: takes both arrays and returns a number, more being better, such as :func:`hlvm.scoring.mcc` or
+            ``lambda a, b: cca(a, b).mean``. It is called ``n_permutations + 1`` times; for the kernel R²
+            :func:`permutation_null` is far quicker.
+        representation: shape (n, p) or (n,).
+        latents: shape (n, d) or (n,), same rows, which are permuted; rows must be exchangeable.
+        key: a JAX key or an int.
+        n_permutations: how many, at least 1.
+
+    Returns:
+        The null scores and the p-value.
+
+    Raises:
+        ValueError: an unfit array (see :func:`hlvm.scoring.cca`), or ``n_permutations`` < 1.
+
+    Example:
+        >>> from hlvm.scoring import mcc
+        >>> noise, z = np.random.default_rng(0).normal(size=(2, 100, 10))
+        >>> found = permutation_test(mcc, noise, z, key=0)
+        >>> bool(found.chance > 0.1), found.p_value > 0.05
+        (True, True)
+    """
+    _check_n_permutations(n_permutations)
+    code, truth = paired_matrices("representation", representation, "latents", latents)
+    rng = random_streams(key).permutation
+    null = [float(score(code, truth[rng.permutation(len(truth))])) for _ in range(n_permutations)]
+    return PermutationNull.of(float(score(code, truth)), np.asarray(null))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Leakage:
+    """How much of a style a code holds that the content does not explain.
+
+    Attributes:
+        from_code: R² of the style given the code. Not 0 for a perfect code when style depends on content.
+        from_content: R² of the style given the content itself: what a perfect code scores.
+        from_both: R² of the style given content and code side by side.
+        excess: ``from_code − from_content``, paired. Blind to a code that holds some style but not all of the content.
+        beyond: ``from_both − from_content``, paired: what the code adds to the content. About 0, or slightly below
+            because of more features, when the code is a function of the content and of noise of its own.
+    """
+
+    from_code: KernelR2
+    from_content: KernelR2
+    from_both: KernelR2
+    excess: Interval
+    beyond: Interval
+
+
+def leakage(
+    representation: ArrayLike,
+    content: ArrayLike,
+    style: ArrayLike,
+    *,
+    key: Any,
+    config: RegressionConfig | None = None,
+) -> Leakage:
+    """Does the representation hold more of the style than the content does?
+
+    Args:
+        representation: shape (n, p) or (n,).
+        content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
+        style: the latents that it must not hold beyond that, shape (n, e) or (n,), same rows.
+        key: a JAX key or an int; all regressions share the split.
+        config: sizes and grids; ``None`` for the defaults.
+
+    Returns:
+        Three scores and two paired differences.
+
+    Raises:
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+
+    References:
+        docs/theory.md, section 6.
+    """
+    code, known = paired_matrices("representation", representation, "content", content)
+    from_code, from_content, from_both = (
+        kernel_r2(features, style, key=key, config=config)
+        for features in (code, known, np.concatenate([known, code], axis=1))
     )
+    return Leakage(
+        from_code=from_code,
+        from_content=from_content,
+        from_both=from_both,
+        excess=paired_difference(from_code, from_content, key=key),
+        beyond=paired_difference(from_both, from_content, key=key),
+    )
+
+
+def _check_n_permutations(n_permutations: int) -> None:
+    if n_permutations < 1:
+        raise ValueError(f"n_permutations: expected at least 1, got {n_permutations}")
 
 
 def _permuted(

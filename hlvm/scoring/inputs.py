@@ -26,11 +26,13 @@ class Streams(NamedTuple):
         split: draws the training and test rows.
         bootstrap: draws the resampled rows.
         permutation: draws the permutations of a null.
+        network: seeds a regressor that starts from random weights.
     """
 
     split: np.random.Generator
     bootstrap: np.random.Generator
     permutation: np.random.Generator
+    network: np.random.Generator
 
 
 def random_streams(key: Any) -> Streams:
@@ -45,8 +47,7 @@ def random_streams(key: Any) -> Streams:
     Raises:
         ValueError: ``key`` is a batch of keys, negative, or something else.
     """
-    split, bootstrap, permutation = np.random.default_rng(_seed_words(key)).spawn(3)
-    return Streams(split, bootstrap, permutation)
+    return Streams(*np.random.default_rng(_seed_words(key)).spawn(len(Streams._fields)))
 
 
 def _seed_words(key: Any) -> np.ndarray | int:

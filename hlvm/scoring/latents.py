@@ -13,7 +13,8 @@ from hlvm.scoring.cca import CCA, cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix, random_streams
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.regression import KernelR2, kernel_r2_many, paired_difference
+from hlvm.scoring.r2 import KernelR2, paired_difference
+from hlvm.scoring.regression import kernel_r2_many
 
 __all__ = ["LatentScores", "chance_scores", "score_latents", "score_table"]
 

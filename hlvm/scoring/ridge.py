@@ -11,17 +11,20 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import get_lapack_funcs
 
-__all__ = ["Selected", "fit_linear", "fit_rbf", "kernel_loo", "median_distance", "rbf", "soften"]
+from hlvm.scoring.kernels import Kernel, kernel_matrix, kernel_of, squared_distances
 
-_MEDIAN_ROWS = 500  # the median distance of 500 rows is known to about 1 %
-_BLOCK = 4096  # test rows predicted at a time, to bound memory
+__all__ = ["BLOCK", "Best", "Selected", "blocks", "fit_exact", "fit_linear", "kernel_loo"]
+
+BLOCK = 4096
+"""Rows handled at a time where a kernel with many rows would not fit into memory."""
+
 _POTRF, _POTRS, _TRTRI = get_lapack_funcs(("potrf", "potrs", "trtri"), dtype=np.float64)
 
 
@@ -30,55 +33,79 @@ class Selected(NamedTuple):
 
     Attributes:
         predictions: of the test rows, shape (n_test, D), in units of the standardised targets.
-        loo_error: sum over a group's columns and the training rows of the squared leave-one-out errors, shape (G,).
+        loo: leave-one-out errors, target minus prediction, of the first ``n_loo`` training rows (those that selection
+            used), shape (n_loo, D). No rows where selection uses none.
         bandwidth: chosen multiple of the median distance, shape (G,); NaN when ``ridge`` is infinite or the
             kernel is linear.
         ridge: chosen λ, shape (G,); infinite when predicting the training mean was best.
+        missed: mean over training rows of the kernel's diagonal that a Nyström approximation misses, shape (G,), from
+            0 (exact) to 1.
     """
 
     predictions: Float[np.ndarray, "n_test D"]
-    loo_error: Float[np.ndarray, " G"]
+    loo: Float[np.ndarray, "n_loo D"]
     bandwidth: Float[np.ndarray, " G"]
     ridge: Float[np.ndarray, " G"]
+    missed: Float[np.ndarray, " G"]
 
 
-class _Best:
-    """The best fit of each group so far. It starts at the infinite ridge: predict the training mean, which is 0."""
+class Best:
+    """The best fit of each group so far. It starts at the infinite ridge: predict the training mean, which is 0.
+
+    Attributes:
+        error: sum of the squared leave-one-out errors of each group, shape (G,).
+        loo: these errors, shape (n, D).
+        bandwidth: of the best fit, shape (G,).
+        ridge: of the best fit, shape (G,).
+        coefficients: of the best fit, shape (n_coefficients, D).
+    """
 
     def __init__(self, targets: Float[np.ndarray, "n D"], groups: Int[np.ndarray, " D"], n_coefficients: int):
         self._groups = groups
-        n_groups = int(groups.max()) + 1
-        self.loo_error = np.bincount(groups, weights=(targets**2).sum(axis=0), minlength=n_groups)
-        self.bandwidth = np.full(n_groups, np.nan)
-        self.ridge = np.full(n_groups, np.inf)
+        self.error = self._sums(targets)
+        self.loo = targets.copy()
+        self.bandwidth = np.full(len(self.error), np.nan)
+        self.ridge = np.full(len(self.error), np.inf)
         self.coefficients = np.zeros((n_coefficients, targets.shape[1]))
 
     def offer(self, coefficients: np.ndarray, loo: np.ndarray, *, bandwidth: float, ridge: float) -> None:
         """Take this fit for the groups whose leave-one-out error it lowers."""
-        error = np.bincount(self._groups, weights=(loo**2).sum(axis=0), minlength=len(self.ridge))
-        better = error < self.loo_error
+        error = self._sums(loo)
+        better = error < self.error
         if not better.any():
             return
-        self.loo_error[better] = error[better]
+        self.error[better] = error[better]
         self.bandwidth[better], self.ridge[better] = bandwidth, ridge
         columns = better[self._groups]
+        self.loo[:, columns] = loo[:, columns]
         self.coefficients[:, columns] = coefficients[:, columns]
 
-    def selected(self, predictions: np.ndarray) -> Selected:
-        return Selected(predictions, self.loo_error, self.bandwidth, self.ridge)
+    def columns_of(self, bandwidth: float) -> np.ndarray:
+        """Which target columns have this bandwidth and a finite ridge."""
+        return ((self.bandwidth == bandwidth) & np.isfinite(self.ridge))[self._groups]
+
+    def selected(self, predictions: np.ndarray, missed: np.ndarray | None = None) -> Selected:
+        """The choices, with predictions made from them."""
+        missed = np.zeros(len(self.error)) if missed is None else missed
+        return Selected(predictions, self.loo, self.bandwidth, self.ridge, missed)
+
+    def _sums(self, errors: np.ndarray) -> np.ndarray:
+        return np.bincount(self._groups, weights=(errors**2).sum(axis=0), minlength=int(self._groups.max()) + 1)
 
 
-def fit_rbf(
+def fit_exact(
     train: Float[np.ndarray, "n p"],
     test: Float[np.ndarray, "m p"],
     targets: Float[np.ndarray, "n D"],
     groups: Int[np.ndarray, " D"],
     *,
+    kernel: Kernel = "rbf",
     bandwidths: Sequence[float],
     ridges: Sequence[float],
     unit: float,
+    max_select: int | None = None,
 ) -> Selected:
-    """RBF kernel ridge; bandwidth and ridge chosen for each group of columns by exact leave-one-out.
+    """Kernel ridge; bandwidth and ridge chosen for each group of columns by exact leave-one-out.
 
     One Cholesky factor per pair serves all columns; below about 8 ridges per bandwidth that is cheaper than one
     eigendecomposition per bandwidth, and more accurate.
@@ -88,29 +115,73 @@ def fit_rbf(
         test: test features on the same scale.
         targets: standardised training targets (mean 0).
         groups: to which group each target column belongs: 0, 1, ..., G−1, each at least once.
+        kernel: which one.
         bandwidths: multiples of ``unit`` to try.
         ridges: values of λ to try, besides the infinite one.
-        unit: length that the bandwidths are multiples of, see :func:`median_distance`.
+        unit: length that the bandwidths are multiples of, see :func:`hlvm.scoring.kernels.median_distance`.
+        max_select: choose on the first so many training rows, and fit the chosen pairs on all; ``None`` for all.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
     """
-    best = _Best(targets, groups, len(train))
-    squared = _squared_distances(train, train)
-    for bandwidth in bandwidths:
-        kernel = _rbf_of(squared, bandwidth * unit)
-        for ridge in ridges:
-            solved = kernel_loo(kernel, targets, ridge)
-            if solved is not None:
-                best.offer(*solved, bandwidth=bandwidth, ridge=ridge)
+    n_select = min(len(train), max_select or len(train))
+    best = select_exact(
+        train[:n_select], targets[:n_select], groups, kernel=kernel, bandwidths=bandwidths, ridges=ridges, unit=unit
+    )
+    if n_select < len(train):
+        best.coefficients = _refitted(best, train, targets, groups, kernel=kernel, unit=unit)
     predictions = np.zeros((len(test), targets.shape[1]))
     for bandwidth in np.unique(best.bandwidth[np.isfinite(best.ridge)]):
-        columns = (best.bandwidth == bandwidth)[groups]
-        for start in range(0, len(test), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            kernel = rbf(test[block], train, bandwidth * unit)
-            predictions[block, columns] = kernel @ best.coefficients[:, columns]
+        columns = best.columns_of(bandwidth)
+        for block in blocks(len(test)):
+            cross = kernel_matrix(test[block], train, bandwidth * unit, kernel)
+            predictions[block, columns] = cross @ best.coefficients[:, columns]
     return best.selected(predictions)
+
+
+def select_exact(
+    train: Float[np.ndarray, "n p"],
+    targets: Float[np.ndarray, "n D"],
+    groups: Int[np.ndarray, " D"],
+    *,
+    kernel: Kernel,
+    bandwidths: Sequence[float],
+    ridges: Sequence[float],
+    unit: float,
+) -> Best:
+    """The selection of :func:`fit_exact`; arguments as there."""
+    best = Best(targets, groups, len(train))
+    squared = squared_distances(train, train)
+    for bandwidth in bandwidths:
+        values = kernel_of(squared, bandwidth * unit, kernel)
+        for ridge in ridges:
+            solved = kernel_loo(values, targets, ridge)
+            if solved is not None:
+                best.offer(*solved, bandwidth=bandwidth, ridge=ridge)
+    return best
+
+
+def _refitted(
+    best: Best, train: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, kernel: Kernel, unit: float
+) -> np.ndarray:
+    """Coefficients of the chosen pairs on all training rows."""
+    coefficients = np.zeros((len(train), targets.shape[1]))
+    finite = np.isfinite(best.ridge)
+    squared = squared_distances(train, train)
+    for bandwidth, ridge in sorted(set(zip(best.bandwidth[finite], best.ridge[finite], strict=True))):
+        columns = ((best.bandwidth == bandwidth) & (best.ridge == ridge))[groups]
+        shifted = kernel_of(squared, bandwidth * unit, kernel).T
+        shifted[np.diag_indices_from(shifted)] += ridge
+        factor, failed = _POTRF(shifted, lower=1, clean=0, overwrite_a=1)
+        if failed:  # more rows can make a tiny ridge vanish in rounding; the next one of the grid is a factor off
+            raise ValueError(f"ridges: {ridge:g} is too small for {len(train)} rows: leave it out of the grid")
+        coefficients[:, columns] = _POTRS(factor, targets[:, columns], lower=1)[0]
+    return coefficients
+
+
+def blocks(n_rows: int) -> Iterator[slice]:
+    """Slices of at most :data:`BLOCK` rows."""
+    return (slice(start, start + BLOCK) for start in range(0, n_rows, BLOCK))
 
 
 def kernel_loo(
@@ -162,63 +233,13 @@ def fit_linear(
     """
     left, singular, right = np.linalg.svd(train, full_matrices=False)
     rotated = left.T @ targets
-    best = _Best(targets, groups, train.shape[1])
+    best = Best(targets, groups, train.shape[1])
     for ridge in ridges:
         shrink = singular**2 / (singular**2 + ridge)
         residual = targets - left @ (shrink[:, None] * rotated)
-        leverage = np.einsum("ik,k,ik->i", left, shrink, left)
+        leverage = (left**2) @ shrink
         weights = right.T @ ((singular / (singular**2 + ridge))[:, None] * rotated)
         # With p ≥ n the leverage tends to 1 as λ → 0; the floor keeps rounding from flipping the sign.
         loo = residual / np.maximum(1 - leverage, np.finfo(np.float64).eps)[:, None]
         best.offer(weights, loo, bandwidth=np.nan, ridge=ridge)
     return best.selected(test @ best.coefficients)
-
-
-def rbf(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "m p"], length: float) -> Float[np.ndarray, "n m"]:
-    """RBF kernel ``exp(−‖a_i − b_j‖² / (2 length²))``."""
-    return _rbf_of(_squared_distances(a, b), length)
-
-
-def soften(rows: Float[np.ndarray, "n p"], limit: float) -> Float[np.ndarray, "n p"]:
-    """Bound each column softly, ``x / √(1 + (x / limit)²)``: one-to-one, so nothing is lost, and never beyond ±limit.
-
-    Without it a test row far outside the training rows makes a nearly interpolating fit extrapolate wildly, and
-    a heavy-tailed column squeezes most rows into a corner of the kernel's reach.
-
-    Args:
-        rows: standardised features.
-        limit: bound in training standard deviations; infinite for no change.
-
-    Returns:
-        The bounded features.
-    """
-    return rows / np.sqrt(1 + (rows / limit) ** 2)
-
-
-def median_distance(rows: Float[np.ndarray, "n p"]) -> float:
-    """Median distance between distinct rows (of the first 500): the usual unit of a bandwidth.
-
-    Args:
-        rows: in random order.
-
-    Returns:
-        The median over the pairs that differ, so that many duplicated rows do not make it 0; 1 when all rows are equal.
-    """
-    some = rows[:_MEDIAN_ROWS]
-    squared = _squared_distances(some, some)[np.triu_indices(len(some), k=1)]
-    # Rounding in the squared distances is of this order; what lies below is a duplicate.
-    distinct = squared > 1e-12 * max(float((some**2).sum(axis=1).max()), np.finfo(np.float64).tiny)
-    return float(np.sqrt(np.median(squared[distinct]))) if distinct.any() else 1.0
-
-
-def _squared_distances(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "n m"]:
-    squared = a @ b.T
-    squared *= -2
-    squared += (a**2).sum(axis=1)[:, None]
-    squared += (b**2).sum(axis=1)
-    return np.maximum(squared, 0.0, out=squared)
-
-
-def _rbf_of(squared: Float[np.ndarray, "n m"], length: float) -> Float[np.ndarray, "n m"]:
-    kernel = squared * (-0.5 / length**2)
-    return np.exp(kernel, out=kernel)

@@ -1,0 +1,323 @@
+"""Are the verdicts, intervals and rank tests of ``hlvm.scoring`` right as often as they say?
+
+python -m experiments.calibration --out experiments/results/calibration.json [--smoke]
+
+Every case is made from a generator whose truth is known. Predictions, before anything is measured:
+
+1. Verdicts. Exact codes (linear, curved, overcomplete) are identified; codes that are independent of the content, copy
+   the input, hold a rotated subset of the content, lack a direction of small variance, fold the content, are constant
+   or are style that correlates with content are not. At least 95 % of the cases come out right, at most 1 % of the
+   others are called identified.
+2. Worst direction. Its R² for exact codes and for codes that lack one direction: the rule of the verdict needs a gap.
+3. Intervals. The 95 % interval of a fit's R² covers the same fit's R² on very many rows 93 to 97 % of the time.
+4. Rank tests. At 5 %, a rank that is too high is found in 3.5 to 6.5 % of the cases.
+5. Closed form. With style s = a c + b e the R² of s given the content is a² / (a² + b²).
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import itertools
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+import hlvm
+from hlvm.scoring import RegressionConfig, Verdict, block_verdict, cca_rank, kernel_r2
+from hlvm.scoring.intervals import percentile_limits, resampling_weights
+from hlvm.scoring.r2 import pooled, resampled_sums
+
+REGRESSION = RegressionConfig(
+    max_train=360, n_boot=300, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0)
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes.
+
+    Attributes:
+        rows: samples per case; 60 % train the regressions.
+        dims: dimensions of the content.
+        repeats: cases per kind of code and dimension.
+        direction_repeats: cases per cell of the table of worst directions.
+        interval_fits: fits whose intervals are checked, for each noise.
+        intervals_per_fit: test samples drawn for each.
+        rank_repeats: cases per rank and test.
+        n_permutations: of the permutation rank test.
+        closed_form_rows: rows of each case of the closed form: few and many, to see what remains with more.
+        closed_form_repeats: cases of each.
+        seed: seed of everything random.
+    """
+
+    rows: int = 600
+    dims: tuple[int, ...] = (1, 2, 3, 6)
+    repeats: int = 14
+    direction_repeats: int = 6
+    interval_fits: int = 40
+    intervals_per_fit: int = 50
+    rank_repeats: int = 2000
+    n_permutations: int = 99
+    closed_form_rows: tuple[int, ...] = (600, 2400)
+    closed_form_repeats: int = 20
+    seed: int = 0
+
+
+SMOKE = Config(
+    dims=(2,),
+    repeats=1,
+    direction_repeats=1,
+    interval_fits=1,
+    intervals_per_fit=10,
+    rank_repeats=10,
+    n_permutations=39,
+    closed_form_rows=(600,),
+    closed_form_repeats=2,
+)
+
+
+def run(config: Config) -> dict[str, Any]:
+    """All five questions; JSON-ready."""
+    rng = np.random.default_rng(config.seed)
+    return {
+        "verdicts": verdicts(config, rng),
+        "worst_direction": worst_directions(config, rng),
+        "intervals": intervals(config, rng),
+        "rank_tests": rank_tests(config, rng),
+        "closed_form": closed_form(config, rng),
+    }
+
+
+# ---------------------------------------------------------------------- 1. verdicts
+
+
+def _rotation(d: int, rng: np.random.Generator) -> np.ndarray:
+    return np.linalg.qr(rng.normal(size=(d, d)))[0]
+
+
+def _curve(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Invertible and curved: each coordinate of a rotation is stretched near 0, then rotated again."""
+    mixed = z @ _rotation(z.shape[1], rng)
+    return (mixed + 0.5 * np.tanh(2 * mixed)) @ _rotation(z.shape[1], rng)
+
+
+def _copy(c: np.ndarray, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return _curve(np.concatenate([c, s], axis=1), rng)
+
+
+def _subset(c: np.ndarray, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """All but one direction of the content; in one dimension, the content folded."""
+    return np.abs(c) if c.shape[1] == 1 else (c @ _rotation(c.shape[1], rng))[:, :-1]
+
+
+def _correlated_style(c: np.ndarray, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return 0.8 * c @ _rotation(c.shape[1], rng) + 0.6 * s
+
+
+Code = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+
+CODES: dict[str, tuple[Verdict, Code]] = {
+    "linear": (Verdict.IDENTIFIED, lambda c, s, rng: c @ (_rotation(c.shape[1], rng) + 0.2 * np.eye(c.shape[1]))),
+    "curved": (Verdict.IDENTIFIED, lambda c, s, rng: _curve(c, rng)),
+    "overcomplete": (Verdict.IDENTIFIED, lambda c, s, rng: np.tanh(c @ rng.normal(size=(c.shape[1], 4 * c.shape[1])))),
+    "independent": (Verdict.NOT_IDENTIFIED, lambda c, s, rng: _curve(s, rng)),
+    "copied input": (Verdict.NOT_IDENTIFIED, _copy),
+    "rotated subset": (Verdict.NOT_IDENTIFIED, _subset),
+    "correlated style": (Verdict.NOT_IDENTIFIED, _correlated_style),
+    "folded": (Verdict.NOT_IDENTIFIED, lambda c, s, rng: c**2),
+    "constant": (Verdict.NOT_IDENTIFIED, lambda c, s, rng: np.zeros_like(c)),
+}
+
+
+def verdicts(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """How often each verdict came out, by kind of code and dimension."""
+    records = []
+    for kind, (expected, code_of) in CODES.items():
+        for d in config.dims:
+            outcomes = collections.Counter()
+            for _ in range(config.repeats):
+                content, style = rng.normal(size=(2, config.rows, d))
+                found = block_verdict(
+                    code_of(content, style, rng), content, key=int(rng.integers(2**31)), config=REGRESSION
+                )
+                outcomes[str(found.verdict)] += 1
+            records.append({"code": kind, "dims": d, "expected": str(expected), "cases": config.repeats, **outcomes})
+    return records
+
+
+# ---------------------------------------------------------------------- 2. worst direction
+
+
+def worst_directions(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """R² of the worst direction and verdicts, when one direction has a small share of the variance."""
+    records = []
+    for d in sorted({max(d, 2) for d in config.dims} | {12}):
+        for share in (1.0, 0.05, 0.01):
+            for lost in (False, True):
+                values, outcomes = [], collections.Counter()
+                for _ in range(config.direction_repeats):
+                    scales = np.append(np.ones(d - 1), np.sqrt(share))
+                    own = rng.normal(size=(config.rows, d)) * scales
+                    content = own @ _rotation(d, rng).T
+                    code = _curve(own[:, :-1], rng) if lost else _curve(own, rng)
+                    found = block_verdict(code, content, key=int(rng.integers(2**31)), config=REGRESSION)
+                    outcomes[str(found.verdict)] += 1
+                    if found.worst is not None:
+                        values.append(found.worst.r2.value)
+                records.append(
+                    {
+                        "dims": d,
+                        "variance_of_one_direction": share,
+                        "lost": lost,
+                        "least": round(min(values), 3),
+                        "median": round(float(np.median(values)), 3),
+                        "greatest": round(max(values), 3),
+                        "cases": config.direction_repeats,
+                        **outcomes,
+                    }
+                )
+    return records
+
+
+# ---------------------------------------------------------------------- 3. intervals
+
+
+def intervals(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Coverage of the bootstrap interval, for one fit at a time: its R² on 10,000 rows is the truth."""
+    many, test = 10_000, 240
+    records = []
+    for noise in (0.1, 0.33, 1.0, 3.0, 10.0):
+        covered = []
+        for _ in range(config.interval_fits):
+            z = rng.normal(size=(360 + many, 2))
+            score = kernel_r2(
+                z + noise * rng.normal(size=z.shape),
+                z,
+                key=int(rng.integers(2**31)),
+                config=dataclasses.replace(REGRESSION, test_fraction=many / (360 + many), max_test=many, n_boot=1),
+            )
+            both = np.arange(2)
+            for _ in range(config.intervals_per_fit):
+                rows = rng.choice(score.n_test, test, replace=False)
+                weights = resampling_weights(test, REGRESSION.n_boot, rng)
+                draws = pooled(*resampled_sums(score.residuals[rows], score.targets[rows], weights), both)
+                low, high = percentile_limits(draws, REGRESSION.level)
+                covered.append(bool(low <= score.value <= high))
+        records.append(
+            {
+                "noise": noise,
+                "population_r2": round(1 / (1 + noise**2), 3),
+                "intervals": len(covered),
+                "coverage": round(float(np.mean(covered)), 4),
+            }
+        )
+    return records
+
+
+# ---------------------------------------------------------------------- 4. rank tests
+
+
+def rank_tests(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """How often the rank came out too high, at 5 %."""
+    records = []
+    n, p, q = 100, 5, 4
+    for method in ("bartlett", "permutation"):
+        for rank in (0, 1, 2):
+            too_high, too_low = 0, 0
+            for _ in range(config.rank_repeats):
+                a, b = rng.normal(size=(n, p)), rng.normal(size=(n, q))
+                b[:, :rank] = 0.9 * a[:, :rank] + np.sqrt(1 - 0.81) * b[:, :rank]
+                found = cca_rank(
+                    a, b, method=method, key=int(rng.integers(2**31)), n_permutations=config.n_permutations
+                ).rank
+                too_high += found > rank
+                too_low += found < rank
+            records.append(
+                {
+                    "method": method,
+                    "rank": rank,
+                    "cases": config.rank_repeats,
+                    "too_high": round(too_high / config.rank_repeats, 4),
+                    "too_low": round(too_low / config.rank_repeats, 4),
+                }
+            )
+    return records
+
+
+# ---------------------------------------------------------------------- 5. closed form
+
+
+def closed_form(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """R² of style given the content itself, against a² / (a² + b²)."""
+    records = []
+    for weight, n_rows in itertools.product((0.3, 0.6, 0.9), config.closed_form_rows):
+        values, covered = [], []
+        for _ in range(config.closed_form_repeats):
+            c, e = rng.normal(size=(2, n_rows))
+            style = weight * c + np.sqrt(1 - weight**2) * e
+            regression = dataclasses.replace(REGRESSION, max_train=n_rows)
+            score = kernel_r2(c, style, key=int(rng.integers(2**31)), config=regression)
+            values.append(score.value)
+            covered.append(score.low <= weight**2 <= score.high)
+        records.append(
+            {
+                "closed_form": round(weight**2, 3),
+                "rows": n_rows,
+                "mean_r2": round(float(np.mean(values)), 4),
+                "standard_error": round(float(np.std(values) / np.sqrt(len(values))), 4),
+                "interval_holds_it": round(float(np.mean(covered)), 4),
+                "cases": len(values),
+            }
+        )
+    return records
+
+
+def summary(records: dict[str, Any]) -> dict[str, Any]:
+    """The numbers that the predictions are about."""
+    rows = records["verdicts"] + [
+        {**row, "expected": str(Verdict.NOT_IDENTIFIED)} for row in records["worst_direction"] if row["lost"]
+    ]
+    negative = [row for row in rows if row["expected"] == Verdict.NOT_IDENTIFIED]
+    cases = sum(row["cases"] for row in rows)
+    return {
+        "clear_cases": cases,
+        "right": round(sum(row.get(row["expected"], 0) for row in rows) / cases, 4),
+        "inconclusive": round(sum(row.get(str(Verdict.INCONCLUSIVE), 0) for row in rows) / cases, 4),
+        "false_identified": sum(row.get(str(Verdict.IDENTIFIED), 0) for row in negative),
+        "negative_cases": sum(row["cases"] for row in negative),
+        "coverage": [row["coverage"] for row in records["intervals"]],
+        "too_high_ranks": [row["too_high"] for row in records["rank_tests"]],
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, to try the script out")
+    arguments = parser.parse_args()
+    config = SMOKE if arguments.smoke else Config()
+    records = run(config)
+    found = summary(records)
+    print(json.dumps(found, indent=1))
+    if arguments.out is not None:
+        versions = {
+            "hlvm": hlvm.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        }
+        record = {"config": dataclasses.asdict(config), "versions": versions, "summary": found, **records}
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

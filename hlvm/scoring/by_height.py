@@ -1,0 +1,152 @@
+"""Every latent × score × control as tidy records, beside what the theory predicts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from hlvm.scoring.cca import cca_many
+from hlvm.scoring.config import RegressionConfig
+from hlvm.scoring.inputs import matrix, random_streams
+from hlvm.scoring.intervals import Interval
+from hlvm.scoring.r2 import KernelR2, normalised_r2
+from hlvm.scoring.regression import kernel_r2_many, linear_r2_many, mlp_r2
+
+__all__ = ["SCORES", "score_by_height"]
+
+SCORES = ("kernel_r2", "linear_r2", "mlp_r2", "cca")
+"""The scores that :func:`score_by_height` knows; ``"cca"`` is the mean held-out canonical correlation."""
+
+
+def score_by_height(
+    representations: Mapping[str, ArrayLike],
+    latents: Mapping[str, ArrayLike],
+    *,
+    heights: Mapping[str, int],
+    predicted: Mapping[str, bool | float] | None = None,
+    floors: Mapping[str, ArrayLike] | None = None,
+    ceiling: ArrayLike | None = None,
+    chance: bool = True,
+    scores: Collection[str] = ("kernel_r2", "linear_r2", "cca"),
+    key: Any,
+    config: RegressionConfig | None = None,
+) -> pd.DataFrame:
+    """Score every latent given every fit's representation and its controls.
+
+    All regressions share one split, so differences between rows are paired.
+
+    Args:
+        representations: fit -> its code, shape (n, p) or (n,); one entry per fit of an ensemble.
+        latents: name -> values, shape (n, dim) or (n,), same rows.
+        heights: latent -> height in the graph, for every latent.
+        predicted: latent -> what the theory says, such as membership in the shared information (0 or 1) or its
+            probability under random masks; ``None`` leaves the column out.
+        floors: fit -> code of the same encoder before training, for some fits or all.
+        ceiling: an input known to hold the latents, such as the visible part; shape (n, v).
+        chance: also score each code with its rows shuffled.
+        scores: which of :data:`SCORES`.
+        key: a JAX key or an int.
+        config: sizes and grids of the regressions.
+
+    Returns:
+        One row per fit, latent, score and control, with columns ``fit``, ``latent``, ``height``, ``dim``,
+        ``predicted``, ``score``, ``control``, ``value``, ``low``, ``high``. ``control`` is ``"none"`` for the code
+        itself, else ``"floor"``, ``"ceiling"``, ``"chance"``, or, for ``"kernel_r2"`` with both a floor and a ceiling,
+        ``"normalised"`` (:func:`hlvm.scoring.normalised_r2`). Where a control was not given its rows are missing.
+
+    Raises:
+        ValueError: no representation or latent, a latent without a height or prediction, a floor of an unknown fit, an
+            unknown score, or an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+
+    Example:
+        >>> import numpy as np
+        >>> z = np.random.default_rng(0).normal(size=(200, 2))
+        >>> table = score_by_height({"seed 0": z[:, :1]}, {"a": z[:, 0], "b": z[:, 1]}, heights={"a": 2, "b": 1}, key=0)
+        >>> of_code = table.query("score == 'kernel_r2' and control == 'none'").set_index("latent")
+        >>> (of_code["value"] > 0.9).to_dict()
+        {'a': True, 'b': False}
+    """
+    _check(representations, latents, heights, predicted, floors or {}, scores)
+    arrays = {name: matrix(name, values) for name, values in latents.items()}
+    shared: dict[str, dict[str, dict[str, KernelR2 | Interval]]] = {}
+    if ceiling is not None:
+        shared["ceiling"] = _all_scores(ceiling, arrays, scores, key, config)
+    rows: list[dict[str, Any]] = []
+    for fit, code in representations.items():
+        found = {"none": _all_scores(code, arrays, scores, key, config)}
+        if floors and fit in floors:
+            found["floor"] = _all_scores(floors[fit], arrays, scores, key, config)
+        found |= shared
+        if chance:
+            shuffled = matrix(fit, code)
+            shuffled = shuffled[random_streams(key).permutation.permutation(len(shuffled))]
+            found["chance"] = _all_scores(shuffled, arrays, scores, key, config)
+        for name, values in arrays.items():
+            about = {"fit": fit, "latent": name, "height": heights[name], "dim": values.shape[1]}
+            if predicted is not None:
+                about["predicted"] = float(predicted[name])
+            for score in scores:
+                of = {control: results[score][name] for control, results in found.items()}
+                rows += [about | _columns(score, control, result) for control, result in of.items()]
+                place = _normalised(of, key) if score == "kernel_r2" else None
+                rows += [] if place is None else [about | _columns(score, "normalised", place)]
+    return pd.DataFrame(rows)
+
+
+def _all_scores(
+    code: ArrayLike,
+    latents: Mapping[str, ArrayLike],
+    scores: Collection[str],
+    key: Any,
+    config: RegressionConfig | None,
+) -> dict[str, dict[str, KernelR2 | Interval]]:
+    """Score -> latent -> result."""
+    found: dict[str, dict[str, KernelR2 | Interval]] = {}
+    if "kernel_r2" in scores:
+        found["kernel_r2"] = {**kernel_r2_many(code, latents, key=key, config=config)}
+    if "linear_r2" in scores:
+        found["linear_r2"] = {**linear_r2_many(code, latents, key=key, config=config)}
+    if "mlp_r2" in scores:
+        found["mlp_r2"] = {name: mlp_r2(code, values, key=key, config=config) for name, values in latents.items()}
+    if "cca" in scores:
+        pairs = cca_many(code, latents)
+        found["cca"] = {name: Interval(pair.low, pair.mean, pair.high) for name, pair in pairs.items()}
+    return found
+
+
+def _normalised(of: Mapping[str, KernelR2 | Interval], key: Any) -> Interval | None:
+    if "floor" not in of or "ceiling" not in of:
+        return None
+    score, floor, ceiling = (of[name] for name in ("none", "floor", "ceiling"))
+    if not (isinstance(score, KernelR2) and isinstance(floor, KernelR2) and isinstance(ceiling, KernelR2)):
+        raise TypeError("only regressions are normalised")
+    return normalised_r2(score, floor=floor, ceiling=ceiling, key=key, n_boot=500)
+
+
+def _columns(score: str, control: str, result: KernelR2 | Interval) -> dict[str, Any]:
+    return {"score": score, "control": control, "value": result.value, "low": result.low, "high": result.high}
+
+
+def _check(
+    representations: Mapping[str, ArrayLike],
+    latents: Mapping[str, ArrayLike],
+    heights: Mapping[str, int],
+    predicted: Mapping[str, bool | float] | None,
+    floors: Mapping[str, ArrayLike],
+    scores: Collection[str],
+) -> None:
+    if not representations or not latents:
+        raise ValueError("expected at least one representation and one latent, got none")
+    for what, known in (("heights", heights), ("predicted", predicted)):
+        missing = [] if known is None else [name for name in latents if name not in known]
+        if missing:
+            raise ValueError(f"{what}: expected an entry for every latent, got none for {', '.join(missing)}")
+    strangers = [name for name in floors if name not in representations]
+    if strangers:
+        raise ValueError(f"floors: expected names of representations, got {', '.join(strangers)}")
+    unknown = [name for name in scores if name not in SCORES]
+    if unknown or not scores:
+        raise ValueError(f"scores: expected some of {', '.join(SCORES)}, got {', '.join(unknown) or 'none'}")

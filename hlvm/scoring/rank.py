@@ -1,0 +1,144 @@
+"""How many dimensions two arrays share: tests of each canonical correlation, in the order of their size."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from hlvm.scoring.cca import orthonormal
+from hlvm.scoring.inputs import paired_matrices, random_streams
+from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.whitening import rank_tolerance, whiten
+
+__all__ = ["RankTest", "cca_rank"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RankTest:
+    """How many canonical correlations are beyond chance.
+
+    Attributes:
+        rank: number of leading p-values at most ``alpha``.
+        p_values: entry k is that of "no more than k correlations are real", given those before it, shape (r,). Made
+            non-decreasing, so that stopping at the first one above ``alpha`` keeps the chance of a rank that is too
+            high at ``alpha``.
+        correlations: in-sample canonical correlations, shape (r,), decreasing.
+        alpha: level of the tests.
+        method: ``"bartlett"`` or ``"permutation"``.
+    """
+
+    rank: int
+    p_values: np.ndarray
+    correlations: np.ndarray
+    alpha: float
+    method: str
+
+
+@one_blas_thread
+def cca_rank(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    method: str = "bartlett",
+    key: Any = None,
+    n_permutations: int = 999,
+) -> RankTest:
+    """Test one canonical correlation after the other: the rank of what two arrays share linearly.
+
+    * ``"bartlett"``: ``−(n − 1 − k − (p + q + 1)/2 + Σ_{i≤k} ρ_i⁻²) Σ_{i>k} log(1 − ρ_i²)`` is about χ² with
+      ``(p − k)(q − k)`` degrees of freedom, k being the number of correlations taken as real. For Gaussian arrays and
+      ``n`` well above ``p + q``.
+    * ``"permutation"``: the rows of one side's canonical variables are permuted, the first k of both sides left out.
+      Permuting whole arrays, the simple way, is wrong beyond the first correlation: it compares the second one with a
+      null in which the first is gone, too. Needs exchangeable rows only.
+
+    Args:
+        a: shape (n, p) or (n,).
+        b: shape (n, q) or (n,), same rows.
+        alpha: level, strictly between 0 and 1.
+        method: ``"bartlett"`` or ``"permutation"``.
+        key: a JAX key or an int; needed by ``"permutation"``.
+        n_permutations: how many, at least ``1 / alpha − 1``.
+
+    Returns:
+        The rank with a p-value per dimension.
+
+    Raises:
+        ValueError: an unfit array (see :func:`hlvm.scoring.cca`); ``alpha``, ``method`` or ``n_permutations`` out of
+            range; no key for permutations; or so many columns that some correlations are 1 for any arrays.
+
+    References:
+        :cite:t:`bartlett1941cca` and, for the correction by ρ⁻², :cite:t:`lawley1959cca`; :cite:t:`winkler2020cca`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> shared, own = rng.normal(size=(2, 400, 2))
+        >>> cca_rank(np.column_stack([shared, own]), shared + 0.5 * rng.normal(size=shared.shape)).rank
+        2
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha: expected a number strictly between 0 and 1, got {alpha}")
+    if method not in ("bartlett", "permutation"):
+        raise ValueError(f'method: expected "bartlett" or "permutation", got {method!r}')
+    if method == "permutation" and (key is None or n_permutations < 1 / alpha - 1):
+        raise ValueError(
+            f"permutations need a key and at least 1/alpha − 1 = {1 / alpha - 1:g} of them, "
+            f"got key {key} and n_permutations {n_permutations}"
+        )
+    first, second = paired_matrices("a", a, "b", b)
+    bases = [
+        orthonormal(whiten(array, rank_tolerance(given)).basis(array)) for array, given in ((first, a), (second, b))
+    ]
+    n, p, q = len(first), bases[0].shape[1], bases[1].shape[1]
+    if p + q >= n - 1:
+        raise ValueError(
+            f"expected more than p + q + 1 rows, got {n} rows for ranks {p} and {q}: correlations would be 1 for any "
+            "arrays; bring more rows, or keep fewer principal components"
+        )
+    left, correlations, right = np.linalg.svd(bases[0].T @ bases[1])
+    correlations = np.clip(correlations, 0.0, 1.0)
+    if method == "bartlett":
+        p_values = _bartlett(correlations, n, p, q)
+    else:
+        variables = bases[0] @ left, bases[1] @ right.T
+        p_values = _by_permutation(*variables, correlations, random_streams(key).permutation, n_permutations)
+    p_values = np.maximum.accumulate(p_values) if len(p_values) else p_values
+    return RankTest(
+        rank=int((p_values <= alpha).sum()), p_values=p_values, correlations=correlations, alpha=alpha, method=method
+    )
+
+
+def _bartlett(correlations: np.ndarray, n: int, p: int, q: int) -> np.ndarray:
+    k = np.arange(len(correlations))
+    with np.errstate(divide="ignore"):
+        before = np.concatenate([[0.0], np.cumsum(1 / np.maximum(correlations, 1e-12) ** 2)[:-1]])
+        rest = -np.cumsum(np.log1p(-(correlations**2))[::-1])[::-1]
+    return chi2.sf((n - 1 - k - (p + q + 1) / 2 + before) * rest, (p - k) * (q - k))
+
+
+def _by_permutation(
+    u: Float[np.ndarray, "n p"],
+    v: Float[np.ndarray, "n q"],
+    correlations: np.ndarray,
+    rng: np.random.Generator,
+    n_permutations: int,
+) -> np.ndarray:
+    """p-value of each step. Both sides hold all canonical variables, also those beyond the narrower side's count."""
+    count = len(correlations)
+    with np.errstate(divide="ignore"):
+        observed = -np.cumsum(np.log1p(-(correlations**2))[::-1])[::-1]
+    exceeded = np.zeros(count)
+    for _ in range(n_permutations):
+        inner = u[rng.permutation(len(u))].T @ v
+        # Columns stay orthonormal when some are dropped: the rest's correlations are singular values of a block.
+        for k in range(count):
+            singular = scipy.linalg.svdvals(inner[k:, k:], check_finite=False)
+            exceeded[k] += -np.log1p(-(np.minimum(singular, 1.0) ** 2)).sum() >= observed[k]
+    return (1 + exceeded) / (1 + n_permutations)

@@ -1,0 +1,235 @@
+"""Assertions about scores of two arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from hlvm.scoring import (
+    BlockVerdict,
+    Leakage,
+    RankTest,
+    RegressionConfig,
+    Verdict,
+    block_verdict,
+    cca_rank,
+    containment_verdict,
+    leakage,
+)
+from hlvm.testing.messages import leakage_failure, rank_failure, verdict_failure
+from hlvm.testing.recording import record
+
+__all__ = ["assert_contains", "assert_identified", "assert_no_leakage", "assert_not_identified", "assert_rank"]
+
+
+def assert_identified(
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    threshold: float = 0.9,
+    floor: ArrayLike | None = None,
+    ceiling: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
+) -> BlockVerdict:
+    """Assert that the representation is an invertible function of the block of latents, and of nothing else.
+
+    Args:
+        representation: shape (n, p) or (n,).
+        latents: the true latents, shape (n, d) or (n,), same rows.
+        key: a JAX key or an int, for the split and the bootstrap.
+        threshold: R² that the lower end of each interval must reach, strictly between 0 and 1.
+        floor: code of the untrained encoder, shape (n, p); its score is shown when the assertion fails.
+        ceiling: an input known to hold the latents, such as the visible part; its score is shown likewise.
+        config: sizes and grids of the regressions; ``None`` for the defaults.
+
+    Returns:
+        The verdict of :func:`hlvm.scoring.block_verdict`, which is "identified".
+
+    Raises:
+        AssertionError: the verdict is "not identified" or "inconclusive"; the message holds the scores, their
+            intervals, chance, floor and ceiling, and what would make the assertion pass.
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+
+    Example:
+        >>> import numpy as np
+        >>> z = np.random.default_rng(0).normal(size=(400, 2))
+        >>> assert_identified(2 * z[:, ::-1], z, key=0).verdict.value
+        'identified'
+    """
+    __tracebackhide__ = True
+    found = block_verdict(representation, latents, key=key, threshold=threshold, config=config)
+    return _checked(found, Verdict.IDENTIFIED, representation, latents, floor, ceiling, key, config)
+
+
+def assert_contains(
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    threshold: float = 0.9,
+    floor: ArrayLike | None = None,
+    ceiling: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
+) -> BlockVerdict:
+    """Assert that the representation contains the latents, and maybe more: all that a wide code can be asked.
+
+    Args:
+        representation: shape (n, p) or (n,).
+        latents: the true latents, shape (n, d) or (n,), same rows.
+        key: a JAX key or an int.
+        threshold: R² that the lower end of the interval must reach, strictly between 0 and 1.
+        floor: as for :func:`assert_identified`; an untrained wide encoder often passes, too.
+        ceiling: as for :func:`assert_identified`.
+        config: sizes and grids of the regression; ``None`` for the defaults.
+
+    Returns:
+        The verdict of :func:`hlvm.scoring.containment_verdict`, which is "identified".
+
+    Raises:
+        AssertionError: as :func:`assert_identified`.
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+    """
+    __tracebackhide__ = True
+    found = containment_verdict(representation, latents, key=key, threshold=threshold, config=config)
+    return _checked(found, Verdict.IDENTIFIED, representation, latents, floor, ceiling, key, config)
+
+
+def assert_not_identified(
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    threshold: float = 0.9,
+    two_way: bool = True,
+    floor: ArrayLike | None = None,
+    ceiling: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
+) -> BlockVerdict:
+    """Assert that the representation does not identify the block of latents.
+
+    Args:
+        representation: shape (n, p) or (n,).
+        latents: the true latents, shape (n, d) or (n,), same rows.
+        key: a JAX key or an int, for the split and the bootstrap.
+        threshold: R² that the upper end of an interval must stay below, strictly between 0 and 1.
+        two_way: ``True``: refute that the representation is an invertible function of the latents; falling short in
+            either direction does. ``False``: refute that it contains them.
+        floor: as for :func:`assert_identified`.
+        ceiling: as for :func:`assert_identified`. If the ceiling is below the threshold, too, the regressor cannot
+            read the latents off anything with so few rows, and the assertion says nothing about the representation.
+        config: sizes and grids of the regressions; ``None`` for the defaults.
+
+    Returns:
+        The verdict, which is "not identified".
+
+    Raises:
+        AssertionError: the verdict is "identified" or "inconclusive"; the message is as in :func:`assert_identified`.
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+
+    Example:
+        >>> import numpy as np
+        >>> z, noise = np.random.default_rng(0).normal(size=(2, 400, 2))
+        >>> assert_not_identified(noise, z, key=0).verdict.value
+        'not identified'
+    """
+    __tracebackhide__ = True
+    judge = block_verdict if two_way else containment_verdict
+    found = judge(representation, latents, key=key, threshold=threshold, config=config)
+    return _checked(found, Verdict.NOT_IDENTIFIED, representation, latents, floor, ceiling, key, config)
+
+
+def assert_no_leakage(
+    representation: ArrayLike,
+    content: ArrayLike,
+    style: ArrayLike,
+    *,
+    key: Any,
+    tolerance: float = 0.05,
+    config: RegressionConfig | None = None,
+) -> Leakage:
+    """Assert that the representation holds no more of the style than the content does.
+
+    Args:
+        representation: shape (n, p) or (n,).
+        content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
+        style: the latents that it must not hold beyond what the content tells about them, shape (n, e) or (n,).
+        key: a JAX key or an int.
+        tolerance: R² that counts as none, above 0.
+        config: sizes and grids of the regressions; ``None`` for the defaults.
+
+    Returns:
+        The scores of :func:`hlvm.scoring.leakage`, both of whose differences are surely below the tolerance.
+
+    Raises:
+        AssertionError: the upper end of either difference reaches the tolerance; the message holds all five intervals.
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), or a tolerance that is not above 0.
+    """
+    __tracebackhide__ = True
+    if not tolerance > 0:
+        raise ValueError(f"tolerance: expected a number above 0, got {tolerance}")
+    found = leakage(representation, content, style, key=key, config=config)
+    record(f"leakage beyond the content: R² {found.beyond}, tolerance {tolerance:g}")
+    if not max(found.excess.high, found.beyond.high) < tolerance:
+        raise AssertionError(leakage_failure(found, tolerance))
+    return found
+
+
+def assert_rank(
+    a: ArrayLike,
+    b: ArrayLike,
+    expected: int,
+    *,
+    alpha: float = 0.01,
+    method: str = "bartlett",
+    key: Any = None,
+    n_permutations: int = 999,
+) -> RankTest:
+    """Assert how many dimensions two arrays share linearly.
+
+    Args:
+        a: shape (n, p) or (n,).
+        b: shape (n, q) or (n,), same rows.
+        expected: the rank.
+        alpha: level of each test, strictly between 0 and 1: a correct expectation fails about this often by an extra
+            dimension.
+        method: ``"bartlett"`` or ``"permutation"``, see :func:`hlvm.scoring.cca_rank`.
+        key: a JAX key or an int, for permutations.
+        n_permutations: how many.
+
+    Returns:
+        The test, whose rank is the expected one.
+
+    Raises:
+        AssertionError: another rank; the message holds correlations and p-values.
+        ValueError: as :func:`hlvm.scoring.cca_rank`, or a negative rank.
+    """
+    __tracebackhide__ = True
+    if expected < 0:
+        raise ValueError(f"expected: a rank is at least 0, got {expected}")
+    found = cca_rank(a, b, alpha=alpha, method=method, key=key, n_permutations=n_permutations)
+    record(f"rank {found.rank}, expected {expected}")
+    if found.rank != expected:
+        raise AssertionError(rank_failure(found, expected))
+    return found
+
+
+def _checked(
+    found: BlockVerdict,
+    wanted: Verdict,
+    representation: ArrayLike,
+    latents: ArrayLike,
+    floor: ArrayLike | None,
+    ceiling: ArrayLike | None,
+    key: Any,
+    config: RegressionConfig | None,
+) -> BlockVerdict:
+    __tracebackhide__ = True
+    scores = ", ".join(f"R²({name}) = {score.interval}" for name, score in found.directions.items())
+    record(f"{found.verdict}: {scores}")
+    if found.verdict != wanted:
+        given = {"floor": floor, "ceiling": ceiling}
+        controls = {name: values for name, values in given.items() if values is not None}
+        raise AssertionError(verdict_failure(found, wanted, representation, latents, controls, key, config))
+    return found

@@ -1,0 +1,122 @@
+"""``hlvm score`` on every format of file, with a graph, and from ten rows up."""
+
+import json
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from hlvm._cli_arrays import load_columns
+from hlvm.graph import LatentGraph
+from hlvm.theory import shared_information
+
+RNG = np.random.default_rng(0)
+TABLE = RNG.normal(size=(60, 2))
+TREE = LatentGraph.tree(2, 2)
+
+
+def written(path, values):
+    if path.suffix == ".npy":
+        np.save(path, values)
+    elif path.suffix == ".npz":
+        np.savez(path, z=values, about=np.array("text"))
+    elif path.suffix == ".csv":
+        pd.DataFrame(values, columns=["a", "b"]).to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        pd.DataFrame(values, columns=["a", "b"]).to_parquet(path)
+    else:
+        with h5py.File(path, "w") as file:
+            file["deep/z"] = values
+            file["about"] = "text"
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet", ".h5", ".hdf5"])
+def test_load_columns_reads_every_format(tmp_path, suffix):
+    path = written(tmp_path / f"file{suffix}", TABLE)
+    np.testing.assert_allclose(load_columns(str(path)), TABLE, rtol=1e-15)
+    if suffix in (".csv", ".parquet"):
+        np.testing.assert_allclose(load_columns(f"{path}::b"), TABLE[:, 1], rtol=1e-15)
+        np.testing.assert_allclose(load_columns(f"{path}::b,a"), TABLE[:, ::-1], rtol=1e-15)
+    if suffix == ".h5":
+        np.testing.assert_array_equal(load_columns(f"{path}::deep/z"), TABLE)
+
+
+def test_load_columns_csv_without_a_row_of_names(tmp_path):
+    path = tmp_path / "plain.csv"
+    path.write_text("1,2\n3,4\n5,6.5\n")
+    np.testing.assert_array_equal(load_columns(str(path)), [[1, 2], [3, 4], [5, 6.5]])
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a.parquet", "a.h5"])
+def test_load_columns_broken_files_are_refused(tmp_path, name):
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(b"\x80no such format\xff")
+    with pytest.raises(ValueError, match=f"{name} is not a"):
+        load_columns(str(tmp_path / name))
+
+
+def test_load_columns_ambiguous_names_and_text_are_refused(tmp_path):
+    np.savez(tmp_path / "two.npz", a=TABLE, b=TABLE)
+    with pytest.raises(ValueError, match=r"several arrays: name those to take, as in .*two\.npz::a"):
+        load_columns(str(tmp_path / "two.npz"))
+    assert load_columns(f"{tmp_path / 'two.npz'}::a,b").shape == (60, 4)
+    np.savez(tmp_path / "uneven.npz", a=TABLE, b=TABLE[1:])
+    with pytest.raises(ValueError, match="equally many rows"):
+        load_columns(f"{tmp_path / 'uneven.npz'}::a,b")
+    (tmp_path / "text.csv").write_text("a,b\n1,x\n2,y\n")
+    with pytest.raises(ValueError, match="expected columns of numbers, got b"):
+        load_columns(str(tmp_path / "text.csv"))
+    np.savez(tmp_path / "text.npz", a=np.array(["x"]))
+    with pytest.raises(ValueError, match="no array of real numbers"):
+        load_columns(str(tmp_path / "text.npz"))
+
+
+def test_score_ten_rows_are_inconclusive(run, tmp_path):
+    np.save(tmp_path / "few.npy", TABLE[:10])
+    code, out, err = run("score", "{new}/few.npy", "{new}/few.npy")
+    assert (code, err) == (0, "")
+    assert "\ninconclusive: 4 test rows are too few" in out
+
+
+def test_score_with_a_graph_tells_every_latent_and_what_was_predicted(run, tmp_path):
+    shared = shared_information(TREE, ["x_0"])
+    latents = {name: RNG.normal(size=(300, 1)) for name in TREE.latents}
+    np.savez(tmp_path / "z.npz", **{f"latents/{name}": values for name, values in latents.items()}, other=TABLE)
+    frontier = next(iter(shared.frontier))
+    np.save(tmp_path / "code.npy", np.tanh(latents[frontier]))
+    files = ("{new}/code.npy", "{new}/z.npz", "--graph", "tree.json")
+    code, out, err = run("score", *files, "--masked", "x_0", "--out", "{new}/scores.json")
+    assert (code, err) == (0, "")
+    assert f"judged below: {frontier}\n" in out
+    assert "\nidentified: " in out
+    record = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert record["judged"] == [frontier]
+    rows = pd.DataFrame(record["latents"]).query("score == 'kernel_r2' and control == 'none'").set_index("latent")
+    assert rows["predicted"].to_dict() == {name: float(name in shared.members) for name in TREE.latents}
+    assert rows.loc[frontier, "value"] > 0.95
+    code, out, err = run("score", *files)
+    assert (code, err) == (0, "")
+    assert "outside c" not in out
+    assert "\nnot identified: " in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("z.npy", "--masked", "x_0"), "--masked needs --graph"),
+        (("archive.npz", "--graph", "tree.json"), "has no latent of the graph: it has z"),
+        (
+            ("{new}/z.npz", "--graph", "tree.json", "--masked", "x_0"),
+            "the file has no z1_0, which this mask identifies",
+        ),
+    ],
+)
+def test_score_graph_that_does_not_fit_is_refused(run, tmp_path, options, message):
+    np.savez(tmp_path / "z.npz", z2_0=RNG.normal(size=300))
+    code, _, err = run("score", "z_hat.npy", *options)
+    assert code == 2
+    assert message in err

@@ -1,0 +1,76 @@
+"""Tidy records of every latent, score and control."""
+
+import numpy as np
+import pytest
+
+from hlvm.scoring import RegressionConfig, cca, kernel_r2, linear_r2, mlp_r2, normalised_r2, score_by_height
+
+SMALL = RegressionConfig(max_train=100, n_boot=50, bandwidths=(1.0, 2.0), ridges=(1e-2, 1.0))
+RNG = np.random.default_rng(0)
+LATENTS = {"a": RNG.normal(size=(200, 2)), "b": RNG.normal(size=200)}
+HEIGHTS = {"a": 2, "b": 1}
+CODES = {f"seed {i}": np.column_stack([LATENTS["a"] @ RNG.normal(size=(2, 2)), RNG.normal(size=200)]) for i in range(2)}
+FLOORS = {name: RNG.normal(size=(200, 3)) for name in CODES}
+VISIBLE = np.column_stack([LATENTS["a"], LATENTS["b"]]) @ RNG.normal(size=(3, 5))
+
+
+def test_score_by_height_holds_every_score_beside_its_controls_and_the_prediction():
+    table = score_by_height(
+        CODES,
+        LATENTS,
+        heights=HEIGHTS,
+        predicted={"a": True, "b": False},
+        floors=FLOORS,
+        ceiling=VISIBLE,
+        scores=("kernel_r2", "linear_r2", "mlp_r2", "cca"),
+        key=3,
+        config=SMALL,
+    )
+    index = ["fit", "latent", "score", "control"]
+    assert not table.duplicated(index).any()
+    # 2 fits × 2 latents × (4 scores × 4 columns of results + the normalised kernel R²)
+    assert len(table) == 2 * 2 * (4 * 4 + 1)
+    assert set(zip(table["latent"], table["height"], table["dim"], table["predicted"], strict=True)) == {
+        ("a", 2, 2, 1.0),
+        ("b", 1, 1, 0.0),
+    }
+    rows = table.set_index(index).sort_index()
+    code = CODES["seed 1"]
+    score, floor, ceiling = (kernel_r2(x, LATENTS["a"], key=3, config=SMALL) for x in (code, FLOORS["seed 1"], VISIBLE))
+    place = normalised_r2(score, floor=floor, ceiling=ceiling, key=3, n_boot=500)
+    expected = {
+        ("kernel_r2", "none"): score.interval,
+        ("kernel_r2", "floor"): floor.interval,
+        ("kernel_r2", "ceiling"): ceiling.interval,
+        ("kernel_r2", "normalised"): place,
+        ("linear_r2", "none"): linear_r2(code, LATENTS["a"], key=3, config=SMALL).interval,
+        ("mlp_r2", "none"): mlp_r2(code, LATENTS["a"], key=3, config=SMALL).interval,
+    }
+    for (name, control), (low, value, high) in expected.items():
+        found = rows.loc[("seed 1", "a", name, control), ["low", "value", "high"]].to_numpy(dtype=float)
+        np.testing.assert_allclose(found, [low, value, high], atol=1e-9)
+    assert rows.loc[("seed 1", "a", "cca", "none"), "value"] == pytest.approx(cca(code, LATENTS["a"]).mean)
+    assert abs(rows.loc[("seed 1", "a", "kernel_r2", "chance"), "value"]) < 0.1
+
+
+def test_score_by_height_leaves_out_what_was_not_given():
+    table = score_by_height(CODES, LATENTS, heights=HEIGHTS, scores=("cca",), chance=False, key=0)
+    assert set(table["control"]) == {"none"}
+    assert "predicted" not in table
+    assert len(table) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"representations": {}}, "at least one representation"),
+        ({"heights": {"a": 1}}, "heights: expected an entry for every latent, got none for b"),
+        ({"predicted": {"b": 1.0}}, "predicted: expected an entry for every latent, got none for a"),
+        ({"floors": {"seed 7": VISIBLE}}, "floors: expected names of representations, got seed 7"),
+        ({"scores": ("r2",)}, "scores: expected some of kernel_r2"),
+    ],
+)
+def test_score_by_height_bad_input_is_refused(changes, message):
+    arguments = {"representations": CODES, "latents": LATENTS, "heights": HEIGHTS, "key": 0} | changes
+    with pytest.raises(ValueError, match=message):
+        score_by_height(arguments.pop("representations"), arguments.pop("latents"), **arguments)
