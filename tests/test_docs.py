@@ -26,13 +26,13 @@ def run(source, name, namespace):
 
 
 def test_readme_example_ends_in_the_verdict_it_names(capsys):
-    (example,) = code_blocks(ROOT / "README.md", "python")
+    example, _ = code_blocks(ROOT / "README.md", "python")  # the other one is run by test_pytest_plugin.py
     run(example, "README.md", {})
     assert capsys.readouterr().out.startswith("identified because")
 
 
 def test_readme_example_is_short():
-    (example,) = code_blocks(ROOT / "README.md", "python")
+    example, _ = code_blocks(ROOT / "README.md", "python")  # the other one is run by test_pytest_plugin.py
     after_imports = [line for line in example.splitlines() if line and not line.startswith(("import", "from"))]
     assert len(after_imports) <= 15
 
@@ -59,7 +59,15 @@ def test_quickstart_comments_tell_the_values():
         assert (f"{found:.2f}" if isinstance(found, float) else repr(found)) == expected
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if page.name == "simulator.md" else []
+        )
+        for page in PAGES
+    ],
+)
 def test_interactive_examples_show_what_they_give(page, tmp_path):
     namespace = {"folder": tmp_path}  # where examples may write
     runner = doctest.DocTestRunner()

@@ -39,8 +39,9 @@ def _network(name, strategy, loss):
 
 
 _SLOW = pytest.mark.slow
+_LONG = [("bottleneck with a transformer", SQUARED), ("bottleneck with a transformer", ENERGY), ("vit", ENERGY)]
 CASES = [
-    pytest.param(name, loss, id=f"{name}-{loss.score}", marks=[_SLOW] if "transformer" in name else [])
+    pytest.param(name, loss, id=f"{name}-{loss.score}", marks=[_SLOW] if (name, loss) in _LONG else [])
     for name in ("linear", "bottleneck", "vit", "bottleneck with a transformer")
     for loss in (SQUARED, ENERGY)
     if (name, loss) != ("linear", ENERGY)  # a linear autoencoder reads no noise

@@ -127,6 +127,7 @@ def test_linear_network_is_linear(model):
     )
 
 
+@pytest.mark.slow
 def test_vit_takes_an_oblong_grid_of_cells_of_one_number():
     names = [f"x{i}" for i in range(24)]
     graph = LatentGraph.from_edges([("z", name) for name in names], dims=1, grid=(4, 6))
@@ -142,6 +143,7 @@ def test_vit_takes_an_oblong_grid_of_cells_of_one_number():
     )
 
 
+@pytest.mark.slow
 def test_energy_networks_start_from_the_encoder_of_their_twins(model):
     """Arms that differ in the loss alone are paired as far as they can be."""
     plan = mask_plan(GRAPH, MASK)

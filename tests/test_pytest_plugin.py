@@ -1,5 +1,6 @@
 """The pytest plugin, in test runs of its own: a claim in ten lines, failing and passing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +11,8 @@ import hlvm.testing  # noqa: F401  # runs inside this process drop what they imp
 
 pytest_plugins = ["pytester"]
 
-TEN_LINES = """
-import numpy as np
-import pytest
-from hlvm.testing import assert_identified
-
-@pytest.mark.claim("the code identifies z")
-@pytest.mark.parametrize("share", [1.0, 0.0])
-def test_code_identifies_z(hlvm_key, share):
-    z, noise = np.random.default_rng(0).normal(size=(2, 300, 2))
-    code = np.tanh(share * z + (1 - share) * noise)
-    assert_identified(code, z, key=hlvm_key)
-"""
+README = Path(__file__).parent.parent / "README.md"
+CLAIM = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)[1]
 
 
 @pytest.fixture
@@ -29,14 +20,15 @@ def run(pytester):
     """Run a test file with the plugin and without this repository's options."""
 
     def run(text, *options):
-        pytester.makepyfile(test_claims=text)
+        pytester.makepyfile(test_in_a_run_of_its_own=text)
         return pytester.runpytest("-p", "hlvm.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:jaxtyping", *options)
 
     return run
 
 
-def test_ten_lines_pass_and_fail_and_are_summed_up(run):
-    result = run(TEN_LINES, "--hlvm-seed", "7", "--strict-markers")
+def test_claim_of_the_readme_passes_and_fails_and_is_summed_up(run):
+    assert len([line for line in CLAIM.splitlines() if line]) == 9
+    result = run(CLAIM, "--hlvm-seed", "7", "--strict-markers")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["hlvm: --hlvm-seed=7"])
     result.stdout.fnmatch_lines(

@@ -147,6 +147,7 @@ def merging():
     )
 
 
+@pytest.mark.slow
 def test_log_prob_of_merging_bijections_is_the_density_of_the_observed(merging):
     drawn = merging.sample(KEY_DATA, 30)
     assert grid_integral_of_pairs(merging) == pytest.approx(1.0, abs=5e-3)

@@ -65,6 +65,7 @@ def test_own_mechanisms_work_and_are_loaded_by_name(tmp_path):
     np.testing.assert_array_equal(loaded.sample(KEY_DATA, 5).values, drawn.values)
 
 
+@pytest.mark.slow
 def test_save_and_load_keep_noises_changes_and_the_key(noisy, tmp_path):
     changed = noisy.intervene({"m": np.ones((4, 4))}).conditional_shift({"x": (1.0, 2.0)})
     changed.save(tmp_path / "model.npz")

@@ -98,6 +98,7 @@ def test_intervene_leaves_the_model_as_it_was(model, drawn):
     assert model.interventions == ()
 
 
+@pytest.mark.slow
 def test_interventions_add_up_and_the_last_one_counts(model):
     composed = model.intervene({"m": 1.0, "a": 2.0}).intervene({"m": 3.0}).intervene({"k": lambda p, e: 0 * e})
     assert set(composed.interventions) == {"m", "a", "k"}

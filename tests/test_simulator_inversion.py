@@ -116,6 +116,7 @@ def test_invert_gives_back_latents_of_a_quadtree_of_height_6():
     assert largest(found.noise, drawn.noise) < ROUND_TRIP
 
 
+@pytest.mark.slow
 def test_invert_gives_back_latents_of_several_parents_and_mixed_mechanisms(mixed):
     drawn = mixed.sample(KEY_DATA, N)
     found = mixed.invert(drawn.observed_matrix)
@@ -137,6 +138,7 @@ def test_invert_refuses_values_that_no_sample_has_and_names_the_latent(tree):
     np.testing.assert_allclose(found.values[others], drawn.values[others], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_invert_takes_any_values_where_every_latent_has_one_child(monkeypatch):
     """And gives each row what it gives it alone, whatever the size of the batches."""
     graph = LatentGraph.from_edges([("a", "x"), ("b", "x")], noise_dims={"a": 1, "b": 1, "x": 1})

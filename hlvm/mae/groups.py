@@ -111,6 +111,7 @@ class Prepared:
         members: its members.
         key: the key of the ensemble.
         train: the optimisation.
+        drawn: the latest masks that were drawn by the host, by the number of their chunk.
     """
 
     group: Group
@@ -120,6 +121,7 @@ class Prepared:
     members: tuple[Member, ...]
     key: PRNGKeyArray
     train: TrainConfig
+    drawn: dict[int, MaskArrays] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def program(self) -> Program:
@@ -157,8 +159,11 @@ class Prepared:
             ValueError: a strategy drew masks it must not.
         """
         number = start // self.program.chunk
-        drawn = [self._draw(m, plan, number) for m, plan in zip(self.members, self.group.plans, strict=True)]
-        return masks._replace(masks=np.stack(drawn))
+        if number not in self.drawn:
+            self.drawn.clear()
+            rows = [self._draw(m, plan, number) for m, plan in zip(self.members, self.group.plans, strict=True)]
+            self.drawn[number] = masks._replace(masks=np.stack(rows))
+        return self.drawn[number]
 
     def _draw(self, member: Member, plan: MaskPlan, number: int) -> np.ndarray:
         chunk, batch = self.program.chunk, self.train.batch
