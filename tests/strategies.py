@@ -7,7 +7,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
 
 property_test = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 """Settings of every property test: the same examples on every run, no time limit for one of them."""
 

@@ -107,6 +107,7 @@ def test_interrupts_wait_for_the_end_of_steps_and_only_once(capsys):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_images_are_shown_with_their_reconstructions(run, tmp_path):
     assert run("train", "images.h5", "--config", "settings.json", "--out", "{new}/a")[0] == 0
     assert (tmp_path / "a" / "reconstructions.png").stat().st_size > 1000

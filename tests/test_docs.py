@@ -63,7 +63,9 @@ def test_quickstart_comments_tell_the_values():
     "page",
     [
         pytest.param(
-            page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if page.name == "simulator.md" else []
+            page,
+            id=str(page.relative_to(ROOT)),
+            marks=[pytest.mark.slow] if page.name in ("mae.md", "simulator.md") else [],
         )
         for page in PAGES
     ],

@@ -127,6 +127,7 @@ def test_interventions_on_other_values_and_variables_share_a_program(model):
     assert program._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_intervene_with_a_mechanism_changes_only_what_comes_after(model, drawn):
     changed = model.intervene({"k": AdditiveNoiseMLP(hidden=3), "m": InvertibleMLP()}, key=KEY_OTHER)
     assert changed.interventions == ()
