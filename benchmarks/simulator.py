@@ -19,10 +19,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -30,13 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from records import write_rows
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-import hlvm
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm.mechanisms import InvertibleMLP
 
@@ -87,8 +82,7 @@ def main() -> None:
     rows = run(n=4_000 if arguments.quick else 100_000, rounds=2 if arguments.quick else 4)
     show(rows)
     if arguments.out is not None:
-        record = {"environment": environment(), "rows": [{**vars(row), "median": row.median} for row in rows]}
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_rows(arguments.out, rows, "jax", "numpy", "torch")
 
 
 def run(*, n: int, rounds: int) -> list[Row]:
@@ -259,25 +253,6 @@ def show(rows: list[Row]) -> None:
         numbers = (row.median, min(row.cpu_seconds), max(row.cpu_seconds), statistics.median(row.wall_seconds))
         table.add_row(row.contender, f"{row.chunk:,}", *(f"{number:.2f}" for number in numbers), f"{row.ratio:.2f}")
     Console(width=110).print(table)
-
-
-def environment() -> dict[str, Any]:
-    found = {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hlvm": hlvm.__version__,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "device": str(jnp.zeros(1).device),
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-    }
-    try:
-        import torch  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return found
-    return {**found, "torch": torch.__version__}
 
 
 if __name__ == "__main__":

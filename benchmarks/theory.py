@@ -20,10 +20,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Collection
@@ -32,13 +28,12 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import scipy
+from records import write_rows
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-import hlvm
 from hlvm.graph import LatentGraph
 from hlvm.theory import shared_information, shared_information_batch
 from hlvm.theory.flow_cut import flow_cut
@@ -76,8 +71,7 @@ def main() -> None:
     rows = run(quick=arguments.quick)
     print_rows(rows)
     if arguments.out is not None:
-        record = {"environment": environment(), "rows": [{**vars(row), "median": row.median} for row in rows]}
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_rows(arguments.out, rows, "numpy", "scipy", "networkx")
 
 
 def run(*, quick: bool = False) -> list[Row]:
@@ -293,27 +287,6 @@ def print_rows(rows: list[Row]) -> None:
             shown = [f"{number:,.3f}" for number in numbers]
             table.add_row(row.contender, *shown, str(len(row.seconds)), f"{row.ratio:,.1f}")
         console.print(table)
-
-
-def environment() -> dict[str, Any]:
-    return {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hlvm": hlvm.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "networkx": nx.__version__,
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+import torch  # pyright: ignore[reportMissingImports]
+from torch import nn  # pyright: ignore[reportMissingImports]
 
 from hlvm.mae import TrainConfig, ViTConfig
 from hlvm.mae.vit import sine_cosine_positions

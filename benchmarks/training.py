@@ -22,10 +22,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -35,12 +31,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
+from records import write_rows
 from rich.console import Console
 from rich.table import Table
 from torch_mae import TorchMAE, optimizer, train_step
 
-import hlvm
 from hlvm.graph import LatentGraph
 from hlvm.mae import ArrayData, LossConfig, Member, TrainConfig, ViTConfig, fit_ensemble
 from hlvm.mae.data import standardization
@@ -97,8 +93,7 @@ def main() -> None:
         rows += sweep(arguments.sweep)
         print_rows(rows[-2:])
     if arguments.out is not None:
-        record = {"environment": environment(), "rows": [{**vars(row), "median": row.median} for row in rows]}
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_rows(arguments.out, rows, "jax", "torch")
 
 
 # ---------------------------------------------------------------------- both sides
@@ -322,20 +317,6 @@ def print_rows(rows: list[Row]) -> None:
                 row.contender, *shown, f"{row.compile_seconds:.1f}", f"{row.share_of_peak:.0%}", f"{row.ratio:,.2f}"
             )
         console.print(table)
-
-
-def environment() -> dict[str, Any]:
-    return {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hlvm": hlvm.__version__,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "device": str(jax.devices()[0]),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-    }
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import figures  # noqa: E402
-import grammar_figures  # noqa: E402
-import image_figures  # noqa: E402
-import mae_figures  # noqa: E402
-import mask_figures  # noqa: E402
-import scoring_figures  # noqa: E402
+import figures
+import grammar_figures
+import image_figures
+import mae_figures
+import mask_figures
+import scoring_figures
 
-import hlvm  # noqa: E402
+import hlvm
 
 project = "hlvm"
 author = "The hlvm authors"
-copyright = "The hlvm authors"  # noqa: A001  # the name Sphinx asks for
+copyright = "The hlvm authors"
 release = version = hlvm.__version__
 
 extensions = [

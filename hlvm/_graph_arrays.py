@@ -165,6 +165,11 @@ class GraphArrays:
         return self.parents[len(self.parents) - (self.n_nodes - self.n_latents) :]
 
     @cached_property
+    def cell_of_column(self) -> Int[np.ndarray, " n_columns"]:
+        """The observed variable of each column, where all of them stand side by side."""
+        return _protect(np.repeat(np.arange(self.n_nodes - self.n_latents), self.dims[self.n_latents :]))
+
+    @cached_property
     def observed_level(self) -> Level:
         """All latents with observed children, whatever their heights, with these children."""
         parents, children = self.parents[self.n_inner :], self.children[self.n_inner :]

@@ -3,8 +3,6 @@
 Each function becomes a class method of ``LatentGraph``; ``cls`` is that class.
 """
 
-# ruff: noqa: D417  (nobody passes cls or self)
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Each public function becomes a method of ``LatentGraph``; ``cls`` is that class.
 """
 
-# ruff: noqa: D417  (nobody passes cls or self)
-
 from __future__ import annotations
 
 import json

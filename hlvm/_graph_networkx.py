@@ -3,8 +3,6 @@
 networkx is imported where it is used: it takes longer to import than all of ``hlvm.graph``.
 """
 
-# ruff: noqa: D417  (nobody passes cls or self)
-
 from __future__ import annotations
 
 import io

@@ -4,7 +4,9 @@ Predictions are made from the graph alone: this package knows nothing of simulat
 networks or scores. The derivations are in ``docs/theory.md``.
 """
 
-from hlvm.theory.assumptions import AssumptionReport, Finding, HasInvertible, Status, check_assumptions, check_edges
+from hlvm.theory.assumptions import HasInvertible, check_assumptions
+from hlvm.theory.edge_report import check_edges
+from hlvm.theory.findings import AssumptionReport, Finding, Status
 from hlvm.theory.gaussian_oracle import GaussianOracle, LinearGaussianModel
 from hlvm.theory.gaussian_results import BayesLoss, RankAgreement, ReducedRank
 from hlvm.theory.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask

@@ -6,23 +6,18 @@ be decided from the graph; the report says so rather than keep silent.
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import networkx as nx
 import numpy as np
 from jaxtyping import Bool
 
-from hlvm._graph_checks import checked_pairs
 from hlvm.graph import LatentGraph
+from hlvm.theory.findings import AssumptionReport, Finding, Status, finding, listed
 from hlvm.theory.shared_information import shared_information
 
-__all__ = ["AssumptionReport", "Finding", "HasInvertible", "Status", "check_assumptions", "check_edges"]
-
-Status: TypeAlias = Literal["holds", "fails", "not checkable"]
-"""What is known of an assumption; "not checkable" from what was given."""
+__all__ = ["HasInvertible", "check_assumptions"]
 
 
 @runtime_checkable
@@ -35,61 +30,6 @@ class HasInvertible(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What is known of one assumption.
-
-    Attributes:
-        assumption: its short name.
-        theorems: which theorems of the paper need it: 1 (what is shared), 2 (what an autoencoder identifies), or both.
-        status: "holds", "fails" or "not checkable".
-        message: why, and what to do about it.
-        nodes: names of the variables that break it; empty unless it fails at particular ones.
-    """
-
-    assumption: str
-    theorems: tuple[int, ...]
-    status: Status
-    message: str
-    nodes: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AssumptionReport:
-    """Every assumption and what is known of it; ``str(report)`` is readable.
-
-    Attributes:
-        findings: one per assumption.
-    """
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is known to fail. Assumptions that cannot be checked here may still fail."""
-        return not self.failures
-
-    @property
-    def failures(self) -> tuple[Finding, ...]:
-        """The assumptions that fail."""
-        return tuple(finding for finding in self.findings if finding.status == "fails")
-
-    @property
-    def unchecked(self) -> tuple[Finding, ...]:
-        """The assumptions that could not be checked."""
-        return tuple(finding for finding in self.findings if finding.status == "not checkable")
-
-    def __str__(self) -> str:
-        signs = {"holds": "ok", "fails": "FAILS", "not checkable": "?"}
-        return "\n".join(
-            f"{signs[f.status]:>5}  {f.assumption} ({_theorems(f.theorems)}): {f.message}" for f in self.findings
-        )
-
-
-def _theorems(numbers: tuple[int, ...]) -> str:
-    return f"Theorem{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
-
-
 def check_assumptions(
     graph: LatentGraph,
     mechanism: HasInvertible | Mapping[str, HasInvertible] | None = None,
@@ -99,7 +39,7 @@ def check_assumptions(
     """Go through the assumptions of Theorems 1 and 2.
 
     A graph that exists has passed some of them already: :class:`~hlvm.graph.LatentGraph` refuses edges between observed
-    variables and cycles. To have raw edges reported on rather than refused, use :func:`check_edges`.
+    variables and cycles. To have raw edges reported on rather than refused, use :func:`~hlvm.theory.check_edges`.
 
     Args:
         graph: the generating graph.
@@ -164,100 +104,6 @@ def check_assumptions(
     return AssumptionReport(findings=tuple(findings))
 
 
-def check_edges(edges: Iterable[tuple[str, str]], *, observed: Collection[str]) -> AssumptionReport:
-    """Report on raw edges what :class:`~hlvm.graph.LatentGraph` would refuse at the first fault.
-
-    Args:
-        edges: pairs ``(parent, child)``.
-        observed: names of the observed variables.
-
-    Returns:
-        Findings on repeated edges, cycles, edges that leave observed variables, observed variables without a parent,
-        and latents without an observed descendant.
-
-    Raises:
-        ValueError: no edges, an edge that is not a pair of non-empty names, or ``observed`` is a string or lists
-            something else than names.
-
-    Example:
-        >>> report = check_edges([("z", "x1"), ("x1", "x2"), ("w", "v")], observed=["x1", "x2"])
-        >>> [finding.nodes for finding in report.failures]
-        [('x1',), ('v', 'w')]
-    """
-    if isinstance(observed, str):
-        raise ValueError(f'observed is a collection of names such as ["{observed}"], got the string {observed!r}')
-    pairs, sinks = list(checked_pairs(edges)), list(observed)
-    odd = next((name for name in sinks if not isinstance(name, str) or not name), None)
-    if odd is not None:
-        raise ValueError(f"observed lists names of observed variables, got {odd!r}")
-    dag = nx.DiGraph()
-    dag.add_nodes_from(sinks)
-    dag.add_edges_from(pairs)
-    repeated = sorted({child for (_, child), count in Counter(pairs).items() if count > 1})
-    return AssumptionReport(findings=tuple(_edge_findings(dag, frozenset(sinks), repeated)))
-
-
-def _edge_findings(dag: Any, observed: frozenset[str], repeated: list[str]) -> Iterator[Finding]:
-    yield _finding(
-        "every edge once",
-        repeated,
-        good="no edge is listed twice",
-        bad=f"an edge to {_listed(repeated)} is listed more than once: list each edge once",
-    )
-    cyclic = sorted(
-        name
-        for group in nx.strongly_connected_components(dag)
-        for name in group
-        if len(group) > 1 or dag.has_edge(name, name)
-    )
-    yield _finding(
-        "no cycles",
-        cyclic,
-        good="the edges have no cycle",
-        bad=f"{_listed(cyclic)} lie on a cycle, so nothing can be drawn first: reverse or remove an edge",
-    )
-    parents = sorted(name for name in observed if dag.out_degree(name))
-    yield _finding(
-        "observed variables are sinks",
-        parents,
-        good="no observed variable has a child",
-        bad=f"{_listed(parents)} are observed and have children, but no edge may leave an observed variable: give "
-        "parent and child a common latent parent instead, or declare the parent latent",
-    )
-    bare = sorted(name for name in observed if not dag.in_degree(name))
-    yield _finding(
-        "observed variables have parents",
-        bare,
-        good="every observed variable has a parent",
-        bad=f"{_listed(bare)} are observed and have no parent, so they share nothing with any other variable: connect "
-        "them to a latent, or leave them out",
-    )
-    seen = observed.union(*(nx.ancestors(dag, name) for name in observed))
-    blind = sorted(set(dag) - seen)
-    yield _finding(
-        "every latent has an observed descendant",
-        blind,
-        good="every latent reaches an observed variable",
-        bad=f"{_listed(blind)} reach no observed variable, so nothing can reveal them: connect them to one, or leave "
-        "them out",
-    )
-
-
-def _finding(name: str, nodes: list[str], *, good: str, bad: str, theorems: tuple[int, ...] = (1, 2)) -> Finding:
-    return Finding(
-        assumption=name,
-        theorems=theorems,
-        status="fails" if nodes else "holds",
-        message=bad if nodes else good,
-        nodes=tuple(nodes),
-    )
-
-
-def _listed(names: Sequence[str], limit: int = 5) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more
-
-
 # ---------------------------------------------------------------------- dims and mechanisms
 
 
@@ -266,11 +112,11 @@ def _dims(graph: LatentGraph) -> Finding:
     wrong = [v for v, dim in enumerate(graph.dims) if dim != implied[v]]
     names = [graph.nodes[v] for v in wrong]
     first = f"{names[0]!r}: {graph.dims[wrong[0]]} where those add up to {implied[wrong[0]]}" if wrong else ""
-    return _finding(
+    return finding(
         "dims of invertible functions",
         names,
         good="every dim is the sum of the parents' dims and the noise dim, as a bijection needs",
-        bad=f"the dims of {_listed(names)} are not the sum of the parents' dims and the noise dim, as a bijection "
+        bad=f"the dims of {listed(names)} are not the sum of the parents' dims and the noise dim, as a bijection "
         f"needs ({first}): build the graph with dims=None, which takes the dims that invertible mechanisms imply, or "
         'ask for regime="general"',
     )
@@ -286,7 +132,7 @@ def _revealed(graph: LatentGraph) -> Finding:
             assumption=name,
             theorems=(1, 2),
             status="fails",
-            message=f"{_listed(names)} hold more numbers than can pass through their children to the observed "
+            message=f"{listed(names)} hold more numbers than can pass through their children to the observed "
             f"variables ({names[0]!r}: {graph.dims[first]} against at most {room[first]}), so no smooth function of "
             "what is below gives them back: use fewer dims there, more below, or more children",
             nodes=names,
@@ -373,14 +219,14 @@ def _mechanisms(graph: LatentGraph, mechanism: Any) -> Finding:
     noisy = [v for v, found in of_node.items() if not found.invertible]
     missing = [v for v in graph.nodes if v not in roots and v not in of_node]
     if noisy or not missing:
-        return _finding(
+        return finding(
             name,
             noisy,
             good="every mechanism says that it is a bijection",
-            bad=f"the mechanisms at {_listed(noisy)} are not bijections, so ancestors are only partly recoverable: use "
+            bad=f"the mechanisms at {listed(noisy)} are not bijections, so ancestors are only partly recoverable: use "
             'an invertible mechanism there, or ask for regime="general"',
         )
-    message = f"no mechanism was given for {_listed(missing)}; those given are bijections"
+    message = f"no mechanism was given for {listed(missing)}; those given are bijections"
     return Finding(assumption=name, theorems=theorems, status="not checkable", message=message)
 
 

@@ -1,0 +1,21 @@
+"""Results of a benchmark as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hlvm._environment import environment
+
+__all__ = ["write_rows"]
+
+
+def write_rows(path: Path, rows: Sequence[Any], *distributions: str) -> None:
+    """Write the measured rows, their medians and what they depend on to a JSON file."""
+    record = {
+        "environment": environment(*distributions),
+        "rows": [{**vars(row), "median": row.median} for row in rows],
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
