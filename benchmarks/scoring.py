@@ -19,10 +19,7 @@ growth. Time of the kernel regression and of CCA as rows grow, and what the Nyst
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import time
 import warnings
@@ -31,8 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-import sklearn
 from rich.console import Console
 from rich.table import Table
 from sklearn.cross_decomposition import CCA
@@ -41,7 +36,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
-import hlvm
+from hlvm._environment import environment
 from hlvm.scoring import RegressionConfig, cca, kernel_r2, kernel_r2_many
 from hlvm.scoring.kernels import median_distance
 
@@ -62,7 +57,7 @@ def main() -> None:
     if arguments.out is not None:
         record = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
         for name, found in rows.items():
-            record[name] = {"environment": environment(), "rows": found}
+            record[name] = {"environment": environment("numpy", "scipy", "scikit-learn"), "rows": found}
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -212,21 +207,6 @@ def growth(quick: bool) -> list[dict[str, Any]]:
 
 
 QUESTIONS: dict[str, Callable[[bool], list[dict[str, Any]]]] = {"kernel": kernel, "cca": canonical, "growth": growth}
-
-
-def environment() -> dict[str, Any]:
-    """What the times depend on."""
-    return {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hlvm": hlvm.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "scikit-learn": sklearn.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-    }
 
 
 def print_rows(name: str, rows: list[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from figures import STYLE
 from matplotlib.figure import Figure
 
 from hlvm.scoring import cca, cka, dci, kernel_r2, mcc
@@ -22,7 +23,6 @@ LOOKS = {
     "code that holds half the variance": ("o", "#0072b2"),
     "ceiling: exact, curved and rotated": ("s", "#009e73"),
 }
-STYLE = {"font.size": 10, "svg.fonttype": "path", "svg.hashsalt": "hlvm"}
 
 
 def draw_all(folder: Path) -> None:
@@ -57,6 +57,5 @@ def draw(scores: dict[str, dict[str, float]]) -> Figure:
     axes.set_yticks(range(len(scores)), list(scores))
     axes.set_ylim(len(scores) - 0.5, -0.5)
     axes.set(xlabel="value", xlim=(-0.1, 1.03))
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

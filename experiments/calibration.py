@@ -4,12 +4,17 @@ python -m experiments.calibration --out experiments/results/calibration.json [--
 
 Every case is made from a generator whose truth is known. Predictions, before anything is measured:
 
-1. Verdicts. Exact codes (linear, curved, overcomplete) are identified; codes that are independent of the content, copy
-   the input, hold a rotated subset of the content, lack a direction of small variance, fold the content, are constant
-   or are style that correlates with content are not. At least 95 % of the cases come out right, at most 1 % of the
-   others are called identified.
-2. Worst direction. Its R² for exact codes and for codes that lack one direction: the rule of the verdict needs a gap.
-3. Intervals. The 95 % interval of a fit's R² covers the same fit's R² on very many rows 93 to 97 % of the time.
+1. Verdicts. Exact codes (linear, curved, overcomplete) are identified, also when the style that they must not hold is
+   given; codes that are independent of the content, copy the input, hold a rotated subset of the content, lack a
+   direction of small variance, fold the content, are constant, are style that correlates with content, or hold a trace
+   of style (which is given) are not. At least 95 % of the cases come out right, at most 1 % of the others are called
+   identified.
+2. Worst direction. Exact curved codes and codes that lack one direction, for maps of two kinds. The rule of the verdict
+   needs a gap between their R² where a direction has at least ``REFUTABLE_SHARE`` of the variance; with less, nothing
+   may be refuted for that direction. No code that lacks a direction is called identified.
+3. Intervals. The 95 % interval of a fit's R² covers the same fit's R² on very many rows 93 to 97 % of the time, where
+   the fit is more than the training mean. The R² of a mean is 0 or below, so that an interval can only be too low: it
+   covers more.
 4. Rank tests. At 5 %, a rank that is too high is found in 3.5 to 6.5 % of the cases.
 5. Closed form. With style s = a c + b e the R² of s given the content is a² / (a² + b²).
 """
@@ -21,18 +26,18 @@ import collections
 import dataclasses
 import itertools
 import json
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
 
-import hlvm
+from hlvm._environment import versions
+from hlvm._graph_checks import positive
 from hlvm.scoring import RegressionConfig, Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
 from hlvm.scoring.r2 import pooled, resampled_sums
+from hlvm.scoring.verdict import REFUTABLE_SHARE
 
 REGRESSION = RegressionConfig(
     max_train=360, n_boot=300, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0)
@@ -47,7 +52,8 @@ class Config:
         rows: samples per case; 60 % train the regressions.
         dims: dimensions of the content.
         repeats: cases per kind of code and dimension.
-        direction_repeats: cases per cell of the table of worst directions.
+        direction_dims: dimensions of the content in the table of worst directions, each at least 2.
+        direction_repeats: cases per cell of it.
         interval_fits: fits whose intervals are checked, for each noise.
         intervals_per_fit: test samples drawn for each.
         rank_repeats: cases per rank and test.
@@ -60,7 +66,8 @@ class Config:
     rows: int = 600
     dims: tuple[int, ...] = (1, 2, 3, 6)
     repeats: int = 14
-    direction_repeats: int = 6
+    direction_dims: tuple[int, ...] = (2, 3, 6, 8, 12)
+    direction_repeats: int = 4
     interval_fits: int = 40
     intervals_per_fit: int = 50
     rank_repeats: int = 2000
@@ -69,10 +76,18 @@ class Config:
     closed_form_repeats: int = 20
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if field.name != "seed":
+                    positive(number, field.name)
+
 
 SMOKE = Config(
     dims=(2,),
     repeats=1,
+    direction_dims=(2,),
     direction_repeats=1,
     interval_fits=1,
     intervals_per_fit=10,
@@ -108,6 +123,20 @@ def _curve(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (mixed + 0.5 * np.tanh(2 * mixed)) @ _rotation(z.shape[1], rng)
 
 
+def _kinked(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Invertible and harder to read: two layers of rotations and leaky rectifiers."""
+    for _ in range(2):
+        mixed = z @ _rotation(z.shape[1], rng)
+        z = np.where(mixed > 0, mixed, 0.3 * mixed)
+    return z @ _rotation(z.shape[1], rng)
+
+
+def _trace(c: np.ndarray, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An exact code plus style of 4 % of its variance: the average over the code's variance passes."""
+    code = _curve(c, rng)
+    return code + 0.2 * code.std() * s @ _rotation(s.shape[1], rng)
+
+
 def _copy(c: np.ndarray, s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _curve(np.concatenate([c, s], axis=1), rng)
 
@@ -135,17 +164,28 @@ CODES: dict[str, tuple[Verdict, Code]] = {
     "constant": (Verdict.NOT_IDENTIFIED, lambda c, s, rng: np.zeros_like(c)),
 }
 
+WITH_STYLE: dict[str, tuple[Verdict, Code]] = {
+    "curved, style given": (Verdict.IDENTIFIED, lambda c, s, rng: _curve(c, rng)),
+    "trace of style, style given": (Verdict.NOT_IDENTIFIED, _trace),
+}
+"""Codes that are judged with the style as ``others``. It depends on the content: style = 0.6 content + 0.8 its own."""
+
 
 def verdicts(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
     """How often each verdict came out, by kind of code and dimension."""
     records = []
-    for kind, (expected, code_of) in CODES.items():
+    for kind, (expected, code_of) in (CODES | WITH_STYLE).items():
         for d in config.dims:
             outcomes = collections.Counter()
             for _ in range(config.repeats):
-                content, style = rng.normal(size=(2, config.rows, d))
+                content, own = rng.normal(size=(2, config.rows, d))
+                style = 0.6 * content + 0.8 * own if kind in WITH_STYLE else own
                 found = block_verdict(
-                    code_of(content, style, rng), content, key=int(rng.integers(2**31)), config=REGRESSION
+                    code_of(content, style, rng),
+                    content,
+                    others=style if kind in WITH_STYLE else None,
+                    key=int(rng.integers(2**31)),
+                    config=REGRESSION,
                 )
                 outcomes[str(found.verdict)] += 1
             records.append({"code": kind, "dims": d, "expected": str(expected), "cases": config.repeats, **outcomes})
@@ -155,34 +195,43 @@ def verdicts(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------- 2. worst direction
 
 
+SHARES = (0.2, 0.02, 0.0075, 0.001, 0.0002)
+"""Shares of the content's variance that one direction has; the others have equal ones."""
+
+MAPS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {"curved": _curve, "kinked": _kinked}
+
+
 def worst_directions(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
     """R² of the worst direction and verdicts, when one direction has a small share of the variance."""
     records = []
-    for d in sorted({max(d, 2) for d in config.dims} | {12}):
-        for share in (1.0, 0.05, 0.01):
-            for lost in (False, True):
-                values, outcomes = [], collections.Counter()
-                for _ in range(config.direction_repeats):
-                    scales = np.append(np.ones(d - 1), np.sqrt(share))
-                    own = rng.normal(size=(config.rows, d)) * scales
-                    content = own @ _rotation(d, rng).T
-                    code = _curve(own[:, :-1], rng) if lost else _curve(own, rng)
-                    found = block_verdict(code, content, key=int(rng.integers(2**31)), config=REGRESSION)
-                    outcomes[str(found.verdict)] += 1
-                    if found.worst is not None:
-                        values.append(found.worst.r2.value)
-                records.append(
-                    {
-                        "dims": d,
-                        "variance_of_one_direction": share,
-                        "lost": lost,
-                        "least": round(min(values), 3),
-                        "median": round(float(np.median(values)), 3),
-                        "greatest": round(max(values), 3),
-                        "cases": config.direction_repeats,
-                        **outcomes,
-                    }
-                )
+    for d, share, (name, code_of), lost in itertools.product(
+        config.direction_dims, SHARES, MAPS.items(), (False, True)
+    ):
+        values, outcomes, refuted_by_it = [], collections.Counter(), 0
+        for _ in range(config.direction_repeats):
+            scales = np.append(np.ones(d - 1), np.sqrt(share * (d - 1) / (1 - share)))
+            own = rng.normal(size=(config.rows, d)) * scales
+            content = own @ _rotation(d, rng).T
+            code = code_of(own[:, :-1] if lost else own, rng)
+            found = block_verdict(code, content, key=int(rng.integers(2**31)), config=REGRESSION)
+            outcomes[str(found.verdict)] += 1
+            refuted_by_it += found.verdict is Verdict.NOT_IDENTIFIED and "it is lost" in found.reason
+            if found.worst is not None:
+                values.append(found.worst.r2.value)
+        records.append(
+            {
+                "dims": d,
+                "share": share,
+                "map": name,
+                "lost": lost,
+                "least": round(min(values), 3),
+                "median": round(float(np.median(values)), 3),
+                "greatest": round(max(values), 3),
+                "cases": config.direction_repeats,
+                "refuted_by_it": refuted_by_it,
+                **outcomes,
+            }
+        )
     return records
 
 
@@ -192,9 +241,10 @@ def worst_directions(config: Config, rng: np.random.Generator) -> list[dict[str,
 def intervals(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Coverage of the bootstrap interval, for one fit at a time: its R² on 10,000 rows is the truth."""
     many, test = 10_000, 240
+    both = np.arange(2)
     records = []
     for noise in (0.1, 0.33, 1.0, 3.0, 10.0):
-        covered = []
+        covered: dict[bool, list[bool]] = {True: [], False: []}
         for _ in range(config.interval_fits):
             z = rng.normal(size=(360 + many, 2))
             score = kernel_r2(
@@ -203,21 +253,23 @@ def intervals(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
                 key=int(rng.integers(2**31)),
                 config=dataclasses.replace(REGRESSION, test_fraction=many / (360 + many), max_test=many, n_boot=1),
             )
-            both = np.arange(2)
             for _ in range(config.intervals_per_fit):
                 rows = rng.choice(score.n_test, test, replace=False)
                 weights = resampling_weights(test, REGRESSION.n_boot, rng)
                 draws = pooled(*resampled_sums(score.residuals[rows], score.targets[rows], weights), both)
                 low, high = percentile_limits(draws, REGRESSION.level)
-                covered.append(bool(low <= score.value <= high))
-        records.append(
-            {
-                "noise": noise,
-                "population_r2": round(1 / (1 + noise**2), 3),
-                "intervals": len(covered),
-                "coverage": round(float(np.mean(covered)), 4),
-            }
-        )
+                covered[bool(np.isfinite(score.ridge))].append(bool(low <= score.value <= high))
+        for found, cases in covered.items():
+            if cases:
+                records.append(
+                    {
+                        "noise": noise,
+                        "population_r2": round(1 / (1 + noise**2), 3),
+                        "fit": "a function" if found else "the training mean",
+                        "intervals": len(cases),
+                        "coverage": round(float(np.mean(cases)), 4),
+                    }
+                )
     return records
 
 
@@ -280,19 +332,30 @@ def closed_form(config: Config, rng: np.random.Generator) -> list[dict[str, Any]
 
 
 def summary(records: dict[str, Any]) -> dict[str, Any]:
-    """The numbers that the predictions are about."""
-    rows = records["verdicts"] + [
-        {**row, "expected": str(Verdict.NOT_IDENTIFIED)} for row in records["worst_direction"] if row["lost"]
+    """The numbers that the predictions are about.
+
+    A lost direction is a clear case where it has enough of the variance to be refuted; with less, the code must not be
+    called identified, and that is all.
+    """
+    lost = [row for row in records["worst_direction"] if row["lost"]]
+    exact = [row for row in records["worst_direction"] if not row["lost"]]
+    clear = records["verdicts"] + [
+        {**row, "expected": str(Verdict.NOT_IDENTIFIED)} for row in lost if row["share"] >= REFUTABLE_SHARE
     ]
-    negative = [row for row in rows if row["expected"] == Verdict.NOT_IDENTIFIED]
-    cases = sum(row["cases"] for row in rows)
+    negative = lost + [row for row in records["verdicts"] if row["expected"] == Verdict.NOT_IDENTIFIED]
+    cases = sum(row["cases"] for row in clear)
     return {
         "clear_cases": cases,
-        "right": round(sum(row.get(row["expected"], 0) for row in rows) / cases, 4),
-        "inconclusive": round(sum(row.get(str(Verdict.INCONCLUSIVE), 0) for row in rows) / cases, 4),
+        "right": round(sum(row.get(row["expected"], 0) for row in clear) / cases, 4),
+        "inconclusive": round(sum(row.get(str(Verdict.INCONCLUSIVE), 0) for row in clear) / cases, 4),
         "false_identified": sum(row.get(str(Verdict.IDENTIFIED), 0) for row in negative),
         "negative_cases": sum(row["cases"] for row in negative),
-        "coverage": [row["coverage"] for row in records["intervals"]],
+        "exact_codes_with_a_small_direction": sum(row["cases"] for row in exact),
+        "refuted_by_the_worst_direction": sum(row["refuted_by_it"] for row in exact),
+        "coverage": [row["coverage"] for row in records["intervals"] if row["fit"] == "a function"],
+        "coverage_of_training_means": [
+            row["coverage"] for row in records["intervals"] if row["fit"] == "the training mean"
+        ],
         "too_high_ranks": [row["too_high"] for row in records["rank_tests"]],
     }
 
@@ -308,13 +371,8 @@ def main() -> None:
     found = summary(records)
     print(json.dumps(found, indent=1))
     if arguments.out is not None:
-        versions = {
-            "hlvm": hlvm.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-        }
-        record = {"config": dataclasses.asdict(config), "versions": versions, "summary": found, **records}
+        about = {"config": dataclasses.asdict(config), "versions": versions("numpy", "scipy")}
+        record = about | {"summary": found, **records}
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ import jax
 import numpy as np
 import scipy.stats
 
-import hlvm
 from hlvm import mae, scoring
+from hlvm._environment import versions
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig
+from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches
 from hlvm.mechanisms import InvertibleMLP, Polar
 from hlvm.scoring import RegressionConfig
@@ -76,6 +75,7 @@ class Case:
         code_dim: numbers in the code.
         loss: the loss.
         predicted: scores -> the interval in which the mean over seeds must lie, for the prediction to hold.
+        encoder: a transformer to encode with; ``None`` for a perceptron.
     """
 
     label: str
@@ -83,6 +83,12 @@ class Case:
     code_dim: int
     loss: LossConfig
     predicted: dict[str, tuple[float, float]]
+    encoder: ViTConfig | None = None
+
+    @property
+    def network(self) -> BottleneckConfig:
+        """The autoencoder."""
+        return BottleneckConfig(code_dim=self.code_dim, encoder=self.encoder)
 
 
 def quadtree_cases(graph: LatentGraph) -> list[Case]:
@@ -108,25 +114,30 @@ def quadtree_cases(graph: LatentGraph) -> list[Case]:
 
 
 def polar_graph() -> LatentGraph:
-    """A root of one number with four children of two."""
+    """A root of one number with four children of two, on a grid of 2 x 2 for a transformer's positions."""
     names = [f"x{i}" for i in range(1, 5)]
     dims = {"c": 1} | dict.fromkeys(names, 2)
-    return LatentGraph.from_edges([("c", name) for name in names], dims=dims, noise_dims=1)
+    return LatentGraph.from_edges([("c", name) for name in names], dims=dims, noise_dims=1, grid=(2, 2))
 
 
 def polar_cases() -> list[Case]:
-    """The same autoencoder with either loss."""
-    mask = FixedMask(masked=("x1", "x2"))
+    """Two autoencoders, of which one encodes with a transformer, each with either loss."""
+    none = {"gain over floor": (-1.0, 0.1)}
     both = {"code -> c": (0.98, 1.0), "c -> code": (0.98, 1.0)}
     return [
         Case(
-            label="polar, squared error",
-            mask=mask,
+            label=f"polar, {score}{network}",
+            mask=FixedMask(masked=("x1", "x2")),
             code_dim=1,
-            loss=LossConfig(),
-            predicted={"gain over floor": (-1.0, 0.1)},
-        ),
-        Case(label="polar, energy score", mask=mask, code_dim=1, loss=LossConfig(score="energy"), predicted=both),
+            loss=loss,
+            predicted=predicted,
+            encoder=encoder,
+        )
+        for encoder, network in ((None, ""), (ViTConfig(), ", transformer"))
+        for score, loss, predicted in (
+            ("squared error", LossConfig(), none),
+            ("energy score", LossConfig(score="energy"), both),
+        )
     ]
 
 
@@ -159,7 +170,7 @@ def _keys(config: Config) -> dict[str, jax.Array]:
 
 def _run(config: Config, model: HierarchicalModel, cases: list[Case], train: TrainConfig) -> list[Record]:
     members = [
-        Member(mask=case.mask, network=BottleneckConfig(code_dim=case.code_dim), seed=seed, loss=case.loss)
+        Member(mask=case.mask, network=case.network, seed=seed, loss=case.loss)
         for case in cases
         for seed in range(config.seeds)
     ]
@@ -222,7 +233,7 @@ def _line(record: Record) -> str:
     agrees = {None: "", True: "as predicted", False: "NOT as predicted"}[record["agrees"]]
     seeds = " ".join(f"{value:.3f}" for value in record["seeds"])
     return (
-        f"{record['case']:22} d={record['code_dim']} {record['score']:20} {record['mean']:.3f} "
+        f"{record['case']:34} d={record['code_dim']} {record['score']:20} {record['mean']:.3f} "
         f"[{record['low']:.3f}, {record['high']:.3f}]  {seeds}  {agrees}"
     )
 
@@ -234,10 +245,9 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few steps only, to see that it runs")
     arguments = parser.parse_args()
     config = SMOKE if arguments.smoke else Config()
-    versions = {"hlvm": hlvm.__version__, "jax": jax.__version__, "python": platform.python_version()}
     records = run(config)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    content = {"config": dataclasses.asdict(config), "versions": versions, "records": records}
+    content = {"config": dataclasses.asdict(config), "versions": versions("jax"), "records": records}
     (arguments.out / "identification.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

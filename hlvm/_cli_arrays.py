@@ -15,6 +15,7 @@ __all__ = ["load_columns", "load_named_arrays"]
 
 _BETWEEN = "::"
 _HDF5 = (".h5", ".hdf5")
+_UNNAMED = "Unnamed: "  # what pandas calls a .csv column without a name
 _FORMATS = f".npy, .npz, .csv, .parquet, {', '.join(_HDF5)}"
 
 
@@ -29,7 +30,8 @@ def load_columns(place: str) -> np.ndarray:
         Shape (n, p) or (n,), of whatever type the file holds.
 
     Raises:
-        ValueError: no such format, no such name, several arrays and no name, or text where numbers belong.
+        ValueError: no such format, no such name, several arrays or a nameless column and no name, or text where numbers
+            belong.
         OSError: the file cannot be read.
     """
     path, names = _split(place)
@@ -39,6 +41,12 @@ def load_columns(place: str) -> np.ndarray:
             example = f"{path}{_BETWEEN}{next(iter(arrays))}"
             raise ValueError(f"{path} has several arrays: name those to take, as in {example}")
         names = list(arrays)
+        if any(name.startswith(_UNNAMED) for name in names):
+            named = ",".join(name for name in names if not name.startswith(_UNNAMED))
+            raise ValueError(
+                f"{path} has a column without a name, such as the row numbers that pandas writes: name the columns "
+                f"to take, as in {path}{_BETWEEN}{named}"
+            )
     unknown = [name for name in names if name not in arrays]
     if unknown:
         raise ValueError(f"{path} has no {', '.join(unknown)}: it has {', '.join(arrays)}")

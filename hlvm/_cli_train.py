@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
-import threading
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,9 +24,6 @@ from hlvm._cli_input import (
 from hlvm._files import atomic_path, check_new_folder
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from hlvm.graph import LatentGraph
     from hlvm.mae import Fit, Progress
     from hlvm.mae.settings import Settings
 
@@ -39,7 +34,7 @@ def train(
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")],
     *,
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")],
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None,
     resume: Flag = False,
     plan: Flag = False,
     tensorboard: Flag = False,
@@ -61,7 +56,7 @@ def train(
         data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it), or a saved model (.npz), which draws fresh
             samples for every step.
         config: the settings (.toml or .json).
-        out: the folder of results; it must not exist, except with --resume.
+        out: the folder of results; it must not exist, except with --resume. Needed, except with --plan.
         resume: go on with a run that was stopped, with the same data and settings.
         plan: only say what training will take: programs, memory, rough time.
         tensorboard: also write event files to DIR/events; needs tensorboardX.
@@ -73,7 +68,9 @@ def train(
     settings = load_settings(config)
     if save_every < 1:
         raise ValueError(f"--save-every must be at least 1, got {save_every}")
-    if not plan:
+    if not plan and out is None:
+        raise ValueError("say with --out DIR where the results go; only --plan needs no folder")
+    if not plan and out is not None:
         _check_out(out, resume=resume)
     import jax
 
@@ -84,7 +81,7 @@ def train(
     used = jax.devices() if devices == "all" else None
     try:
         _check_members(source, settings, used, config)
-        if plan:
+        if out is None or plan:
             print(mae.plan_ensemble(source, settings.members, settings.train, devices=used))
             return 0
         return _train(source, settings, out, used, tensorboard=tensorboard, save_every=save_every)
@@ -110,10 +107,9 @@ def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorbo
     def watch_all(progress: Progress) -> None:
         for watch in watchers:
             watch(progress)
-        interrupts.check()
 
     try:
-        with _bars() as bars, _Interrupts() as interrupts:
+        with _bars() as bars:
             watchers.append(_Watcher(bars, settings))
             fits = mae.fit_ensemble(
                 jax.random.key(settings.seed),
@@ -127,7 +123,7 @@ def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorbo
     except KeyboardInterrupt:
         if not run.exists():
             raise
-        complain(f"interrupted; the last state is kept in {run}: go on with --resume, or remove {out}")
+        complain(f"interrupted; the state is kept in {run}: go on with --resume, or remove {out}")
         return INTERRUPTED
     finally:
         for watch in watchers:
@@ -179,13 +175,16 @@ def _loaded(path: Path) -> Any:
 
 def _check_members(source: Any, settings: Settings, devices: Any, config: Path) -> None:
     """Check that data and settings fit together; messages name the file, and members by what tells them apart."""
-    from hlvm.mae.data import check_data
+    import jax
+
+    from hlvm.mae.data import check_data, hold_out
     from hlvm.mae.groups import group_members
     from hlvm.mae.settings import in_file_words
 
-    graph = check_data(source).graph
+    checked = check_data(source)
     try:
-        group_members(graph, settings.members, settings.train, devices)
+        hold_out(checked, settings.train.held_out, jax.random.key(0))
+        group_members(checked.graph, settings.members, settings.train, devices)
     except ValueError as error:
         text = re.sub(r"^member (\d+):", lambda found: f"{settings.names[int(found[1])]}:", in_file_words(str(error)))
         raise ValueError(f"{config}: {text}") from None
@@ -213,38 +212,6 @@ class _Watcher:
         )
 
 
-class _Interrupts:
-    """Holds Ctrl-C back until steps are done and no state is being written; a second one is not held back.
-
-    Until :meth:`check` is called for the first time, while programs are compiled, none is.
-    """
-
-    def __init__(self) -> None:
-        self._began = self._wanted = False
-        self._before: Any = None
-
-    def check(self) -> None:
-        """Stop here if that was wanted."""
-        self._began = True
-        if self._wanted:
-            raise KeyboardInterrupt
-
-    def __enter__(self) -> _Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _interrupt(self, *_: object) -> None:
-        if self._wanted or not self._began:
-            raise KeyboardInterrupt
-        self._wanted = True
-        complain("stopping after these steps; Ctrl-C again to stop at once")
-
-
 def _bars() -> Bars:
     console = Console(stderr=True)
     return Bars(
@@ -269,47 +236,17 @@ def _as_file_name(name: str) -> str:
 
 def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...], source: Any) -> None:
     """The fits last: a folder with fits is a finished run."""
-    import pandas as pd
+    from hlvm import mae, plotting
+    from hlvm.mae.results import loss_curves, loss_table
 
-    from hlvm import mae
-
-    table = pd.concat(
-        [
-            pd.DataFrame({"member": i, "name": name, "step": range(1, len(fit.losses) + 1), "loss": fit.losses})
-            for i, (name, fit) in enumerate(zip(settings.names, fits, strict=True))
-        ]
-    )
     with atomic_path(out / "losses.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    _write_curves(out / "losses.png", settings, fits)
+        loss_table(settings.names, fits).to_csv(temporary, index=False)
+    trained, held_out = loss_curves(settings.names, fits)
+    words = "training loss; dots: held out" if held_out else "training loss"
+    figure = plotting.plot_losses(trained, held_out=held_out, y_label=words, names_below=True)
+    plotting.save_figure(figure, out / "losses.png")
     _write_reconstructions(out / "reconstructions.png", settings, fits, source)
     mae.save_fits(out / "fits", fits)
-
-
-def _write_curves(path: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:
-    """Losses, one panel per score, with all names below, because they can be long."""
-    from hlvm import plotting
-
-    curves: dict[str, dict[str, Any]] = {}
-    for name, fit in zip(settings.names, fits, strict=True):
-        curves.setdefault(_LOSSES[fit.loss.score], {})[name] = fit.losses
-    figure = plotting.plot_losses(curves)
-    figure.axes[0].set_ylabel("training loss")
-    for axes in figure.axes:
-        if (legend := axes.get_legend()) is not None:
-            legend.remove()
-    if len(fits) <= _MOST_NAMED:
-        lines = [line for axes in figure.axes for line in axes.get_lines()]
-        figure.set_figheight(figure.get_figheight() + _INCHES_PER_NAME * len(lines))
-        figure.legend(handles=lines, loc="outside lower center", fontsize=8, frameon=False)
-    plotting.save_figure(figure, path)
-
-
-_MOST_NAMED, _INCHES_PER_NAME = 24, 0.18
-"""More curves than this are not told apart by a legend; losses.csv has them by name."""
-
-_LOSSES = {"squared_error": "squared error / variance", "energy": "energy score / standard deviation"}
-_SHOWN = 8
 
 
 def _write_reconstructions(path: Path, settings: Settings, fits: tuple[Fit, ...], source: Any) -> None:
@@ -317,43 +254,32 @@ def _write_reconstructions(path: Path, settings: Settings, fits: tuple[Fit, ...]
     import jax
     import numpy as np
 
-    from hlvm import mae, plotting
+    from hlvm import plotting
     from hlvm.images import contact_sheet
     from hlvm.mae import ArrayData
+    from hlvm.mae.results import gives_pixels, reconstructed_images
 
     images = getattr(source, "images", None)
-    able = [
-        (name, fit)
-        for name, fit in zip(settings.names, fits, strict=True)
-        if not getattr(fit.config, "normalize_targets", False)
-    ]
+    able = [pair for pair in zip(settings.names, fits, strict=True) if gives_pixels(pair[1])]
     if images is None or images.shape[3] not in (1, 3) or not able:
         return
     name, fit = able[0]
-    graph = fit.model.graph
-    rows = ArrayData.of(source).rows(np.arange(min(_SHOWN, len(images))))
-    mask_key, noise_key = jax.random.split(jax.random.key(settings.seed))
-    masked = np.asarray(fit.mask.sample(mask_key, len(rows), graph))
-    energy = fit.loss.score == "energy"
-    made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
-    seen = np.where(np.repeat(masked, [graph.dim(name) for name in graph.observed], axis=1), 0.5, rows)
-    values = np.concatenate([rows, seen, np.asarray(made).reshape(rows.shape)])
-    picture = contact_sheet(np.clip(_as_images(values, graph, images.shape[1:]), 0, 1), columns=len(rows))
-    title = f"{name}\nimages trained on, what the encoder sees, reconstructions"
-    plotting.save_figure(plotting.plot_picture(picture, title=title), path)
+    which = np.arange(len(images)) if fit.held_out is None else fit.held_out.rows
+    rows = ArrayData.of(source).rows(which[:_SHOWN])
+    shown = reconstructed_images(fit, rows, images.shape[1:], jax.random.key(settings.seed))
+    kind = "images trained on" if fit.held_out is None else "images held out"
+    title = f"{name}\n{kind}, what the encoder sees, reconstructions"
+    plotting.save_figure(plotting.plot_picture(contact_sheet(shown, columns=len(rows)), title=title), path)
 
 
-def _as_images(values: np.ndarray, graph: LatentGraph, shape: tuple[int, int, int]) -> np.ndarray:
-    """Images of patches that stand side by side, row by row of the grid."""
-    height, width, channels = shape
-    rows, columns = graph.grid or (1, 1)
-    patches = values.reshape(len(values), rows, columns, height // rows, width // columns, channels)
-    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
+_SHOWN = 8
 
 
 def _print_results(out: Path, settings: Settings, fits: tuple[Fit, ...]) -> None:
     for name, fit in zip(settings.names, fits, strict=True):
         last = fit.losses[-max(1, len(fit.losses) // 20) :]
         ended = f"diverged after {len(fit.losses)} steps" if fit.diverged else f"loss {last.mean():.4f}"
+        if fit.held_out is not None and not fit.diverged:
+            ended += f", held out {fit.held_out.losses[-1]:.4f}"
         print(f"{name}: {ended}")
     print(f"wrote {len(fits)} masked autoencoders to {out}")

@@ -1,6 +1,7 @@
 """Mask strategies and networks that several tests of masked autoencoders share; the graph is a quadtree of 4 x 4."""
 
 import dataclasses
+import inspect
 
 import jax
 import numpy as np
@@ -60,3 +61,10 @@ NETWORKS = {
     "bottleneck with a transformer": dataclasses.replace(SMALL_BOTTLENECK, encoder=SMALL_VIT),
     "vit": SMALL_VIT,
 }
+
+
+def untyped(cls, **fields):
+    """Make a settings object without the type checks of tests, as users make it."""
+    made = object.__new__(cls)
+    inspect.unwrap(cls.__init__)(made, **fields)
+    return made

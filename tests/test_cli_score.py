@@ -50,6 +50,14 @@ def test_load_columns_csv_without_a_row_of_names(tmp_path):
     np.testing.assert_array_equal(load_columns(str(path)), [[1, 2], [3, 4], [5, 6.5]])
 
 
+def test_load_columns_csv_with_row_numbers_is_refused_until_columns_are_named(tmp_path):
+    path = tmp_path / "index.csv"
+    pd.DataFrame(TABLE, columns=["a", "b"]).to_csv(path)
+    with pytest.raises(ValueError, match=r"without a name.*index\.csv::a,b"):
+        load_columns(str(path))
+    np.testing.assert_allclose(load_columns(f"{path}::a,b"), TABLE, rtol=1e-15)
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a.parquet", "a.h5"])
 def test_load_columns_broken_files_are_refused(tmp_path, name):
     if name == "a.parquet":

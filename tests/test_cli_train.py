@@ -1,8 +1,10 @@
 """The command line: training."""
 
 import json
-import os
 import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ from hlvm import _cli_train, mae
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
-from hlvm.mae.data import ArrayData
+from hlvm.mae.data import ArrayData, images_of_rows
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
@@ -36,6 +38,8 @@ def inputs(tmp_path_factory):
     images = QuadtreeImages.init(jax.random.key(0), height=2)
     write_dataset(path / "images.h5", images, key=jax.random.key(1), n=40)
     (path / "settings.json").write_text(json.dumps(SETTINGS))
+    train = SETTINGS["train"] | {"held_out": 12}
+    (path / "held_out.json").write_text(json.dumps(SETTINGS | {"seeds": [0], "train": train}))
     (path / "tokens.json").write_text(json.dumps(SETTINGS | {"network": {"kind": "vit", "patch": 2}}))
     np.savez(path / "arrays.npz", z=np.zeros(3))
     np.savez(path / "no_graph.npz", images=np.zeros((2, 4, 4, 1)))
@@ -71,20 +75,19 @@ def test_run_is_that_of_the_package(run, tmp_path):
     assert (code, "holds a finished run" in err) == (2, True)
 
 
-def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch):
-    line = ["train", "model.npz", "--config", "settings.json", "--save-every", "100", "--out"]
+def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch, in_terminal):
+    """Ctrl-C in the middle of the first steps: their state is kept, although none was due."""
+    line = ["train", "model.npz", "--config", "settings.json", "--out"]
     assert run(*line, "{new}/whole")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr(_cli_train._Interrupts, "check", lambda self: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(_cli_train._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
         code, out, err = run(*line, "{new}/stopped")
     assert (code, out) == (130, "")
     assert "go on with --resume" in err
     assert (tmp_path / "stopped" / "run" / "states" / "0" / "100").exists()
     code, _, err = run(*line, "{new}/stopped")
     assert (code, "holds a run that was stopped" in err) == (2, True)
-    code, _, err = run(
-        "train", "images.h5", "--config", "settings.json", "--save-every", "100", "--out", "{new}/stopped", "--resume"
-    )
+    code, _, err = run("train", "images.h5", "--config", "settings.json", "--out", "{new}/stopped", "--resume")
     assert (code, "another run, which differs in data" in err) == (2, True)
     assert run(*line, "{new}/stopped", "--resume")[0] == 0
     whole, stopped = (pd.read_csv(tmp_path / name / "losses.csv") for name in ("whole", "stopped"))
@@ -92,19 +95,27 @@ def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch):
     assert not (tmp_path / "stopped" / "run").exists()
 
 
-def test_interrupts_wait_for_the_end_of_steps_and_only_once(capsys):
-    before = signal.getsignal(signal.SIGINT)
-    with _cli_train._Interrupts() as interrupts:
-        with pytest.raises(KeyboardInterrupt):  # nothing has begun
-            signal.raise_signal(signal.SIGINT)
-        interrupts.check()
-        signal.raise_signal(signal.SIGINT)
-        assert "Ctrl-C again" in capsys.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
-            interrupts.check()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.slow
+def test_interrupted_process_ends_with_130_and_goes_on(inputs, tmp_path):
+    """A real Ctrl-C some steps into training."""
+    settings = SETTINGS | {"train": {"steps": 40_000, "batch": 8, "warmup": 5}}
+    (tmp_path / "long.json").write_text(json.dumps(settings))
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # as in a terminal
+        "from hlvm.cli import main; sys.exit(main())"
+    )
+    line = [sys.executable, "-c", program, "train", inputs / "model.npz", "--config", tmp_path / "long.json"]
+    line += ["--out", tmp_path / "a", "--save-every", "200"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    states = tmp_path / "a" / "run" / "states" / "0"
+    while process.poll() is None and not (states / "200").exists():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=100)
+    assert (process.returncode, out) == (130, "")
+    assert "go on with --resume" in errors
+    assert "Traceback" not in errors
+    assert max(int(path.name) for path in states.glob("[0-9]*")) >= 200
 
 
 @pytest.mark.slow
@@ -114,12 +125,13 @@ def test_images_are_shown_with_their_reconstructions(run, tmp_path):
     with load_dataset("images.h5") as data:
         found = ArrayData.of(data)
         images = np.asarray(data.images)
-        rows = _cli_train._as_images(found.rows(np.arange(5)), found.graph, images.shape[1:])
+        rows = images_of_rows(found.rows(np.arange(5)), found.graph, images.shape[1:])
         np.testing.assert_array_equal(rows, images[:5])
 
 
-def test_plan_writes_nothing(run, tmp_path):
-    code, out, _ = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a", "--plan")
+@pytest.mark.parametrize("where", [(), ("--out", "{new}/a")], ids=["no folder", "folder"])
+def test_plan_writes_nothing(run, tmp_path, where):
+    code, out, _ = run("train", "model.npz", "--config", "settings.json", *where, "--plan")
     assert code == 0
     assert out.startswith("2 members in 1 program, each compiled once; 150 steps")
     assert not list(tmp_path.iterdir())
@@ -136,9 +148,25 @@ def test_plan_writes_nothing(run, tmp_path):
         ("settings.json --config settings.json", "data is a .npz, .h5 or .hdf5 file, got '.json'"),
         ("arrays.npz --config settings.json", "arrays.npz is neither a data set nor a saved model"),
         ("no_graph.npz --config settings.json", "no_graph.npz has no graph"),
+        ("model.npz --config held_out.json", "held_out.json: train: held_out=12 is for data sets"),
         ("model.npz --config tokens.json", "tokens.json: vit, random, seed 0: the mask cuts through"),
     ],
 )
 def test_bad_input_is_one_line(inputs, monkeypatch, refused, line, message):
     monkeypatch.chdir(inputs)
     refused(f"train {line} --out {{new}}/a", message)
+
+
+def test_training_needs_a_folder(inputs, monkeypatch, refused):
+    monkeypatch.chdir(inputs)
+    refused("train model.npz --config settings.json", "say with --out DIR where the results go")
+
+
+def test_held_out_losses_are_written_and_shown(run, tmp_path):
+    code, out, _ = run("train", "images.h5", "--config", "held_out.json", "--out", "{new}/a", "--tensorboard")
+    assert code == 0
+    (made,) = mae.load_fits(tmp_path / "a" / "fits")
+    table = pd.read_csv(tmp_path / "a" / "losses.csv").dropna()
+    assert table.step.tolist() == [100, 150]
+    np.testing.assert_allclose(table.held_out_loss, made.held_out.losses, rtol=1e-6)
+    assert f"held out {made.held_out.losses[-1]:.4f}" in out

@@ -73,8 +73,8 @@ def test_linear_mae_with_a_code_of_one_number_finds_the_best_one():
 def test_identification_experiment_runs():
     records = identification.run(identification.SMOKE)
     claimed = [record for record in records if record["predicted"] is not None]
-    assert len({record["case"] for record in records}) == 5
-    assert len(claimed) == 8
+    assert len({record["case"] for record in records}) == 7
+    assert len(claimed) == 11
     for record in records:
         assert record["low"] <= record["mean"] <= record["high"]
         assert len(record["seeds"]) == 2
@@ -88,7 +88,8 @@ def test_polar_mechanism_is_identified_by_the_energy_score_only():
     """Section 4: squared error no better than the untrained floor; energy score at least 0.98 both ways."""
     config = identification.Config(seeds=2, polar=TrainConfig(steps=800, batch=256))
     scores = {(r["case"], r["score"]): r for r in identification.run_polar(config)}
-    assert scores["polar, squared error", "gain over floor"]["mean"] < 0.2
-    assert scores["polar, squared error", "code -> c"]["mean"] < 0.7
-    for way in ("code -> c", "c -> code"):
-        assert min(scores["polar, energy score", way]["seeds"]) >= 0.98
+    for encoder in ("", ", transformer"):
+        assert scores[f"polar, squared error{encoder}", "gain over floor"]["mean"] < 0.2
+        assert scores[f"polar, squared error{encoder}", "code -> c"]["mean"] < 0.7
+        for way in ("code -> c", "c -> code"):
+            assert min(scores[f"polar, energy score{encoder}", way]["seeds"]) >= 0.98

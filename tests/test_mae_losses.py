@@ -30,6 +30,11 @@ def model() -> HierarchicalModel:
     return HierarchicalModel.init(jax.random.key(0), GRAPH, LinearGaussian())
 
 
+def test_cell_of_column_counts_the_dims_of_every_observed_variable():
+    graph = LatentGraph.from_edges([("z", x) for x in "abc"], dims={"z": 1, "a": 2, "b": 1, "c": 3})
+    assert [graph.observed[cell] for cell in graph.arrays.cell_of_column] == list("aabccc")
+
+
 def _weights(graph, loss, mask, masked):
     plan = mask_plan(graph, mask)
     found = column_weights(objective(graph, loss), loss_arrays(graph, loss), plan.arrays, jnp.asarray(masked))

@@ -7,7 +7,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from mae_cases import GRAPH, NETWORKS, OTHER_COUNTS, SAME_COUNT, SMALL_BOTTLENECK, SMALL_VIT, STRATEGIES, Rows
+from mae_cases import GRAPH, NETWORKS, OTHER_COUNTS, SAME_COUNT, SMALL_BOTTLENECK, SMALL_VIT, STRATEGIES, Rows, untyped
 from scipy.stats import chisquare
 
 from hlvm import mae
@@ -96,6 +96,14 @@ def test_draw_masks_of_a_range_has_one_count_per_step_and_all_of_them_over_steps
     steps = [_drawn(mask, 8, seed).sum(axis=1) for seed in range(60)]
     assert all(len(set(step.tolist())) == 1 for step in steps)
     assert {int(step[0]) for step in steps} == {4, 5, 6, 7, 8}
+
+
+def test_range_given_in_numbers_of_numpy_is_the_same_range():
+    plain = RatioRange(low=0.25, high=0.5, unit=(2, 1))
+    other = untyped(RatioRange, low=np.float32(0.25), high=np.float64(0.5), unit=[np.int64(2), 1])
+    assert (other, hash(other)) == (plain, hash(plain))
+    assert mask_to_dict(other) == mask_to_dict(plain)
+    assert json.dumps(mask_to_dict(other))
 
 
 @pytest.mark.parametrize("name", [name for name in IN_PROGRAM if name not in ("fixed", "designed")])

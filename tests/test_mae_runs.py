@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 
 import jax
 import numpy as np
@@ -25,6 +26,7 @@ from hlvm.mae import (
     TrainConfig,
     ViTConfig,
     encode,
+    feeding,
     fit,
     fit_ensemble,
     groups,
@@ -33,6 +35,7 @@ from hlvm.mae import (
     save_fits,
 )
 from hlvm.mae import data as data_module
+from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 
@@ -61,11 +64,11 @@ def rows(model):
 
 def test_rows_of_an_epoch_are_all_rows_in_an_order_of_its_own(rows):
     key = jax.random.key(3)
-    epochs = data_module._positions(key, 300, 0, 600).reshape(2, 300)
+    epochs = feeding._positions(key, 300, 0, 600).reshape(2, 300)
     assert all(sorted(epoch) == list(range(300)) for epoch in epochs.tolist())
     assert (epochs[0] != epochs[1]).any()
-    assert data_module._positions(key, 300, 250, 100).tolist() == epochs.reshape(-1)[250:350].tolist()
-    assert (data_module._positions(jax.random.key(4), 300, 0, 300) != epochs[0]).any()
+    assert feeding._positions(key, 300, 250, 100).tolist() == epochs.reshape(-1)[250:350].tolist()
+    assert (feeding._positions(jax.random.key(4), 300, 0, 300) != epochs[0]).any()
 
 
 def test_array_data_takes_rows_in_any_order_from_memory_and_files(model, rows, tmp_path):
@@ -87,14 +90,14 @@ def test_array_data_cuts_images_into_the_graphs_patches():
     assert np.array_equal(found[0], np.concatenate(expected))
     bytes_ = ArrayData.of(Dataset.from_arrays(images=images.astype(np.uint8), graph=graph)).rows([0])
     assert bytes_.max() == pytest.approx(47 / 255)
-    with pytest.raises(ValueError, match=r"images of 6 x 6 pixels and 3 channels on a 2 x 2 grid need .* of 27 dims"):
-        ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 6, 6, 3)), graph=graph))
+    with pytest.raises(ValueError, match="a 2 x 2 grid of patches does not fill images of 5 x 6 pixels"):
+        ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 5, 6, 3)), graph=graph))
 
 
 def test_streamed_rows_train_like_rows_kept_on_the_device(rows, monkeypatch):
     kept = fit(KEY, rows, MASK, SMALL, TRAIN)
-    monkeypatch.setattr(data_module, "_TABLE_BYTES", 0)
-    monkeypatch.setattr(data_module, "_STREAM_BYTES", 4 * 16 * 56 * 70)  # chunks of 70 steps or fewer
+    monkeypatch.setattr(feeding, "_TABLE_BYTES", 0)
+    monkeypatch.setattr(feeding, "_STREAM_BYTES", 4 * 16 * 56 * 70)  # chunks of 70 steps or fewer
     streamed = fit(KEY, rows, MASK, SMALL, TRAIN)
     assert np.allclose(kept.losses, streamed.losses, rtol=1e-4)
     assert kept.losses[-50:].mean() < kept.losses[:20].mean()
@@ -118,7 +121,7 @@ def test_fits_on_arrays_are_saved_with_their_graph(rows, tmp_path):
             Dataset.from_arrays(observed={"x_0_0": np.zeros((2, 4))}, graph=GRAPH),
             "neither images nor values of 'x_0_1'",
         ),
-        (np.zeros((4, 4)), "expected a HierarchicalModel or a Dataset to train on, got ndarray"),
+        (np.zeros((4, 4)), "expected a HierarchicalModel, an image model or a Dataset to train on, got ndarray"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused(data, message):
@@ -184,6 +187,60 @@ def test_folder_of_another_run_is_refused(model, tmp_path):
         fit(KEY, model, MASK, SMALL, short, checkpoints=Checkpoints(folder=tmp_path / "other"))
 
 
+def test_interrupt_waits_for_the_running_steps_and_keeps_their_state(model, tmp_path, capsys, in_terminal):
+    """Ctrl-C, with no state due before the end; afterwards the handler is the one of before."""
+    checkpoints = Checkpoints(folder=tmp_path / "run", every=10**6)
+    before, whole = signal.getsignal(signal.SIGINT), fit(KEY, model, MASK, SMALL, TRAIN)
+
+    def interrupt(progress):
+        if progress.step == 100:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="the same call goes on from there"):
+        fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "Ctrl-C again to stop at once" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run" / "states" / "0").glob("[0-9]*")] == ["100"]
+    resumed = fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints)
+    assert np.array_equal(resumed.losses, whole.losses)
+    assert np.array_equal(resumed.params, whole.params)
+
+
+def test_interrupts_that_are_ignored_stay_ignored(in_terminal):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+    assert not interrupts.wanted
+
+
+def test_second_interrupt_is_not_held_back(model, tmp_path, in_terminal):
+    checkpoints = Checkpoints(folder=tmp_path / "run")
+
+    def interrupt_twice(progress):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=interrupt_twice)
+    assert not list((tmp_path / "run" / "states" / "0").glob("[0-9]*"))
+
+
+def test_run_that_goes_on_elsewhere_says_so(model, tmp_path):
+    checkpoints = Checkpoints(folder=tmp_path / "run")
+    short = TrainConfig(steps=5, batch=4, warmup=1)
+    fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
+    path = tmp_path / "run" / "run.json"
+    here = json.loads(path.read_text())["environments"][-1]
+    assert here["jax"] == jax.__version__
+    assert (here["device"], here["n_devices"]) == ("cpu: cpu", 1)
+    path.write_text(path.read_text().replace(f'"jax": "{jax.__version__}"', '"jax": "0.1"'))
+    with pytest.warns(UserWarning, match=f"goes on with jax 0.1 before and {jax.__version__} now: .* not bit for bit"):
+        fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
+    assert [e["jax"] for e in json.loads(path.read_text())["environments"]] == ["0.1", jax.__version__]
+    with warnings.catch_warnings(action="error"):
+        fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
+
+
 def test_progress_tells_speed_and_gives_fits_to_evaluate(model):
     seen = []
 
@@ -200,20 +257,26 @@ def test_progress_tells_speed_and_gives_fits_to_evaluate(model):
 # ---------------------------------------------------------------------- other processes
 
 SCRIPT = """
-import sys, json, jax, numpy as np
+import signal, sys, json
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
+import jax, numpy as np
 from pathlib import Path
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm.datasets import Dataset
 from hlvm.mae import *
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 
-def train(folder, devices=None, steps=1500):
-    model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
+def train(folder, devices=None, steps=1500, held_out=0):
+    data = model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
     small = BottleneckConfig(code_dim=2, width=8, depth=1)
     members = [Member(mask=RandomMask(ratio=0.5), network=small, seed=s) for s in range(4)]
     checkpoints = None if folder is None else Checkpoints(folder=folder, every=100)
+    if held_out:
+        rows = model.sample(jax.random.key(2), 200).observed
+        data = Dataset.from_arrays(observed={x: np.asarray(rows[x]) for x in rows}, graph=model.graph)
     return fit_ensemble(
-        jax.random.key(0), model, members, TrainConfig(steps=steps, batch=16, warmup=10),
+        jax.random.key(0), data, members, TrainConfig(steps=steps, batch=16, warmup=10, held_out=held_out),
         checkpoints=checkpoints, devices=devices,
     )
 """
@@ -256,6 +319,25 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.slow
+def test_interrupted_process_keeps_its_state_and_goes_on_with_other_devices(tmp_path):
+    """A real Ctrl-C, as a terminal sends it; the run ends on two devices, with a warning."""
+    flags = "--xla_force_host_platform_device_count=2"
+    whole = finished(python("fits = train(None)" + LOSSES, XLA_FLAGS=flags))
+    folder = tmp_path / "run"
+    process = python("train(sys.argv[1])", folder, XLA_FLAGS=flags)
+    while process.poll() is None and not (folder / "states" / "0" / "200").exists():
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGINT  # which a shell shows as 130
+    assert "KeyboardInterrupt: stopped; the state is kept in" in errors
+    process = python("fits = train(sys.argv[1], jax.devices())" + LOSSES, folder, XLA_FLAGS=flags)
+    out, errors = process.communicate(timeout=300)
+    assert "n_devices 1 before and 2 now" in errors
+    np.testing.assert_allclose(json.loads(out.splitlines()[-1]), whole, rtol=2e-4)
+
+
+@pytest.mark.slow
 def test_eight_devices_train_like_one():
     program = "fits = train(None, jax.devices() if sys.argv[1] == 'all' else None, 300)" + LOSSES
     one = finished(python(program, "one"))
@@ -264,16 +346,18 @@ def test_eight_devices_train_like_one():
 
 
 @pytest.mark.slow
-def test_two_processes_train_like_one():
+@pytest.mark.parametrize("held_out", [0, 40])
+def test_two_processes_train_like_one(held_out):
     """Four members over two processes of two devices each."""
-    one = finished(python("fits = train(None, None, 300)" + LOSSES))
+    show = "\nprint(json.dumps([(f.held_out or f).losses.tolist() for f in fits]))"
+    one = finished(python(f"fits = train(None, None, 300, {held_out})" + show))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     program = (
         "jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))\n"
         "assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2\n"
-        "fits = train(None, jax.devices(), 300)" + LOSSES
+        f"fits = train(None, jax.devices(), 300, {held_out})" + show
     )
     flags = "--xla_force_host_platform_device_count=2"
     processes = [python(program, address, rank, XLA_FLAGS=flags) for rank in range(2)]

@@ -3,12 +3,29 @@
 import contextlib
 import dataclasses
 import json
+import re
+from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from mae_cases import untyped
 
-from hlvm.mae import BottleneckConfig, LinearConfig, LossConfig, Member, RatioRange, TrainConfig, ViTConfig
+from hlvm import HierarchicalModel, LatentGraph
+from hlvm.mae import (
+    BottleneckConfig,
+    Checkpoints,
+    LinearConfig,
+    LossConfig,
+    Member,
+    RatioRange,
+    TrainConfig,
+    ViTConfig,
+    plan_ensemble,
+)
 from hlvm.mae.settings import load_settings, settings_from_dict
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
+from hlvm.mechanisms import LinearGaussian
 
 CODE = {"kind": "bottleneck", "code_dim": 3}
 HALF = {"kind": "random", "ratio": 0.5}
@@ -117,7 +134,7 @@ def test_values_of_the_wrong_kind_are_refused_by_name(wrong):
     expected = {
         "True": {"network normalize_targets"},
         "{}": {"network encoder"},
-        "0": {"train warmup", "train weight_decay", "mask height"},
+        "0": {"train held_out", "train warmup", "train weight_decay", "mask height"},
         "1.5": {"train learning_rate", "train weight_decay", "train clip_norm"},
     }
     assert set(accepted) == expected.get(repr(wrong), set())
@@ -136,3 +153,57 @@ def test_messages_of_files_speak_of_tables(tmp_path):
             load_settings(tmp_path / name)
     with pytest.raises(ValueError, match=r"settings are a .toml or .json file, got '.yaml'"):
         load_settings(tmp_path / "a.yaml")
+
+
+def test_sizes_given_in_numbers_of_numpy_are_the_same_settings():
+    """Settings are keys of compiled programs, and are written as JSON."""
+    pairs = [
+        (untyped(ViTConfig, patch=np.int64(2), width=np.int32(16)), ViTConfig(patch=2, width=16)),
+        (untyped(TrainConfig, steps=np.int64(9), warmup=np.int8(0)), TrainConfig(steps=9, warmup=0)),
+        (untyped(Checkpoints, folder="a", every=np.int64(5)), Checkpoints(folder="a", every=5)),
+    ]
+    for found, plain in pairs:
+        assert (found, hash(found)) == (plain, hash(plain))
+        assert json.dumps(dataclasses.asdict(found)) == json.dumps(dataclasses.asdict(plain))
+    for bad in (True, 1.0, "1", 0):
+        with pytest.raises(ValueError, match="ViTConfig: depth must be a whole number of at least 1"):
+            untyped(ViTConfig, depth=bad)
+
+
+# ---------------------------------------------------------------------- documentation
+
+ROOT = Path(__file__).parent.parent
+PAGES = [page for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if page.exists()]
+
+
+def examples(language):
+    """Code blocks of a language, by page."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(block, id=f"{page.stem} {number}")
+        for page in PAGES
+        for number, block in enumerate(pattern.findall(page.read_text(encoding="utf-8")))
+    ]
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not here")
+def test_documentation_shows_settings_and_graphs():
+    assert {param.id.split()[0] for param in examples("toml")} >= {"mae", "quickstart"}
+    assert examples("json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", examples("toml"))
+def test_settings_in_the_documentation_can_be_planned(text, tmp_path):
+    (tmp_path / "settings.toml").write_text(text)
+    found = load_settings(tmp_path / "settings.toml")
+    model = HierarchicalModel.init(jax.random.key(0), LatentGraph.quadtree(2), LinearGaussian())
+    plan = plan_ensemble(model, found.members, found.train)
+    assert sum(len(program.members) for program in plan.programs) == len(found.members)
+    assert plan.steps == found.train.steps
+
+
+@pytest.mark.parametrize("text", examples("json"))
+def test_graphs_in_the_documentation_can_be_read(text, tmp_path):
+    (tmp_path / "graph.json").write_text(text)
+    assert len(LatentGraph.load(tmp_path / "graph.json").edges) == len(json.loads(text)["edges"])

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import given
-from scipy.stats import chisquare
+from scipy.stats import binom, chisquare
 from strategies import graphs_with_masks, graphs_with_patches, property_test
 
 from hlvm.graph import LatentGraph
@@ -16,10 +16,14 @@ from hlvm.masking import (
     Patches,
     RandomMask,
     SubtreeMask,
+    count_every_mask,
     count_masked,
+    every_mask,
+    log_binomial,
     masked_array,
     masked_batch,
     uniform_masks,
+    unit_grid,
 )
 
 KEY = jax.random.key(0)
@@ -429,3 +433,35 @@ def test_new_strategies_refuse_graphs_they_do_not_fit(strategy, graph, message):
         strategy.sample(KEY, 3, graph)
     with pytest.raises(ValueError, match=r"."):
         strategy.n_masked(graph)
+
+
+# ---------------------------------------------------------------------- all masks of a strategy
+
+
+def test_every_mask_comes_in_parts_each_mask_once():
+    """A single cell of a 36 x 36 grid can be anywhere; places come row by row."""
+    graph = LatentGraph.from_edges([("z", f"x{i}") for i in range(1296)], grid=(36, 36), dims=1)
+    one = BlockMask(ratio=1 / 1296)
+    parts = list(every_mask(one, graph))
+    assert [len(part) for part in parts] == [1024, 272]
+    np.testing.assert_array_equal(np.concatenate(parts), np.eye(1296, dtype=bool))
+    assert count_every_mask(one, graph) == 1296
+
+
+@pytest.mark.parametrize("sampler", [BlockMask(ratio=0.3, unit=3), GridMask(keep_every=5), FixedMask(masked=("z",))])
+def test_every_mask_refuses_what_does_not_fit(sampler):
+    for ask in (count_every_mask, lambda *arguments: next(every_mask(*arguments))):
+        with pytest.raises(ValueError, match=r"do not fill|larger than|not a variable"):
+            ask(sampler, QUADTREE)
+
+
+def test_unit_grid_counts_units():
+    assert unit_grid(QUADTREE, (1, 2)) == (4, 2)
+    with pytest.raises(ValueError, match="at least 2 masking units"):
+        unit_grid(QUADTREE, 4)
+    with pytest.raises(ValueError, match="this graph has none"):
+        unit_grid(NO_GRID, 1)
+
+
+def test_log_binomial_is_the_law_of_scipy():
+    np.testing.assert_allclose(log_binomial(12, 0.3), binom.logpmf(np.arange(13), 12, 0.3), rtol=1e-10)

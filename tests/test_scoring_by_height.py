@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from hlvm.scoring import RegressionConfig, cca, kernel_r2, linear_r2, mlp_r2, normalised_r2, score_by_height
+from hlvm.scoring import (
+    RegressionConfig,
+    cca,
+    kernel_r2,
+    linear_r2,
+    mlp_r2,
+    normalised_r2,
+    r2_over_seeds,
+    score_by_height,
+)
 
 SMALL = RegressionConfig(max_train=100, n_boot=50, bandwidths=(1.0, 2.0), ridges=(1e-2, 1.0))
 RNG = np.random.default_rng(0)
@@ -53,6 +62,29 @@ def test_score_by_height_holds_every_score_beside_its_controls_and_the_predictio
     assert abs(rows.loc[("seed 1", "a", "kernel_r2", "chance"), "value"]) < 0.1
 
 
+def test_score_by_height_of_an_ensemble_has_the_mean_over_its_fits():
+    more = CODES | {"seed 2": LATENTS["a"]}
+    table = score_by_height(
+        more,
+        LATENTS | {"dead": np.ones(200)},
+        heights=HEIGHTS | {"dead": 3},
+        floors=FLOORS,
+        ceiling=VISIBLE,
+        ensembles={"two seeds": list(CODES), "three": list(more)},
+        scores=("kernel_r2", "cca"),
+        key=3,
+        config=SMALL,
+    ).set_index(["fit", "latent", "score", "control"])
+    scores = [kernel_r2(code, LATENTS["a"], key=3, config=SMALL) for code in more.values()]
+    for name, fits in (("two seeds", scores[:2]), ("three", scores)):
+        found = table.loc[(name, "a", "kernel_r2", "none"), ["low", "value", "high"]].to_numpy(dtype=float)
+        np.testing.assert_allclose(found, r2_over_seeds(fits, key=3), atol=1e-9)
+    assert set(table.loc["two seeds"].index.get_level_values("control")) == {"none", "floor", "chance"}
+    assert set(table.loc["three"].index.get_level_values("control")) == {"none", "chance"}  # one fit has no floor
+    assert set(table.loc["three"].index.get_level_values("score")) == {"kernel_r2"}
+    assert np.isnan(table.loc[("three", "dead", "kernel_r2", "none"), "value"])
+
+
 def test_score_by_height_leaves_out_what_was_not_given():
     table = score_by_height(CODES, LATENTS, heights=HEIGHTS, scores=("cca",), chance=False, key=0)
     assert set(table["control"]) == {"none"}
@@ -67,6 +99,9 @@ def test_score_by_height_leaves_out_what_was_not_given():
         ({"heights": {"a": 1}}, "heights: expected an entry for every latent, got none for b"),
         ({"predicted": {"b": 1.0}}, "predicted: expected an entry for every latent, got none for a"),
         ({"floors": {"seed 7": VISIBLE}}, "floors: expected names of representations, got seed 7"),
+        ({"ensembles": {"all": ["seed 0"]}}, "ensembles: expected a new name and at least 2 different"),
+        ({"ensembles": {"all": ["seed 0", "seed 7"]}}, "got all: seed 0, seed 7"),
+        ({"ensembles": {"seed 0": ["seed 0", "seed 1"]}}, "ensembles: expected a new name"),
         ({"scores": ("r2",)}, "scores: expected some of kernel_r2"),
     ],
 )

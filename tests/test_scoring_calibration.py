@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hlvm.scoring import Verdict
+from hlvm.scoring.verdict import DIRECTION_LOST, REFUTABLE_SHARE
 
 ROOT = Path(__file__).parent.parent
 SCRIPT, RESULTS = ROOT / "experiments" / "calibration.py", ROOT / "experiments" / "results" / "calibration.json"
@@ -24,7 +25,7 @@ def calibration():
     return module
 
 
-def test_committed_results_support_what_the_page_on_scores_says(calibration):
+def test_committed_results_are_what_the_experiment_predicted(calibration):
     record = json.loads(RESULTS.read_text(encoding="utf-8"))
     found = calibration.summary(record)
     assert found == record["summary"]
@@ -32,12 +33,21 @@ def test_committed_results_support_what_the_page_on_scores_says(calibration):
     assert found["right"] >= 0.95
     assert found["false_identified"] <= 0.01 * found["negative_cases"]
     assert all(0.035 <= share <= 0.065 for share in found["too_high_ranks"])
-    page = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")
-    assert f"Of {found['clear_cases']} cases {found['right']:.1%} came out".replace("%", " %") in page
-    assert f"none of the {found['negative_cases']} that were not identified" in page
-    # The gap that the rule of the worst direction needs.
+    assert all(abs(share - 0.95) <= 0.02 for share in found["coverage"])
+    assert all(share >= 0.95 for share in found["coverage_of_training_means"])
+    # The gap that the rule of the worst direction needs, and what it does where there is none.
     lost, exact = ([row for row in record["worst_direction"] if row["lost"] is lost] for lost in (True, False))
-    assert max(row["greatest"] for row in lost) < 0.1 < 0.4 < min(row["least"] for row in exact)
+    large = [row["least"] for row in exact if row["share"] >= REFUTABLE_SHARE]
+    small = [row["least"] for row in exact if row["share"] < REFUTABLE_SHARE]
+    assert max(row["greatest"] for row in lost) < 0.05 < DIRECTION_LOST < 0.35 < min(large)
+    assert min(small) < 0
+    assert found["refuted_by_the_worst_direction"] == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("rows", 0), ("dims", (2, 0)), ("rank_repeats", 1.5)])
+def test_calibration_config_refuses_sizes_that_are_none(calibration, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
+        calibration.Config(**{name: value})
 
 
 @pytest.mark.slow
@@ -46,4 +56,5 @@ def test_calibration_runs_on_its_smallest_sizes(calibration):
     kinds = {row["code"]: row for row in found["verdicts"]}
     assert kinds["linear"][str(Verdict.IDENTIFIED)] == 1
     assert kinds["independent"][str(Verdict.NOT_IDENTIFIED)] == 1
+    assert kinds["trace of style, style given"][str(Verdict.NOT_IDENTIFIED)] == 1
     json.dumps(found, allow_nan=False)

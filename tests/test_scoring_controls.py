@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hlvm.scoring import RegressionConfig, kernel_r2, leakage, normalised_r2, permutation_null, r2_over_seeds
+from hlvm.scoring import (
+    RegressionConfig,
+    controlled_r2,
+    kernel_r2,
+    leakage,
+    leakage_many,
+    normalised_r2,
+    paired_difference,
+    permutation_null,
+    r2_over_seeds,
+)
 from hlvm.scoring.controls import _permuted
 
 SMALL = RegressionConfig(max_train=100, n_boot=20, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
@@ -67,7 +77,7 @@ def test_permutation_null_rare_event_and_constants():
     assert np.isfinite(found.null).all()
     with pytest.raises(ValueError, match="at least one column that varies"):
         permutation_null(x, np.ones(40), key=0)
-    with pytest.raises(ValueError, match="n_permutations: expected at least 1"):
+    with pytest.raises(ValueError, match="n_permutations must be a whole number of at least 1"):
         permutation_null(x, x, key=0, n_permutations=0)
 
 
@@ -87,6 +97,42 @@ def test_leakage_of_style_caused_by_content_equals_its_closed_form():
     leaky = leakage(0.5 * style + 0.9 * own, c, style, key=0, config=config)
     assert leaky.excess.high < 0
     assert leaky.beyond.low > 0.05
+
+
+def test_leakage_many_equals_one_at_a_time():
+    rng = np.random.default_rng(0)
+    c, s, e = rng.normal(size=(3, 150, 2))
+    code = c + 0.3 * s
+    together = leakage_many(code, c, {"s": s, "e": e}, key=2, config=SMALL)
+    for name, style in {"s": s, "e": e}.items():
+        alone = leakage(code, c, style, key=2, config=SMALL)
+        assert together[name].excess == pytest.approx(alone.excess, abs=1e-9)
+        assert together[name].beyond == pytest.approx(alone.beyond, abs=1e-9)
+
+
+def test_controlled_r2_equals_every_control_on_its_own():
+    rng = np.random.default_rng(0)
+    z, noise, style = rng.normal(size=(3, 200, 2))
+    code, floor, ceiling = z + 0.5 * noise, z + 2 * noise, np.tanh(z)
+    found = controlled_r2(code, z, floor=floor, ceiling=ceiling, style=style, key=1, n_permutations=19, config=SMALL)
+    alone = [kernel_r2(array, z, key=1, config=SMALL) for array in (code, floor, ceiling)]
+    assert [of.value for of in (found.score, found.floor, found.ceiling)] == [of.value for of in alone]
+    assert found.chance.p_value == permutation_null(code, z, key=1, n_permutations=19, config=SMALL).p_value == 0.05
+    assert found.above_floor == paired_difference(*alone[:2], key=1)
+    assert found.normalised == normalised_r2(alone[0], floor=alone[1], ceiling=alone[2], key=1)
+    assert found.leakage.beyond == leakage(code, z, style, key=1, config=SMALL).beyond
+    table = found.table.set_index("what")
+    assert table.loc["score", ["value", "low", "high", "p_value"]].tolist() == [*_ends(alone[0]), 0.05]
+    assert table.loc["ceiling", ["value", "low", "high"]].tolist() == _ends(alone[2])
+    assert table.loc["normalised", "value"] == found.normalised.value
+    assert table.loc["chance", "high"] == found.chance.upper
+    bare = controlled_r2(code, z, key=1, n_permutations=19, config=SMALL)
+    assert (bare.floor, bare.ceiling, bare.above_floor, bare.normalised, bare.leakage) == (None,) * 5
+    assert bare.table["what"].tolist() == ["score", "chance"]
+
+
+def _ends(score):
+    return [score.value, score.low, score.high]
 
 
 def test_normalised_r2_is_the_place_between_floor_and_ceiling():

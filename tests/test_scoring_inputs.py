@@ -45,6 +45,29 @@ def test_kernel_r2_accepts_any_array_like(convert):
     assert kernel_r2(convert(Z), convert(Z), key=0).value == pytest.approx(kernel_r2(Z, Z, key=0).value, abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["grad", "bfloat16", "float64"])
+def test_scores_accept_tensors_that_numpy_alone_refuses(kind):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(Z)
+    tensor = {
+        "grad": tensor.clone().requires_grad_(),
+        "bfloat16": tensor.to(torch.bfloat16),
+        "float64": tensor,
+    }[kind]
+    tolerance = 0.02 if kind == "bfloat16" else 1e-12
+    assert kernel_r2(tensor, Z, key=0).value == pytest.approx(kernel_r2(Z, Z, key=0).value, abs=tolerance)
+    assert cca(tensor, Z).mean == pytest.approx(1, abs=tolerance)
+    collinear = torch.cat([tensor, tensor[:, :1] + tensor[:, 1:]], dim=1)
+    assert cca(collinear, Z).rank_a == 2  # in bfloat16 the sum is off by 0.4 %
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e140])
+def test_regressions_do_not_depend_on_extreme_units(unit):
+    for score in (kernel_r2, linear_r2):
+        plain = score(Z @ [[1.0, 1.0], [0.0, 2.0]], Z, key=0).value
+        assert score(unit * (Z @ [[1.0, 1.0], [0.0, 2.0]]), unit * Z, key=0).value == pytest.approx(plain, abs=1e-9)
+
+
 def test_matrix_accepts_bfloat16_and_one_axis():
     assert matrix("z", jnp.arange(12, dtype=jnp.bfloat16)).tolist() == [[float(i)] for i in range(12)]
 

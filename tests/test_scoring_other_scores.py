@@ -78,6 +78,10 @@ def test_dci_tells_aligned_from_mixed_from_noise():
     assert mixed.disentanglement < 0.6
     assert noise.informativeness < 0.1
     assert noise.disentanglement < 0.2
+    for latents in (np.full(40, 0.1), np.full((40, 2), 1e6 + 0.3)):  # their mean is off by rounding
+        assert dci(NOISE[:40], latents, key=0, n_trees=3).informativeness == 0
+    huge = dci(1e140 * ALIGNED, 1e140 * Z, key=0, n_trees=20)  # beyond float32, which the trees compare in
+    assert huge.informativeness == pytest.approx(aligned.informativeness, abs=0.01)
     constant = dci(np.ones((40, 2)), Z[:40], key=0, n_trees=3)
     assert (constant.disentanglement, constant.completeness, constant.informativeness) == (0, 0, 0)
 

@@ -116,7 +116,7 @@ def lost_direction(n, d, share, seed):
     return own @ rotation.T, curved[:, :-1], curved @ np.linalg.qr(rng.normal(size=(d, d)))[0]
 
 
-@pytest.mark.parametrize(("d", "share"), [(2, 0.01), (3, 0.02), (6, 0.02), (16, 1.0)])
+@pytest.mark.parametrize(("d", "share"), [(2, 0.01), (3, 0.02), (6, 0.03), (16, 1.0)])
 def test_block_verdict_a_lost_direction_of_small_variance_is_not_identified(d, share):
     content, without, exact = lost_direction(800, d, share, seed=d)
     found = block_verdict(without, content, key=0, config=SMALL)
@@ -129,6 +129,66 @@ def test_block_verdict_a_lost_direction_of_small_variance_is_not_identified(d, s
         along = (standard - standard.mean(axis=0)) @ found.worst.weights
         assert along.var() / standard.var(axis=0).sum() == pytest.approx(found.worst.share, rel=0.2)
     assert block_verdict(exact, content, key=0, config=SMALL).verdict is Verdict.IDENTIFIED
+
+
+def kinked(z, seed):
+    """Invertible, and hard to read where a direction is small."""
+    rng = np.random.default_rng(seed)
+    for _ in range(2):
+        z = z @ np.linalg.qr(rng.normal(size=(z.shape[1],) * 2))[0]
+        z = np.where(z > 0, z, 0.3 * z)
+    return z
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_block_verdict_refutes_no_exact_code_for_a_direction_too_small_to_be_found(seed):
+    rng = np.random.default_rng(seed)
+    own = rng.normal(size=(600, 8)) * np.append(np.ones(7), np.sqrt(0.003))
+    content = own @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    for code in (kinked(own, seed), kinked(own[:, :7], seed)):  # exact, and without the direction: nobody can tell
+        found = block_verdict(code, content, key=0, config=SMALL)
+        assert found.forward.low > 0.9
+        assert found.worst.share < 0.005
+        assert found.worst.r2.value < 0.2
+        assert found.verdict is Verdict.INCONCLUSIVE
+        assert "it may be lost, or need more rows" in found.reason
+
+
+def test_block_verdict_a_small_direction_does_not_hide_a_lost_large_one():
+    content, _, _ = lost_direction(800, 8, 0.003, seed=1)
+    standard = content - content.mean(axis=0)
+    axes = np.linalg.svd(standard, full_matrices=False)[2]
+    code = standard @ axes[1:7].T  # without the first axis and the last
+    found = containment_verdict(code, content, key=0, threshold=0.8, config=SMALL)
+    assert found.verdict is Verdict.NOT_IDENTIFIED
+    assert found.worst.share > 0.05
+
+
+def test_block_verdict_with_others_refutes_a_trace_of_style():
+    rng = np.random.default_rng(1)
+    content, own = rng.normal(size=(2, 800, 2))
+    style = 0.6 * content + 0.8 * own
+    mixed = content @ [[1.0, 0.5], [-0.5, 1.0]]
+    exact = mixed + 0.5 * np.tanh(2 * mixed)
+    trace = exact + 0.15 * exact.std() * own
+    others = {"style": style[:, 0], "second": style[:, 1], "constant": np.ones(800)}
+    clean = block_verdict(exact, content, others=others, key=0, config=SMALL)
+    assert clean.verdict is Verdict.IDENTIFIED
+    assert list(clean.leakage) == ["style", "second", "constant"]
+    assert clean.leakage["style"].from_code.value > 0.25  # style depends on content: not a leak
+    assert clean.leakage["style"].beyond.high < 0.05
+    assert clean.leakage["style"].from_code.level == pytest.approx(1 - 0.05 / 3)
+    assert block_verdict(trace, content, key=0, config=SMALL).verdict is Verdict.IDENTIFIED  # the average hides it
+    leaky = block_verdict(trace, content, others=others, key=0, config=SMALL)
+    assert leaky.verdict is Verdict.NOT_IDENTIFIED
+    assert "the code tells more of other latents than the content does: style by R² 0." in leaky.reason
+    assert block_verdict(trace, content, others=style, key=0, config=SMALL).verdict is Verdict.NOT_IDENTIFIED
+    unsure = block_verdict(exact, content, others=style, tolerance=1e-4, key=0, config=SMALL)
+    assert unsure.verdict is Verdict.INCONCLUSIVE
+    assert "the interval of the leakage holds 0.0001" in unsure.reason
+    assert block_verdict(trace[:60], content[:60], others=style[:60], key=0).verdict is Verdict.INCONCLUSIVE
+    with pytest.raises(ValueError, match="tolerance: expected a number above 0"):
+        block_verdict(exact, content, others=style, tolerance=0.0, key=0)
 
 
 def test_block_verdict_worst_direction_is_measured_on_other_rows_than_it_was_found_on():

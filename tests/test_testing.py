@@ -91,6 +91,15 @@ def test_assert_identified_failure_shows_floor_and_ceiling_when_given():
     assert ceiling > 0.9
 
 
+def test_assert_identified_with_others_fails_on_a_trace_of_style():
+    trace = CODE + 0.15 * CODE.std() * NOISE
+    assert_identified(CODE, Z, key=0, others={"noise": NOISE}, config=CONFIG)
+    with pytest.raises(
+        AssertionError, match=r"(?s)more of other latents.*noise by R².*nor any of the other latents leak"
+    ):
+        assert_identified(trace, Z, key=0, others={"noise": NOISE}, config=CONFIG)
+
+
 def test_assert_no_leakage_allows_what_the_content_tells():
     style = 0.8 * Z[:, :1] + 0.6 * NOISE[:, :1]
     found = assert_no_leakage(CODE, Z, style, key=0, config=CONFIG)

@@ -2,9 +2,10 @@
 
 from hlvm.mae.checkpoints import load_fits, save_fits
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
-from hlvm.mae.data import ArrayData, TrainingData
+from hlvm.mae.data import ArrayData, ImageData, Images, TrainingData
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member
+from hlvm.mae.held_out import HeldOut
 from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.mae.masks import TrainingMask
 from hlvm.mae.planner import Plan, ProgramPlan, plan_ensemble
@@ -19,6 +20,9 @@ __all__ = [
     "BottleneckConfig",
     "Checkpoints",
     "Fit",
+    "HeldOut",
+    "ImageData",
+    "Images",
     "LinearConfig",
     "LossConfig",
     "MaskList",

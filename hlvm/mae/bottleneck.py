@@ -7,23 +7,14 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
+from hlvm.mae.codes import cut_code, hidden_columns
 from hlvm.mae.config import BottleneckConfig
 from hlvm.mae.tokens import TokenGrid
 from hlvm.mae.vit import vit_encoder
 
-__all__ = ["CODE_BLOCK", "Bottleneck", "BottleneckNetwork", "padded_code_dim"]
-
-CODE_BLOCK = 8
-"""Codes are stored padded with zeros to a multiple of this, so that members of an ensemble whose codes differ a little
-in size share one program, and a member starts from the same parameters alone as in an ensemble."""
-
-
-def padded_code_dim(code_dim: int) -> int:
-    """The smallest multiple of :data:`CODE_BLOCK` that holds the code."""
-    return -(-code_dim // CODE_BLOCK) * CODE_BLOCK
+__all__ = ["Bottleneck", "BottleneckNetwork"]
 
 
 class Bottleneck(nn.Module):
@@ -71,7 +62,7 @@ class Bottleneck(nn.Module):
         hidden = jnp.concatenate([visible, 1.0 - masked], axis=-1)
         for layer in self.encoder:
             hidden = nn.gelu(layer(hidden))
-        return self._cut(self.to_code(hidden), code_dim)
+        return cut_code(self.to_code(hidden), code_dim)
 
     def encode_tokens(
         self,
@@ -82,10 +73,7 @@ class Bottleneck(nn.Module):
     ) -> tuple[Float[Array, "n code"], Float[Array, "depth n h coded coded"] | None]:
         """Codes of visible tokens by the transformer, and its attention; see :class:`hlvm.mae.vit.ViTEncoder`."""
         coded, attention = self.vit(tokens, visible, present)
-        return self._cut(self.to_code(coded[:, 0]), code_dim), attention
-
-    def _cut(self, code: Float[Array, "n code"], code_dim: Scalar) -> Float[Array, "n code"]:
-        return jnp.where(jnp.arange(self.padded_code) < code_dim, code, 0.0)
+        return cut_code(self.to_code(coded[:, 0]), code_dim), attention
 
     def decode(
         self,
@@ -116,7 +104,7 @@ class BottleneckNetwork:
 
     Attributes:
         config: sizes other than that of the code.
-        padded_code: stored code size, a multiple of :data:`CODE_BLOCK`.
+        padded_code: stored code size, a multiple of :data:`~hlvm.mae.codes.CODE_BLOCK`.
         cell_dims: dims of each observed variable.
         tokens: how the grid is cut for a transformer encoder, else ``None``.
         n_visible: for a transformer encoder, the most tokens a mask may leave visible.
@@ -146,9 +134,6 @@ class BottleneckNetwork:
             keep_attention=keep_attention,
         )
 
-    def _columns(self, masked: Bool[Array, "n cells"]) -> Bool[Array, "n columns"]:
-        return masked[:, np.repeat(np.arange(len(self.cell_dims)), self.cell_dims)]
-
     def visible(self, masked: Bool[Array, "n cells"]) -> tuple[Int[Array, "n v"], Bool[Array, "n v"] | None]:
         """For a transformer encoder: positions of the tokens it sees, and which are no padding (``None``: all)."""
         assert self.tokens is not None  # for the type checker
@@ -157,7 +142,7 @@ class BottleneckNetwork:
 
     def _encoder_inputs(self, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]) -> tuple[Any, ...]:
         if self.tokens is None:
-            return values, self._columns(masked)
+            return values, hidden_columns(masked, self.cell_dims)
         return self.tokens.cut(values), *self.visible(masked)
 
     def init(self, key: PRNGKeyArray) -> Any:
@@ -202,4 +187,6 @@ class BottleneckNetwork:
     ) -> Float[Array, "draws n columns"]:
         """Reconstructions of every column, one per draw of the noise."""
         inputs = self._encoder_inputs(values, masked)
-        return jnp.asarray(self._module().apply(params, inputs, self._columns(masked), noise, code_dim))
+        return jnp.asarray(
+            self._module().apply(params, inputs, hidden_columns(masked, self.cell_dims), noise, code_dim)
+        )

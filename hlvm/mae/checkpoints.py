@@ -18,10 +18,11 @@ from jaxtyping import PRNGKeyArray
 
 from hlvm._files import atomic_folder
 from hlvm.graph import LatentGraph
-from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
-from hlvm.mae.data import ArrayData, Source
+from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.data import ArrayData, ImageData, Source
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member
+from hlvm.mae.held_out import HeldOut
 from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.mae.masks import as_strategy
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
@@ -31,18 +32,13 @@ __all__ = ["describe_run", "load_fits", "save_fits"]
 
 _FORMAT = "hlvm.fits"
 _FORMAT_VERSION = 2
-_NETWORKS: dict[str, type[Any]] = {
-    "linear": LinearConfig,
-    "bottleneck": BottleneckConfig,
-    "vit": ViTConfig,
-}
 
 
 def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     """Write fits of one generator to a new folder, all or nothing.
 
-    The folder holds the generator (``model.npz``; or, for fits trained on arrays, their graph and what is known of
-    where they come from, ``data.json``), what was trained (``fits.json``) and the arrays (Orbax format), so
+    The folder holds the generator (``model.npz``; or, for fits trained on arrays or on images, their graph and what is
+    known of where they come from, ``data.json``), what was trained (``fits.json``) and the arrays (Orbax format), so
     that a fit can never be scored on another generator than its own.
 
     Args:
@@ -102,7 +98,10 @@ def _save_data(folder: Path, data: Source) -> None:
     if isinstance(data, HierarchicalModel):
         data.save(folder / "model.npz")
         return
-    about = {"graph": data.graph.to_dict(), "about": dict(data.about), "rows": len(data)}
+    if isinstance(data, ImageData):
+        about: dict[str, Any] = {"graph": data.graph.to_dict(), "about": {"images": repr(data.images)}}
+    else:
+        about = {"graph": data.graph.to_dict(), "about": dict(data.about), "rows": len(data)}
     (folder / "data.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
@@ -121,7 +120,6 @@ def describe_run(
     data: Source,
     members: Sequence[Member],
     train: TrainConfig,
-    devices: Sequence[Any] | None,
 ) -> dict[str, Any]:
     """Everything that the result of a run depends on, ready for JSON.
 
@@ -141,17 +139,25 @@ def describe_run(
             for member in members
         ],
         "train": dataclasses.asdict(train),
-        "n_devices": 1 if devices is None else len(devices),
     }
 
 
 def _fingerprint(data: Source) -> str:
-    """A digest of the generator; of a data set the number of its rows, its graph and some of its rows."""
+    """A digest of where data comes from.
+
+    It is over all of a generator, an image model's fields, and of a data set its graph, their number and some rows.
+    """
     digest = hashlib.sha256()
     if isinstance(data, HierarchicalModel):
         digest.update(json.dumps(data.graph.to_dict(), sort_keys=True).encode())
         for leaf in jax.tree.leaves(data):
             digest.update(np.asarray(leaf).tobytes())
+        return digest.hexdigest()
+    if isinstance(data, ImageData):
+        digest.update(json.dumps([repr(data), data.graph.to_dict()], sort_keys=True).encode())
+        known = dataclasses.fields(data.images) if dataclasses.is_dataclass(data.images) else ()
+        for leaf in jax.tree.leaves([getattr(data.images, field.name) for field in known]):
+            digest.update(np.asarray(leaf).tobytes() if hasattr(leaf, "dtype") else repr(leaf).encode())
         return digest.hexdigest()
     digest.update(json.dumps([len(data), data.graph.to_dict()], sort_keys=True).encode())
     digest.update(data.rows(np.linspace(0, len(data) - 1, min(len(data), 256)).astype(np.int64)).tobytes())
@@ -169,13 +175,14 @@ def _same_model(a: Source, b: Source) -> bool:
 
 
 def _arrays(fit: Fit) -> dict[str, Any]:
-    return {
+    arrays: dict[str, Any] = {
         "params": np.asarray(fit.params),
         "losses": np.asarray(fit.losses),
         "shift": np.asarray(fit.shift),
         "scale": np.asarray(fit.scale),
         "key": np.asarray(jax.random.key_data(fit.key)),
     }
+    return arrays if fit.held_out is None else arrays | {"held_out": fit.held_out._asdict()}
 
 
 def _describe(fit: Fit) -> dict[str, Any]:
@@ -209,6 +216,7 @@ def _restore(
         diverged=entry["diverged"],
         shift=jnp.asarray(arrays["shift"]),
         scale=jnp.asarray(arrays["scale"]),
+        held_out=HeldOut(**arrays["held_out"]) if "held_out" in arrays else None,
     )
 
 
@@ -218,13 +226,13 @@ def without_lists(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network_to_dict(config: NetworkConfig) -> dict[str, Any]:
-    kind = next(name for name, cls in _NETWORKS.items() if isinstance(config, cls))
+    kind = next(name for name, cls in NETWORKS.items() if isinstance(config, cls))
     return {"kind": kind, **dataclasses.asdict(config)}
 
 
 def network_from_dict(data: dict[str, Any]) -> NetworkConfig:
     fields = dict(data)
-    cls = _NETWORKS[fields.pop("kind")]
+    cls = NETWORKS[fields.pop("kind")]
     if fields.get("encoder") is not None:
         fields["encoder"] = ViTConfig(**fields["encoder"])
     return cls(**fields)

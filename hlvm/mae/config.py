@@ -6,7 +6,10 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
+from hlvm._graph_checks import positive, whole_number
+
 __all__ = [
+    "NETWORKS",
     "BottleneckConfig",
     "Compute",
     "LinearConfig",
@@ -115,6 +118,9 @@ class LinearConfig:
 
 NetworkConfig = LinearConfig | BottleneckConfig | ViTConfig
 
+NETWORKS: dict[str, type[Any]] = {"linear": LinearConfig, "bottleneck": BottleneckConfig, "vit": ViTConfig}
+"""Networks by the names that they have in files."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
@@ -189,6 +195,8 @@ class TrainConfig:
         clip_norm: gradients of larger global norm are scaled down to it.
         compute: precision of the network's arithmetic: "float32", or "bfloat16" where the device is faster at that.
             Parameters, their updates and the loss are float32 in any case.
+        held_out: rows of a data set, chosen at random from the key, that no member is trained on, and on which the loss
+            is taken after every 100 steps or so. 0 for none, and for generators.
     """
 
     steps: int = 3000
@@ -198,12 +206,15 @@ class TrainConfig:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     compute: Compute = "float32"
+    held_out: int = 0
 
     def __post_init__(self) -> None:
         _whole(self, "steps", "batch")
         if self.compute not in get_args(Compute):
             raise ValueError(f'TrainConfig: compute must be "float32" or "bfloat16", got {self.compute!r}')
-        if not 0 <= self.warmup < self.steps:
+        object.__setattr__(self, "warmup", whole_number(self.warmup, "TrainConfig: warmup", minimum=0))
+        object.__setattr__(self, "held_out", whole_number(self.held_out, "TrainConfig: held_out", minimum=0))
+        if self.warmup >= self.steps:
             raise ValueError(
                 f"TrainConfig: warmup must lie in [0, steps={self.steps}), got {self.warmup}: "
                 f"set it lower, for example warmup={self.steps // 10}"
@@ -216,6 +227,4 @@ class TrainConfig:
 
 def _whole(config: Any, *names: str) -> None:
     for name in names:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{type(config).__name__}: {name} must be a whole number of at least 1, got {value!r}")
+        object.__setattr__(config, name, positive(getattr(config, name), f"{type(config).__name__}: {name}"))

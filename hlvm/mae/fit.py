@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import Source
+from hlvm.mae.held_out import HeldOut
 from hlvm.mae.masks import TrainingMask, mask_plan
 from hlvm.mae.networks import Network, build_network, init_flat
 
@@ -44,7 +45,7 @@ class Fit:
     """A masked autoencoder with its parameters and everything that made it.
 
     Attributes:
-        model: the generator it was trained on, or the data set.
+        model: the generator it was trained on, or the rows of the data set.
         mask: how it was masked while training.
         config: its network.
         train: its optimisation.
@@ -58,6 +59,7 @@ class Fit:
             that step.
         shift: mean of every observed column, (columns,).
         scale: standard deviation of every observed column, (columns,).
+        held_out: the loss on rows kept out of training; ``None`` where there were none.
     """
 
     model: Source
@@ -72,6 +74,7 @@ class Fit:
     shift: Float[Array, " columns"]
     scale: Float[Array, " columns"]
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    held_out: HeldOut | None = None
 
     def __repr__(self) -> str:
         return f"Fit({self.config}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps)"
@@ -85,4 +88,4 @@ class Fit:
     def untrained(self) -> Fit:
         """The same autoencoder before its first step: the floor of every score."""
         flat = init_flat(self.network, seed_keys(self.key, self.seed).init[None])[0]
-        return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False)
+        return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False, held_out=None)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
-from hlvm.mae.data import Feed, Feeder, Source, feeder
+from hlvm.mae.data import ArrayData, Source
+from hlvm.mae.feeding import Feed, Feeder, feeder
 from hlvm.mae.fit import seed_keys
+from hlvm.mae.held_out import HeldOutRows, held_out_losses, held_out_rows
 from hlvm.mae.linear import LinearNetwork
 from hlvm.mae.losses import LossArrays, check_region, loss_arrays, objective
 from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_plan
@@ -111,6 +113,8 @@ class Prepared:
         members: its members.
         key: the key of the ensemble.
         train: the optimisation.
+        held_out: rows that it is not trained on.
+        held_out_positions: where they are in the data set.
         drawn: the latest masks that were drawn by the host, by the number of their chunk.
     """
 
@@ -121,6 +125,8 @@ class Prepared:
     members: tuple[Member, ...]
     key: PRNGKeyArray
     train: TrainConfig
+    held_out: HeldOutRows | None = None
+    held_out_positions: Int[np.ndarray, " rows"] | None = None
     drawn: dict[int, MaskArrays] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
@@ -140,6 +146,32 @@ class Prepared:
         """The program, traced but not compiled."""
         arguments = self.arguments(self.state, 0)
         return run_chunk.lower(self.program, self.train, *arguments, jnp.int32(0), jnp.int32(0))
+
+    @property
+    def reports(self) -> int:
+        """How often the loss on rows held out is taken."""
+        return 0 if self.held_out is None else -(-self.train.steps // self.program.chunk)
+
+    def held_out_losses(self, state: State) -> Float[Array, " members"]:
+        """The loss on the rows held out.
+
+        Raises:
+            ValueError: a strategy of the user's own drew masks it must not.
+        """
+        rows, arms = self.held_out, self.arms
+        if rows is None:
+            raise ValueError("no rows are held out")
+        if self.program.kind == "own":
+            n_batches, batch = rows.counted.shape
+            masks = [self._draw(m, plan, self.train.steps, (n_batches, batch)) for m, plan in self._planned]
+            arms = arms._replace(masks=arms.masks._replace(masks=np.stack(masks)))
+        if self.program.mesh is not None:
+            rows = _placed(rows, NamedSharding(self.program.mesh, PartitionSpec()))
+        return held_out_losses(self.program, self.train, state.params, self._by_member(arms), rows)
+
+    @property
+    def _planned(self) -> Iterable[tuple[Member, MaskPlan]]:
+        return zip(self.members, self.group.plans, strict=True)
 
     def _by_member(self, tree: Any) -> Any:
         if self.program.mesh is None:
@@ -161,18 +193,19 @@ class Prepared:
         number = start // self.program.chunk
         if number not in self.drawn:
             self.drawn.clear()
-            rows = [self._draw(m, plan, number) for m, plan in zip(self.members, self.group.plans, strict=True)]
+            shape = (self.program.chunk, self.train.batch)
+            rows = [self._draw(m, plan, number, shape) for m, plan in self._planned]
             self.drawn[number] = masks._replace(masks=np.stack(rows))
         return self.drawn[number]
 
-    def _draw(self, member: Member, plan: MaskPlan, number: int) -> np.ndarray:
-        chunk, batch = self.program.chunk, self.train.batch
+    def _draw(self, member: Member, plan: MaskPlan, number: int, shape: tuple[int, int]) -> np.ndarray:
+        """Masks of some batches; ``number`` says which of all that a member draws."""
         key = jax.random.fold_in(seed_keys(self.key, member.seed).mask, number)
-        rows = draw_own(member.mask, self.feeder.data.graph, key, chunk * batch, plan)
+        rows = draw_own(member.mask, self.feeder.data.graph, key, math.prod(shape), plan)
         network = self.program.network
         if not isinstance(network, LinearNetwork) and network.tokens is not None:
             network.tokens.check_whole(rows)
-        return rows.reshape(chunk, batch, -1)
+        return rows.reshape(*shape, -1)
 
 
 def _placed(tree: Any, sharding: NamedSharding) -> Any:
@@ -199,6 +232,7 @@ def prepare(
     train: TrainConfig,
     shift: Float[Array, " columns"],
     scale: Float[Array, " columns"],
+    held_out: ArrayData | None = None,
 ) -> Prepared:
     """Initial parameters and everything that the members of one group read; ``members`` are all of the ensemble."""
     own = tuple(members[i] for i in group.members)
@@ -224,4 +258,6 @@ def prepare(
         members=own,
         key=key,
         train=train,
+        held_out=None if held_out is None else held_out_rows(held_out, train.batch, shift, scale),
+        held_out_positions=None if held_out is None else held_out.positions,
     )

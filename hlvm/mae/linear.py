@@ -7,8 +7,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar
+
+from hlvm.mae.codes import cut_code, hidden_columns
 
 __all__ = ["Linear", "LinearNetwork"]
 
@@ -33,8 +34,7 @@ class Linear(nn.Module):
         self, values: Float[Array, "n columns"], masked: Bool[Array, "n columns"], code_dim: Scalar
     ) -> Float[Array, "n code"]:
         """Codes of partly masked samples, zero beyond ``code_dim``; masked values are not read."""
-        code = self.to_code(jnp.where(masked, 0.0, values))
-        return jnp.where(jnp.arange(self.padded_code) < code_dim, code, 0.0)
+        return cut_code(self.to_code(jnp.where(masked, 0.0, values)), code_dim)
 
     def decode(self, code: Float[Array, "n code"]) -> Float[Array, "n columns"]:
         """Reconstruction of every column."""
@@ -68,9 +68,6 @@ class LinearNetwork:
     def _module(self) -> Linear:
         return Linear(padded_code=self.padded_code, n_columns=sum(self.cell_dims))
 
-    def _columns(self, masked: Bool[Array, "n cells"]) -> Bool[Array, "n columns"]:
-        return masked[:, np.repeat(np.arange(len(self.cell_dims)), self.cell_dims)]
-
     def init(self, key: PRNGKeyArray) -> Any:
         """Fresh parameters."""
         nothing = jnp.zeros((1, sum(self.cell_dims)))
@@ -84,7 +81,8 @@ class LinearNetwork:
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
     ) -> Float[Array, "n code"]:
         """Codes, padded with zeros beyond ``code_dim``."""
-        return jnp.asarray(self._module.apply(params, values, self._columns(masked), code_dim, method="encode"))
+        hidden = hidden_columns(masked, self.cell_dims)
+        return jnp.asarray(self._module.apply(params, values, hidden, code_dim, method="encode"))
 
     def reconstruct(
         self,
@@ -95,4 +93,5 @@ class LinearNetwork:
         noise: Float[Array, "draws n 0"],
     ) -> Float[Array, "1 n columns"]:
         """Reconstruction of every column; there is nothing to draw."""
-        return jnp.asarray(self._module.apply(params, values, self._columns(masked), code_dim))[None]
+        hidden = hidden_columns(masked, self.cell_dims)
+        return jnp.asarray(self._module.apply(params, values, hidden, code_dim))[None]

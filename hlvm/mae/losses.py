@@ -112,7 +112,7 @@ def column_weights(
     weights = jnp.where(counted, arrays.weights, 0.0)
     if objective.by_height:
         weights = weights * jnp.asarray(arrays.height_weights)[_lowest_shared(graph, masked) - 1]
-    return weights[:, np.repeat(np.arange(graph.n_observed), [graph.dim(name) for name in graph.observed])]
+    return weights[:, graph.arrays.cell_of_column]
 
 
 def _in_touching_patch(
@@ -140,19 +140,9 @@ def _with_neighbours(flags: Bool[Array, "n rows columns"], axis: int) -> Bool[Ar
 @functools.lru_cache(maxsize=8)
 def _descents(graph: LatentGraph) -> tuple[np.ndarray, ...]:
     """For every height from 1 up, which observed variables (columns) each latent of that height (rows) reaches."""
-    place = {name: i for i, name in enumerate(graph.observed)}
-    found: list[np.ndarray] = []
-    heights = np.asarray(graph.heights[: graph.n_latents])
-    for height in range(1, max(graph.heights) + 1):
-        of_height = np.flatnonzero(heights == height)
-        reach = np.zeros((len(of_height), graph.n_observed), dtype=np.float32)
-        row_of = {graph.latents[node]: row for row, node in enumerate(of_height)}
-        for name, cell in place.items():
-            for latent in graph.ancestors(name):
-                if latent in row_of:
-                    reach[row_of[latent], cell] = 1.0
-        found.append(reach)
-    return tuple(found)
+    reach = graph.arrays.reached(np.eye(graph.n_observed, dtype=bool)).astype(np.float32)
+    heights = graph.arrays.heights
+    return tuple(reach[heights == height] for height in range(1, heights.max() + 1))
 
 
 def _lowest_shared(graph: LatentGraph, masked: Bool[Array, "n cells"]) -> Shaped[Array, "n cells"]:

@@ -38,8 +38,9 @@ class RatioRange:
     patches: Patches | None = None
 
     def __post_init__(self) -> None:
-        for ratio in (self.low, self.high):
-            RandomMask(ratio=ratio, unit=self.unit, patches=self.patches)
+        ends = [RandomMask(ratio=ratio, unit=self.unit, patches=self.patches) for ratio in (self.low, self.high)]
+        for name, value in (("low", ends[0].ratio), ("high", ends[1].ratio), ("unit", ends[0].unit)):
+            object.__setattr__(self, name, value)
         if self.low > self.high:
             raise ValueError(f"RatioRange: low={self.low} is above high={self.high}: exchange them")
 

@@ -9,27 +9,26 @@ anything, and all of them are checked.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
-from scipy.special import gammaln
 
 from hlvm.graph import LatentGraph
 from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.masking import (
     BernoulliMask,
-    BlockMask,
     FixedMask,
-    GridMask,
+    Listed,
     Patches,
     RandomMask,
     SubtreeMask,
+    count_every_mask,
     count_masked,
-    masked_array,
+    every_mask,
+    log_binomial,
     masked_batch,
 )
 
@@ -214,45 +213,15 @@ def _arrays(graph: LatentGraph, patches: Patches) -> MaskArrays:
 
 def _listed(graph: LatentGraph, mask: Any) -> tuple[np.ndarray | None, Patches]:
     """All masks of a strategy that has few, ``None`` for others; and its patches."""
-    if isinstance(mask, FixedMask):
-        return masked_array(graph, mask.masked)[None], Patches.cells(graph)
     if isinstance(mask, MaskList):
         return mask.rows(graph), Patches.cells(graph)
-    if not isinstance(mask, BlockMask | GridMask):
+    if not isinstance(mask, Listed):
         return None, Patches.cells(graph)
-    patches = RandomMask(ratio=0.5, unit=mask.unit).patches_of(graph)
-    units = _blocks(graph, mask) if isinstance(mask, BlockMask) else _lattices(graph, mask)
-    if len(units) * graph.n_observed > _MOST_LISTED_CELLS:
+    unit = 1 if isinstance(mask, FixedMask) else mask.unit
+    patches = RandomMask(ratio=0.5, unit=unit).patches_of(graph)
+    if count_every_mask(mask, graph) * graph.n_observed > _MOST_LISTED_CELLS:
         return None, patches
-    return units.reshape(len(units), -1)[:, patches.index(graph)], patches
-
-
-def _blocks(graph: LatentGraph, mask: BlockMask) -> Bool[np.ndarray, "places rows columns"]:
-    """The rectangle at every place where it fits, in masking units."""
-    tall, wide = mask.rectangle(graph)
-    rows, columns = _unit_sides(graph, mask.unit)
-    corners = list(itertools.product(range(rows - tall + 1), range(columns - wide + 1)))
-    units = np.zeros((len(corners), rows, columns), dtype=bool)
-    for place, (top, left) in enumerate(corners):
-        units[place, top : top + tall, left : left + wide] = True
-    return units
-
-
-def _lattices(graph: LatentGraph, mask: GridMask) -> Bool[np.ndarray, "shifts rows columns"]:
-    """The lattice at every shift, in masking units."""
-    rows, columns = mask.grid_of_units(graph)
-    step = mask.keep_every
-    tall, wide = (step, step) if isinstance(step, int) else step
-    units = np.ones((tall * wide, rows, columns), dtype=bool)
-    for shift, (down, right) in enumerate(itertools.product(range(tall), range(wide))):
-        units[shift, down::tall, right::wide] = False
-    return units
-
-
-def _unit_sides(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int]:
-    tall, wide = (unit, unit) if isinstance(unit, int) else unit
-    rows, columns = graph.grid or (0, 0)
-    return rows // tall, columns // wide
+    return np.concatenate(list(every_mask(mask, graph))), patches
 
 
 def _own_counts(graph: LatentGraph, mask: Any) -> tuple[int, int]:
@@ -274,8 +243,6 @@ def _own_counts(graph: LatentGraph, mask: Any) -> tuple[int, int]:
 
 def _count_logits(n_patches: int, ratio: float, n_cells: int) -> Shaped[np.ndarray, " numbers"]:
     """Log probabilities of 0 to ``n_cells`` masked patches: binomial without its two ends."""
-    k = np.arange(1, n_patches)
     found = np.full(n_cells + 1, -np.inf)
-    choose = gammaln(n_patches + 1) - gammaln(k + 1) - gammaln(n_patches - k + 1)
-    found[k] = choose + k * np.log(ratio) + (n_patches - k) * np.log1p(-ratio)
+    found[1:n_patches] = log_binomial(n_patches, ratio)[1:-1]
     return found.astype(np.float32)

@@ -24,7 +24,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from hlvm.graph import LatentGraph
-from hlvm.mae.bottleneck import BottleneckNetwork, padded_code_dim
+from hlvm.mae.bottleneck import BottleneckNetwork
+from hlvm.mae.codes import padded_code_dim
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, ViTConfig
 from hlvm.mae.linear import LinearNetwork
 from hlvm.mae.masks import MaskPlan

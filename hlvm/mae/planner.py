@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlvm.mae.config import TrainConfig
-from hlvm.mae.data import TrainingData, check_data, standardization
+from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.groups import Member, Prepared, group_members, prepare
 
 __all__ = ["Plan", "ProgramPlan", "plan_ensemble"]
@@ -123,6 +123,7 @@ def plan_ensemble(
     data = check_data(data)
     groups = group_members(data.graph, members, train, devices)
     key = jax.random.key(0)  # nothing that is planned depends on it
+    data, _ = hold_out(data, train.held_out, key)
     shift, scale = standardization(data, key)
     prepared = [prepare(key, data, group, members, train, shift, scale) for group in groups]
     speed = None if measure else _SHARE_OF_PEAK * _matrix_flops()

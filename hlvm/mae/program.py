@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from hlvm.mae.config import TrainConfig
-from hlvm.mae.data import Feed
+from hlvm.mae.feeding import Feed
 from hlvm.mae.losses import LossArrays, Objective, column_weights, training_loss
 from hlvm.mae.masks import Kind, MaskArrays, draw_masks
 from hlvm.mae.networks import Network, unflatten

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +15,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import Float
 
+from hlvm._environment import versions
 from hlvm._files import write_text_atomically
+from hlvm._graph_checks import positive
 from hlvm.mae.program import State
 
 __all__ = ["Checkpoints", "GroupState", "RunFolder"]
 
-_FORMAT, _FORMAT_VERSION = "hlvm.run", 1
+_FORMAT, _FORMAT_VERSION = "hlvm.run", 2
+_ENVIRONMENTS = "environments"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,9 @@ class Checkpoints:
 
     A folder belongs to one run: what was asked for is written into it, and a run with anything else is refused there.
     If the folder holds a state of the same run, the run goes on from it, and ends bit for bit as if it had never been
-    stopped, on equally many devices. A state is written under another name and renamed when it is complete.
+    stopped, with the same JAX on equally many devices of the same kind; otherwise it goes on with a warning, and ends
+    alike up to rounding. A state is written under another name and renamed when it is complete. Ctrl-C is held back
+    until the running steps are done, whose state is then kept; a second one is not.
 
     Attributes:
         folder: made if it is not there.
@@ -43,9 +49,7 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         for name in ("every", "keep"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"Checkpoints: {name} must be a whole number of at least 1, got {value!r}")
+            object.__setattr__(self, name, positive(getattr(self, name), f"Checkpoints: {name}"))
 
 
 class GroupState(NamedTuple):
@@ -54,23 +58,26 @@ class GroupState(NamedTuple):
     Attributes:
         state: what the next step reads.
         losses: shape (steps, members); zeros from ``step`` on.
+        held_out: losses on rows held out, shape (reports, members); zeros from ``step`` on.
         step: steps done.
     """
 
     state: State
     losses: Float[np.ndarray, "steps members"]
+    held_out: Float[np.ndarray, "reports members"]
     step: int
 
 
 class RunFolder:
     """The folder of one run: what it is, and the states of its groups."""
 
-    def __init__(self, checkpoints: Checkpoints, what: Mapping[str, Any]) -> None:
+    def __init__(self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1) -> None:
         """Open the folder, and check that what it holds is this run.
 
         Args:
             checkpoints: which folder.
             what: everything that the result depends on, ready for JSON.
+            n_devices: devices that share the work. What else the last bits depend on is looked up and recorded.
 
         Raises:
             ValueError: the folder holds another run, or something else.
@@ -79,25 +86,33 @@ class RunFolder:
         self.folder = Path(checkpoints.folder).absolute()
         described = json.loads(json.dumps({"format": _FORMAT, "version": _FORMAT_VERSION, **what}))
         path = self.folder / "run.json"
+        environments = []
         if path.exists():
-            self._check_same(path, described)
+            environments = self._check_same(path, described)
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        here = environment(n_devices)
+        if environments:
+            _warn_of_changes(self.folder, environments[-1], here)
+        if here not in environments[-1:] and jax.process_index() == 0:
+            described[_ENVIRONMENTS] = [*environments, here]
             write_text_atomically(path, json.dumps(described, indent=1) + "\n")
 
-    def _check_same(self, path: Path, described: dict[str, Any]) -> None:
+    def _check_same(self, path: Path, described: dict[str, Any]) -> list[dict[str, Any]]:
+        """Check that the folder holds the run described; what it was run with until now."""
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is damaged: {error}") from None
+        environments = known.pop(_ENVIRONMENTS, [])
         other = sorted(name for name in known.keys() | described.keys() if known.get(name) != described.get(name))
         if other:
             raise ValueError(
                 f"{self.folder} holds the states of another run, which differs in {', '.join(other)}: go on with "
                 "exactly what that run was started with, or choose a new folder"
             )
+        return environments
 
     def group(self, number: int) -> GroupFolder:
         """The states of one group."""
@@ -121,27 +136,56 @@ class GroupFolder:
     def __exit__(self, *_: object) -> None:
         self._manager.close()
 
-    def latest(self, first: State, steps: int, n_members: int) -> GroupState:
+    def latest(self, first: State, steps: int, n_members: int, reports: int) -> GroupState:
         """The newest complete state, or that before the first step.
 
         Args:
             first: the state before the first step, on the devices that the run uses.
             steps: steps of the whole run.
             n_members: members of the group.
+            reports: how often the loss on rows held out is taken.
         """
-        losses = np.zeros((steps, n_members), np.float32)
+        losses, held_out = (np.zeros((n, n_members), np.float32) for n in (steps, reports))
         step = self._manager.latest_step()
         if step is None:
-            return GroupState(first, losses, 0)
-        like = {"state": first._asdict(), "losses": losses}
+            return GroupState(first, losses, held_out, 0)
+        like = _item(first, losses, held_out)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         found = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        return GroupState(State(**found["state"]), np.array(found["losses"]), step)
+        held_out = np.array(found["held_out"]) if reports else held_out
+        return GroupState(State(**found["state"]), np.array(found["losses"]), held_out, step)
 
-    def keep(self, reached: GroupState) -> None:
-        """Keep a state if it is due: ``every`` steps after the last one, or at the end."""
-        if reached.step - self._saved < self.every and reached.step < len(reached.losses):
+    def keep(self, reached: GroupState, *, now: bool = False) -> None:
+        """Keep a state if it is due: ``every`` steps after the last one, at the end, or ``now``."""
+        due = reached.step - self._saved >= self.every or reached.step == len(reached.losses)
+        if reached.step == self._saved or not (due or now):
             return
-        item = {"state": reached.state._asdict(), "losses": reached.losses}
+        item = _item(reached.state, reached.losses, reached.held_out)
         self._manager.save(reached.step, args=ocp.args.StandardSave(item), force=True)
         self._saved = reached.step
+
+
+def _item(state: State, losses: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+    """What is written; empty arrays cannot be."""
+    return {"state": state._asdict(), "losses": losses} | ({"held_out": held_out} if held_out.size else {})
+
+
+def environment(n_devices: int) -> dict[str, Any]:
+    """What the last bits of a result depend on beside what was asked for."""
+    device = jax.devices()[0]
+    return {
+        **{name: found for name, found in versions("jax", "jaxlib").items() if name != "python"},
+        "device": f"{device.platform}: {device.device_kind}",
+        "n_devices": n_devices,
+    }
+
+
+def _warn_of_changes(folder: Path, before: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    changed = [name for name in here if before.get(name) != here[name]]
+    if changed:
+        changes = "; ".join(f"{name} {before.get(name)} before and {here[name]} now" for name in changed)
+        warnings.warn(
+            f"the run in {folder} goes on with {changes}: it ends as if it had never been stopped up to rounding, not "
+            f"bit for bit",
+            stacklevel=2,
+        )

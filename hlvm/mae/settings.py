@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
-from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
 from hlvm.mae.groups import Member
 from hlvm.masking import Patches
 
 __all__ = ["Settings", "in_file_words", "load_settings", "settings_from_dict"]
 
 _TABLES = ("seed", "seeds", "train", "network", "mask", "loss")
-_NETWORKS: dict[str, type[Any]] = {"linear": LinearConfig, "bottleneck": BottleneckConfig, "vit": ViTConfig}
 _MASKS = {kind: cls for kind, cls in STRATEGIES.items() if kind != "list"}  # long lists of masks belong into Python
 _MOST_SEED = 2**32 - 1
 _LARGEST, _TOO_LARGE = sys.float_info.max, 2**31
@@ -120,7 +119,7 @@ def settings_from_dict(data: Any) -> Settings:
     unknown = [name for name in data if name not in _TABLES]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not a setting: known are {', '.join(_TABLES)}")
-    networks = _made(data, "network", _NETWORKS, network_from_dict)
+    networks = _made(data, "network", NETWORKS, network_from_dict)
     masks = _made(data, "mask", _MASKS, mask_from_dict)
     losses = _made({"loss": {}, **data}, "loss", LossConfig, lambda table: LossConfig(**without_lists(table)))
     seeds = data.get("seeds", [0])

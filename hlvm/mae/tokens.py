@@ -80,7 +80,7 @@ class TokenGrid:
         cells = tokens.reshape(-1, rows, columns, p, p, self.cell_dim)
         return cells.transpose(0, 1, 3, 2, 4, 5).reshape(*lead, -1)
 
-    def hidden(self, masked: Bool[Array, "n cells"]) -> Bool[Array, "n tokens"]:
+    def hidden(self, masked: Bool[Array | np.ndarray, "n cells"]) -> Bool[Array | np.ndarray, "n tokens"]:
         """Which tokens a mask of whole tokens hides."""
         return masked[:, self.cells_of_token[:, 0]]
 

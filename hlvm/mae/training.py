@@ -12,7 +12,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,9 +24,11 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 from hlvm._keys import checked_key
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
-from hlvm.mae.data import TrainingData, check_data, standardization
+from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member, Prepared, group_members, prepare
+from hlvm.mae.held_out import HeldOut
+from hlvm.mae.interrupts import Interrupts
 from hlvm.mae.masks import TrainingMask, as_strategy
 from hlvm.mae.program import State
 from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, RunFolder
@@ -44,6 +47,7 @@ class Progress(NamedTuple):
         steps: steps in all.
         losses: loss of each of these members at the latest step; see :class:`LossConfig` for the units.
         history: losses of the steps since the last report, (steps, members).
+        held_out: loss of each of these members on the rows held out, as they are now; ``None`` where there are none.
         samples_per_second: samples that all members of this program together went through per second of clock time,
             since its first step in this call, compiling left out.
         seconds_left: what is left of this program at that speed.
@@ -57,6 +61,7 @@ class Progress(NamedTuple):
     steps: int
     losses: np.ndarray
     history: np.ndarray
+    held_out: np.ndarray | None
     samples_per_second: float
     seconds_left: float
     fits: Callable[[], tuple[Fit, ...]]
@@ -78,8 +83,9 @@ def fit(
 
     Args:
         key: a typed key; everything random follows from it.
-        data: the generator, which draws fresh samples for every step; or a :class:`~hlvm.datasets.Dataset` or
-            :class:`~hlvm.mae.ArrayData`, whose rows are taken in a new random order in every epoch.
+        data: the generator, of values or of images (see :mod:`hlvm.images`), which draws fresh samples for every step;
+            or a :class:`~hlvm.datasets.Dataset` or :class:`~hlvm.mae.ArrayData`, whose rows are taken in a new random
+            order in every epoch.
         mask: which observed variables are hidden from the encoder; see :data:`hlvm.mae.TrainingMask`.
         config: the network.
         train: the optimisation.
@@ -94,6 +100,10 @@ def fit(
     Raises:
         ValueError: data, mask, network, loss and graph do not fit together, or the folder of states belongs to another
             run.
+        KeyboardInterrupt: Ctrl-C; with checkpoints the running steps are done first and their state is kept.
+
+    Warns:
+        UserWarning: a stopped run goes on with another JAX or other devices.
     """
     member = Member(mask=mask, network=config, loss=loss or LossConfig())
     return fit_ensemble(key, data, [member], train, on_progress=on_progress, checkpoints=checkpoints, devices=devices)[
@@ -131,15 +141,20 @@ def fit_ensemble(
     Raises:
         ValueError: no members, or data, a mask, network, loss and graph that do not fit together, before any training;
             a strategy of your own that draws masks it must not; or a folder of states that belongs to another run.
+        KeyboardInterrupt: as for :func:`fit`.
+
+    Warns:
+        UserWarning: as for :func:`fit`.
     """
     data = check_data(data)
     groups = group_members(data.graph, members, train, devices)
     standardize_key, members_key = jax.random.split(checked_key(key))
+    kept, held_out = hold_out(data, train.held_out, members_key)
     folder = None
     if checkpoints is not None:
-        folder = RunFolder(checkpoints, describe_run(key, data, members, train, devices))
-    shift, scale = standardization(data, standardize_key)
-    prepared = [prepare(members_key, data, group, members, train, shift, scale) for group in groups]
+        folder = RunFolder(checkpoints, describe_run(key, data, members, train), 1 if devices is None else len(devices))
+    shift, scale = standardization(kept, standardize_key)
+    prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out) for group in groups]
     fits: dict[int, Fit] = {}
     with _compiling([one.lower() for one in prepared]) as programs:
         for number, (one, program) in enumerate(zip(prepared, programs, strict=True)):
@@ -152,7 +167,7 @@ def fit_ensemble(
                 reached = _run(program, one, None, reporter)
             else:
                 with folder.group(number) as states:
-                    reached = _run(program, one, states, reporter)
+                    reached = _run_and_keep(program, one, states, reporter, folder.folder)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
     return tuple(fits[i] for i in range(len(members)))
 
@@ -174,9 +189,18 @@ def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
             diverged=bool(steps_done[row] < reached.step),
             shift=one.feeder.shift,
             scale=one.feeder.scale,
+            held_out=_held_out(one, reached, row, int(steps_done[row])),
         )
         for row, member in enumerate(one.members)
     )
+
+
+def _held_out(one: Prepared, reached: GroupState, row: int, steps_done: int) -> HeldOut | None:
+    if one.held_out_positions is None:
+        return None
+    steps = np.minimum(one.program.chunk * np.arange(1, one.reports + 1), one.train.steps)
+    taken = int(np.searchsorted(steps, min(steps_done, reached.step), side="right"))
+    return HeldOut(one.held_out_positions, steps[:taken], reached.held_out[:taken, row].copy())
 
 
 @contextmanager
@@ -224,6 +248,7 @@ class _Reporter:
                 steps=one.train.steps,
                 losses=reached.losses[reached.step - 1].copy(),
                 history=reached.losses[reached.step - count : reached.step].copy(),
+                held_out=reached.held_out[(reached.step - 1) // one.program.chunk].copy() if one.reports else None,
                 samples_per_second=one.train.batch * len(one.members) / per_step,
                 seconds_left=per_step * (one.train.steps - reached.step),
                 fits=lambda: self._fits_of(reached),
@@ -231,28 +256,45 @@ class _Reporter:
         )
 
 
+def _run_and_keep(
+    compiling: Future[Any], one: Prepared, states: GroupFolder, reporter: _Reporter | None, folder: Path
+) -> GroupState:
+    """Run a group, and say after Ctrl-C how the run goes on."""
+    try:
+        return _run(compiling, one, states, reporter)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; the state is kept in {folder}: the same call goes on from there") from None
+
+
 def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, reporter: _Reporter | None) -> GroupState:
     """Run a group chunk by chunk to the end, from the newest state that is kept."""
     steps, n_members = one.train.steps, len(one.members)
     if states is None:
-        reached = GroupState(one.state, np.zeros((steps, n_members), np.float32), 0)
+        losses, held_out = (np.zeros((n, n_members), np.float32) for n in (steps, one.reports))
+        reached = GroupState(one.state, losses, held_out, 0)
     else:
-        reached = states.latest(one.state, steps, n_members)
+        reached = states.latest(one.state, steps, n_members, one.reports)
     if reached.step == steps:
         return reached
     program = compiling.result()
     if reporter is not None:
         reporter.begin(reached.step)
-    for start in range(reached.step, steps, one.program.chunk):
-        count = min(one.program.chunk, steps - start)
-        arguments = one.arguments(reached.state, start)
-        state, chunk = program(*arguments, jnp.int32(start), jnp.int32(count))
-        reached.losses[start : start + count] = np.asarray(chunk)[:count]
-        reached = GroupState(State(*state), reached.losses, start + count)
-        if states is not None:
-            states.keep(reached)
-        if reporter is not None:
-            reporter.report(reached, count)
+    with nullcontext() if states is None else Interrupts() as interrupts:
+        for start in range(reached.step, steps, one.program.chunk):
+            count = min(one.program.chunk, steps - start)
+            arguments = one.arguments(reached.state, start)
+            state, chunk = program(*arguments, jnp.int32(start), jnp.int32(count))
+            reached.losses[start : start + count] = np.asarray(chunk)[:count]
+            reached = reached._replace(state=State(*state), step=start + count)
+            if one.reports:
+                reached.held_out[start // one.program.chunk] = _on_host(one.held_out_losses(reached.state))
+            if states is not None:
+                states.keep(reached)
+            if reporter is not None:
+                reporter.report(reached, count)
+            if states is not None and interrupts is not None and interrupts.wanted and reached.step < steps:
+                states.keep(reached, now=True)
+                raise KeyboardInterrupt
     return reached
 
 

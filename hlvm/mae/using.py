@@ -10,10 +10,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
+from hlvm._graph_checks import positive
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import ViTConfig
+from hlvm.mae.data import graph_of_patches, rows_of_images
 from hlvm.mae.fit import Fit
 from hlvm.mae.linear import LinearNetwork
 from hlvm.mae.masks import mask_plan
@@ -25,7 +27,7 @@ from hlvm.simulator import Sample
 __all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "reconstruct"]
 
 Pooling = Literal["mean", "class", "tokens"]
-Observed: TypeAlias = Sample | Mapping[str, Any] | Float[Array | np.ndarray, "n columns"]
+Observed: TypeAlias = Sample | Mapping[str, Any] | Shaped[Array | np.ndarray, "n ..."]
 
 _DRAWS_OF_A_MEAN = 64
 
@@ -55,7 +57,8 @@ def encode(
     Args:
         fit: the autoencoder.
         observed: a sample; or its ``observed`` part, name -> (n, dim); or its ``observed_matrix``, (n, total observed
-            dims) in the graph's order.
+            dims) in the graph's order; or images, (n, height, width, channels), whose patches are the observed
+            variables.
         masked: what the encoder may not see: a :class:`~hlvm.masking.FixedMask` or a designed mask, names, a boolean
             array (observed,) or (n, observed), or ``None`` for nothing. A bottleneck trained with a fixed mask expects
             that mask (``fit.mask``): anything else is out of its training distribution.
@@ -113,8 +116,7 @@ def reconstruct(
     guess = _reconstruct(network, n_draws, fit.params, values, hidden, code_dim_of(fit.config), key)
     if draws is None:
         guess = guess.mean(axis=0)
-    graph = fit.model.graph
-    columns = np.repeat(np.arange(len(graph.observed)), [graph.dim(name) for name in graph.observed])
+    columns = fit.model.graph.arrays.cell_of_column
     own_units = values * fit.scale + fit.shift
     if not (isinstance(fit.config, ViTConfig) and fit.config.normalize_targets):
         guess = guess * fit.scale + fit.shift
@@ -161,11 +163,7 @@ def _checked_draws(network: Network, key: PRNGKeyArray | None, draws: int | None
         return 1
     if key is None:
         raise ValueError("this autoencoder was trained by the energy score, its decoder reads noise: give a key")
-    if draws is None:
-        return _DRAWS_OF_A_MEAN
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise ValueError(f"draws must be a whole number of at least 1, got {draws!r}")
-    return draws
+    return _DRAWS_OF_A_MEAN if draws is None else positive(draws, "draws")
 
 
 # ---------------------------------------------------------------------- input
@@ -197,7 +195,12 @@ def _matrix(observed: Observed, graph: LatentGraph) -> Array:
         if missing:
             raise ValueError(f"observed has no values for {missing[0]!r}: give one array per observed variable")
         return jnp.concatenate([jnp.asarray(observed[name]) for name in graph.observed], axis=1)
-    return jnp.asarray(observed)
+    array = jnp.asarray(observed)
+    if array.ndim != 4:
+        return array
+    if graph_of_patches(graph, array.shape[1:]) != graph:
+        raise ValueError(f"images of shape {array.shape[1:]} are not of the size that this autoencoder was trained on")
+    return jnp.asarray(rows_of_images(array, graph))
 
 
 def _mask_rows(fit: Fit, masked: Any, n: int) -> Bool[np.ndarray, "n cells"]:
@@ -228,7 +231,7 @@ def _sized(network: Network, hidden: Bool[np.ndarray, "n cells"]) -> Network:
     if isinstance(network, LinearNetwork) or network.tokens is None:
         return network
     network.tokens.check_whole(hidden)
-    counts = (~hidden[:, network.tokens.cells_of_token[:, 0]]).sum(axis=1)
+    counts = (~network.tokens.hidden(hidden)).sum(axis=1)
     if not len(counts):
         return network
     return dataclasses.replace(network, n_visible=int(counts.max()), padded=bool(counts.min() < counts.max()))

@@ -1,10 +1,11 @@
 """The vision-transformer masked autoencoder.
 
 Architecture of :cite:t:`he2022mae`: the encoder sees visible tokens only, the lighter decoder sees their codes and a
-learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions. Many blocks are scanned,
-so that compile time does not grow with depth; few are written out, which compiles as fast and saves stacking what the
-backward pass reads, a quarter of a step on a CPU. Attention is explicit, the faster form on a CPU; so are matrix
-products over one long list of tokens rather than over samples of tokens.
+learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions.
+
+Many blocks are scanned, so that compile time does not grow with depth; few are written out, which compiles as fast and
+saves stacking what the backward pass reads, a quarter of a step on a CPU. Attention is explicit, the faster form on a
+CPU; so are matrix products over one long list of tokens rather than over samples of tokens.
 
 Where masks differ in how many tokens they leave visible, the shorter lists are padded with hidden tokens that nothing
 attends to.
@@ -72,7 +73,7 @@ class Block(nn.Module):
         normed = nn.LayerNorm()(tokens).reshape(n * t, self.width)
         qkv = nn.DenseGeneral((self.heads, 3 * head))(normed).reshape(n, t, self.heads, 3 * head)
         query, key, value = jnp.split(qkv, 3, axis=-1)
-        scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / head**0.5
+        scores = jnp.einsum("nqhd,nkhd->nhqk", query / head**0.5, key)
         if present is not None:
             scores = jnp.where(present[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))

@@ -37,12 +37,14 @@ class TensorBoard:
         self._writers: dict[int, Any] = {}
 
     def __call__(self, progress: Progress) -> None:
-        """Write the losses of the steps since the last report."""
+        """Write the losses of the steps since the last report, and that on rows held out."""
         first = progress.step - len(progress.history) + 1
         for column, member in enumerate(progress.members):
             writer = self._writer(member)
             for row, losses in enumerate(progress.history):
                 writer.add_scalar("loss", float(losses[column]), first + row)
+            if progress.held_out is not None:
+                writer.add_scalar("held-out loss", float(progress.held_out[column]), progress.step)
             writer.add_scalar("samples per second of the program", progress.samples_per_second, progress.step)
             writer.flush()
 

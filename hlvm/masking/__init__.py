@@ -6,23 +6,29 @@ non-empty. Masked autoencoders are trained with any strategy, and level profiles
 every other object with a method ``sample(key, n, graph)``. See section 1 of ``docs/theory.md``.
 """
 
+from hlvm.masking.listing import Listed, count_every_mask, every_mask
 from hlvm.masking.masks import checked_ratio, count_masked, masked_array, masked_batch, uniform_masks
 from hlvm.masking.patches import Patches
-from hlvm.masking.spatial import BlockMask, GridMask, SubtreeMask
-from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, RandomMask
+from hlvm.masking.spatial import BlockMask, GridMask, SubtreeMask, unit_grid
+from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, RandomMask, log_binomial
 
 __all__ = [
     "BernoulliMask",
     "BlockMask",
     "FixedMask",
     "GridMask",
+    "Listed",
     "MaskSampler",
     "Patches",
     "RandomMask",
     "SubtreeMask",
     "checked_ratio",
+    "count_every_mask",
     "count_masked",
+    "every_mask",
+    "log_binomial",
     "masked_array",
     "masked_batch",
     "uniform_masks",
+    "unit_grid",
 ]

@@ -12,7 +12,7 @@ from hlvm._graph_checks import positive
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names
 
-__all__ = ["Patches", "checked_unit", "normal_unit", "patch_index"]
+__all__ = ["Patches", "blocks_along", "checked_unit", "normal_unit", "patch_index"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +92,8 @@ class Patches:
                 f"blocks of {tall} x {wide} need a grid and this graph has none: build the graph with "
                 "grid=(rows, columns), use Patches.of_subtrees, or list the groups yourself"
             )
-        rows, columns = graph.grid
-        if rows % tall or columns % wide:
-            raise ValueError(
-                f"blocks of {tall} x {wide} do not fill the {rows} x {columns} grid: choose a unit whose sides "
-                f"divide it ({_divisors(rows)} for rows, {_divisors(columns)} for columns)"
-            )
-        cells = np.arange(rows * columns).reshape(rows // tall, tall, columns // wide, wide)
+        down, across = blocks_along(graph.grid, unit)
+        cells = np.arange(down * tall * across * wide).reshape(down, tall, across, wide)
         in_block = cells.transpose(0, 2, 1, 3).reshape(-1, tall * wide).tolist()
         return cls(tuple(tuple(graph.observed[cell] for cell in block) for block in in_block))
 
@@ -203,6 +198,21 @@ def checked_unit(unit: int | tuple[int, int], what: str = "unit") -> tuple[int, 
             f"{what} must be a whole number of at least 1, or a tuple (rows, columns), got {unit!r}"
         ) from None
     return rows, columns
+
+
+def blocks_along(grid: tuple[int, int], unit: int | tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of blocks that fill a grid.
+
+    Raises:
+        ValueError: they do not fill it exactly.
+    """
+    (rows, columns), (tall, wide) = grid, checked_unit(unit)
+    if rows % tall or columns % wide:
+        raise ValueError(
+            f"blocks of {tall} x {wide} do not fill the {rows} x {columns} grid: choose a unit whose sides "
+            f"divide it ({_divisors(rows)} for rows, {_divisors(columns)} for columns)"
+        )
+    return rows // tall, columns // wide
 
 
 def _divisors(number: int) -> str:

@@ -12,10 +12,10 @@ from jaxtyping import Array, Bool, Int, Key
 from hlvm._graph_checks import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import checked_ratio
-from hlvm.masking.patches import Patches, checked_unit, normal_unit
+from hlvm.masking.patches import Patches, blocks_along, checked_unit, normal_unit
 from hlvm.masking.strategies import RandomMask
 
-__all__ = ["BlockMask", "GridMask", "SubtreeMask"]
+__all__ = ["BlockMask", "GridMask", "SubtreeMask", "unit_grid"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class BlockMask:
         Raises:
             ValueError: the graph has no grid, the unit does not divide it, or the rectangle would fill it.
         """
-        rows, columns = _unit_grid(graph, self.unit)
+        rows, columns = unit_grid(graph, self.unit)
         tall = min(max(math.floor(rows * math.sqrt(self.ratio) + 0.5), 1), rows)
         wide = min(max(math.floor(self.ratio * rows * columns / tall + 0.5), 1), columns)
         if (tall, wide) == (rows, columns):
@@ -81,7 +81,7 @@ class BlockMask:
         Raises:
             ValueError: as in :meth:`rectangle`.
         """
-        sides, lengths = _unit_grid(graph, self.unit), self.rectangle(graph)
+        sides, lengths = unit_grid(graph, self.unit), self.rectangle(graph)
         inside = [
             _within(jax.random.randint(axis_key, (n, 1), 0, side - length + 1), length, side)
             for axis_key, side, length in zip(jax.random.split(key), sides, lengths, strict=True)
@@ -139,7 +139,7 @@ class GridMask:
         Raises:
             ValueError: the graph has no grid, the unit does not divide it, or ``keep_every`` is larger than it.
         """
-        sides = _unit_grid(graph, self.unit)
+        sides = unit_grid(graph, self.unit)
         if any(step > side for side, step in zip(sides, self._steps, strict=True)):
             raise ValueError(
                 f"keep_every={self.keep_every!r} is larger than the {sides[0]} x {sides[1]} grid of units, so some "
@@ -222,17 +222,22 @@ class SubtreeMask:
         return self._as_random_mask(graph).sample(key, n, graph)
 
 
-def _unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of masking units, at least two units in all."""
-    tall, wide = checked_unit(unit)
+def unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of masking units on a grid, at least two units in all.
+
+    Args:
+        graph: a graph with a grid.
+        unit: side of a square masking unit in cells, or its ``(rows, columns)``.
+
+    Raises:
+        ValueError: the graph has no grid, the unit does not divide it, or it is all of it.
+    """
     if graph.grid is None:
         raise ValueError(
             "this strategy masks regions of a grid and this graph has none: build the graph with grid=(rows, columns), "
             "or use RandomMask, BernoulliMask or SubtreeMask"
         )
-    if (tall, wide) != (1, 1):
-        Patches.blocks(graph, unit)  # refuses units that do not divide the grid
-    rows, columns = graph.grid[0] // tall, graph.grid[1] // wide
+    rows, columns = blocks_along(graph.grid, unit)
     if rows * columns < 2:
         raise ValueError("a mask needs at least 2 masking units (one masked, one visible), got 1: use a smaller unit")
     return rows, columns

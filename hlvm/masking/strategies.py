@@ -16,7 +16,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking.masks import checked_names, checked_ratio, count_masked, masked_array, uniform_masks
 from hlvm.masking.patches import Patches, checked_unit, normal_unit
 
-__all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "RandomMask"]
+__all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "RandomMask", "log_binomial"]
 
 
 class MaskSampler(Protocol):
@@ -156,7 +156,7 @@ class BernoulliMask:
                 f"a mask needs at least 2 patches (one masked, one visible), got {len(patches)}: use a smaller unit"
             )
         count_key, place_key = jax.random.split(key)
-        logits = jnp.asarray(_log_binomial(len(patches), self.ratio)[1:-1], dtype=jnp.float32)
+        logits = jnp.asarray(log_binomial(len(patches), self.ratio)[1:-1], dtype=jnp.float32)
         counts = 1 + jax.random.categorical(count_key, logits, shape=(n, 1))
         return uniform_masks(place_key, n, len(patches), counts)[:, index]
 
@@ -229,7 +229,7 @@ def _patches_of(graph: LatentGraph, unit: int | tuple[int, int], patches: Patche
     return Patches.blocks(graph, unit)
 
 
-def _log_binomial(n: int, ratio: float) -> Float[np.ndarray, " n_plus_1"]:
+def log_binomial(n: int, ratio: float) -> Float[np.ndarray, " n_plus_1"]:
     """Logarithms of the probabilities of 0 to ``n`` successes in ``n`` trials, in float64."""
     k = np.arange(n + 1)
     return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + k * np.log(ratio) + (n - k) * np.log1p(-ratio)

@@ -16,12 +16,27 @@ from hlvm.plotting.style import COLORS, figure_with_panels, height_look, style
 __all__ = ["plot_claims", "plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
 
 
-def plot_losses(panels: Mapping[str, Mapping[str, ArrayLike]], *, smooth: int = 25) -> Figure:
-    """Training losses, averaged over windows of steps; 1 is the loss of predicting the mean.
+_MOST_NAMED, _INCHES_PER_NAME = 24, 0.18
+"""More curves than this are not told apart by one legend below."""
+
+
+def plot_losses(
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    held_out: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]] | None = None,
+    smooth: int = 25,
+    y_label: str = "masked squared error / variance",
+    names_below: bool = False,
+) -> Figure:
+    """Training losses, averaged over windows of steps; 1 is the squared error of predicting the mean.
 
     Args:
         panels: panel title -> label -> losses, (steps,).
+        held_out: panel title -> label -> steps, and the losses on rows held out after them; drawn as dots in the colour
+            of the curve of that label.
         smooth: window in steps.
+        y_label: what the losses are.
+        names_below: one legend below all panels, a line per label, as long labels need; without it if they are many.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
     with style([*panels, *(label for curves in panels.values() for label in curves)]):
@@ -33,12 +48,20 @@ def plot_losses(panels: Mapping[str, Mapping[str, ArrayLike]], *, smooth: int = 
                 means = values[: len(values) // window * window].reshape(-1, window).mean(axis=1)
                 steps = window * (np.arange(len(means)) + 0.5)
                 line = "-" if i < len(cycle) else "--"
-                ax.plot(steps, means, line, color=cycle[i % len(cycle)], lw=1.3, label=printable(label))
+                color = cycle[i % len(cycle)]
+                ax.plot(steps, means, line, color=color, lw=1.3, label=printable(label))
+                if label in (held_out or {}).get(panel, {}):
+                    ax.plot(*(held_out or {})[panel][label], ".", color=color, ms=5)
             ax.set_xlabel("step")
             ax.set_ylim(bottom=0)
             ax.set_title(printable_lines(panel))
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=8, ncols=2)
-        axes[0, 0].set_ylabel("masked squared error / variance")
+            if not names_below:
+                ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=8, ncols=2)
+        axes[0, 0].set_ylabel(printable(y_label))
+        curves = [line for ax in axes[0] for line in ax.get_lines() if not line.get_label().startswith("_")]
+        if names_below and len(curves) <= _MOST_NAMED:
+            figure.set_figheight(figure.get_figheight() + _INCHES_PER_NAME * len(curves))
+            figure.legend(handles=curves, loc="outside lower center", fontsize=8, frameon=False)
         return figure
 
 

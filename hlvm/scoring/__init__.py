@@ -1,8 +1,8 @@
 """Scores for recovered latents: does a representation hold what the theory says it must?
 
 Bring two arrays with one row per sample, from any framework. Regressions (:func:`kernel_r2`, :func:`linear_r2`,
-:func:`mlp_r2`) and :func:`cca` with its relatives measure, controls (:func:`permutation_null`, :func:`normalised_r2`,
-:func:`leakage`) say what a measurement is worth, and :func:`block_verdict` turns scores into one of three outcomes.
+:func:`mlp_r2`) and :func:`cca` with its relatives measure, controls (all in one call: :func:`controlled_r2`) say what a
+measurement is worth, and :func:`block_verdict` turns scores into one of three outcomes.
 Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :func:`cka`,
 :func:`mutual_information`) come with :func:`permutation_test`. Everything runs in float64 on the CPU. See section 6 of
 ``docs/theory.md``.
@@ -12,7 +12,16 @@ from hlvm.scoring.by_height import score_by_height
 from hlvm.scoring.cca import CCA, cca, cca_many
 from hlvm.scoring.cca_variants import HeldOut, pwcca, subspace_angles, svcca
 from hlvm.scoring.config import RegressionConfig
-from hlvm.scoring.controls import Leakage, PermutationNull, leakage, permutation_null, permutation_test
+from hlvm.scoring.controls import (
+    ControlledScore,
+    Leakage,
+    PermutationNull,
+    controlled_r2,
+    leakage,
+    leakage_many,
+    permutation_null,
+    permutation_test,
+)
 from hlvm.scoring.dependence import cka, mutual_information
 from hlvm.scoring.directions import WorstDirection
 from hlvm.scoring.disentanglement import DCI, dci, mcc, mig, sap
@@ -29,6 +38,7 @@ __all__ = [
     "CCA",
     "DCI",
     "BlockVerdict",
+    "ControlledScore",
     "HeldOut",
     "Interval",
     "KernelR2",
@@ -49,11 +59,13 @@ __all__ = [
     "chance_scores",
     "cka",
     "containment_verdict",
+    "controlled_r2",
     "dci",
     "holm",
     "kernel_r2",
     "kernel_r2_many",
     "leakage",
+    "leakage_many",
     "linear_r2",
     "linear_r2_many",
     "mcc",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import itertools
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,9 +12,10 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.cca import cca_many
 from hlvm.scoring.config import RegressionConfig
-from hlvm.scoring.inputs import matrix, random_streams
+from hlvm.scoring.inputs import matrix
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.r2 import KernelR2, normalised_r2
+from hlvm.scoring.latents import shuffled_rows
+from hlvm.scoring.r2 import KernelR2, normalised_r2, r2_over_seeds
 from hlvm.scoring.regression import kernel_r2_many, linear_r2_many, mlp_r2
 
 __all__ = ["SCORES", "score_by_height"]
@@ -30,6 +33,7 @@ def score_by_height(
     floors: Mapping[str, ArrayLike] | None = None,
     ceiling: ArrayLike | None = None,
     chance: bool = True,
+    ensembles: Mapping[str, Collection[str]] | None = None,
     scores: Collection[str] = ("kernel_r2", "linear_r2", "cca"),
     key: Any,
     config: RegressionConfig | None = None,
@@ -47,6 +51,8 @@ def score_by_height(
         floors: fit -> code of the same encoder before training, for some fits or all.
         ceiling: an input known to hold the latents, such as the visible part; shape (n, v).
         chance: also score each code with its rows shuffled.
+        ensembles: name -> at least 2 fits that differ by their training seed alone. Each gets rows of its own, with the
+            mean R² over these fits and its interval (:func:`hlvm.scoring.r2_over_seeds`).
         scores: which of :data:`SCORES`.
         key: a JAX key or an int.
         config: sizes and grids of the regressions.
@@ -55,11 +61,13 @@ def score_by_height(
         One row per fit, latent, score and control, with columns ``fit``, ``latent``, ``height``, ``dim``,
         ``predicted``, ``score``, ``control``, ``value``, ``low``, ``high``. ``control`` is ``"none"`` for the code
         itself, else ``"floor"``, ``"ceiling"``, ``"chance"``, or, for ``"kernel_r2"`` with both a floor and a ceiling,
-        ``"normalised"`` (:func:`hlvm.scoring.normalised_r2`). Where a control was not given its rows are missing.
+        ``"normalised"`` (:func:`hlvm.scoring.normalised_r2`). Where a control was not given its rows are missing. Rows
+        of ensembles have its name as ``fit``, and no canonical correlations or normalised scores.
 
     Raises:
-        ValueError: no representation or latent, a latent without a height or prediction, a floor of an unknown fit, an
-            unknown score, or an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+        ValueError: no representation or latent, a latent without a height or prediction, a floor or an ensemble of an
+            unknown fit, an ensemble of fewer than 2 fits or named as a fit, an unknown score, or an unfit array (see
+            :func:`hlvm.scoring.kernel_r2`).
 
     Example:
         >>> import numpy as np
@@ -69,30 +77,39 @@ def score_by_height(
         >>> (of_code["value"] > 0.9).to_dict()
         {'a': True, 'b': False}
     """
-    _check(representations, latents, heights, predicted, floors or {}, scores)
+    _check(representations, latents, heights, predicted, floors or {}, ensembles or {}, scores)
     arrays = {name: matrix(name, values) for name, values in latents.items()}
+
+    def about(fit: str, name: str) -> dict[str, Any]:
+        column = {} if predicted is None else {"predicted": float(predicted[name])}
+        return {"fit": fit, "latent": name, "height": heights[name], "dim": arrays[name].shape[1]} | column
+
     shared: dict[str, dict[str, dict[str, KernelR2 | Interval]]] = {}
     if ceiling is not None:
         shared["ceiling"] = _all_scores(ceiling, arrays, scores, key, config)
     rows: list[dict[str, Any]] = []
+    of_fits: dict[str, dict[str, dict[str, dict[str, KernelR2 | Interval]]]] = {}
     for fit, code in representations.items():
-        found = {"none": _all_scores(code, arrays, scores, key, config)}
+        found = of_fits[fit] = {"none": _all_scores(code, arrays, scores, key, config)}
         if floors and fit in floors:
             found["floor"] = _all_scores(floors[fit], arrays, scores, key, config)
-        found |= shared
+        found.update(shared)
         if chance:
-            shuffled = matrix(fit, code)
-            shuffled = shuffled[random_streams(key).permutation.permutation(len(shuffled))]
-            found["chance"] = _all_scores(shuffled, arrays, scores, key, config)
-        for name, values in arrays.items():
-            about = {"fit": fit, "latent": name, "height": heights[name], "dim": values.shape[1]}
-            if predicted is not None:
-                about["predicted"] = float(predicted[name])
-            for score in scores:
-                of = {control: results[score][name] for control, results in found.items()}
-                rows += [about | _columns(score, control, result) for control, result in of.items()]
-                place = _normalised(of, key) if score == "kernel_r2" else None
-                rows += [] if place is None else [about | _columns(score, "normalised", place)]
+            found["chance"] = _all_scores(shuffled_rows(fit, code, key), arrays, scores, key, config)
+        for name, score in itertools.product(arrays, scores):
+            of = {control: results[score][name] for control, results in found.items()}
+            rows += [about(fit, name) | _columns(score, control, result) for control, result in of.items()]
+            place = _normalised(of, key) if score == "kernel_r2" else None
+            rows += [] if place is None else [about(fit, name) | _columns(score, "normalised", place)]
+    for ensemble, fits in (ensembles or {}).items():
+        together = [of_fits[fit] for fit in fits]
+        controls = [control for control in together[0] if all(control in of for of in together)]
+        for name, score, control in itertools.product(arrays, scores, controls):
+            of_all = [of[control][score][name] for of in together]
+            regressions = [result for result in of_all if isinstance(result, KernelR2)]
+            if regressions and control != "ceiling":
+                mean = _over_seeds(regressions, key)
+                rows.append(about(ensemble, name) | _columns(score, control, mean))
     return pd.DataFrame(rows)
 
 
@@ -117,6 +134,13 @@ def _all_scores(
     return found
 
 
+def _over_seeds(scores: Sequence[KernelR2], key: Any) -> Interval:
+    """Mean over fits; NaN for a latent that cannot be scored."""
+    if any(math.isnan(score.value) for score in scores):
+        return Interval(math.nan, math.nan, math.nan)
+    return r2_over_seeds(scores, key=key)
+
+
 def _normalised(of: Mapping[str, KernelR2 | Interval], key: Any) -> Interval | None:
     if "floor" not in of or "ceiling" not in of:
         return None
@@ -136,6 +160,7 @@ def _check(
     heights: Mapping[str, int],
     predicted: Mapping[str, bool | float] | None,
     floors: Mapping[str, ArrayLike],
+    ensembles: Mapping[str, Collection[str]],
     scores: Collection[str],
 ) -> None:
     if not representations or not latents:
@@ -147,6 +172,13 @@ def _check(
     strangers = [name for name in floors if name not in representations]
     if strangers:
         raise ValueError(f"floors: expected names of representations, got {', '.join(strangers)}")
+    for name, fits in ensembles.items():
+        known_fits = set(fits) <= set(representations)
+        if len(set(fits)) < 2 or len(set(fits)) != len(fits) or not known_fits or name in representations:
+            raise ValueError(
+                "ensembles: expected a new name and at least 2 different representations, "
+                f"got {name}: {', '.join(fits)}"
+            )
     unknown = [name for name in scores if name not in SCORES]
     if unknown or not scores:
         raise ValueError(f"scores: expected some of {', '.join(SCORES)}, got {', '.join(unknown) or 'none'}")

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from hlvm._graph_checks import whole_number
 from hlvm.scoring.kernels import KERNELS, Kernel
 from hlvm.scoring.splitting import Split, random_split
 
@@ -68,8 +69,7 @@ class RegressionConfig:
             ("max_exact", 5),
             ("landmarks", 1),
         ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+            whole_number(getattr(self, name), name, minimum=least)
         if self.landmarks > self.max_exact:
             raise ValueError(f"landmarks: expected at most max_exact = {self.max_exact}, got {self.landmarks}")
         if self.kernel not in KERNELS:

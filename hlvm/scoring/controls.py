@@ -1,29 +1,41 @@
 """Controls: what a score would be if there were nothing to find, and what of it another array explains already.
 
-A score means nothing alone. Besides chance (here), compare with an untrained encoder of the same shape (floor) and
-with an input known to hold the latents (ceiling); both are :func:`hlvm.scoring.kernel_r2` of another array, and
-:func:`hlvm.scoring.normalised_r2` puts the score between them.
+A score means nothing alone. Besides chance, compare with an untrained encoder of the same shape (floor) and with an
+input known to hold the latents (ceiling); both are :func:`hlvm.scoring.kernel_r2` of another array, and
+:func:`hlvm.scoring.normalised_r2` puts the score between them. :func:`controlled_r2` does all of it in one call.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from hlvm._graph_checks import positive
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.r2 import KernelR2, paired_difference, scorable, sums_of_squares
-from hlvm.scoring.regression import fit_kernel, kernel_r2
+from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, scorable, sums_of_squares
+from hlvm.scoring.regression import fit_kernel, kernel_r2, kernel_r2_many
 from hlvm.scoring.splitting import Split, Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
-__all__ = ["Leakage", "PermutationNull", "leakage", "permutation_null", "permutation_test"]
+__all__ = [
+    "ControlledScore",
+    "Leakage",
+    "PermutationNull",
+    "controlled_r2",
+    "leakage",
+    "leakage_many",
+    "permutation_null",
+    "permutation_test",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +98,7 @@ def permutation_null(
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), ``n_permutations`` < 1, or all
             latents constant.
     """
-    _check_n_permutations(n_permutations)
+    positive(n_permutations, "n_permutations")
     config = config or RegressionConfig()
     features, targets = paired_matrices("representation", representation, "latents", latents)
     streams = random_streams(key)
@@ -138,7 +150,7 @@ def permutation_test(
         >>> bool(found.chance > 0.1), found.p_value > 0.05
         (True, True)
     """
-    _check_n_permutations(n_permutations)
+    positive(n_permutations, "n_permutations")
     code, truth = paired_matrices("representation", representation, "latents", latents)
     rng = random_streams(key).permutation
     null = [float(score(code, truth[rng.permutation(len(truth))])) for _ in range(n_permutations)]
@@ -191,23 +203,151 @@ def leakage(
     References:
         docs/theory.md, section 6.
     """
+    return leakage_many(representation, content, {"style": style}, key=key, config=config)["style"]
+
+
+def leakage_many(
+    representation: ArrayLike,
+    content: ArrayLike,
+    styles: Mapping[str, ArrayLike],
+    *,
+    key: Any,
+    config: RegressionConfig | None = None,
+) -> dict[str, Leakage]:
+    """Leakage of several styles, which share every factorisation; each result is that of :func:`leakage`.
+
+    Args:
+        representation: shape (n, p) or (n,).
+        content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
+        styles: name -> latents that it must not hold beyond that, shape (n, e) or (n,), same rows; at least one.
+        key: a JAX key or an int.
+        config: sizes and grids; ``None`` for the defaults.
+
+    Returns:
+        Name -> leakage, in the order of ``styles``.
+
+    Raises:
+        ValueError: no styles, or an unfit array (see :func:`hlvm.scoring.kernel_r2`).
+    """
     code, known = paired_matrices("representation", representation, "content", content)
     from_code, from_content, from_both = (
-        kernel_r2(features, style, key=key, config=config)
+        kernel_r2_many(features, styles, key=key, config=config)
         for features in (code, known, np.concatenate([known, code], axis=1))
     )
-    return Leakage(
-        from_code=from_code,
-        from_content=from_content,
-        from_both=from_both,
-        excess=paired_difference(from_code, from_content, key=key),
-        beyond=paired_difference(from_both, from_content, key=key),
+    return {
+        name: Leakage(
+            from_code=from_code[name],
+            from_content=from_content[name],
+            from_both=from_both[name],
+            excess=paired_difference(from_code[name], from_content[name], key=key),
+            beyond=paired_difference(from_both[name], from_content[name], key=key),
+        )
+        for name in styles
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ControlledScore:
+    """A score between its controls; ``None`` for those whose array was not given.
+
+    Attributes:
+        score: R² of the latents given the representation.
+        chance: its permutation null, with the p-value.
+        floor: R² of the latents given the untrained encoder's code.
+        ceiling: R² of the latents given the visible part, or the true content.
+        above_floor: ``score − floor``, paired.
+        normalised: place of the score between floor (0) and ceiling (1), paired.
+        leakage: of the style, beyond what the latents explain.
+    """
+
+    score: KernelR2
+    chance: PermutationNull
+    floor: KernelR2 | None
+    ceiling: KernelR2 | None
+    above_floor: Interval | None
+    normalised: Interval | None
+    leakage: Leakage | None
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per number: columns ``what``, ``value``, ``low``, ``high``, ``p_value``.
+
+        ``low`` and ``high`` are the interval's ends; for chance ``high`` is the 95 % quantile of the null.
+        """
+        rows = [("score", *_ends(self.score.interval), self.chance.p_value)]
+        rows.append(("chance", self.chance.chance, math.nan, self.chance.upper, math.nan))
+        given = {
+            "floor": None if self.floor is None else self.floor.interval,
+            "ceiling": None if self.ceiling is None else self.ceiling.interval,
+            "above the floor": self.above_floor,
+            "normalised": self.normalised,
+        }
+        if self.leakage is not None:
+            given["leakage: code more than latents"] = self.leakage.excess
+            given["leakage: code beside latents"] = self.leakage.beyond
+        rows += [(what, *_ends(interval), math.nan) for what, interval in given.items() if interval is not None]
+        return pd.DataFrame(rows, columns=["what", "value", "low", "high", "p_value"])
+
+
+def _ends(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high
+
+
+def controlled_r2(
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    floor: ArrayLike | None = None,
+    ceiling: ArrayLike | None = None,
+    style: ArrayLike | None = None,
+    key: Any,
+    n_permutations: int = 99,
+    config: RegressionConfig | None = None,
+) -> ControlledScore:
+    """Kernel R² with every control in one call, all on the same split and test rows.
+
+    Args:
+        representation: shape (n, p) or (n,).
+        latents: shape (n, d) or (n,), same rows.
+        floor: code of the untrained encoder of the same shape, shape (n, p).
+        ceiling: an input known to hold the latents, shape (n, v): the visible part, or, when the latents are style, the
+            true content.
+        style: latents that the representation must not hold beyond what ``latents`` tell, shape (n, e) or (n,).
+        key: a JAX key or an int.
+        n_permutations: of the permutation null, at least 1.
+        config: sizes and grids; ``None`` for the defaults.
+
+    Returns:
+        The score with the controls that the given arrays allow.
+
+    Raises:
+        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), ``n_permutations`` < 1, or all latents
+            constant.
+
+    Example:
+        >>> z = np.random.default_rng(0).normal(size=(300, 2))
+        >>> found = controlled_r2(np.tanh(z), z, floor=z[:, :1], ceiling=z, key=0)
+        >>> found.chance.p_value, found.floor.value < 0.6 < found.score.value, found.normalised.low > 0.8
+        (0.01, True, True)
+    """
+    chance = permutation_null(representation, latents, key=key, n_permutations=n_permutations, config=config)
+    score = kernel_r2(representation, latents, key=key, config=config)
+    low = None if floor is None else kernel_r2(floor, latents, key=key, config=config)
+    high = None if ceiling is None else kernel_r2(ceiling, latents, key=key, config=config)
+    above_floor = normalised = None
+    if low is not None:
+        above_floor = paired_difference(score, low, key=key)
+        if high is not None:
+            normalised = normalised_r2(score, floor=low, ceiling=high, key=key)
+    return ControlledScore(
+        score=score,
+        chance=chance,
+        floor=low,
+        ceiling=high,
+        above_floor=above_floor,
+        normalised=normalised,
+        leakage=None if style is None else leakage(representation, latents, style, key=key, config=config),
     )
-
-
-def _check_n_permutations(n_permutations: int) -> None:
-    if n_permutations < 1:
-        raise ValueError(f"n_permutations: expected at least 1, got {n_permutations}")
 
 
 def _permuted(

@@ -81,6 +81,8 @@ def worst_direction(
     kernel: Mapping[str, KernelR2],
     linear: Mapping[str, KernelR2],
     weights: Float[np.ndarray, "n_boot n_test"],
+    *,
+    least_share: float = 0.0,
 ) -> WorstDirection | None:
     """Find and measure it.
 
@@ -89,12 +91,15 @@ def worst_direction(
         kernel: kernel regression of :attr:`Axes.targets`, all on the split of the axes.
         linear: linear regression of the same; an axis takes the regression with the smaller leave-one-out error.
         weights: bootstrap weights of the test rows.
+        least_share: axes with a smaller share of the variance are left out.
 
     Returns:
         The direction; ``None`` when the block has none that varies in both parts.
     """
+    total = axes.variances.sum()
+    large = axes.variances >= least_share * total
     best = []
-    for name in axes.targets:
+    for name in np.asarray(list(axes.targets))[large]:
         pair = kernel[name], linear[name]
         if np.isnan(pair[0].value):
             return None
@@ -113,9 +118,7 @@ def worst_direction(
     value = float(pooled(sse, sst, only)[0])
     draws = pooled(*resampled_sums(residuals[:, None], targets[:, None], weights), only)
     low, high = percentile_limits(draws, best[0].level)
-    along = axes.vectors @ (direction / np.sqrt(axes.variances))
+    along = axes.vectors[:, large] @ (direction / np.sqrt(axes.variances[large]))
     size = float(np.linalg.norm(along))
     # The whitened direction has variance 1; along the unit vector it is 1 / size².
-    return WorstDirection(
-        along / size, float(1 / size**2 / axes.variances.sum()), Interval(float(low), value, float(high))
-    )
+    return WorstDirection(along / size, float(1 / size**2 / total), Interval(float(low), value, float(high)))

@@ -102,6 +102,8 @@ def dci(representation: ArrayLike, latents: ArrayLike, *, key: Any, n_trees: int
     code, truth = paired_matrices("representation", representation, "latents", latents)
     streams = random_streams(key)
     split = random_split(len(code), streams.split, test_fraction=0.25, max_train=max_rows, max_test=max_rows)
+    # Trees do not care for units, but compare in float32; a latent that is constant but for rounding becomes 0.
+    code, truth = (Standardiser.fit(array[split.train]).apply(array) for array in (code, truth))
     importance = np.zeros((code.shape[1], truth.shape[1]))
     explained = np.zeros(truth.shape[1])
     for column, seed in enumerate(streams.network.integers(2**31, size=truth.shape[1])):

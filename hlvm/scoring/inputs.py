@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-__all__ = ["MIN_ROWS", "Streams", "matrix", "paired_matrices", "random_streams"]
+__all__ = ["MIN_ROWS", "Streams", "as_array", "matrix", "paired_matrices", "random_streams"]
 
 MIN_ROWS = 10
 """Fewer samples than this are refused: neither part of a split would mean anything."""
@@ -70,12 +70,26 @@ def _seed_words(key: Any) -> np.ndarray | int:
     return seed
 
 
+def as_array(values: Any) -> np.ndarray:
+    """An array of any framework in NumPy, of its own type.
+
+    PyTorch's tensors are detached from their graph and fetched from their device first; NumPy alone refuses those that
+    need gradients, lie on a GPU or are bfloat16.
+    """
+    if not (hasattr(values, "detach") and hasattr(values, "cpu")):
+        return np.asarray(values)
+    tensor = values.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":
+        return tensor.float().numpy().astype(jnp.bfloat16)
+    return tensor.numpy()
+
+
 def matrix(name: str, values: ArrayLike) -> Float[np.ndarray, "n p"]:
     """Check an array of samples and return it as a float64 matrix.
 
     Args:
         name: what to call the array in error messages.
-        values: shape (n, p), or (n,) for one column; anything NumPy can read, of real numbers.
+        values: shape (n, p), or (n,) for one column; real numbers, of NumPy, JAX, PyTorch, pandas or in lists.
 
     Returns:
         Shape (n, p), float64.
@@ -84,7 +98,7 @@ def matrix(name: str, values: ArrayLike) -> Float[np.ndarray, "n p"]:
         ValueError: not real numbers, not one or two axes, fewer than 10 rows, no column, NaN or infinite
             values, or values too large to square.
     """
-    array = np.asarray(values)
+    array = as_array(values)
     if array.ndim not in (1, 2):
         raise ValueError(
             f"{name}: expected shape (rows, columns) or (rows,), got {array.shape}: "
@@ -93,11 +107,12 @@ def matrix(name: str, values: ArrayLike) -> Float[np.ndarray, "n p"]:
     # The second test lets bfloat16 and friends in: NumPy calls their kind "V" but can convert them.
     if array.dtype.kind not in "fiub" and not np.can_cast(array.dtype, np.float64):
         raise ValueError(f"{name}: expected real numbers, got dtype {array.dtype}: convert it first")
+    given = array.shape
     if array.ndim == 1:
         array = array[:, None]
     if len(array) < MIN_ROWS or array.shape[1] == 0:
         raise ValueError(
-            f"{name}: expected at least {MIN_ROWS} rows and 1 column, got shape {np.shape(values)}: bring more samples"
+            f"{name}: expected at least {MIN_ROWS} rows and 1 column, got shape {given}: bring more samples"
         )
     array = array.astype(np.float64)
     finite = np.isfinite(array)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from hlvm._graph_checks import positive
 from hlvm.scoring.inputs import random_streams
 
 __all__ = ["Interval", "bootstrap_mean", "percentile_limits", "resampling_weights"]
@@ -35,13 +36,13 @@ def resampling_weights(n_rows: int, n_boot: int, rng: np.random.Generator) -> Fl
 
     Args:
         n_rows: how many rows there are.
-        n_boot: how many resamples.
+        n_boot: how many resamples, at least 1.
         rng: where the draws come from.
 
     Returns:
         Counts as floats; each row of the result sums to ``n_rows``.
     """
-    drawn = rng.integers(0, n_rows, size=(n_boot, n_rows))
+    drawn = rng.integers(0, n_rows, size=(positive(n_boot, "n_boot"), n_rows))
     drawn += n_rows * np.arange(n_boot)[:, None]  # one stretch of bins per resample
     return np.bincount(drawn.ravel(), minlength=n_boot * n_rows).reshape(n_boot, n_rows).astype(np.float64)
 

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm.scoring.cca import CCA, cca_many
@@ -16,7 +18,7 @@ from hlvm.scoring.intervals import Interval
 from hlvm.scoring.r2 import KernelR2, paired_difference
 from hlvm.scoring.regression import kernel_r2_many
 
-__all__ = ["LatentScores", "chance_scores", "score_latents", "score_table"]
+__all__ = ["LatentScores", "chance_scores", "score_latents", "score_table", "shuffled_rows"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,9 +80,13 @@ def chance_scores(
     Returns:
         The scores by chance; R² near 0 or slightly below.
     """
-    rows = matrix("representation", representation)
-    shuffled = rows[random_streams(key).permutation.permutation(len(rows))]
-    return score_latents(shuffled, latents, key=key, config=config)
+    return score_latents(shuffled_rows("representation", representation, key), latents, key=key, config=config)
+
+
+def shuffled_rows(name: str, representation: ArrayLike, key: Any) -> Float[np.ndarray, "n p"]:
+    """The representation with its rows in another order, which follows from the key."""
+    rows = matrix(name, representation)
+    return rows[random_streams(key).permutation.permutation(len(rows))]
 
 
 def score_table(

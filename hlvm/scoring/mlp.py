@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -12,6 +13,8 @@ from hlvm.scoring.ridge import Selected
 __all__ = ["fit_mlp"]
 
 _WIDTHS = (64, 64)
+_BATCH = 64
+_STOPPING = 0.1
 _LEAST_ROWS = 20  # with fewer, the rows that stop the training early would be a handful
 
 
@@ -38,9 +41,10 @@ def fit_mlp(
         network = MLPRegressor(
             hidden_layer_sizes=_WIDTHS,
             learning_rate_init=3e-3,
-            batch_size=min(64, len(train)),  # pyright: ignore[reportArgumentType]
+            batch_size=min(_BATCH, len(train) - math.ceil(_STOPPING * len(train))),  # pyright: ignore[reportArgumentType]
             max_iter=300,
             early_stopping=True,
+            validation_fraction=_STOPPING,
             n_iter_no_change=15,
             random_state=seed,
         )

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hlvm.scoring.kernels import Kernel, kernel_matrix
-from hlvm.scoring.ridge import Best, Selected, blocks, select_exact
+from hlvm.scoring.ridge import Best, Grid, Selected, blocks, select_exact
 
 __all__ = ["fit_nystroem"]
 
@@ -47,11 +47,8 @@ def fit_nystroem(
     test: Float[np.ndarray, "m p"],
     targets: Float[np.ndarray, "n D"],
     groups: Int[np.ndarray, " D"],
+    grid: Grid,
     *,
-    kernel: Kernel = "rbf",
-    bandwidths: Sequence[float],
-    ridges: Sequence[float],
-    unit: float,
     n_landmarks: int,
     max_select: int,
 ) -> Selected:
@@ -61,38 +58,27 @@ def fit_nystroem(
     rows; then its ridge by leave-one-out with the approximate kernel on all of them.
 
     Args:
-        train: standardised training features, in random order: the first rows are the landmarks.
-        test: test features on the same scale.
-        targets: standardised training targets (mean 0).
-        groups: to which group each target column belongs: 0, 1, ..., G−1, each at least once.
-        kernel: which one.
-        bandwidths: multiples of ``unit`` to try.
-        ridges: values of λ to try, besides the infinite one.
-        unit: length that the bandwidths are multiples of.
+        train: as for :func:`hlvm.scoring.ridge.fit_exact`, in random order: the first rows are the landmarks.
+        test: as there.
+        targets: as there.
+        groups: as there.
+        grid: as there.
         n_landmarks: number of landmarks.
         max_select: rows on which the bandwidth is chosen.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
     """
-    first = select_exact(
-        train[:max_select],
-        targets[:max_select],
-        groups,
-        kernel=kernel,
-        bandwidths=bandwidths,
-        ridges=ridges,
-        unit=unit,
-    )
+    first = select_exact(train[:max_select], targets[:max_select], groups, grid)
     best = Best(targets, groups, 0)
     predictions = np.zeros((len(test), targets.shape[1]))
     missed = np.zeros(len(first.ridge))
     for bandwidth in np.unique(first.bandwidth[np.isfinite(first.ridge)]):
         chosen = np.flatnonzero(first.bandwidth == bandwidth)
         columns = np.flatnonzero(np.isin(groups, chosen))
-        features = _Features.of(train[:n_landmarks], bandwidth * unit, kernel)
+        features = _Features.of(train[:n_landmarks], bandwidth * grid.unit, grid.kernel)
         _, renumbered = np.unique(groups[columns], return_inverse=True)
-        part, missed[chosen] = _ridge_on(features, train, targets[:, columns], renumbered, ridges)
+        part, missed[chosen] = _ridge_on(features, train, targets[:, columns], renumbered, grid.ridges)
         best.loo[:, columns] = part.loo
         best.ridge[chosen] = part.ridge
         best.bandwidth[chosen] = np.where(np.isfinite(part.ridge), bandwidth, np.nan)

@@ -23,7 +23,7 @@ from hlvm.scoring.kernels import median_distance, soften
 from hlvm.scoring.mlp import fit_mlp
 from hlvm.scoring.nystroem import fit_nystroem
 from hlvm.scoring.r2 import KernelR2, pooled, resampled_sums, scorable, sums_of_squares
-from hlvm.scoring.ridge import Selected, fit_exact, fit_linear
+from hlvm.scoring.ridge import Grid, Selected, fit_exact, fit_linear
 from hlvm.scoring.splitting import Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
@@ -196,17 +196,8 @@ def fit_kernel(
     fit = fit_exact
     if len(train) > config.max_exact:
         fit = partial(fit_nystroem, n_landmarks=config.landmarks)
-    fits = fit(
-        train,
-        test,
-        targets,
-        groups,
-        kernel=config.kernel,
-        bandwidths=config.bandwidths,
-        ridges=config.ridges,
-        unit=unit,
-        max_select=config.max_select,
-    )
+    grid = Grid(config.bandwidths, config.ridges, unit, config.kernel)
+    fits = fit(train, test, targets, groups, grid, max_select=config.max_select)
     return fits, unit
 
 

@@ -20,12 +20,28 @@ from scipy.linalg import get_lapack_funcs
 
 from hlvm.scoring.kernels import Kernel, kernel_matrix, kernel_of, squared_distances
 
-__all__ = ["BLOCK", "Best", "Selected", "blocks", "fit_exact", "fit_linear", "kernel_loo"]
+__all__ = ["BLOCK", "Best", "Grid", "Selected", "blocks", "fit_exact", "fit_linear", "kernel_loo", "select_exact"]
 
 BLOCK = 4096
 """Rows handled at a time where a kernel with many rows would not fit into memory."""
 
 _POTRF, _POTRS, _TRTRI = get_lapack_funcs(("potrf", "potrs", "trtri"), dtype=np.float64)
+
+
+class Grid(NamedTuple):
+    """What leave-one-out chooses from.
+
+    Attributes:
+        bandwidths: multiples of ``unit`` to try.
+        ridges: values of λ > 0 to try, besides the infinite one.
+        unit: length that the bandwidths are multiples of, see :func:`hlvm.scoring.kernels.median_distance`.
+        kernel: which one.
+    """
+
+    bandwidths: Sequence[float]
+    ridges: Sequence[float]
+    unit: float
+    kernel: Kernel = "rbf"
 
 
 class Selected(NamedTuple):
@@ -98,11 +114,8 @@ def fit_exact(
     test: Float[np.ndarray, "m p"],
     targets: Float[np.ndarray, "n D"],
     groups: Int[np.ndarray, " D"],
+    grid: Grid,
     *,
-    kernel: Kernel = "rbf",
-    bandwidths: Sequence[float],
-    ridges: Sequence[float],
-    unit: float,
     max_select: int | None = None,
 ) -> Selected:
     """Kernel ridge; bandwidth and ridge chosen for each group of columns by exact leave-one-out.
@@ -115,62 +128,48 @@ def fit_exact(
         test: test features on the same scale.
         targets: standardised training targets (mean 0).
         groups: to which group each target column belongs: 0, 1, ..., G−1, each at least once.
-        kernel: which one.
-        bandwidths: multiples of ``unit`` to try.
-        ridges: values of λ to try, besides the infinite one.
-        unit: length that the bandwidths are multiples of, see :func:`hlvm.scoring.kernels.median_distance`.
+        grid: what to choose from.
         max_select: choose on the first so many training rows, and fit the chosen pairs on all; ``None`` for all.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
     """
     n_select = min(len(train), max_select or len(train))
-    best = select_exact(
-        train[:n_select], targets[:n_select], groups, kernel=kernel, bandwidths=bandwidths, ridges=ridges, unit=unit
-    )
+    best = select_exact(train[:n_select], targets[:n_select], groups, grid)
     if n_select < len(train):
-        best.coefficients = _refitted(best, train, targets, groups, kernel=kernel, unit=unit)
+        best.coefficients = _refitted(best, train, targets, groups, grid)
     predictions = np.zeros((len(test), targets.shape[1]))
     for bandwidth in np.unique(best.bandwidth[np.isfinite(best.ridge)]):
         columns = best.columns_of(bandwidth)
         for block in blocks(len(test)):
-            cross = kernel_matrix(test[block], train, bandwidth * unit, kernel)
+            cross = kernel_matrix(test[block], train, bandwidth * grid.unit, grid.kernel)
             predictions[block, columns] = cross @ best.coefficients[:, columns]
     return best.selected(predictions)
 
 
 def select_exact(
-    train: Float[np.ndarray, "n p"],
-    targets: Float[np.ndarray, "n D"],
-    groups: Int[np.ndarray, " D"],
-    *,
-    kernel: Kernel,
-    bandwidths: Sequence[float],
-    ridges: Sequence[float],
-    unit: float,
+    train: Float[np.ndarray, "n p"], targets: Float[np.ndarray, "n D"], groups: Int[np.ndarray, " D"], grid: Grid
 ) -> Best:
     """The selection of :func:`fit_exact`; arguments as there."""
     best = Best(targets, groups, len(train))
     squared = squared_distances(train, train)
-    for bandwidth in bandwidths:
-        values = kernel_of(squared, bandwidth * unit, kernel)
-        for ridge in ridges:
+    for bandwidth in grid.bandwidths:
+        values = kernel_of(squared, bandwidth * grid.unit, grid.kernel)
+        for ridge in grid.ridges:
             solved = kernel_loo(values, targets, ridge)
             if solved is not None:
                 best.offer(*solved, bandwidth=bandwidth, ridge=ridge)
     return best
 
 
-def _refitted(
-    best: Best, train: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, kernel: Kernel, unit: float
-) -> np.ndarray:
+def _refitted(best: Best, train: np.ndarray, targets: np.ndarray, groups: np.ndarray, grid: Grid) -> np.ndarray:
     """Coefficients of the chosen pairs on all training rows."""
     coefficients = np.zeros((len(train), targets.shape[1]))
     finite = np.isfinite(best.ridge)
     squared = squared_distances(train, train)
     for bandwidth, ridge in sorted(set(zip(best.bandwidth[finite], best.ridge[finite], strict=True))):
         columns = ((best.bandwidth == bandwidth) & (best.ridge == ridge))[groups]
-        shifted = kernel_of(squared, bandwidth * unit, kernel).T
+        shifted = kernel_of(squared, bandwidth * grid.unit, grid.kernel).T
         shifted[np.diag_indices_from(shifted)] += ridge
         factor, failed = _POTRF(shifted, lower=1, clean=0, overwrite_a=1)
         if failed:  # more rows can make a tiny ridge vanish in rounding; the next one of the grid is a factor off

@@ -67,8 +67,10 @@ class Standardiser:
     @classmethod
     def fit(cls, train: Float[np.ndarray, "n p"]) -> Standardiser:
         """Learn centre and scale from the training rows."""
-        centre, scale = train.mean(axis=0), train.std(axis=0)
-        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * np.abs(train).max(axis=0)
+        largest = np.abs(train).max(axis=0)
+        unit = np.where(largest > 0, largest, 1.0)  # squares of very small or large numbers would vanish or overflow
+        centre, scale = train.mean(axis=0), unit * (train / unit).std(axis=0)
+        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * largest
         return cls(centre=centre, scale=np.where(constant, 1.0, scale), constant=constant)
 
     def apply(self, rows: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m p"]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.linalg import get_lapack_funcs, solve_triangular
 
+from hlvm.scoring.inputs import as_array
 from hlvm.scoring.splitting import Standardiser
 
 __all__ = ["Whitened", "rank_tolerance", "whiten"]
@@ -55,7 +56,7 @@ def rank_tolerance(values: ArrayLike) -> float:
         ``8 ε`` of a floating type, about 1e-6 for float32, and at least 1e-10: float64 columns are whitened by numbers
         up to its inverse, and the rest of the precision is needed for the correlations.
     """
-    dtype = np.asarray(values).dtype
+    dtype = as_array(values).dtype
     if dtype.kind == "f":
         return max(8 * float(np.finfo(dtype).eps), _LEAST_TOLERANCE)
     if dtype.kind in "iub":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -28,6 +29,7 @@ def assert_identified(
     latents: ArrayLike,
     *,
     key: Any,
+    others: Mapping[str, ArrayLike] | ArrayLike | None = None,
     threshold: float = 0.9,
     floor: ArrayLike | None = None,
     ceiling: ArrayLike | None = None,
@@ -39,6 +41,8 @@ def assert_identified(
         representation: shape (n, p) or (n,).
         latents: the true latents, shape (n, d) or (n,), same rows.
         key: a JAX key or an int, for the split and the bootstrap.
+        others: latents that the representation must not hold beyond what ``latents`` tell, name -> shape (n, e), or one
+            array.
         threshold: R² that the lower end of each interval must reach, strictly between 0 and 1.
         floor: code of the untrained encoder, shape (n, p); its score is shown when the assertion fails.
         ceiling: an input known to hold the latents, such as the visible part; its score is shown likewise.
@@ -59,7 +63,7 @@ def assert_identified(
         'identified'
     """
     __tracebackhide__ = True
-    found = block_verdict(representation, latents, key=key, threshold=threshold, config=config)
+    found = block_verdict(representation, latents, others=others, key=key, threshold=threshold, config=config)
     return _checked(found, Verdict.IDENTIFIED, representation, latents, floor, ceiling, key, config)
 
 

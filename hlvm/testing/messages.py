@@ -138,6 +138,7 @@ def _way_to_pass(found: BlockVerdict, wanted: Verdict) -> str:
     ends = "both intervals" if found.reverse is not None else "the interval"
     if wanted is Verdict.IDENTIFIED:
         rule = f"the lower end of {ends} must reach {found.threshold:g} and no column or direction may be lost"
+        rule += ", nor any of the other latents leak" if found.leakage else ""
     else:
         which = "either interval" if found.reverse is not None else "the interval"
         rule = f"the upper end of {which} must fall below {found.threshold:g}, or a column or direction be lost"

@@ -69,6 +69,7 @@ def score_against_theory(
     regime: Regime = "invertible",
     floors: Mapping[str, ArrayLike] | None = None,
     ceiling: ArrayLike | None = None,
+    ensembles: Mapping[str, Collection[str]] | None = None,
     scores: Collection[str] = ("kernel_r2", "linear_r2", "cca"),
     key: Any,
     config: RegressionConfig | None = None,
@@ -83,6 +84,7 @@ def score_against_theory(
         regime: "invertible" or "general".
         floors: fit -> code of the same encoder before training.
         ceiling: the visible part, shape (n, v).
+        ensembles: name -> fits that differ by their training seed alone.
         scores: which of :data:`hlvm.scoring.by_height.SCORES`.
         key: a JAX key or an int.
         config: sizes and grids of the regressions.
@@ -104,6 +106,7 @@ def score_against_theory(
         predicted={name: name in members for name in latents},
         floors=floors,
         ceiling=ceiling,
+        ensembles=ensembles,
         scores=scores,
         key=key,
         config=config,

@@ -7,12 +7,11 @@ masks. Any other object that draws masks is asked for some.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import (
@@ -20,16 +19,18 @@ from hlvm.masking import (
     BlockMask,
     FixedMask,
     GridMask,
+    Listed,
     MaskSampler,
     Patches,
     RandomMask,
     SubtreeMask,
+    count_every_mask,
     count_masked,
-    masked_array,
+    unit_grid,
 )
 from hlvm.masking.patches import checked_unit
 
-__all__ = ["DEFAULT_RATIOS", "MaskLaw", "default_candidates", "law_of", "listed_masks"]
+__all__ = ["DEFAULT_RATIOS", "MaskLaw", "default_candidates", "law_of"]
 
 DEFAULT_RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Ratios of the candidates that are tried when none are given; beside them, masks of a single patch."""
@@ -39,8 +40,6 @@ DEFAULT_STEPS = (2, 3, 4, (1, 2), (2, 1))
 
 _CELLS_LISTED = 2**30
 """Masks times observed variables up to which all masks of a strategy are gone through."""
-
-_MASKS_AT_ONCE = 1024
 
 _LONGEST_NAME = 80
 
@@ -53,7 +52,8 @@ class MaskLaw:
 
     Attributes:
         kind: "uniform": ``n_masked`` of the patches at random; "bernoulli": each patch with probability ``ratio``,
-            given that both sides are non-empty; "listed": one of ``n_listed`` masks, see :func:`listed_masks`;
+            given that both sides are non-empty; "listed": one of ``n_listed`` masks, see
+            :func:`hlvm.masking.every_mask`;
             "unknown": it has to be sampled.
         sampler: the strategy.
         patches: what it masks together, as far as is known; single observed variables otherwise.
@@ -98,25 +98,17 @@ def law_of(graph: LatentGraph, sampler: Any) -> MaskLaw:
             )
         case BlockMask():
             tall, wide = sampler.rectangle(graph)
-            patches = _blocks(graph, sampler.unit)
-            places = _grid_of_units(graph, sampler.unit)
-            return _listed(
-                graph,
-                sampler,
-                patches,
-                f"a rectangle of {tall} x {wide} {_units(graph, sampler.unit)}",
-                (places[0] - tall + 1) * (places[1] - wide + 1),
-            )
+            text = f"a rectangle of {tall} x {wide} {_units(graph, sampler.unit)}"
+            return _listed(graph, sampler, _blocks(graph, sampler.unit), text)
         case GridMask():
             rows, columns = checked_unit(sampler.keep_every, "keep_every")
             sampler.grid_of_units(graph)
             text = f"all {_units(graph, sampler.unit)} but 1 in {rows} x {columns}, on a lattice"
-            return _listed(graph, sampler, _blocks(graph, sampler.unit), text, rows * columns)
+            return _listed(graph, sampler, _blocks(graph, sampler.unit), text)
         case FixedMask():
-            masked_array(graph, sampler.masked)
             named = ", ".join(sampler.masked[:5])
             more = f" and {len(sampler.masked) - 5} more" if len(sampler.masked) > 5 else ""
-            return _listed(graph, sampler, Patches.cells(graph), f"always {named}{more}", 1)
+            return _listed(graph, sampler, Patches.cells(graph), f"always {named}{more}")
     if isinstance(sampler, type) or not callable(getattr(sampler, "sample", None)):
         raise ValueError(
             "a candidate is an object that draws masks, such as hlvm.masking.RandomMask(ratio=0.5), or any with a "
@@ -136,7 +128,8 @@ def _uniform(graph: LatentGraph, sampler: RandomMask | SubtreeMask, patches: Pat
     )
 
 
-def _listed(graph: LatentGraph, sampler: MaskSampler, patches: Patches, description: str, n_listed: int) -> MaskLaw:
+def _listed(graph: LatentGraph, sampler: Listed, patches: Patches, description: str) -> MaskLaw:
+    n_listed = count_every_mask(sampler, graph)
     few = n_listed * len(graph.observed) <= _CELLS_LISTED
     return MaskLaw(
         kind="listed" if few else "unknown",
@@ -182,41 +175,6 @@ def _subtree_height(graph: LatentGraph, patches: Patches) -> int | None:
 
 def _blocks(graph: LatentGraph, unit: int | tuple[int, int]) -> Patches:
     return RandomMask(ratio=0.5, unit=unit).patches_of(graph)
-
-
-def _grid_of_units(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int]:
-    tall, wide = checked_unit(unit)
-    rows, columns = graph.grid or (0, 0)
-    return rows // tall, columns // wide
-
-
-# ---------------------------------------------------------------------- all masks of a strategy
-
-
-def listed_masks(graph: LatentGraph, law: MaskLaw) -> Iterator[Bool[np.ndarray, "n n_observed"]]:
-    """All masks of a listed law, each as likely as the others, some at a time."""
-    sampler: Any = law.sampler
-    if isinstance(sampler, FixedMask):
-        yield masked_array(graph, sampler.masked)[None]
-        return
-    rows, columns = (np.arange(side) for side in _grid_of_units(graph, sampler.unit))
-    if isinstance(sampler, BlockMask):
-        tall, wide = sampler.rectangle(graph)
-        begins = [np.arange(len(side) - length + 1)[:, None] for side, length in ((rows, tall), (columns, wide))]
-        inside = [
-            (side >= begin) & (side < begin + length)
-            for side, begin, length in zip((rows, columns), begins, (tall, wide), strict=True)
-        ]
-        invert = False
-    else:
-        steps = checked_unit(sampler.keep_every, "keep_every")
-        inside = [side % step == np.arange(step)[:, None] for side, step in zip((rows, columns), steps, strict=True)]
-        invert = True
-    unit = checked_unit(sampler.unit)
-    for begin in range(0, law.n_listed, _MASKS_AT_ONCE):
-        first, second = np.divmod(np.arange(begin, min(begin + _MASKS_AT_ONCE, law.n_listed)), len(inside[1]))
-        units = (inside[0][first][:, :, None] & inside[1][second][:, None, :]) != invert
-        yield np.repeat(np.repeat(units, unit[0], axis=1), unit[1], axis=2).reshape(len(units), -1)
 
 
 # ---------------------------------------------------------------------- default candidates
@@ -281,7 +239,7 @@ def _shapes(graph: LatentGraph, unit: int) -> Sequence[MaskSampler]:
     """Rectangles and lattices of this unit; rectangles of one unit are masks of a single patch."""
     if graph.grid is None:
         return []
-    sides = _grid_of_units(graph, unit)
+    sides = unit_grid(graph, unit)
     rectangles: dict[tuple[int, int], MaskSampler] = {(1, 1): BlockMask(ratio=0.5)}
     for ratio in DEFAULT_RATIOS:
         sampler = BlockMask(ratio=ratio, unit=unit)

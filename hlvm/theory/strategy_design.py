@@ -24,9 +24,9 @@ from scipy.stats import beta
 from hlvm._graph_checks import whole_number
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
-from hlvm.masking import MaskSampler, Patches
+from hlvm.masking import Listed, MaskSampler, Patches, every_mask
 from hlvm.theory.mask_design import Impossible, checked_target
-from hlvm.theory.mask_laws import MaskLaw, default_candidates, law_of, listed_masks
+from hlvm.theory.mask_laws import MaskLaw, default_candidates, law_of
 from hlvm.theory.shared_information import check_regime, shared_information_batch
 from hlvm.theory.target_view import Target, TargetView
 
@@ -210,7 +210,8 @@ def _match(view: TargetView, law: MaskLaw, n_masks: int, key: Key[Array, ""] | N
     never, always = view.never_and_always(law)
     averages, listed = None, law.kind == "listed"
     if listed:
-        averages = _average(view.target, listed_masks(view.graph, law))
+        assert isinstance(law.sampler, Listed)  # for the type checker
+        averages = _average(view.target, every_mask(law.sampler, view.graph))
         never, always = averages.never, averages.always
     elif key is not None and (log_known is None or contained_known is None):
         averages = _average(view.target, _drawn(view.graph, law.sampler, n_masks, key))

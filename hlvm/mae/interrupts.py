@@ -1,0 +1,45 @@
+"""Ctrl-C in the middle of a run: held back until the running steps are done and their state is kept."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any
+
+import jax
+
+__all__ = ["Interrupts"]
+
+
+class Interrupts:
+    """Holds the first Ctrl-C back inside the context; a second one is not held back.
+
+    Signals belong to the main thread, and steps of several processes are waited for by all of them, so outside the
+    main thread and in several processes nothing is held back. Where Ctrl-C is ignored, as in the background, it stays
+    ignored.
+
+    Attributes:
+        wanted: whether there was one.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupts:
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and jax.process_count() == 1 and callable(handler):
+            self._before = handler
+            signal.signal(signal.SIGINT, self._hold)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _hold(self, *_: object) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+        print("hlvm: stopping after these steps; Ctrl-C again to stop at once", file=sys.stderr)
