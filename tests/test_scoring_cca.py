@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from hlvm.scoring import cca, cca_many
 
@@ -30,6 +31,33 @@ def test_cca_in_sample_agrees_with_statsmodels():
         warnings.simplefilter("ignore")
         expected = CanCorr(b[:, :3], a).cancorr
     np.testing.assert_allclose(cca(a, b[:, :3]).in_sample, expected, atol=1e-10)
+
+
+def awkward_inputs():
+    rng = np.random.default_rng(5)
+    base = rng.normal(size=(60, 4))
+    a, b = base @ rng.normal(size=(4, 5)) + 0.5 * rng.normal(size=(60, 5)), base[:, :3] + rng.normal(size=(60, 3))
+    u, _, v = np.linalg.svd(a, full_matrices=False)
+    return {
+        "random": (a, b),
+        "rank-deficient": (a[:, [0, 1, 0, 2, 1]] * [1, 2, 3, 4, 5], b),
+        "condition 1e8": (u * np.geomspace(1, 1e-8, 5) @ v, b),
+        "ten rows": (a[:10], b[:10]),
+        "constant column": (np.c_[a, np.ones(60)], b),
+        "duplicated rows": (np.r_[a, a], np.r_[b, b]),
+        "more columns than rows": (rng.normal(size=(20, 30)), b[:20]),
+        "both wide": (rng.normal(size=(12, 30)), rng.normal(size=(12, 20))),
+    }
+
+
+@pytest.mark.parametrize("name", awkward_inputs())
+def test_cca_in_sample_agrees_with_the_angles_between_subspaces_of_scipy(name):
+    arrays = awkward_inputs()[name]
+    spaces = (scipy.linalg.orth(x - x.mean(axis=0), rcond=1e-10) for x in arrays)
+    expected = np.sort(np.cos(scipy.linalg.subspace_angles(*spaces)))[::-1]
+    found = cca(*arrays).in_sample
+    np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-9)
+    np.testing.assert_allclose(found[len(expected) :], 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("key", [None, 0])
