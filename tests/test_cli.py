@@ -277,7 +277,7 @@ def test_sample_shapes_with_a_contact_sheet(run, tmp_path):
         assert data.about["note"]["source"] == "shapes"
 
 
-def test_interruption_of_the_process(folder, tmp_path):
+def test_interruption_of_the_process(folder, tmp_path, in_terminal):
     """A real Ctrl-C while the command waits for its input, which never comes."""
     os.mkfifo(tmp_path / "graph.json")
     command = [sys.executable, "-m", "hlvm.cli", "theory", str(tmp_path / "graph.json"), "--masked", "x_0"]

@@ -147,6 +147,7 @@ def test_ensemble_member_of_any_strategy_has_the_losses_of_its_solo_run(model, m
     assert (mixed[index].losses != mixed[index + len(MIXED)].losses).all()  # another seed
 
 
+@pytest.mark.slow
 def test_padded_vit_has_the_losses_of_its_solo_run(model):
     members = [Member(mask=OTHER_COUNTS["chance"], network=SMALL_VIT, seed=seed) for seed in (0, 1)]
     both = mae.fit_ensemble(jax.random.key(1), model, members, SHORT)

@@ -50,7 +50,7 @@ def _untrained(model, config, mask=MASK, loss=None):
 UNEVEN = np.array([[True] * n + [False] * (16 - n) for n in (3, 13)])
 
 
-@pytest.mark.parametrize("pooling", ["mean", "class"])
+@pytest.mark.parametrize("pooling", ["mean", pytest.param("class", marks=pytest.mark.slow)])
 def test_encode_of_rows_with_different_counts_equals_one_by_one(model, pooling):
     fit, values = _untrained(model, SMALL_VIT), np.asarray(model.sample(jax.random.key(1), 2).observed_matrix)
     together = mae.encode(fit, values, UNEVEN, pooling=pooling)
@@ -59,7 +59,7 @@ def test_encode_of_rows_with_different_counts_equals_one_by_one(model, pooling):
         np.testing.assert_allclose(together[i], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vit", "bottleneck with a transformer"])
+@pytest.mark.parametrize("name", ["vit", pytest.param("bottleneck with a transformer", marks=pytest.mark.slow)])
 def test_reconstruct_of_rows_with_different_counts_equals_one_by_one(model, name):
     fit, values = _untrained(model, NETWORKS[name]), np.asarray(model.sample(jax.random.key(1), 2).observed_matrix)
     together = mae.reconstruct(fit, values, UNEVEN)

@@ -368,7 +368,13 @@ def test_two_processes_train_like_one(held_out):
 # ---------------------------------------------------------------------- precision, plans, watching
 
 
-@pytest.mark.parametrize("config", [SMALL, ViTConfig(patch=1, width=8, depth=1, heads=2, decoder_width=8)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        pytest.param(ViTConfig(patch=1, width=8, depth=1, heads=2, decoder_width=8), marks=pytest.mark.slow, id="vit"),
+    ],
+)
 def test_bfloat16_is_used_for_every_product_and_comes_near(model, config):
     short = TrainConfig(steps=20, batch=64, warmup=2)
     low = dataclasses.replace(short, compute="bfloat16")

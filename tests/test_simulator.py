@@ -217,7 +217,7 @@ def test_sample_refuses_no_samples(mixed, n):
 
 def test_init_and_sample_refuse_what_is_no_key(mixed):
     for key in (0, None, jax.random.split(KEY_DATA)):
-        with pytest.raises(ValueError, match=r"expected one random key, such as jax.random.key\(0\), got"):
+        with pytest.raises(ValueError, match="key must be a "):
             # Without the check of argument types that tests add.
             typed_key(key)
     with pytest.raises((ValueError, TypeError), match="key"):

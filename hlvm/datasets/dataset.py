@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from hlvm.datasets.source import PARTS, check_count
+from hlvm._graph_checks import positive
+from hlvm.datasets.source import PARTS
 from hlvm.graph import LatentGraph
 
 __all__ = ["Dataset"]
@@ -160,7 +161,7 @@ class Dataset:
         Raises:
             ValueError: a number below 1.
         """
-        size, n_epochs = check_count(batch_size, "batch_size"), check_count(epochs, "epochs")
+        size, n_epochs = positive(batch_size, "batch_size"), positive(epochs, "epochs")
         return self._batches(size, None if seed is None else np.random.default_rng(seed), n_epochs, drop_last)
 
     def _batches(

@@ -12,7 +12,7 @@ from hlvm.graph import LatentGraph
 from hlvm.images.base import ImageSample
 from hlvm.simulator import Sample
 
-__all__ = ["PARTS", "Arrays", "Source", "check_count", "drawn_arrays"]
+__all__ = ["PARTS", "Arrays", "Source", "drawn_arrays"]
 
 Arrays: TypeAlias = dict[tuple[str, str], np.ndarray]
 """Arrays of one draw by part and name, such as ``("latents", "z1_0")``; images have the name ``""``."""
@@ -49,14 +49,3 @@ def drawn_arrays(drawn: Any) -> Arrays:
             f"the source drew a {type(drawn).__name__}: expected an hlvm.images.ImageSample or an hlvm.simulator.Sample"
         )
     return {(part, name): np.array(values) for part, named in parts.items() for name, values in named.items()}
-
-
-def check_count(value: Any, what: str) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{what} must be a whole number of at least 1, got {value!r}")
-    return int(value)

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
-from hlvm.datasets.source import Source, check_count, drawn_arrays
+from hlvm._graph_checks import positive
+from hlvm.datasets.source import Source, drawn_arrays
 
 __all__ = ["SampleStream"]
 
@@ -32,8 +33,8 @@ class SampleStream:
     def __init__(self, source: Source, key: PRNGKeyArray, batch_size: int, n_batches: int = 2**31 - 1) -> None:
         self.source = source
         self.key = key
-        self.batch_size = check_count(batch_size, "batch_size")
-        self.n_batches = check_count(n_batches, "n_batches")
+        self.batch_size = positive(batch_size, "batch_size")
+        self.n_batches = positive(n_batches, "n_batches")
 
     def __len__(self) -> int:
         return self.n_batches

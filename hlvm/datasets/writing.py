@@ -18,7 +18,8 @@ from jaxtyping import PRNGKeyArray
 
 import hlvm
 from hlvm._files import atomic_path, write_text_atomically
-from hlvm.datasets.source import Arrays, Source, check_count, drawn_arrays
+from hlvm._graph_checks import positive
+from hlvm.datasets.source import Arrays, Source, drawn_arrays
 
 __all__ = [
     "FORMAT",
@@ -91,7 +92,7 @@ def write_dataset(
         Dataset(5 rows, images (8, 8, 1), 5 latents, 0 observed)
     """
     target = Path(path)
-    n, chunk_size = check_count(n, "n"), check_count(chunk_size, "chunk_size")
+    n, chunk_size = positive(n, "n"), positive(chunk_size, "chunk_size")
     if target.suffix not in SUFFIXES:
         raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")
     if image_type not in get_args(ImageType):

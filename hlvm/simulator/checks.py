@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm._layout import Layout, Leaf
 
 __all__ = ["check_scales", "typed_key"]
@@ -24,12 +25,9 @@ def typed_key(key: Any) -> PRNGKeyArray:
     Raises:
         ValueError: it is no key.
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and key.shape == ():
-        return key
-    if dtype == jnp.uint32 and key.ndim == 1:
-        return jax.random.wrap_key_data(key)
-    raise ValueError(f"expected one random key, such as jax.random.key(0), got {key!r}")
+    if getattr(key, "dtype", None) == jnp.uint32 and key.ndim == 1:
+        key = jax.random.wrap_key_data(key)
+    return checked_key(key)
 
 
 def check_scales(layout: Layout, scale: Leaf, evenness: Leaf) -> None:
