@@ -162,6 +162,7 @@ def test_training_needs_a_folder(inputs, monkeypatch, refused):
     refused("train model.npz --config settings.json", "say with --out DIR where the results go")
 
 
+@pytest.mark.slow
 def test_held_out_losses_are_written_and_shown(run, tmp_path):
     code, out, _ = run("train", "images.h5", "--config", "held_out.json", "--out", "{new}/a", "--tensorboard")
     assert code == 0

@@ -24,7 +24,11 @@ def test_images_have_one_pixel_per_observed_dim(height, root_dim, shape):
 
 @pytest.mark.parametrize(
     ("size", "height", "root_dim", "noise_dim"),
-    [(8, 2, 2, 1), (16, 2, 8, 4), (32, 3, 4, 4), pytest.param(64, 4, 4, 3, marks=pytest.mark.slow)],
+    [
+        (8, 2, 2, 1),
+        (16, 2, 8, 4),
+        *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((32, 3, 4, 4), (64, 4, 4, 3))),
+    ],
 )
 def test_sample_shows_the_models_sample_from_8_to_64_pixels(size, height, root_dim, noise_dim):
     images = QuadtreeImages.init(  # a mechanism that compiles fast

@@ -187,7 +187,9 @@ IMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", ["quadtree", pytest.param("scenes", marks=pytest.mark.slow), "grammar"])
+@pytest.mark.parametrize(
+    "name", ["quadtree", *(pytest.param(name, marks=pytest.mark.slow) for name in ("scenes", "grammar"))]
+)
 def test_image_models_train_inside_the_program(name, tmp_path):
     images = IMAGES[name]
     mask, short = RandomMask(ratio=0.5), TrainConfig(steps=3, batch=4, warmup=1)

@@ -50,7 +50,8 @@ def _untrained(model, config, mask=MASK, loss=None):
 UNEVEN = np.array([[True] * n + [False] * (16 - n) for n in (3, 13)])
 
 
-@pytest.mark.parametrize("pooling", ["mean", pytest.param("class", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["mean", "class"])
 def test_encode_of_rows_with_different_counts_equals_one_by_one(model, pooling):
     fit, values = _untrained(model, SMALL_VIT), np.asarray(model.sample(jax.random.key(1), 2).observed_matrix)
     together = mae.encode(fit, values, UNEVEN, pooling=pooling)

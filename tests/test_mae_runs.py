@@ -368,11 +368,12 @@ def test_two_processes_train_like_one(held_out):
 # ---------------------------------------------------------------------- precision, plans, watching
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
         SMALL,
-        pytest.param(ViTConfig(patch=1, width=8, depth=1, heads=2, decoder_width=8), marks=pytest.mark.slow, id="vit"),
+        ViTConfig(patch=1, width=8, depth=1, heads=2, decoder_width=8),
     ],
 )
 def test_bfloat16_is_used_for_every_product_and_comes_near(model, config):
