@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from hlvm._environment import versions
+from experiments.records import write_results
 from hlvm._graph_checks import positive
 from hlvm.scoring import RegressionConfig, Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
@@ -371,10 +371,7 @@ def main() -> None:
     found = summary(records)
     print(json.dumps(found, indent=1))
     if arguments.out is not None:
-        about = {"config": dataclasses.asdict(config), "versions": versions("numpy", "scipy")}
-        record = about | {"summary": found, **records}
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_results(arguments.out, config, {"summary": found, **records}, "numpy", "scipy")
 
 
 if __name__ == "__main__":

@@ -8,19 +8,16 @@ by the energy score. Predictions are written down before anything is trained.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import scipy.stats
 
+from experiments.records import parsed_options, write_results
 from hlvm import mae, scoring
-from hlvm._environment import versions
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches
@@ -240,15 +237,10 @@ def _line(record: Record) -> str:
 
 def main() -> None:
     """Run from the command line; writes records, settings and versions to one file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write identification.json to")
-    parser.add_argument("--smoke", action="store_true", help="a few steps only, to see that it runs")
-    arguments = parser.parse_args()
-    config = SMOKE if arguments.smoke else Config()
+    options = parsed_options(__doc__)
+    config = SMOKE if options.smoke else Config()
     records = run(config)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    content = {"config": dataclasses.asdict(config), "versions": versions("jax"), "records": records}
-    (arguments.out / "identification.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_results(options.out / "identification.json", config, {"records": records}, "jax")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,13 @@ of all a chain with a single observed variable.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from hlvm._environment import versions
+from experiments.records import parsed_options, write_results
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import InvertibleMLP
 from hlvm.simulator import HierarchicalModel
@@ -82,18 +79,13 @@ def run(config: Config) -> list[Record]:
 
 def main() -> None:
     """Run from the command line; prints a table and writes settings, versions and records to one file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write inversion.json to")
-    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, to see that it runs")
-    arguments = parser.parse_args()
-    config = SMOKE if arguments.smoke else Config()
+    options = parsed_options(__doc__)
+    config = SMOKE if options.smoke else Config()
     records = run(config)
     for record in records:
         ranges = [f"{min(record[kind]):.0e} to {max(record[kind]):.0e}" for kind in ("latents", "noises")]
         print(f"{record['case']:34} latents {ranges[0]}   noises {ranges[1]}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    content = {"config": dataclasses.asdict(config), "versions": versions("jax"), "records": records}
-    (arguments.out / "inversion.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_results(options.out / "inversion.json", config, {"records": records}, "jax")
 
 
 if __name__ == "__main__":

@@ -8,17 +8,14 @@ between the parts, and a code that spans the oracle's.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from experiments.records import parsed_options, write_results
 from hlvm import mae, scoring
-from hlvm._environment import versions
 from hlvm.graph import LatentGraph
 from hlvm.mae import LinearConfig, Member, TrainConfig
 from hlvm.masking import FixedMask, Patches
@@ -87,11 +84,8 @@ def run(config: Config) -> list[Record]:
 
 def main() -> None:
     """Run from the command line; prints a table and writes settings, versions and records to one file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write linear.json to")
-    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, to see that it runs")
-    arguments = parser.parse_args()
-    config = SMOKE if arguments.smoke else Config()
+    options = parsed_options(__doc__)
+    config = SMOKE if options.smoke else Config()
     records = run(config)
     for record in records:
         print(
@@ -99,9 +93,7 @@ def main() -> None:
             f"{record['held_out_loss'] / record['held_out_loss_of_oracle']:.5f}, smallest correlation "
             f"{record['smallest_correlation']:.5f}"
         )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    content = {"config": dataclasses.asdict(config), "versions": versions("jax"), "records": records}
-    (arguments.out / "linear.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_results(options.out / "linear.json", config, {"records": records}, "jax")
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def _train(source: Any, settings: Settings, out: Path, devices: Any, *, tensorbo
     except KeyboardInterrupt:
         if not run.exists():
             raise
-        complain(f"interrupted; the state is kept in {run}: go on with --resume, or remove {out}")
+        complain(f"interrupted; the states kept until now are in {run}: go on with --resume, or remove {out}")
         return INTERRUPTED
     finally:
         for watch in watchers:

@@ -92,7 +92,7 @@ class RunFolder:
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
         self.folder.mkdir(parents=True, exist_ok=True)
-        here = environment(n_devices)
+        here = _environment(n_devices)
         if environments:
             _warn_of_changes(self.folder, environments[-1], here)
         if here not in environments[-1:] and jax.process_index() == 0:
@@ -123,7 +123,7 @@ class GroupFolder:
     """The states of one group; use it as a context."""
 
     def __init__(self, folder: Path, checkpoints: Checkpoints) -> None:
-        self.every = checkpoints.every
+        self.folder, self.every = folder, checkpoints.every
         options = ocp.CheckpointManagerOptions(
             max_to_keep=checkpoints.keep, enable_async_checkpointing=False, cleanup_tmp_directories=True
         )
@@ -170,7 +170,7 @@ def _item(state: State, losses: np.ndarray, held_out: np.ndarray) -> dict[str, A
     return {"state": state._asdict(), "losses": losses} | ({"held_out": held_out} if held_out.size else {})
 
 
-def environment(n_devices: int) -> dict[str, Any]:
+def _environment(n_devices: int) -> dict[str, Any]:
     """What the last bits of a result depend on beside what was asked for."""
     device = jax.devices()[0]
     return {

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -167,7 +166,7 @@ def fit_ensemble(
                 reached = _run(program, one, None, reporter)
             else:
                 with folder.group(number) as states:
-                    reached = _run_and_keep(program, one, states, reporter, folder.folder)
+                    reached = _run(program, one, states, reporter)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
     return tuple(fits[i] for i in range(len(members)))
 
@@ -256,16 +255,6 @@ class _Reporter:
         )
 
 
-def _run_and_keep(
-    compiling: Future[Any], one: Prepared, states: GroupFolder, reporter: _Reporter | None, folder: Path
-) -> GroupState:
-    """Run a group, and say after Ctrl-C how the run goes on."""
-    try:
-        return _run(compiling, one, states, reporter)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; the state is kept in {folder}: the same call goes on from there") from None
-
-
 def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, reporter: _Reporter | None) -> GroupState:
     """Run a group chunk by chunk to the end, from the newest state that is kept."""
     steps, n_members = one.train.steps, len(one.members)
@@ -294,7 +283,9 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
                 reporter.report(reached, count)
             if states is not None and interrupts is not None and interrupts.wanted and reached.step < steps:
                 states.keep(reached, now=True)
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(
+                    f"stopped; the state is kept in {states.folder}: the same call goes on from there"
+                )
     return reached
 
 

@@ -4,8 +4,8 @@ Architecture of :cite:t:`he2022mae`: the encoder sees visible tokens only, the l
 learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions.
 
 Many blocks are scanned, so that compile time does not grow with depth; few are written out, which compiles as fast and
-saves stacking what the backward pass reads, a quarter of a step on a CPU. Attention is explicit, the faster form on a
-CPU; so are matrix products over one long list of tokens rather than over samples of tokens.
+saves stacking what the backward pass reads. Attention is explicit, the faster form on a CPU; so are matrix products
+over one long list of tokens rather than over samples of tokens.
 
 Where masks differ in how many tokens they leave visible, the shorter lists are padded with hidden tokens that nothing
 attends to.

@@ -15,7 +15,7 @@ from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.threads import one_blas_thread
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
-__all__ = ["CCA", "Canonical", "canonical", "cca", "cca_many", "halves_of", "orthonormal", "summary", "transfer"]
+__all__ = ["CCA", "Canonical", "canonical", "cca", "cca_many", "halves_of", "span", "summary", "transfer"]
 
 _NORMAL_95 = 1.959964
 
@@ -160,15 +160,20 @@ def canonical(
         cross = (a - white_a.centre).T @ (b - white_b.centre)
         inner = white_a.directions.T @ cross @ white_b.directions
     else:
-        inner = orthonormal(white_a.basis(a)).T @ orthonormal(white_b.basis(b))
+        inner = _orthonormal(white_a.basis(a)).T @ _orthonormal(white_b.basis(b))
     left, singular, right = np.linalg.svd(inner, full_matrices=False)
     return Canonical(np.clip(singular, 0.0, 1.0), white_a.directions @ left, white_b.directions @ right.T)
 
 
-def orthonormal(basis: Float[np.ndarray, "n r"]) -> Float[np.ndarray, "n r"]:
+def _orthonormal(basis: Float[np.ndarray, "n r"]) -> Float[np.ndarray, "n r"]:
     """Columns that are orthonormal up to rounding of ill-conditioned directions, made so to machine precision."""
     q, r = np.linalg.qr(basis)
     return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+
+
+def span(array: Float[np.ndarray, "n p"], tolerance: float) -> Float[np.ndarray, "n r"]:
+    """An orthonormal basis of what the centred columns span; directions below the tolerance count as rounding."""
+    return _orthonormal(whiten(array, tolerance).basis(array))
 
 
 def transfer(

@@ -9,7 +9,7 @@ import scipy.linalg
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from hlvm.scoring.cca import CCA, Canonical, canonical, halves_of, orthonormal, summary, transfer
+from hlvm.scoring.cca import CCA, Canonical, canonical, halves_of, span, summary, transfer
 from hlvm.scoring.inputs import paired_matrices
 from hlvm.scoring.threads import one_blas_thread
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
@@ -148,9 +148,7 @@ def subspace_angles(a: ArrayLike, b: ArrayLike) -> Float[np.ndarray, " r"]:
         :cite:t:`bjorck1973angles`.
     """
     first, second = paired_matrices("a", a, "b", b)
-    bases = [
-        orthonormal(whiten(array, rank_tolerance(given)).basis(array)) for array, given in ((first, a), (second, b))
-    ]
+    bases = [span(array, rank_tolerance(given)) for array, given in ((first, a), (second, b))]
     if min(basis.shape[1] for basis in bases) == 0:
         return np.zeros(0)
     return scipy.linalg.subspace_angles(*bases)[::-1]

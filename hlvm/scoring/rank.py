@@ -11,10 +11,10 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from hlvm.scoring.cca import orthonormal
+from hlvm.scoring.cca import span
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.threads import one_blas_thread
-from hlvm.scoring.whitening import rank_tolerance, whiten
+from hlvm.scoring.whitening import rank_tolerance
 
 __all__ = ["RankTest", "cca_rank"]
 
@@ -93,9 +93,7 @@ def cca_rank(
             f"got key {key} and n_permutations {n_permutations}"
         )
     first, second = paired_matrices("a", a, "b", b)
-    bases = [
-        orthonormal(whiten(array, rank_tolerance(given)).basis(array)) for array, given in ((first, a), (second, b))
-    ]
+    bases = [span(array, rank_tolerance(given)) for array, given in ((first, a), (second, b))]
     n, p, q = len(first), bases[0].shape[1], bases[1].shape[1]
     if p + q >= n - 1:
         raise ValueError(
@@ -119,8 +117,13 @@ def _bartlett(correlations: np.ndarray, n: int, p: int, q: int) -> np.ndarray:
     k = np.arange(len(correlations))
     with np.errstate(divide="ignore"):
         before = np.concatenate([[0.0], np.cumsum(1 / np.maximum(correlations, 1e-12) ** 2)[:-1]])
-        rest = -np.cumsum(np.log1p(-(correlations**2))[::-1])[::-1]
-    return chi2.sf((n - 1 - k - (p + q + 1) / 2 + before) * rest, (p - k) * (q - k))
+    return chi2.sf((n - 1 - k - (p + q + 1) / 2 + before) * _left_over(correlations), (p - k) * (q - k))
+
+
+def _left_over(correlations: np.ndarray) -> np.ndarray:
+    """``−Σ_{i≥k} log(1 − ρ_i²)`` for every k; infinite where a correlation is 1."""
+    with np.errstate(divide="ignore"):
+        return -np.cumsum(np.log1p(-(correlations**2))[::-1])[::-1]
 
 
 def _by_permutation(
@@ -132,8 +135,7 @@ def _by_permutation(
 ) -> np.ndarray:
     """p-value of each step. Both sides hold all canonical variables, also those beyond the narrower side's count."""
     count = len(correlations)
-    with np.errstate(divide="ignore"):
-        observed = -np.cumsum(np.log1p(-(correlations**2))[::-1])[::-1]
+    observed = _left_over(correlations)
     exceeded = np.zeros(count)
     for _ in range(n_permutations):
         inner = u[rng.permutation(len(u))].T @ v

@@ -1,0 +1,36 @@
+"""What all experiments share: options of the command line, and one file of results."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hlvm._environment import versions
+
+__all__ = ["parsed_options", "write_results"]
+
+
+def parsed_options(description: str | None) -> argparse.Namespace:
+    """The options ``out``, a folder, and ``smoke``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write the results to")
+    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, to see that it runs")
+    return parser.parse_args()
+
+
+def write_results(path: Path, config: Any, results: Mapping[str, Any], *distributions: str) -> None:
+    """Write results with their settings and versions to a JSON file.
+
+    Args:
+        path: the file; its folder is made.
+        config: the settings, a dataclass.
+        results: what was found.
+        distributions: whose versions matter beside those of this package and of Python.
+    """
+    content = {"config": dataclasses.asdict(config), "versions": versions(*distributions), **results}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
