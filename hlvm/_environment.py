@@ -11,7 +11,7 @@ from typing import Any
 
 import hlvm
 
-__all__ = ["environment", "versions"]
+__all__ = ["available_cores", "environment", "versions"]
 
 
 def versions(*distributions: str) -> dict[str, str]:
@@ -28,6 +28,13 @@ def versions(*distributions: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def environment(*distributions: str) -> dict[str, Any]:

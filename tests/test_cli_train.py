@@ -171,3 +171,15 @@ def test_held_out_losses_are_written_and_shown(run, tmp_path):
     assert table.step.tolist() == [100, 150]
     np.testing.assert_allclose(table.held_out_loss, made.held_out.losses, rtol=1e-6)
     assert f"held out {made.held_out.losses[-1]:.4f}" in out
+
+
+@pytest.mark.slow
+def test_devices_cores_train_like_one(run, inputs, tmp_path):
+    """In a process of its own, since devices are made once per process."""
+    line = [sys.executable, "-m", "hlvm", "train", inputs / "model.npz", "--config", inputs / "settings.json"]
+    line += ["--out", tmp_path / "out", "--devices", "cores"]
+    done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run("train", "model.npz", "--config", "settings.json", "--out", "{new}/one")
+    cores, one = (pd.read_csv(folder / "losses.csv") for folder in (tmp_path / "out", tmp_path / "one"))
+    np.testing.assert_allclose(cores.to_numpy(), one.to_numpy(), rtol=2e-4)

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "simulator": {"_layout", "graph", "mechanisms"},
     "images": {"_graph_checks", "_layout", "graph", "mechanisms", "simulator"},
     "datasets": {"graph", "images", "simulator"},
-    "mae": {"datasets", "graph", "masking", "mechanisms", "simulator"},
+    "mae": {"datasets", "graph", "images", "masking", "mechanisms", "simulator"},
     "scoring": set(),
     "testing": {"graph", "masking", "scoring", "theory"},
     "plotting": {"graph", "masking", "theory"},

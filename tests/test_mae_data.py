@@ -206,3 +206,5 @@ def test_image_models_train_inside_the_program(name, tmp_path):
     save_fits(tmp_path / "fits", [made])
     (loaded,) = load_fits(tmp_path / "fits")
     np.testing.assert_array_equal(encode(loaded, drawn, mask.sample(KEY, 5, images.graph)), code)
+    np.testing.assert_array_equal(loaded.model.images.sample(jax.random.key(3), 5).images, drawn)
+    save_fits(tmp_path / "again", [loaded])

@@ -144,6 +144,17 @@ def test_vit_takes_an_oblong_grid_of_cells_of_one_number():
     )
 
 
+def test_init_flat_is_flax_init_whatever_is_visible(model):
+    key = jax.random.key(4)
+    flats = []
+    for ratio in (0.25, 0.75):
+        network = build_network(GRAPH, mask_plan(GRAPH, RandomMask(ratio=ratio)), SMALL_VIT, LossConfig())
+        flats.append(init_flat(network, key[None])[0])
+    np.testing.assert_array_equal(flats[0], flats[1])
+    for ours, theirs in zip(*map(jax.tree.leaves, (unflatten(network, flats[0]), network.init(key))), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)  # rounding: compiled otherwise
+
+
 @pytest.mark.slow
 def test_energy_networks_start_from_the_encoder_of_their_twins(model):
     """Arms that differ in the loss alone are paired as far as they can be."""

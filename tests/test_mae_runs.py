@@ -31,6 +31,7 @@ from hlvm.mae import (
     fit_ensemble,
     groups,
     load_fits,
+    one_device_per_core,
     plan_ensemble,
     save_fits,
 )
@@ -343,6 +344,41 @@ def test_eight_devices_train_like_one():
     one = finished(python(program, "one"))
     eight = finished(python(program, "all", XLA_FLAGS="--xla_force_host_platform_device_count=8"))
     np.testing.assert_allclose(eight, one, rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_one_device_per_core_trains_like_one_device():
+    program = "fits = train(None, one_device_per_core(2) if sys.argv[1] == 'cores' else None, 300)" + LOSSES
+    one, cores = (finished(python(program, devices)) for devices in ("one", "cores"))
+    np.testing.assert_allclose(cores, one, rtol=2e-4)
+
+
+def test_one_device_per_core_comes_first():
+    jax.devices()
+    with pytest.raises(RuntimeError, match="computed something already"):
+        one_device_per_core(len(jax.devices()) + 1)
+
+
+@pytest.mark.slow
+def test_devices_that_share_a_batch_exchange_sums_only():
+    """Nothing else, such as where each row's tokens go: the sizes of a batch do not travel."""
+    found = finished(python(EXCHANGED, XLA_FLAGS="--xla_force_host_platform_device_count=2"))
+    assert found
+    assert set(found) == {"all-reduce"}
+
+
+EXCHANGED = """
+import re
+from hlvm.mae.groups import group_members, prepare
+from hlvm.mae.data import check_data, standardization
+model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
+members = [Member(mask=RandomMask(ratio=0.5), network=ViTConfig(width=16, depth=1))]
+config, data = TrainConfig(steps=10, batch=8, warmup=1), check_data(model)
+(group,) = group_members(data.graph, members, config, jax.devices())
+key = jax.random.key(0)
+program = prepare(key, data, group, members, config, *standardization(data, key)).lower().compile()
+print(json.dumps(re.findall(r" (all-[a-z]+|collective-[a-z]+|reduce-scatter)\\(", program.as_text())))
+"""
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Toy images with every latent known."""
 
 from hlvm.images.base import ImageModel, ImageSample, latents_of_patches
+from hlvm.images.files import load_image_model, save_image_model
 from hlvm.images.grammar import Derivation, GrammarImages, StringGrammar
 from hlvm.images.quadtree import QuadtreeImages
 from hlvm.images.scenes import SceneFactor, SceneImages
@@ -17,5 +18,7 @@ __all__ = [
     "StringGrammar",
     "contact_sheet",
     "latents_of_patches",
+    "load_image_model",
+    "save_image_model",
     "save_png",
 ]

@@ -2,6 +2,7 @@
 
 from hlvm.mae.checkpoints import load_fits, save_fits
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.cores import one_device_per_core
 from hlvm.mae.data import ArrayData, ImageData, Images, TrainingData
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member
@@ -42,6 +43,7 @@ __all__ = [
     "fit",
     "fit_ensemble",
     "load_fits",
+    "one_device_per_core",
     "plan_ensemble",
     "reconstruct",
     "save_fits",

@@ -18,6 +18,7 @@ from jaxtyping import PRNGKeyArray
 
 from hlvm._files import atomic_folder
 from hlvm.graph import LatentGraph
+from hlvm.images.files import can_be_saved, load_image_model, save_image_model
 from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.data import ArrayData, ImageData, Source
 from hlvm.mae.fit import Fit
@@ -37,9 +38,10 @@ _FORMAT_VERSION = 2
 def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     """Write fits of one generator to a new folder, all or nothing.
 
-    The folder holds the generator (``model.npz``; or, for fits trained on arrays or on images, their graph and what is
-    known of where they come from, ``data.json``), what was trained (``fits.json``) and the arrays (Orbax format), so
-    that a fit can never be scored on another generator than its own.
+    The folder holds the generator (``model.npz``; for image models of :mod:`hlvm.images` the folder ``images``; for
+    fits trained on arrays, or on an image model of your own, their graph and what is known of where they come from,
+    ``data.json``), what was trained (``fits.json``) and the arrays (Orbax format), so that a fit can never be scored
+    on another generator than its own.
 
     Args:
         path: the folder to make.
@@ -98,6 +100,10 @@ def _save_data(folder: Path, data: Source) -> None:
     if isinstance(data, HierarchicalModel):
         data.save(folder / "model.npz")
         return
+    if isinstance(data, ImageData) and can_be_saved(data.images):
+        (folder / "images").mkdir()
+        save_image_model(data.images, folder / "images")
+        return
     if isinstance(data, ImageData):
         about: dict[str, Any] = {"graph": data.graph.to_dict(), "about": {"images": repr(data.images)}}
     else:
@@ -106,6 +112,8 @@ def _save_data(folder: Path, data: Source) -> None:
 
 
 def _load_data(folder: Path) -> Source:
+    if (folder / "images").exists():
+        return ImageData(load_image_model(folder / "images"))
     if not (folder / "data.json").exists():
         return HierarchicalModel.load(folder / "model.npz")
     try:

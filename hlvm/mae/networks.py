@@ -101,10 +101,23 @@ def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
     return _unravel(network)(flat)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "members parameters"]:
-    """Initial flat parameters, one row per key."""
-    return jax.vmap(lambda key: ravel_pytree(network.init(key))[0])(keys)
+    """Initial flat parameters, one row per key; networks that differ in how many tokens they see share one program."""
+    return _initializer(_fully_visible(network), jax.default_backend())(keys)
+
+
+def _fully_visible(network: Network) -> Network:
+    """The network that sees all tokens: its parameters are the same."""
+    if isinstance(network, LinearNetwork) or network.tokens is None:
+        return network
+    return dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _initializer(network: Network, backend: str) -> Callable[[Key[Array, " members"]], Array]:
+    # Run once, so on CPUs compiled without optimisation, which takes a third of the time.
+    options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
+    return jax.jit(jax.vmap(lambda key: ravel_pytree(network.init(key))[0]), compiler_options=options)
 
 
 def code_dim_of(config: NetworkConfig) -> int:

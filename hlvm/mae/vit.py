@@ -220,7 +220,9 @@ class ViTMAE(nn.Module):
         seen = lowered[:, 1:]
         if present is not None:
             seen = jnp.where(present[..., None], seen, jnp.take_along_axis(blank, visible[..., None], axis=1))
-        filled = blank.at[jnp.arange(n)[:, None], visible].set(seen) + positions.astype(seen.dtype)
+        # Mapped over rows, so that devices which share a batch need not tell each other where tokens go.
+        placed = jax.vmap(lambda row, at, values: row.at[at].set(values, unique_indices=True, mode="promise_in_bounds"))
+        filled = placed(blank, visible, seen) + positions.astype(seen.dtype)
         out, _ = self.decoder_blocks(jnp.concatenate([lowered[:, :1], filled], axis=1), None)
         return self.to_token(self.decoder_norm(out[:, 1:]))
 

@@ -1,0 +1,81 @@
+"""Image models in files: everything that a generator of images draws with, in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hlvm.images.grammar import GrammarImages
+from hlvm.images.quadtree import QuadtreeImages
+from hlvm.images.scenes import SceneImages
+from hlvm.simulator import HierarchicalModel
+
+__all__ = ["can_be_saved", "load_image_model", "save_image_model"]
+
+_FORMAT, _FORMAT_VERSION = "hlvm.images", 1
+_FAMILIES: dict[str, type[Any]] = {"scenes": SceneImages, "quadtree": QuadtreeImages, "grammar": GrammarImages}
+_TUPLES = ("objects", "tuple_shape")
+
+
+def can_be_saved(model: Any) -> bool:
+    """Whether this is one of the families of this package."""
+    return type(model) in _FAMILIES.values()
+
+
+def save_image_model(model: Any, folder: str | os.PathLike[str]) -> None:
+    """Write ``images.json`` into a folder and, beside it, the arrays that the model draws with.
+
+    Args:
+        model: scenes, quadtree or grammar images.
+        folder: an existing folder.
+
+    Raises:
+        ValueError: an image model of another kind.
+    """
+    if not can_be_saved(model):
+        raise ValueError(f"only scenes, quadtree and grammar images can be saved, got {type(model).__name__}")
+    place = Path(folder)
+    family = next(name for name, kind in _FAMILIES.items() if kind is type(model))
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(type(model))}
+    if isinstance(model, QuadtreeImages):
+        fields.pop("model").save(place / "model.npz")
+    if isinstance(model, GrammarImages):
+        rules: dict[str, Any] = {str(level): np.asarray(table) for level, table in fields.pop("rules").items()}
+        np.savez(place / "rules.npz", **rules)
+    header = {"format": _FORMAT, "version": _FORMAT_VERSION, "family": family, "fields": fields}
+    (place / "images.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def load_image_model(folder: str | os.PathLike[str]) -> Any:
+    """Read what :func:`save_image_model` wrote.
+
+    Returns:
+        The scenes, quadtree or grammar images.
+
+    Raises:
+        FileNotFoundError: the folder holds no image model.
+        ValueError: the file is damaged or of another version.
+    """
+    place = Path(folder)
+    path = place / "images.json"
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        if (header["format"], header["version"]) != (_FORMAT, _FORMAT_VERSION):
+            raise ValueError(f"{path} does not hold an image model of format version {_FORMAT_VERSION}")
+        fields: dict[str, Any] = {
+            name: tuple(value) if name in _TUPLES else value for name, value in header["fields"].items()
+        }
+        family = _FAMILIES[header["family"]]
+        if family is QuadtreeImages:
+            fields["model"] = HierarchicalModel.load(place / "model.npz")
+        if family is GrammarImages:
+            with np.load(place / "rules.npz", allow_pickle=False) as tables:
+                fields["rules"] = {int(level): tables[level] for level in tables.files}
+        return family(**fields)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None

@@ -1,0 +1,46 @@
+"""A CPU as several devices, one per core, so that members of an ensemble are trained side by side."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+
+from hlvm._environment import available_cores
+from hlvm._graph_checks import positive
+
+__all__ = ["one_device_per_core"]
+
+_FLAG = "--xla_cpu_multi_thread_eigen=false"
+
+
+def one_device_per_core(n: int | None = None) -> list[Any]:
+    """Make JAX see each core of a CPU as a device that works on one thread.
+
+    Pass the result to :func:`hlvm.mae.fit_ensemble` as ``devices``. Threads that share one small matrix product wait
+    for each other; members that run side by side do not. Call this before JAX computes anything, since devices are
+    made once per process: it sets ``jax_num_cpu_devices`` and adds ``--xla_cpu_multi_thread_eigen=false`` to
+    ``XLA_FLAGS``, for the rest of the process. Where JAX computes on a GPU or TPU it makes no difference to these.
+
+    Args:
+        n: number of devices; ``None`` for as many as there are cores.
+
+    Returns:
+        The devices.
+
+    Raises:
+        ValueError: ``n`` is below 1.
+        RuntimeError: JAX has computed something already.
+    """
+    count = available_cores() if n is None else positive(n, "n")
+    flags = os.environ.get("XLA_FLAGS", "")
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:
+        raise RuntimeError(
+            "devices are made once per process, and JAX has computed something already: call one_device_per_core first"
+        ) from None
+    if _FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}".strip()
+    return list(jax.devices("cpu"))
