@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint format docs clean
+.PHONY: help demo test test-all smoke lint format docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,14 @@ test: $(STAMP)/test ## the tests without the slow ones
 
 test-all: $(STAMP)/test ## all tests that need no GPU
 	$(PYTEST) -m "not gpu"
+
+# Each in a process of its own, two at a time, as a user would run it.
+smoke: $(STAMP)/test ## every experiment at its smallest size, into runs/smoke anew
+	rm -rf runs/smoke
+	mkdir -p runs/smoke
+	$(BIN)/python -c 'from experiments.catalogue import NAMES; print(*NAMES, sep="\n")' | \
+	  xargs -P $(WORKERS) -I NAME sh -c '$(BIN)/python -m experiments.NAME --preset smoke --out runs/smoke/NAME \
+	    > runs/smoke/NAME.log 2>&1 && echo NAME runs || { cat runs/smoke/NAME.log; exit 1; }'
 
 lint: $(STAMP)/dev ## ruff and pyright
 	$(BIN)/ruff check

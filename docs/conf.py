@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import experiment_pages
 import figures
 import grammar_figures
 import image_figures
@@ -33,7 +34,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "experiments/generated"]
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -86,7 +87,8 @@ def shorten_signature(
 
 def setup(app: Sphinx) -> None:
     """Draw the figures and register what is our own."""
-    for module in (figures, grammar_figures, image_figures, mae_figures, mask_figures, scoring_figures):
+    of_modules = (figures, grammar_figures, image_figures, mae_figures, mask_figures, scoring_figures)
+    for module in (experiment_pages, *of_modules):
         module.draw_all(HERE / "_static" / "generated")
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))
     app.connect("autodoc-process-signature", shorten_signature)

@@ -1,6 +1,6 @@
 """Are the verdicts, intervals and rank tests of ``hlvm.scoring`` right as often as they say?
 
-python -m experiments.calibration --out experiments/results/calibration.json [--smoke]
+python -m experiments.calibration --out experiments/results [--preset smoke|laptop]
 
 Every case is made from a generator whose truth is known. Predictions, before anything is measured:
 
@@ -21,18 +21,16 @@ Every case is made from a generator whose truth is known. Predictions, before an
 
 from __future__ import annotations
 
-import argparse
 import collections
 import dataclasses
 import itertools
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.records import write_results
+from experiments.records import parsed_options, write_results
 from hlvm._graph_checks import positive
 from hlvm.scoring import RegressionConfig, Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
@@ -362,16 +360,12 @@ def summary(records: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
-    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, to try the script out")
-    arguments = parser.parse_args()
-    config = SMOKE if arguments.smoke else Config()
+    options = parsed_options(__doc__)
+    config = SMOKE if options.preset == "smoke" else Config()
     records = run(config)
     found = summary(records)
     print(json.dumps(found, indent=1))
-    if arguments.out is not None:
-        write_results(arguments.out, config, {"summary": found, **records}, "numpy", "scipy")
+    write_results(options.out / "calibration.json", config, {"summary": found, **records}, "numpy", "scipy")
 
 
 if __name__ == "__main__":

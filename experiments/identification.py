@@ -3,7 +3,7 @@
 Section 4 of docs/theory.md over several seeds: three masks of a quadtree, and the polar counter-example with its repair
 by the energy score. Predictions are written down before anything is trained.
 
-    python -m experiments.identification --out runs/identification [--smoke]
+    python -m experiments.identification --out runs/identification [--preset smoke|laptop]
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def _line(record: Record) -> str:
 def main() -> None:
     """Run from the command line; writes records, settings and versions to one file."""
     options = parsed_options(__doc__)
-    config = SMOKE if options.smoke else Config()
+    config = SMOKE if options.preset == "smoke" else Config()
     records = run(config)
     write_results(options.out / "identification.json", config, {"records": records}, "jax")
 

@@ -1,6 +1,6 @@
 """How exactly are latents and noises recovered from observed values? Largest errors of `HierarchicalModel.invert`.
 
-    python -m experiments.inversion --out experiments/results [--smoke]
+    python -m experiments.inversion --out experiments/results [--preset smoke|laptop]
 
 Predicted: sampling in float32 rounds at every level, and the inverse multiplies that by its derivative. So errors are
 largest where mechanisms are steep and few variables tell of a latent: the binary tree with the default slope, and most
@@ -80,7 +80,7 @@ def run(config: Config) -> list[Record]:
 def main() -> None:
     """Run from the command line; prints a table and writes settings, versions and records to one file."""
     options = parsed_options(__doc__)
-    config = SMOKE if options.smoke else Config()
+    config = SMOKE if options.preset == "smoke" else Config()
     records = run(config)
     for record in records:
         ranges = [f"{min(record[kind]):.0e} to {max(record[kind]):.0e}" for kind in ("latents", "noises")]

@@ -1,6 +1,6 @@
 """Does a linear masked autoencoder reach the optimum that the Gaussian oracle gives in closed form?
 
-    python -m experiments.linear --out experiments/results [--smoke]
+    python -m experiments.linear --out experiments/results [--preset smoke|laptop]
 
 Predicted: the loss of the reduced-rank regression at every code dim, the Bayes loss at the rank of the covariance
 between the parts, and a code that spans the oracle's.
@@ -85,7 +85,7 @@ def run(config: Config) -> list[Record]:
 def main() -> None:
     """Run from the command line; prints a table and writes settings, versions and records to one file."""
     options = parsed_options(__doc__)
-    config = SMOKE if options.smoke else Config()
+    config = SMOKE if options.preset == "smoke" else Config()
     records = run(config)
     for record in records:
         print(

@@ -1,4 +1,8 @@
-"""What all experiments share: options of the command line, and one file of results."""
+"""What the checks of the package itself share: options of the command line, and one file of results.
+
+These are the scripts without a page of their own (calibration, identification, inversion, linear); experiments on the
+paper's questions are described by :class:`experiments.experiment.Experiment`.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,10 @@ __all__ = ["parsed_options", "write_results"]
 
 
 def parsed_options(description: str | None) -> argparse.Namespace:
-    """The options ``out``, a folder, and ``smoke``."""
+    """The options ``out``, a folder, and ``preset``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write the results to")
-    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, to see that it runs")
+    parser.add_argument("--preset", choices=("smoke", "laptop"), default="laptop", help="how much is run")
     return parser.parse_args()
 
 

@@ -176,7 +176,8 @@ def test_held_out_losses_are_written_and_shown(run, tmp_path):
 @pytest.mark.slow
 def test_devices_cores_train_like_one(run, inputs, tmp_path):
     """In a process of its own, since devices are made once per process."""
-    line = [sys.executable, "-m", "hlvm", "train", inputs / "model.npz", "--config", inputs / "settings.json"]
+    program = "import sys; from hlvm.cli import main; sys.exit(main())"
+    line = [sys.executable, "-c", program, "train", inputs / "model.npz", "--config", inputs / "settings.json"]
     line += ["--out", tmp_path / "out", "--devices", "cores"]
     done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

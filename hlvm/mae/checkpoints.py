@@ -27,6 +27,7 @@ from hlvm.mae.held_out import HeldOut
 from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.mae.masks import as_strategy
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
+from hlvm.mechanisms import mechanism_to_dict, noise_to_dict
 from hlvm.simulator import HierarchicalModel
 
 __all__ = ["describe_run", "load_fits", "save_fits"]
@@ -157,7 +158,7 @@ def _fingerprint(data: Source) -> str:
     """
     digest = hashlib.sha256()
     if isinstance(data, HierarchicalModel):
-        digest.update(json.dumps(data.graph.to_dict(), sort_keys=True).encode())
+        digest.update(json.dumps([data.graph.to_dict(), _functions_of(data)], sort_keys=True).encode())
         for leaf in jax.tree.leaves(data):
             digest.update(np.asarray(leaf).tobytes())
         return digest.hexdigest()
@@ -170,6 +171,17 @@ def _fingerprint(data: Source) -> str:
     digest.update(json.dumps([len(data), data.graph.to_dict()], sort_keys=True).encode())
     digest.update(data.rows(np.linspace(0, len(data) - 1, min(len(data), 256)).astype(np.int64)).tobytes())
     return digest.hexdigest()
+
+
+def _functions_of(model: HierarchicalModel) -> list[Any]:
+    """Mechanisms and noises of all variables; of a user's function without a name only that it is one."""
+    found: list[Any] = [noise_to_dict(noise) for noise in model.layout.noises]
+    for mechanism in model.layout.mechanisms:
+        try:
+            found.append(None if mechanism is None else mechanism_to_dict(mechanism))
+        except ValueError:
+            found.append(type(mechanism).__qualname__)
+    return found
 
 
 def _same_model(a: Source, b: Source) -> bool:

@@ -1,0 +1,101 @@
+"""Figures and tables of verdicts of the experiments' pages, made from committed results: nothing is trained here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from figures import STYLE
+
+from experiments.catalogue import MEASURED
+from experiments.experiment import Results, load_results, named_experiment
+from experiments.findings import Finding
+from hlvm.plotting import style
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "results"
+FRAGMENTS = ROOT / "docs" / "experiments" / "generated"
+WORDS = {True: "yes", False: "**no**", None: "open"}
+
+
+def draw_all(folder: Path) -> None:
+    """Write the figures into a folder, and the tables to where the pages include them."""
+    (folder / "experiments").mkdir(parents=True, exist_ok=True)
+    FRAGMENTS.mkdir(parents=True, exist_ok=True)
+    found = {name: load_results(RESULTS / name) for name in MEASURED}
+    for name, results in found.items():
+        with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
+            figures = named_experiment(name).draw(results.records, results.prediction)
+            for figure_name, figure in figures.items():
+                figure.savefig(folder / "experiments" / f"{name}_{figure_name}.svg", metadata={"Date": None})
+        (FRAGMENTS / f"{name}.md").write_text(verdicts(results), encoding="utf-8")
+    (FRAGMENTS / "summary.md").write_text(summary(found), encoding="utf-8")
+
+
+def verdicts(results: Results) -> str:
+    """The table of one experiment, and what the run was."""
+    header = ("claim", "measured", "holds", "theory says", "agrees", "paper says", "agrees")
+    rows = [
+        (
+            finding.claim,
+            _measured(finding),
+            WORDS[finding.holds],
+            finding.theory or "–",
+            WORDS[finding.theory_agrees] if finding.theory else "–",
+            finding.paper or "–",
+            WORDS[finding.paper_agrees] if finding.paper else "–",
+        )
+        for finding in results.findings
+    ]
+    where = results.environment
+    about = (
+        f"Preset `laptop`, hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}, {where['cores']} cores "
+        f"of {where['processor']}. Intervals are 95 % (Student) over training seeds unless the text says otherwise.\n"
+    )
+    return f"{_table(header, rows)}\n{about}"
+
+
+def summary(found: dict[str, Results]) -> str:
+    """All claims of all experiments."""
+    header = ("experiment", "claim", "paper", "theory", "measured", "agrees")
+    rows = []
+    for name, results in found.items():
+        title = named_experiment(name).title
+        for number, finding in enumerate(results.findings):
+            link = f"[{title}]({name}.md)" if number == 0 else ""
+            agrees = [
+                f"{source}: {WORDS[outcome]}"
+                for source, says, outcome in (
+                    ("theory", finding.theory, finding.theory_agrees),
+                    ("paper", finding.paper, finding.paper_agrees),
+                )
+                if says
+            ]
+            rows.append(
+                (
+                    link,
+                    finding.claim,
+                    finding.paper or "–",
+                    finding.theory or "–",
+                    _measured(finding, most=3),
+                    "; ".join(agrees) or f"holds: {WORDS[finding.holds]}",
+                )
+            )
+    outcomes = [f.theory_agrees for results in found.values() for f in results.findings if f.theory]
+    papers = [f.paper_agrees for results in found.values() for f in results.findings if f.paper]
+    return f"{_counted('theory', outcomes)} {_counted('paper', papers)}\n\n{_table(header, rows)}"
+
+
+def _counted(source: str, outcomes: Sequence[bool | None]) -> str:
+    yes, no, unsettled = (sum(outcome is kind for outcome in outcomes) for kind in (True, False, None))
+    of = f"Of {len(outcomes)} statements of the {source}"
+    return f"{of}, {yes} agree with what is measured, {no} do not, {unsettled} are open."
+
+
+def _measured(finding: Finding, most: int = 12) -> str:
+    lines = [f"{name}: {interval}" for name, interval in finding.scores.items()]
+    return "<br>".join(lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"])
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

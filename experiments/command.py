@@ -1,0 +1,82 @@
+"""The command line of an experiment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.experiment import PRESETS, conduct, named_experiment
+from experiments.findings import Finding
+from experiments.groups import UnusableError
+from hlvm.mae import one_device_per_core
+
+__all__ = ["command", "print_findings"]
+
+
+def command(name: str, arguments: Sequence[str] | None = None) -> int:
+    """Carry out an experiment as the command line says.
+
+    Args:
+        name: of the experiment's module; it is imported under this name even where it runs as a script, so that
+            workers find the same one.
+        arguments: ``None`` for those of the process.
+
+    Returns:
+        The exit code: 0, or 2 for input that cannot be used, which is said in one line.
+    """
+    experiment = named_experiment(name)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{experiment.name}", description=f"{experiment.title}. {experiment.question}"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument("--preset", choices=PRESETS, default="laptop", help="how much is run (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument(
+        "--scheduler", metavar="local|tcp://...", help="hand groups to Dask workers; needs pip install 'hlvm[dask]'"
+    )
+    parser.add_argument(
+        "--fits", type=Path, metavar="DIR", help="keep what is trained here, for experiments that train the same"
+    )
+    options = parser.parse_args(arguments)
+    if options.preset == "smoke":  # most of its time is compiling
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    try:
+        if options.scheduler is None:
+            one_device_per_core()
+        results = conduct(
+            experiment,
+            experiment.presets[options.preset],
+            out=options.out,
+            resume=options.resume,
+            scheduler=options.scheduler,
+            fits=options.fits,
+        )
+    except UnusableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; go on with --resume, what was done is in {options.out}", file=sys.stderr)
+        return 130
+    print_findings(results.findings)
+    Console().print(f"records, results and figures are in {options.out}", highlight=False)
+    return 0
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """A table of claims and verdicts."""
+    words = {True: "yes", False: "NO", None: "open"}
+    table = Table(show_lines=True)
+    for heading in ("claim", "measured", "holds", "theory", "paper"):
+        table.add_column(heading)
+    for finding in findings:
+        theory = words[finding.theory_agrees] if finding.theory else "-"
+        paper = words[finding.paper_agrees] if finding.paper else "-"
+        measured = "\n".join(f"{name} {interval}" for name, interval in finding.scores.items())
+        table.add_row(finding.claim, measured, words[finding.holds], theory, paper)
+    Console().print(table)

@@ -1,0 +1,219 @@
+"""What an experiment is, and how one is carried out: predict, write that down, measure group by group, compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.findings import Finding, Frame
+from experiments.groups import UnusableError, run_groups
+from hlvm._environment import environment
+from hlvm._files import write_text_atomically
+from hlvm.plotting import save_figure, style
+
+__all__ = [
+    "PRESETS",
+    "Experiment",
+    "Group",
+    "Prediction",
+    "Record",
+    "Results",
+    "conduct",
+    "load_results",
+    "named_experiment",
+]
+
+PRESETS = ("smoke", "laptop", "gpu")
+"""Names of the presets: to see that it runs (a minute), two cores (half an hour), one GPU (the paper's grid)."""
+
+_DISTRIBUTIONS = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-learn")
+
+Record = dict[str, Any]
+"""One measured number with everything that says what it is: numbers, strings and booleans."""
+
+Group = Mapping[str, Any]
+"""What is measured together, ready for JSON; the values name it."""
+
+Prediction = dict[str, Any]
+"""What the theory says before training, ready for JSON."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One question.
+
+    ``judge`` and ``draw`` read nothing but records and prediction, so that verdicts and figures can be made again from
+    files.
+
+    Attributes:
+        name: of its module in ``experiments``, whose ``EXPERIMENT`` it is.
+        title: a few words.
+        question: one sentence.
+        presets: a config for each of :data:`PRESETS`: a frozen dataclass of plain values.
+        predict: config -> prediction, from theory alone.
+        groups: config -> what is measured together; independent of each other, and each in one go, so a group is what
+            is handed to a worker and what is not repeated when a run goes on.
+        measure: config, group, and a folder for states of training or ``None`` -> records.
+        judge: all records and the prediction -> findings.
+        draw: all records and the prediction -> figures by name.
+    """
+
+    name: str
+    title: str
+    question: str
+    presets: Mapping[str, Any]
+    predict: Callable[[Any], Prediction]
+    groups: Callable[[Any], Sequence[Group]]
+    measure: Callable[[Any, Group, Path | None], list[Record]]
+    judge: Callable[[Frame, Prediction], list[Finding]]
+    draw: Callable[[Frame, Prediction], dict[str, Figure]]
+
+    def __post_init__(self) -> None:
+        if tuple(self.presets) != PRESETS:
+            raise ValueError(f"{self.name}: presets must be {', '.join(PRESETS)}, got {', '.join(self.presets)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """What came out.
+
+    Attributes:
+        config: the settings, as a dictionary.
+        prediction: made before training.
+        records: tidy, one row per measured number.
+        findings: the claims and their verdicts.
+        environment: versions and machine.
+    """
+
+    config: dict[str, Any]
+    prediction: Prediction
+    records: Frame
+    findings: list[Finding]
+    environment: dict[str, Any]
+
+
+def conduct(
+    experiment: Experiment,
+    config: Any,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    scheduler: str | None = None,
+    fits: Path | None = None,
+) -> Results:
+    """Carry out an experiment.
+
+    Args:
+        experiment: the question.
+        config: its settings.
+        out: folder for the prediction (written before anything is measured), the records of each group as it is done,
+            and at the end ``records.csv``, ``results.json`` and the figures; ``None`` writes nothing.
+        resume: go on in a folder that a stopped run has left: groups that are done are not done again, and training
+            goes on from its last state.
+        scheduler: ``None`` for this process, ``"local"`` for one Dask worker per core, or the address of a Dask
+            scheduler.
+        fits: folder where training states are kept for good, to be shared with experiments that train the same;
+            ``None`` keeps them in ``out`` until all is done. Only one process at a time may use it.
+
+    Raises:
+        UnusableError: the folder is not empty and ``resume`` is not given, or it belongs to other settings; the
+            scheduler cannot be reached.
+    """
+    described = _jsonable({"experiment": experiment.name, "config": dataclasses.asdict(config)})
+    if out is not None:
+        _open(out, described, resume=resume)
+    prediction = _jsonable(experiment.predict(config))
+    if out is not None:
+        _write_json(out / "prediction.json", prediction)
+    groups = [dict(group) for group in experiment.groups(config)]
+    states = fits if fits is not None else None if out is None else out / "states"
+    found = run_groups(
+        experiment, config, groups, folder=None if out is None else out / "groups", states=states, scheduler=scheduler
+    )
+    records = pd.DataFrame([record for of_group in found for record in of_group])
+    results = Results(
+        config=described["config"],
+        prediction=prediction,
+        records=records,
+        findings=experiment.judge(records, prediction),
+        environment=environment(*_DISTRIBUTIONS),
+    )
+    if out is not None:
+        _write_results(experiment, results, out)
+        shutil.rmtree(out / "states", ignore_errors=True)
+    return results
+
+
+def named_experiment(name: str) -> Experiment:
+    """The experiment of ``experiments/NAME.py``."""
+    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+
+
+def load_results(folder: Path) -> Results:
+    """Read ``records.csv`` and ``results.json``.
+
+    Raises:
+        FileNotFoundError: one of the files is missing.
+    """
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return Results(
+        config=content["config"],
+        prediction=content["prediction"],
+        records=pd.read_csv(folder / "records.csv"),
+        findings=[Finding.from_dict(finding) for finding in content["findings"]],
+        environment=content["environment"],
+    )
+
+
+def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
+    """Make the folder, or check that what it holds is this run."""
+    path = out / "config.json"
+    if path.exists():
+        if not resume:
+            raise UnusableError(f"{out} holds a run already: go on with --resume, or choose a new folder")
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known != described:
+            settings = known.get("config", {}), described["config"]
+            names = settings[0].keys() | settings[1].keys()
+            other = sorted(name for name in names if settings[0].get(name) != settings[1].get(name))
+            raise UnusableError(
+                f"{out} holds a run of {known.get('experiment')} with other settings"
+                f"{': ' + ', '.join(other) if other else ''}; go on with the same, or choose a new folder"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UnusableError(f"{out} holds other files: choose a new folder")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_json(path, described)
+
+
+def _write_results(experiment: Experiment, results: Results, out: Path) -> None:
+    write_text_atomically(out / "records.csv", results.records.to_csv(index=False, lineterminator="\n"))
+    content = {
+        "experiment": experiment.name,
+        "config": results.config,
+        "environment": results.environment,
+        "prediction": results.prediction,
+        "findings": [finding.to_dict() for finding in results.findings],
+    }
+    _write_json(out / "results.json", content)
+    with style():
+        for name, figure in experiment.draw(results.records, results.prediction).items():
+            save_figure(figure, out / f"{name}.png")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_text_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def _jsonable(content: Any) -> Any:
+    """What JSON makes of it, so that it compares equal to what is read back."""
+    return json.loads(json.dumps(content))

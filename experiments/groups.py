@@ -1,0 +1,172 @@
+"""Groups of members, one after the other in this process or handed to Dask workers, each kept when it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from hlvm._environment import available_cores
+from hlvm._files import write_text_atomically
+
+if TYPE_CHECKING:
+    from experiments.experiment import Experiment, Record
+
+__all__ = ["UnusableError", "run_groups"]
+
+
+class UnusableError(ValueError):
+    """What was asked for cannot be done: a folder, a scheduler or a setting that does not fit."""
+
+
+_SINGLE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Workers of this machine, one per core, must not each start as many threads as there are cores."""
+
+
+def run_groups(
+    experiment: Experiment,
+    config: Any,
+    groups: Sequence[dict[str, Any]],
+    *,
+    folder: Path | None,
+    states: Path | None,
+    scheduler: str | None,
+) -> list[list[Record]]:
+    """Measure every group.
+
+    Args:
+        experiment: the question; with a scheduler its module ``experiments.NAME`` must be importable by the workers.
+        config: its settings.
+        groups: what is to be measured.
+        folder: where the records of each group are kept when it is done; groups whose records are there are not
+            measured again. ``None`` keeps nothing.
+        states: folder for states of training.
+        scheduler: see :func:`experiments.experiment.conduct`.
+
+    Returns:
+        The records of each group, in order.
+
+    Raises:
+        ValueError: two groups are the same.
+        UnusableError: the scheduler cannot be reached, or Dask is not installed.
+    """
+    names = [_name(number, group) for number, group in enumerate(groups)]
+    if len({json.dumps(group, sort_keys=True) for group in groups}) < len(groups):
+        raise ValueError(f"{experiment.name}: two groups are the same")
+    found: dict[int, list[Record]] = {}
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+            if (folder / f"{name}.json").exists():
+                found[number] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    left = [number for number in range(len(groups)) if number not in found]
+    console = Console()
+    if found:
+        console.print(f"{len(found)} of {len(groups)} groups were done before", highlight=False)
+
+    def done(number: int, records: list[Record], seconds: float) -> None:
+        found[number] = json.loads(json.dumps(records))
+        if folder is not None:
+            write_text_atomically(folder / f"{names[number]}.json", json.dumps(records) + "\n")
+        label = ", ".join(f"{key} {value}" for key, value in groups[number].items())
+        console.print(f"group {len(found)} of {len(groups)} done in {seconds:.0f} s: {label}", highlight=False)
+
+    if scheduler is None:
+        for number in left:
+            done(number, *_timed(experiment, config, groups[number], states))
+    elif left:
+        _run_on_dask(experiment, config, groups, left, states, scheduler, done)
+    return [found[number] for number in range(len(groups))]
+
+
+def _name(number: int, group: Mapping[str, Any]) -> str:
+    """A file name that says which group it is, and changes when the group does."""
+    digest = hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{number:03d}-{digest}"
+
+
+def _timed(experiment: Experiment, config: Any, group: Any, states: Path | None) -> tuple[list[Record], float]:
+    began = time.perf_counter()
+    return experiment.measure(config, group, states), time.perf_counter() - began
+
+
+# ---------------------------------------------------------------------- Dask
+
+
+def _measured_by_name(module: str, config: Any, group: Any, states: str | None) -> tuple[list[Record], float]:
+    """What a worker does; it finds the experiment by the name of its module."""
+    experiment = importlib.import_module(module).EXPERIMENT
+    return _timed(experiment, config, group, None if states is None else Path(states))
+
+
+def _run_on_dask(
+    experiment: Experiment,
+    config: Any,
+    groups: Sequence[dict[str, Any]],
+    left: Sequence[int],
+    states: Path | None,
+    scheduler: str,
+    done: Any,
+) -> None:
+    """Hand groups to workers; a group whose worker dies is given to another one, the others are not done again."""
+    module = experiment.measure.__module__
+    with _client(scheduler) as client:
+        from distributed import as_completed
+
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        resources = {"GPU": 1} if any("GPU" in worker.get("resources", {}) for worker in workers) else None
+        futures = {
+            client.submit(
+                _measured_by_name,
+                module,
+                config,
+                groups[number],
+                None if states is None else str(states.absolute()),
+                pure=False,
+                resources=resources,
+            ): number
+            for number in left
+        }
+        try:
+            for future in as_completed(list(futures)):
+                done(futures[future], *future.result())
+        finally:
+            client.cancel(list(futures))
+
+
+@contextmanager
+def _client(scheduler: str) -> Iterator[Any]:
+    """A Dask client: of workers on this machine, or of a scheduler that runs already."""
+    try:
+        import dask.config
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise UnusableError("--scheduler needs Dask: pip install 'hlvm[dask]'") from None
+    if scheduler == "local":
+        no_dashboard: Any = None
+        with (
+            dask.config.set({"distributed.nanny.pre-spawn-environ": _SINGLE_THREAD}),
+            LocalCluster(n_workers=available_cores(), threads_per_worker=1, dashboard_address=no_dashboard) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    if not scheduler.startswith(("tcp://", "tls://", "ucx://", "ws://", "wss://")):
+        raise UnusableError(f"the scheduler is local or an address such as tcp://host:8786, got {scheduler!r}")
+    try:
+        client = Client(scheduler, timeout=30)
+    except OSError as error:
+        raise UnusableError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client:
+        yield client

@@ -1,0 +1,326 @@
+"""Which masking ratio and unit make the class of a scene linearly readable from the frozen code?
+
+    python -m experiments.linear_separability --preset smoke|laptop|gpu --out DIR [--resume]
+
+Predicted before training:
+
+1. The paper's table: accuracy of a linear probe of the class rises with the ratio up to 0.75 and is lower at 0.9, and
+   it rises with the masking unit.
+2. The graph alone, without assumptions on mechanisms: how many masks of each arm have the class in ``c``, the least set
+   that separates what is masked from what is visible. While masks cut objects, the latents of these objects separate;
+   where one object is hidden as a whole and another one seen as a whole, the class does. The more masks of an arm have
+   a latent in ``c``, the better it is read; the same for the shapes and textures of objects.
+3. Codes beat both floors, the untrained encoder and the pixels themselves.
+4. Neighbours in a t-SNE map have the same class more often where the probe is better.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+from experiments import scene_fits
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Finding, Frame, over_seeds, within
+from experiments.scene_comparisons import (
+    Paper,
+    arm_rows,
+    compared,
+    comparisons,
+    draw_level,
+    draw_series,
+    dress,
+    of_arm,
+    of_code,
+    paper_says,
+    places_of,
+    series_of,
+    shares_in_c,
+    theory_says,
+)
+from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from experiments.scene_probes import accuracies, codes_of, crossed, label_of
+from hlvm.mae import Fit
+from hlvm.plotting.style import COLORS, figure_with_panels
+
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "run"]
+
+PAPER: Paper = {
+    "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
+    "unit": {1: 62.57, 2: 68.96, 4: 73.31},
+}
+"""Linear probe on ImageNet-1K, accuracy in per cent; the two series differ in the cell they share."""
+
+
+LATENTS = ("class", "shape", "texture")
+"""What is read: the class on images as in training, the others on images where they are independent."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        fits: what is trained.
+        rows: images that probes are trained on, for each seed.
+        test_rows: images that they are tested on.
+        map_rows: test images in each t-SNE map.
+        neighbours: in the map and among codes, whose classes are compared.
+        masks: drawn for the prediction of each arm.
+    """
+
+    fits: SceneFits = scene_fits.LAPTOP
+    rows: int = 2000
+    test_rows: int = 2000
+    map_rows: int = 500
+    neighbours: int = 10
+    masks: int = 200
+
+
+SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, map_rows=40, neighbours=3, masks=5)
+LAPTOP = Config()
+GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=10_000, map_rows=2000, masks=1000)
+
+
+# ---------------------------------------------------------------------- before training
+
+
+def predict(config: Config) -> Prediction:
+    """Shares of masks with the class, shapes and textures in ``c``, and what is compared."""
+    shares = shares_in_c(config.fits, arms(config.fits), LATENTS, config.masks)
+    return {
+        "shares": shares,
+        "comparisons": comparisons(config.fits),
+        "series": series_of(config.fits),
+        "chance": 1 / scene_model(config.fits).n_classes,
+    }
+
+
+def groups(config: Config) -> list[Group]:
+    """One group per arm."""
+    return arms(config.fits)
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Accuracies, purities and silhouettes of every seed; the first arm brings the floors."""
+    found: list[Record] = []
+    first = group == arms(config.fits)[0]
+    for fit in trained(config.fits, group, states):
+        found += _of_code(config, fit, fit.seed, {"code": "trained", **group})
+        if first:
+            nowhere = {"ratio": None, "unit": None}
+            found += _of_code(config, fit.untrained(), fit.seed, {"code": "untrained", **nowhere})
+            found += _of_code(config, None, fit.seed, {"code": "pixels", **nowhere})
+    return found
+
+
+def _of_code(config: Config, fit: Fit | None, seed: int, names: Record) -> list[Record]:
+    scenes = scene_model(config.fits)
+    nearest = config.neighbours
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.fits.key + 1), seed), 4)
+    plain = scenes.sample(keys[0], config.rows), scenes.sample(keys[1], config.test_rows)
+    mixed = crossed(scenes, keys[2], config.rows), crossed(scenes, keys[3], config.test_rows)
+    accuracy = accuracies(fit, *plain, ("class",)) | accuracies(fit, *mixed, ("shape", "texture"))
+    found: list[Record] = [
+        {**names, "seed": seed, "score": "accuracy", "latent": latent, "value": round(value, 5)}
+        for latent, value in accuracy.items()
+    ]
+    codes = codes_of(fit, plain[1].images[: config.map_rows])
+    classes = label_of(plain[1], "class")[: config.map_rows]
+    codes = StandardScaler().fit_transform(codes)
+    places = TSNE(perplexity=min(30, len(codes) // 4), init="pca", random_state=seed).fit_transform(codes)
+    scores = {
+        "purity among codes": purity(codes, classes, nearest),
+        "purity in the map": purity(places, classes, nearest),
+        "silhouette of codes": float(silhouette_score(codes, classes)),
+    }
+    found += [
+        {**names, "seed": seed, "score": score, "latent": "class", "value": round(value, 5)}
+        for score, value in scores.items()
+    ]
+    if seed == 0:
+        of_points = zip(places.tolist(), classes.tolist(), strict=True)
+        found += [
+            {**names, "seed": 0, "score": "map", "latent": "class", "value": kind, "x": round(x, 2), "y": round(y, 2)}
+            for (x, y), kind in of_points
+        ]
+    return found
+
+
+def purity(places: Any, labels: Any, neighbours: int) -> float:
+    """Mean share of a point's nearest neighbours that have its label.
+
+    Args:
+        places: (n, d).
+        labels: (n,).
+        neighbours: how many, fewer than n.
+    """
+    found = NearestNeighbors(n_neighbors=neighbours).fit(places).kneighbors(return_distance=False)
+    return float((np.asarray(labels)[found] == np.asarray(labels)[:, None]).mean())
+
+
+# ---------------------------------------------------------------------- comparing
+
+
+def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+    """One finding per latent and comparison of arms, then floors and maps."""
+    rows = records[records["code"] == "trained"]
+    accuracy = rows[rows["score"] == "accuracy"]
+    found = [
+        compared(
+            accuracy[accuracy["latent"] == latent],
+            comparison,
+            f"Linear accuracy of the {latent}",
+            paper=paper_says(PAPER, comparison) if latent == "class" else ("", 0.0),
+            theory=theory_says(prediction, latent, comparison),
+        )
+        for latent in LATENTS
+        for comparison in prediction["comparisons"]
+    ]
+    of_class = records[(records["score"] == "accuracy") & (records["latent"] == "class")]
+    best = of_arm(of_class, prediction["comparisons"][0]["ahead"])
+    for code, words in (("untrained", "the untrained encoder"), ("pixels", "raw pixels")):
+        floor = of_code(of_class, code)
+        difference = over_seeds(best - floor)
+        found.append(
+            Finding(
+                claim=f"The class is read better from codes ({_arm(prediction)}) than from {words}",
+                theory="the class is in c, and the code holds c",
+                scores={"difference": difference, words: over_seeds(floor)},
+                holds=within(difference, low=0),
+                theory_agrees=within(difference, low=0),
+            )
+        )
+    ranks = over_seeds(_rank_correlations(rows))
+    found.append(
+        Finding(
+            claim="Arms whose class is read better have purer neighbourhoods in the t-SNE map",
+            scores={"rank correlation over arms": ranks},
+            holds=within(ranks, low=0),
+            reason="Spearman's correlation of accuracy and purity over the arms of each seed",
+        )
+    )
+    return found
+
+
+def _arm(prediction: Prediction) -> str:
+    return label(prediction["comparisons"][0]["ahead"])
+
+
+def _rank_correlations(rows: Frame) -> list[float]:
+    """Of each seed."""
+    of_class = rows[(rows["latent"] == "class") & rows["score"].isin(["accuracy", "purity in the map"])]
+    found = []
+    for _, of_seed in of_class.groupby("seed"):
+        table = of_seed.pivot_table(index=["ratio", "unit"], columns="score", values="value")
+        found.append(float(table.corr(method="spearman").iloc[0, 1]))
+    return found
+
+
+# ---------------------------------------------------------------------- drawing
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "class": {"color": COLORS["vermilion"], "marker": "D"},
+    "shape": {"color": COLORS["blue"], "marker": "s"},
+    "texture": {"color": COLORS["green"], "marker": "^"},
+}
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Accuracies beside the predicted shares and the paper's, and the maps."""
+    return {"accuracy": _draw_accuracy(records, prediction), "maps": _draw_maps(records, prediction)}
+
+
+def _draw_accuracy(records: Frame, prediction: Prediction) -> Figure:
+    figure, axes = figure_with_panels(7.0, 5.2, 2, 2, sharey="row", sharex="col", width_ratios=(5, 3))
+    accuracy = records[records["score"] == "accuracy"]
+    rows = accuracy[accuracy["code"] == "trained"]
+    of_class = accuracy[accuracy["latent"] == "class"]
+    for latent, look in _LOOKS.items():
+        draw_series(axes[0], rows[rows["latent"] == latent], prediction, name=latent, **look)
+        for panel, series in zip(axes[1], ("ratio", "unit"), strict=True):
+            shares = pd.DataFrame(prediction["shares"])
+            shares = shares[shares["latent"] == latent]
+            in_order = [float(arm_rows(shares, arm)["share"].iloc[0]) for arm in prediction["series"][series]]
+            panel.plot(places_of(prediction, series), in_order, linestyle="--", label=f"{latent} in c", **look)
+    draw_level(axes[0], of_code(of_class, "untrained"), name="class, untrained", color=COLORS["grey"], linestyle="-.")
+    draw_level(axes[0], of_code(of_class, "pixels"), name="class, pixels", color=COLORS["black"], linestyle=":")
+    for panel, series in zip(axes[1], ("ratio", "unit"), strict=True):
+        known = [PAPER[series].get(arm[series], np.nan) / 100 for arm in prediction["series"][series]]
+        panel.plot(places_of(prediction, series), known, color=COLORS["black"], marker="*", label="paper, ImageNet")
+    dress(axes[1], prediction, "predicted: share of masks,\nand the paper's accuracy")
+    axes[0, 0].set_ylabel("measured accuracy")
+    for row in axes:
+        row[0].set_ylim(0, 1.03)
+        row[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _draw_maps(records: Frame, prediction: Prediction) -> Figure:
+    """Pixels, the untrained encoder, the lowest ratio, the best one, the highest one, and the largest unit."""
+    series = prediction["series"]
+    ratio = prediction["comparisons"][0]["ahead"]
+    shown = {label(arm): arm for arm in (series["ratio"][0], ratio, series["ratio"][-1], series["unit"][-1])}
+    parts = {"pixels": records[records["code"] == "pixels"]}
+    parts["untrained encoder"] = records[records["code"] == "untrained"]
+    parts |= {name: arm_rows(records[records["code"] == "trained"], arm) for name, arm in shown.items()}
+    figure, axes = figure_with_panels(7.0, 4.9, 2, 3)
+    for panel, (name, part) in zip(axes.flat, parts.items(), strict=False):
+        _draw_map(panel, name, part)
+    for panel in axes.flat[len(parts) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _draw_map(panel: Axes, name: str, part: Frame) -> None:
+    of_map = part[part["score"] == "map"]
+    colors = [color for color in COLORS if color != "pale"]
+    for number, points in of_map.groupby("value"):
+        kind = int(number) % len(colors)
+        panel.scatter(points["x"], points["y"], s=7, color=COLORS[colors[kind]], marker="osD^vPX*"[kind], linewidths=0)
+    pure = part[(part["score"] == "purity in the map") & (part["seed"] == 0)]["value"].mean()
+    panel.set_title(f"{name}\npurity {pure:.2f}", fontsize=9)
+    panel.set(xticks=[], yticks=[])
+
+
+EXPERIMENT = Experiment(
+    name="linear_separability",
+    title="Linear separability",
+    question="Which masking ratio and unit make the class linearly readable from the frozen code?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=groups,
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """The command line."""
+    raise SystemExit(command("linear_separability"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""Does a mask designed for latents beat random masking at recovering them? And the paper's two other suggestions.
+
+python -m experiments.mask_design --preset smoke|laptop|gpu --out DIR [--resume]
+
+The paper's section 3.6 suggests three ways to steer what is learned, and tries none: masks that follow the latent
+structure; leaving masked patches that touch the visible region out of the loss; a very high ratio where low-level
+information is wanted. All are tried on a quadtree with invertible mechanisms. What counts is each latent's own noise,
+the number that is new in it: a latent also holds all its ancestors, so that R² of a low latent would mostly say how
+well the root is known.
+
+Predictions, before training:
+
+1. Under a mask designed for a target, c is the target. A code of d_c numbers then identifies it: R² of at least
+   ``IDENTIFIED`` both ways (Theorem 2).
+2. Random masks share more than the target. A code of d_c numbers is too narrow for that, so that it holds the target
+   less well than under the designed mask. The opponent is the best of the random ratios, encoding as trained or the
+   whole image, whichever does best.
+3. Interior loss (a masked cell counts if none of its eight neighbours is visible). The paper: higher latents are
+   recovered better. Theory: the lowest shared ancestor of a cell that counts is never of height 1, so that the lowest
+   latents are not needed and fade; nothing follows for higher ones.
+4. Very high ratio. The paper: extreme ratios give low-level representations, so the lowest latents are recovered better
+   than at the middle ratio. Theory: the opposite, since they are shared less often.
+5. Theory: where low-level information is wanted a low ratio serves better than the very high one: it shares the lowest
+   latents more often.
+6. The mask designed for the upper latents at the middle ratio, with a wide code: the upper latents are recovered better
+   than under random masks, and the lowest less.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from experiments.command import command
+from experiments.designed_masks import by_height, designed, dim_of, lowest_shared, shares, targets, touching
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.mask_design_claims import ARMS, DESIGNED, judge
+from experiments.mask_design_figure import draw
+from experiments.training import train
+from hlvm import mae, scoring
+from hlvm.graph import LatentGraph
+from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
+from hlvm.masking import FixedMask, RandomMask
+from hlvm.mechanisms import InvertibleMLP
+from hlvm.scoring import RegressionConfig
+from hlvm.simulator import HierarchicalModel, Sample
+from hlvm.theory import membership_probability
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        height: levels of the quadtree, at least 2.
+        seeds: training seeds, at least 2; all arms have the same.
+        ratios: random masks that designed ones are compared with, cell by cell.
+        bottleneck: optimisation of bottlenecks.
+        bottleneck_width: hidden units of their perceptrons.
+        low: the transformer's low ratio.
+        middle: its middle ratio, also of the interior loss and of the designed mask.
+        high: its very high ratio.
+        vit: optimisation of transformers.
+        vit_width: their width.
+        rows: held-out samples: 60 % fit the regressions, 40 % test them.
+        key: everything random follows from it.
+    """
+
+    height: int = 3
+    seeds: int = 4
+    ratios: tuple[float, ...] = (0.5, 0.75)
+    bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=2500, batch=256))
+    bottleneck_width: int = 128
+    low: float = 0.25
+    middle: float = 0.75
+    high: float = 0.95
+    vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=800, batch=32))
+    vit_width: int = 32
+    rows: int = 1000
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        if self.height < 2:
+            raise ValueError(f"a target below the root needs height of at least 2, got {self.height}")
+
+
+SMOKE = Config(
+    height=2,
+    seeds=2,
+    ratios=(0.5,),
+    bottleneck=TrainConfig(steps=3, batch=16, warmup=1),
+    bottleneck_width=16,
+    vit=TrainConfig(steps=3, batch=16, warmup=1),
+    vit_width=8,
+    rows=60,
+)
+LAPTOP = Config()
+GPU = Config(
+    seeds=8,
+    ratios=(0.1, 0.25, 0.5, 0.75, 0.9),
+    bottleneck=TrainConfig(steps=20_000, batch=1024),
+    bottleneck_width=512,
+    vit=TrainConfig(steps=20_000, batch=512),
+    vit_width=128,
+    rows=5000,
+)
+
+
+# ---------------------------------------------------------------------- the experiment
+
+
+def _model(config: Config) -> HierarchicalModel:
+    return HierarchicalModel.init(_key(config, "model"), LatentGraph.quadtree(config.height), InvertibleMLP())
+
+
+def _key(config: Config, name: str) -> jax.Array:
+    names = ("model", "bottleneck", "vit", "sample", "masks")
+    return jax.random.split(jax.random.key(config.key), len(names))[names.index(name)]
+
+
+def _arms(config: Config, graph: LatentGraph) -> dict[str, tuple[Any, LossConfig]]:
+    """Mask and loss of every arm of the transformer."""
+    middle = RandomMask(ratio=config.middle)
+    return {
+        "low ratio": (RandomMask(ratio=config.low), LossConfig()),
+        "middle ratio": (middle, LossConfig()),
+        "very high ratio": (RandomMask(ratio=config.high), LossConfig()),
+        "interior loss": (middle, LossConfig(region="interior", neighbours=8)),
+        DESIGNED: (designed(graph, targets(graph)["all quarters"])[0], LossConfig()),
+    }
+
+
+def predict(config: Config) -> Prediction:
+    """What each mask shares, from the graph alone."""
+    graph = LatentGraph.quadtree(config.height)
+    of_targets: dict[str, Any] = {}
+    for name, target in targets(graph).items():
+        strategy, description = designed(graph, target)
+        arms = {DESIGNED: strategy} | {f"random {ratio:g}": RandomMask(ratio=ratio) for ratio in config.ratios}
+        found = {arm: shares(graph, target, masks) for arm, masks in arms.items()}
+        of_targets[name] = {"mask": description, "d_c": dim_of(graph, target), "shares": found}
+    ratios = {"low ratio": config.low, "middle ratio": config.middle, "very high ratio": config.high}
+    shared = {arm: by_height(graph, membership_probability(graph, ratio)) for arm, ratio in ratios.items()}
+    masks = np.asarray(RandomMask(ratio=config.middle).sample(_key(config, "masks"), 1000, graph))
+    heights, inside = lowest_shared(graph, masks), ~touching(masks, graph.grid or (1, 1))
+    return {
+        "targets": of_targets,
+        "shared_by_height": {arm: {str(height): share for height, share in of.items()} for arm, of in shared.items()},
+        "cells_that_need_the_lowest": {
+            "middle ratio": float((heights[masks] == 1).mean()),
+            "interior loss": float((heights[inside] == 1).mean()),
+        },
+        "cells_that_count": {"interior loss": float(inside.sum() / masks.sum())},
+    }
+
+
+def groups(config: Config) -> list[Group]:
+    """All bottlenecks together, since they share programs; then each arm of the transformer."""
+    return [{"learner": "bottleneck", "arm": "all"}, *({"learner": "vit", "arm": arm} for arm in ARMS)]
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Train the members of a group and score their codes on held-out samples."""
+    model = _model(config)
+    sample = model.sample(_key(config, "sample"), config.rows)
+    if group["learner"] == "bottleneck":
+        return _bottlenecks(config, model, sample, states)
+    return _transformers(config, model, sample, group["arm"], states)
+
+
+def _bottlenecks(config: Config, model: HierarchicalModel, sample: Sample, states: Path | None) -> list[Record]:
+    graph = model.graph
+    cases: list[tuple[str, str, Any, int]] = []
+    for name, target in targets(graph).items():
+        dim = dim_of(graph, target)
+        random = [(name, f"random {ratio:g}", RandomMask(ratio=ratio), dim) for ratio in config.ratios]
+        cases += [(name, DESIGNED, designed(graph, target)[0], dim), *random]
+    members = [
+        Member(mask=mask, network=BottleneckConfig(code_dim=dim, width=config.bottleneck_width), seed=seed)
+        for _, _, mask, dim in cases
+        for seed in range(config.seeds)
+    ]
+    fits = train(_key(config, "bottleneck"), model, members, config.bottleneck, states)
+    records: list[Record] = []
+    for number, fit in enumerate(fits):
+        name, arm, mask, _ = cases[number // config.seeds]
+        content = np.concatenate([np.asarray(sample.noise[latent]) for latent in targets(graph)[name]], axis=1)
+        for view in ("as trained", "whole image")[: 1 if arm == DESIGNED else 2]:
+            masked = _masks(config, mask, graph) if view == "as trained" else None
+            about = {"learner": "bottleneck", "target": name, "arm": arm, "view": view, "seed": fit.seed}
+            code = _code(fit, sample, masked)
+            found = {"code -> c": _r2(config, code, content)}
+            if arm == DESIGNED:
+                found["c -> code"] = _r2(config, content, code)
+                found["untrained code -> c"] = _r2(config, _code(fit.untrained(), sample, masked), content)
+            records += [about | {"score": score, "value": round(value, 5)} for score, value in found.items()]
+    return records
+
+
+def _transformers(
+    config: Config, model: HierarchicalModel, sample: Sample, arm: str, states: Path | None
+) -> list[Record]:
+    graph = model.graph
+    mask, loss = _arms(config, graph)[arm]
+    network = ViTConfig(width=config.vit_width, decoder_width=config.vit_width)
+    members = [Member(mask=mask, network=network, loss=loss, seed=seed) for seed in range(config.seeds)]
+    fits = train(_key(config, "vit"), model, members, config.vit, states)
+    contents = {"noise": sample.noise, "latent": sample.latents}
+    values = {f"{what}/{latent}": np.asarray(of[latent]) for what, of in contents.items() for latent in graph.latents}
+    records: list[Record] = []
+    for fit in fits:
+        codes = {
+            ("code", "whole image"): _code(fit, sample, None),
+            ("code", "as trained"): _code(fit, sample, _masks(config, mask, graph)),
+            ("untrained code", "whole image"): _code(fit.untrained(), sample, None),
+        }
+        for (source, view), code in codes.items():
+            found = scoring.kernel_r2_many(code, values, key=config.key, config=_regression(config))
+            about = {"learner": "vit", "arm": arm, "view": view, "seed": fit.seed}
+            for what in contents:
+                of_heights = by_height(graph, {latent: found[f"{what}/{latent}"].value for latent in graph.latents})
+                records += [
+                    about | {"score": f"{source} -> {what}", "height": height, "value": round(value, 5)}
+                    for height, value in of_heights.items()
+                ]
+    return records
+
+
+def _code(fit: Fit, sample: Sample, masked: Any) -> Float[np.ndarray, "n width"]:
+    return np.asarray(mae.encode(fit, sample, masked))
+
+
+def _masks(config: Config, mask: Any, graph: LatentGraph) -> Any:
+    if isinstance(mask, FixedMask):
+        return mask
+    return np.asarray(mask.sample(_key(config, "masks"), config.rows, graph))
+
+
+def _regression(config: Config) -> RegressionConfig:
+    return RegressionConfig(max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=1)
+
+
+def _r2(config: Config, code: np.ndarray, content: np.ndarray) -> float:
+    return scoring.kernel_r2(code, content, key=config.key, config=_regression(config)).value
+
+
+EXPERIMENT = Experiment(
+    name="mask_design",
+    title="Mask design",
+    question="Does a mask designed for latents beat random masking at recovering them?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=groups,
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry the experiment out; ``where`` is passed on to :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """Command line."""
+    raise SystemExit(command("mask_design"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""Masked autoencoders on quadtrees of latents whose truth is known, and how much of each height their codes hold.
+
+For all experiments that change how a quadtree is masked. A code is scored against two things at every height: the
+values of variables, which hold those of all their ancestors as well, and the noise that enters there, which is new at
+that height. At the root both are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from experiments.experiment import Record
+from experiments.findings import Finding, Frame, every, means_over_seeds, over_seeds, within
+from experiments.training import train
+from hlvm import HierarchicalModel, LatentGraph, mae
+from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
+from hlvm.masking import BlockMask, MaskSampler, Patches, RandomMask, SubtreeMask, count_masked
+from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, Mechanism
+from hlvm.scoring import RegressionConfig, kernel_r2_many
+from hlvm.simulator import Sample
+from hlvm.theory import level_profile
+
+__all__ = [
+    "MECHANISMS",
+    "QuadtreeFits",
+    "available",
+    "claim_of_differences",
+    "code_records",
+    "draw_over_seeds",
+    "held_out",
+    "input_records",
+    "per_seed",
+    "quadtree_model",
+    "separated_at",
+    "shares_in_c",
+    "strategy",
+    "trained",
+]
+
+MECHANISMS: dict[str, Mechanism] = {
+    "invertible": InvertibleMLP(),
+    "linear": InvertibleMLP(layers=1),
+    "noisy": AdditiveNoiseMLP(noise_scale=0.5),
+}
+"""By name. The first two differ in their activations alone: both are bijections of the same graph and noises."""
+
+_REGRESSION = RegressionConfig(
+    test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
+)
+"""Many scores that are only compared with each other: few rows and a coarse grid."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuadtreeFits:
+    """What is trained and scored.
+
+    Attributes:
+        height: levels of the quadtree below its root; ``4**height`` cells, each a token.
+        width: of the encoder.
+        depth: of the encoder.
+        decoder_width: of the decoder, which has one block.
+        seeds: training seeds of each arm; at least 2.
+        steps: training steps.
+        batch: samples per step.
+        learning_rate: peak learning rate.
+        rows: held-out samples: three eighths, at most 600, fit the regressions, the others test them.
+        per_height: variables scored at each height, at most.
+        key: everything random follows from it.
+    """
+
+    height: int = 3
+    width: int = 32
+    depth: int = 2
+    decoder_width: int = 32
+    seeds: int = 4
+    steps: int = 800
+    batch: int = 32
+    learning_rate: float = 2e-3
+    rows: int = 1600
+    per_height: int = 4
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+
+    @property
+    def graph(self) -> LatentGraph:
+        """The quadtree; its root has 2 dims and every other variable 1 dim of its own noise."""
+        return LatentGraph.quadtree(self.height)
+
+    @property
+    def network(self) -> ViTConfig:
+        """The autoencoder."""
+        return ViTConfig(width=self.width, depth=self.depth, decoder_width=self.decoder_width)
+
+
+def quadtree_model(config: QuadtreeFits, mechanism: str) -> HierarchicalModel:
+    """The generator, one for all seeds."""
+    key = jax.random.fold_in(jax.random.key(config.key), 0)
+    return HierarchicalModel.init(key, config.graph, MECHANISMS[mechanism])
+
+
+def strategy(config: QuadtreeFits, name: str, ratio: float, unit: int = 1) -> MaskSampler:
+    """A masking strategy.
+
+    Args:
+        config: sizes.
+        name: "uniform", square units at random, which on a quadtree are the cells of whole subtrees; "strip", the same
+            with units of equal area but half as tall and twice as wide; "block", one rectangle; "subtree", whole
+            subtrees of the root's children.
+        ratio: masking ratio.
+        unit: side of a unit in cells; for "strip" an even number, for "subtree" not used.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name == "uniform":
+        return RandomMask(ratio=ratio, unit=unit)
+    if name == "strip":
+        return RandomMask(ratio=ratio, unit=(unit // 2, unit * 2))
+    if name == "block":
+        return BlockMask(ratio=ratio, unit=unit)
+    if name == "subtree":
+        return SubtreeMask(height=config.height - 1, ratio=ratio)
+    raise ValueError(f"expected uniform, strip, block or subtree, got {name!r}")
+
+
+def shares_in_c(graph: LatentGraph, sampler: MaskSampler) -> list[float]:
+    """Expected share of each height, from 1 up, in the shared information of random masks, invertible regime."""
+    if isinstance(sampler, RandomMask):
+        patches = Patches.blocks(graph, sampler.unit)
+        return level_profile(graph, [sampler.ratio], patches=patches).share[0].tolist()
+    return level_profile(graph, strategy=sampler, key=jax.random.key(0), n_masks=2000).share[0].tolist()
+
+
+def available(n_cells: int, below: int, ratio: float) -> float:
+    """Probability that a latent with so many cells below has a visible one: then it is a function of what is visible.
+
+    Args:
+        n_cells: cells of the grid.
+        below: cells below the latent.
+        ratio: masking ratio, uniform masks of single cells.
+    """
+    n_masked = count_masked(ratio, n_cells)
+    return 1 - math.comb(n_masked, below) / math.comb(n_cells, below)
+
+
+def separated_at(height: int, top: int, ratio: float) -> float:
+    """Probability that a masked cell's lowest ancestor with a visible cell below has this height, on a quadtree.
+
+    That ancestor is what the visible part tells about the cell, so this is how often a target asks for it.
+
+    Args:
+        height: of the ancestor, from 1 to ``top``.
+        top: height of the root.
+        ratio: masking ratio, uniform masks of single cells.
+    """
+    others = 4**top - 1
+    masked_others = count_masked(ratio, 4**top) - 1
+
+    def all_masked_below(h: int) -> float:
+        return math.comb(masked_others, 4**h - 1) / math.comb(others, 4**h - 1)
+
+    return all_masked_below(height - 1) - all_masked_below(height)
+
+
+# ---------------------------------------------------------------------- training
+
+
+def trained(
+    config: QuadtreeFits,
+    mechanism: str,
+    masks: Sequence[MaskSampler],
+    states: Path | None,
+    *,
+    steps: int | None = None,
+) -> list[tuple[Fit, ...]]:
+    """Train every seed with each of the masks, all in one ensemble, paired by seed.
+
+    Args:
+        config: sizes.
+        mechanism: of :data:`MECHANISMS`.
+        masks: one arm each.
+        states: folder for states of training.
+        steps: ``None`` for those of the config.
+
+    Returns:
+        For each of the masks its fits, one per seed.
+    """
+    n_steps = config.steps if steps is None else steps
+    settings = TrainConfig(
+        steps=n_steps, batch=config.batch, learning_rate=config.learning_rate, warmup=min(100, n_steps // 4)
+    )
+    members = [Member(mask=mask, network=config.network, seed=seed) for mask in masks for seed in range(config.seeds)]
+    key = jax.random.fold_in(jax.random.key(config.key), 1)
+    fits = train(key, quadtree_model(config, mechanism), members, settings, states)
+    return [fits[i : i + config.seeds] for i in range(0, len(fits), config.seeds)]
+
+
+# ---------------------------------------------------------------------- scores
+
+
+def held_out(config: QuadtreeFits, mechanism: str) -> Sample:
+    """Samples for scoring, the same for all arms and seeds."""
+    key = jax.random.fold_in(jax.random.key(config.key), 2)
+    return quadtree_model(config, mechanism).sample(key, config.rows)
+
+
+def code_records(config: QuadtreeFits, fit: Fit, sample: Sample, view: float, **names: Any) -> list[Record]:
+    """What the mean token holds.
+
+    Args:
+        config: sizes.
+        fit: the autoencoder.
+        sample: held-out samples.
+        view: masking ratio of the images that are encoded; 0 for whole images. All samples have the same mask, drawn
+            uniformly, one for each seed and ratio.
+        **names: columns of all records.
+
+    Returns:
+        One record per height and part ("value" or "noise"): R² of kernel regression, mean over the variables scored.
+    """
+    code = mae.encode(fit, sample, _view_mask(config, fit.seed, view))
+    about = {**names, "seed": fit.seed, "view": view}
+    return [about | record for record in _recovery(config, np.asarray(code), sample)]
+
+
+def input_records(config: QuadtreeFits, seed: int, sample: Sample, view: float, **names: Any) -> list[Record]:
+    """What the visible cells themselves hold: the ceiling of :func:`code_records` for the same masks."""
+    masked = _view_mask(config, seed, view)
+    columns = np.asarray(sample.observed_matrix)
+    if masked is not None:
+        columns = columns[:, np.repeat(~masked, sample.graph.dims[sample.graph.n_latents :])]
+    about = {**names, "seed": seed, "view": view}
+    return [about | record for record in _recovery(config, columns, sample)]
+
+
+def _view_mask(config: QuadtreeFits, seed: int, view: float) -> Bool[np.ndarray, " cells"] | None:
+    if not view:
+        return None
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.key), 3), seed)
+    return np.asarray(RandomMask(ratio=view).sample(key, 1, config.graph)[0])
+
+
+def _recovery(config: QuadtreeFits, representation: ArrayLike, sample: Sample) -> list[Record]:
+    graph = sample.graph
+    order = np.random.default_rng(config.key).permutation(len(graph.nodes))
+    targets: dict[str, np.ndarray] = {}
+    cells: dict[tuple[int, str], list[str]] = {}
+    for height in sorted(set(graph.heights)):
+        of_height = [graph.nodes[i] for i in order if graph.heights[i] == height][: config.per_height]
+        for part, values in (("value", sample.variables), ("noise", sample.noise)):
+            for name in of_height:
+                targets[f"{part} of {name}"] = np.asarray(values[name])
+                cells.setdefault((height, part), []).append(f"{part} of {name}")
+    scores = kernel_r2_many(representation, targets, key=config.key, config=_REGRESSION)
+    return [
+        {"height": height, "part": part, "value": round(float(np.mean([scores[name].value for name in names])), 5)}
+        for (height, part), names in cells.items()
+    ]
+
+
+# ---------------------------------------------------------------------- comparisons
+
+
+def per_seed(records: Frame, **where: Any) -> Frame:
+    """The number of each seed in one cell.
+
+    Args:
+        records: tidy records.
+        **where: column -> value, naming exactly one record per seed.
+
+    Raises:
+        ValueError: no such record, or several of a seed.
+    """
+    chosen = records
+    for column, value in where.items():
+        matches = chosen[column] == value
+        if isinstance(value, float):
+            matches = np.isclose(chosen[column].astype(float), value, rtol=0, atol=1e-9)
+        chosen = chosen[matches]
+    found = chosen.set_index("seed")["value"].sort_index()
+    if not len(found) or not found.index.is_unique:
+        raise ValueError(f"expected one record per seed, got {len(found)} of {found.index.nunique()} seeds: {where}")
+    return found
+
+
+def claim_of_differences(
+    claim: str,
+    differences: Mapping[str, Frame],
+    *,
+    low: float = 0.0,
+    high: float = math.inf,
+    paper: str = "",
+    theory: str = "",
+) -> Finding:
+    """A claim that holds if all differences, paired by seed, lie within limits.
+
+    Args:
+        claim: one sentence.
+        differences: name -> one difference per seed.
+        low: least difference.
+        high: largest difference.
+        paper: what the paper says of the claim, beginning with "yes" or "no"; empty where it says nothing.
+        theory: the same for the theory.
+    """
+    scores = {name: over_seeds(values) for name, values in differences.items()}
+    holds = every(within(interval, low, high) for interval in scores.values())
+
+    def agrees(says: str) -> bool | None:
+        return None if not says or holds is None else holds == says.startswith("yes")
+
+    return Finding(
+        claim=claim,
+        paper=paper,
+        theory=theory,
+        scores=scores,
+        holds=holds,
+        paper_agrees=agrees(paper),
+        theory_agrees=agrees(theory),
+    )
+
+
+def draw_over_seeds(axes: Axes, records: Frame, x: str, label: str, **look: Any) -> None:
+    """A line of means over seeds with their intervals."""
+    cells = means_over_seeds(records, [x]).sort_values(x)
+    errors = [cells["mean"] - cells["low"], cells["high"] - cells["mean"]]
+    axes.errorbar(cells[x], cells["mean"], yerr=errors, capsize=2, linewidth=1.4, markersize=4.5, label=label, **look)

@@ -1,0 +1,322 @@
+"""How do pixel metrics and structural metrics of reconstructions follow the masking ratio and the masking unit?
+
+python -m experiments.reconstruction --preset smoke|laptop|gpu --out DIR [--resume]
+
+The paper lets its autoencoders reconstruct whole images, with nothing masked. The loss never asks for that: it covers
+masked places only. So both are measured here: the whole image from the whole image, and the masked part at the ratio of
+training. Predictions:
+
+1. The paper, nothing masked: from ratio 0.1 to 0.75 SSIM and FSIM rise; at 0.9 PSNR and -MSE rise instead, SSIM and
+   FSIM do not; units of 4 patches have better SSIM and FSIM than units of one, units of one better PSNR and MSE. The
+   theory says nothing of places that the loss leaves out.
+2. Theory, masked part: the squared error grows with the ratio, step by step. Take away what is visible, and the best
+   guess of a masked patch can only get worse. SSIM and FSIM, which nothing trains, fall with it from 0.1 to 0.9.
+3. Theory, masked part: at one ratio the squared error grows with the unit, since what separates a masked patch from the
+   visible part then stands higher in the hierarchy and says less of its pixels.
+4. With nothing masked the error is larger than on the masked part, although more is seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from experiments import scene_fits
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.image_quality import quality
+from experiments.reconstruction_figures import draw
+from experiments.scene_fits import SceneFits, arms, scene_model, trained
+from hlvm import mae
+from hlvm.mae import Fit
+from hlvm.mae.data import images_of_rows, rows_of_images
+from hlvm.mae.networks import unflatten
+from hlvm.mae.vit import ViTNetwork
+from hlvm.plotting.style import MASKED_RGB
+
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        fits: what is trained.
+        images: held-out images per seed; every arm reconstructs the same ones.
+        key: images and masks of the test follow from it.
+    """
+
+    fits: SceneFits
+    images: int = 128
+    key: int = 1
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise ValueError(f"images must be at least 1, got {self.images}")
+
+
+SMOKE = Config(fits=scene_fits.SMOKE, images=4)
+LAPTOP = Config(fits=scene_fits.LAPTOP)
+GPU = Config(fits=scene_fits.GPU, images=1000)
+
+
+def predict(config: Config) -> Prediction:
+    """Signs of differences, by the two series; and what the series are."""
+    fits = config.fits
+    return {
+        "ratios": sorted(fits.ratios),
+        "unit": fits.unit,
+        "units": sorted(fits.units),
+        "ratio": fits.ratio,
+        "shape": list(scene_model(fits).shape),
+        "paper, nothing masked": {
+            "SSIM and FSIM from the lowest ratio to the optimum": "rise",
+            "PSNR and -MSE from the optimum to the highest ratio": "rise",
+            "SSIM and FSIM from the optimum to the highest ratio": "do not rise",
+            "SSIM and FSIM from the smallest unit to the largest": "rise",
+            "PSNR and -MSE from the smallest unit to the largest": "fall",
+        },
+        "theory, masked part": {
+            "MSE from ratio to ratio": "rises",
+            "SSIM and FSIM from the lowest ratio to the highest": "fall",
+            "MSE from unit to unit": "rises",
+        },
+    }
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Every metric of one arm, for each seed, for the trained network and its controls."""
+    model = scene_model(config.fits)
+    records: list[Record] = []
+    for fit in trained(config.fits, group, states):
+        image_key, mask_key = jax.random.split(jax.random.fold_in(jax.random.key(config.key), fit.seed))
+        images = np.asarray(model.sample(image_key, config.images).images)
+        graph = fit.model.graph
+        masks = np.asarray(fit.mask.sample(mask_key, config.images, graph))
+        hidden = np.asarray(images_of_rows(masks[:, graph.arrays.cell_of_column], graph, model.shape))[..., 0]
+        mean_image = np.asarray(images_of_rows(fit.shift[None], graph, model.shape))
+        floor = fit.untrained()
+        guesses = {
+            "trained": (whole_image(fit, images), masked_part(fit, images, masks)),
+            "untrained": (whole_image(floor, images), masked_part(floor, images, masks)),
+            "mean image": (np.broadcast_to(mean_image, images.shape), np.where(hidden[..., None], mean_image, images)),
+            "input": (images, images),
+        }
+        for source, (whole, part) in guesses.items():
+            for seen, guess, where in (("whole image", whole, None), ("visible part", part, hidden)):
+                for score, values in quality(guess, images, where).items():
+                    if np.isfinite(values).all():  # PSNR of the input itself is infinite
+                        about = {**group, "seed": fit.seed, "source": source, "seen": seen}
+                        records.append({**about, "score": score, "value": round(float(values.mean()), 5)})
+        if fit.seed == 0:
+            whole, part = guesses["trained"]
+            shown = {
+                "whole image": whole,
+                "visible part": part,
+                "input": np.where(hidden[..., None], MASKED_RGB, images),
+            }
+            records += [
+                {
+                    **group,
+                    "seed": 0,
+                    "source": "trained",
+                    "seen": seen,
+                    "score": "picture",
+                    "value": _mse(guess, images),
+                }
+                | {"pixels": np.round(255 * np.clip(guess[0], 0, 1)).astype(np.uint8).tobytes().hex()}
+                for seen, guess in shown.items()
+            ]
+    return records
+
+
+def _mse(guess: np.ndarray, images: np.ndarray) -> float:
+    return round(float(((np.clip(guess[0], 0, 1) - images[0]) ** 2).mean()), 5)
+
+
+def whole_image(fit: Fit, images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w c"]:
+    """What the decoder gives at every place when the encoder sees everything."""
+    graph, network = fit.model.graph, fit.network
+    if not isinstance(network, ViTNetwork):
+        raise ValueError(f"expected a ViT, got {type(network).__name__}")
+    seeing = dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+    values = (jnp.asarray(rows_of_images(images, graph)) - fit.shift) / fit.scale
+    rows = _decoded(seeing, fit.params, values, jnp.zeros((len(images), graph.n_observed), bool))
+    return np.asarray(images_of_rows(rows * fit.scale + fit.shift, graph, images.shape[1:]))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decoded(
+    network: ViTNetwork,
+    flat: Float[Array, " parameters"],
+    values: Float[Array, "n columns"],
+    masked: Bool[Array, "n cells"],
+) -> Float[Array, "n columns"]:
+    return network.reconstruct(unflatten(network, flat), values, masked, jnp.ones(()), jnp.zeros((1, len(values), 0)))[
+        0
+    ]
+
+
+def masked_part(
+    fit: Fit, images: Float[np.ndarray, "n h w c"], masks: Bool[np.ndarray, "n cells"]
+) -> Float[np.ndarray, "n h w c"]:
+    """The images with their masked part reconstructed from the rest."""
+    rows = mae.reconstruct(fit, images, masks)
+    return np.asarray(images_of_rows(rows, fit.model.graph, images.shape[1:]))
+
+
+# ---------------------------------------------------------------------- verdicts
+
+
+Arm = tuple[float, int]
+"""Masking ratio and unit."""
+
+
+class Scores:
+    """Scores of every seed, by arm."""
+
+    def __init__(self, records: Frame) -> None:
+        by = ["source", "seen", "score", "ratio", "unit"]
+        self._values = {cell: part.set_index("seed")["value"] for cell, part in records.groupby(by)}
+
+    def of(self, score: str, arm: Arm, seen: str, source: str = "trained") -> Frame:
+        """One score of every seed."""
+        return self._values[(source, seen, score, *arm)]
+
+
+def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+    """Signs of paired differences over seeds."""
+    ratios, units, unit, best = (prediction[name] for name in ("ratios", "units", "unit", "ratio"))
+    series = [(ratio, unit) for ratio in ratios]
+    of_units = [(best, side) for side in units]
+    low, optimum, high = series[0], (best, unit), series[-1]
+    ends = [of_units[0], of_units[-1]]
+    judged = functools.partial(_signs, Scores(records))
+    return [
+        judged(
+            f"Nothing masked: SSIM and FSIM are higher at ratio {best} than at {low[0]}.",
+            {"SSIM": "up", "FSIM": "up"},
+            [low, optimum],
+            paper="they rise from ratio 0.1 to 0.75",
+        ),
+        judged(
+            f"Nothing masked: PSNR is higher and MSE lower at ratio {high[0]} than at {best}.",
+            {"PSNR": "up", "MSE": "down"},
+            [optimum, high],
+            paper="pixel metrics rise at 0.9",
+        ),
+        judged(
+            f"Nothing masked: SSIM and FSIM are no higher at ratio {high[0]} than at {best}.",
+            {"SSIM": "down", "FSIM": "down"},
+            [optimum, high],
+            paper="at 0.9 pixel metrics rise instead of SSIM and FSIM",
+        ),
+        judged(
+            f"Nothing masked: SSIM and FSIM are higher with units of {units[-1]} than of {units[0]}.",
+            {"SSIM": "up", "FSIM": "up"},
+            ends,
+            paper="larger units favour SSIM and FSIM",
+        ),
+        judged(
+            f"Nothing masked: PSNR is higher and MSE lower with units of {units[0]} than of {units[-1]}.",
+            {"PSNR": "down", "MSE": "up"},
+            ends,
+            paper="smaller units favour pixel metrics",
+        ),
+        judged(
+            "Masked part: the squared error grows from each ratio to the next.",
+            {"MSE": "up"},
+            series,
+            theory="less is visible, so the best guess errs more",
+        ),
+        judged(
+            f"Masked part: SSIM and FSIM are lower at ratio {high[0]} than at {low[0]}.",
+            {"SSIM": "down", "FSIM": "down"},
+            [low, high],
+            theory="they fall as the best guess gets worse",
+        ),
+        judged(
+            "Masked part: the squared error grows from each unit to the next.",
+            {"MSE": "up"},
+            of_units,
+            theory="what separates a masked patch from the visible part stands higher",
+        ),
+        _unasked(Scores(records), series),
+    ]
+
+
+def _signs(
+    scores: Scores, claim: str, directions: Mapping[str, str], steps: list[Arm], *, paper: str = "", theory: str = ""
+) -> Finding:
+    """Whether scores go up or down at each step; what the paper says is of whole images, the theory of masked parts."""
+    seen, varies = "whole image" if paper else "visible part", 0 if steps[0][0] != steps[-1][0] else 1
+    found, outcomes = {}, []
+    for score, direction in directions.items():
+        for start, end in itertools.pairwise(steps):
+            change = over_seeds(scores.of(score, end, seen) - scores.of(score, start, seen))
+            found[f"change of {score}, {start[varies]} to {end[varies]}"] = change
+            outcomes.append(within(change, low=0.0) if direction == "up" else within(change, high=0.0))
+    holds = every(outcomes)
+    return Finding(
+        claim=claim,
+        paper=paper,
+        theory=theory,
+        scores=found,
+        holds=holds,
+        paper_agrees=holds if paper else None,
+        theory_agrees=holds if theory else None,
+    )
+
+
+def _unasked(scores: Scores, series: list[Arm]) -> Finding:
+    """Whether the reconstruction that the loss never asks for is the worse one."""
+    found = {
+        f"difference of MSE at ratio {arm[0]}": over_seeds(
+            scores.of("MSE", arm, "whole image") - scores.of("MSE", arm, "visible part")
+        )
+        for arm in series
+    }
+    return Finding(
+        claim="The squared error is larger with nothing masked than on the masked part, at every ratio.",
+        scores=found,
+        holds=every(within(interval, low=0.0) for interval in found.values()),
+        reason="a control: the loss asks for masked places only",
+    )
+
+
+EXPERIMENT = Experiment(
+    name="reconstruction",
+    title="Reconstruction",
+    question="How do pixel metrics and structural metrics of reconstructions follow the masking ratio and unit?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=lambda config: arms(config.fits),
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry it out; see :func:`experiments.experiment.conduct` for the rest."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """The command line."""
+    raise SystemExit(command("reconstruction"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""What all experiments on scenes compare: one ratio or unit with another, over the same seeds and images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from experiments.experiment import Group, Prediction, Record
+from experiments.findings import Finding, Frame, means_over_seeds, over_seeds, within
+from experiments.scene_fits import SceneFits, label, scene_model
+from hlvm.masking import RandomMask
+from hlvm.theory import shared_information_batch
+
+__all__ = [
+    "Paper",
+    "arm_rows",
+    "compared",
+    "comparisons",
+    "draw_level",
+    "draw_series",
+    "dress",
+    "of_arm",
+    "of_code",
+    "paper_says",
+    "places_of",
+    "series_of",
+    "shares_in_c",
+    "theory_says",
+]
+
+_TIE = 0.02
+"""Shares of masks that differ by less predict nothing."""
+
+Paper = Mapping[str, Mapping[float, float]]
+"""What the paper measured: "ratio" and "unit" (in patches of the network) -> its numbers by ratio and by unit."""
+
+
+def comparisons(config: SceneFits) -> list[dict[str, Any]]:
+    """Pairs of arms of which the paper has one ahead: its best ratio and both ends, and each unit and the next.
+
+    Returns:
+        Series ("ratio" or "unit"), the arm that should be ahead, and the other, ready for JSON.
+    """
+    others = [ratio for ratio in (min(config.ratios), max(config.ratios)) if ratio != config.ratio]
+    units = sorted(config.units)
+    return [
+        {
+            "series": "ratio",
+            "ahead": {"ratio": config.ratio, "unit": config.unit},
+            "behind": {"ratio": ratio, "unit": config.unit},
+        }
+        for ratio in others
+    ] + [
+        {
+            "series": "unit",
+            "ahead": {"ratio": config.ratio, "unit": larger},
+            "behind": {"ratio": config.ratio, "unit": smaller},
+        }
+        for smaller, larger in itertools.pairwise(units)
+    ]
+
+
+def shares_in_c(config: SceneFits, groups: Sequence[Group], factors: Sequence[str], n_masks: int) -> list[Record]:
+    """In how many of an arm's masks a latent is in ``c``, the least separating set.
+
+    Args:
+        config: the scenes.
+        groups: arms.
+        factors: factors of the scenes; of those that every object has, the mean over objects.
+        n_masks: masks drawn for each arm.
+
+    Returns:
+        For each arm and factor ``ratio``, ``unit``, ``latent``, ``share``.
+    """
+    scenes = scene_model(config)
+    graph = scenes.graph
+    rows: list[Record] = []
+    for group in groups:
+        masks = RandomMask(ratio=group["ratio"], unit=group["unit"]).sample(jax.random.key(config.key), n_masks, graph)
+        members = shared_information_batch(graph, np.asarray(masks), regime="general").members
+        for factor in factors:
+            columns = [graph.latents.index(latent) for latent in scenes.latents_of_factors[factor]]
+            share = round(float(members[:, columns].mean()), 5)
+            rows.append({**group, "latent": factor, "share": share})
+    return rows
+
+
+def arm_rows(records: Frame, group: Group) -> Frame:
+    """The rows of an arm."""
+    return records[(records["ratio"] == group["ratio"]) & (records["unit"] == group["unit"])]
+
+
+def of_arm(records: Frame, group: Group) -> Frame:
+    """The numbers of an arm by seed; several of one seed are averaged."""
+    return arm_rows(records, group).groupby("seed")["value"].mean()
+
+
+def of_code(records: Frame, code: str) -> Frame:
+    """The numbers of a code that is the same for all arms, such as "untrained", by seed."""
+    return records[records["code"] == code].groupby("seed")["value"].mean()
+
+
+def paper_says(paper: Paper, comparison: Mapping[str, Any]) -> tuple[str, float]:
+    """The paper's two numbers as text, and how far the first is ahead; "" and 0 where it has none."""
+    series = comparison["series"]
+    ends = [paper.get(series, {}).get(comparison[arm][series]) for arm in ("ahead", "behind")]
+    first, second = ends
+    if first is None or second is None:
+        return "", 0.0
+    return f"{first:g} against {second:g}", first - second
+
+
+def theory_says(prediction: Prediction, latent: str, comparison: Mapping[str, Any]) -> tuple[str, float]:
+    """The shares of masks with a latent in ``c`` as text, and how far the first is ahead; "" and 0 where they tie."""
+    shares = pd.DataFrame(prediction["shares"])
+    of_latent = shares[shares["latent"] == latent]
+    first, second = (float(arm_rows(of_latent, comparison[arm])["share"].iloc[0]) for arm in ("ahead", "behind"))
+    if abs(first - second) < _TIE:
+        return "", 0.0
+    return f"{latent} in c for {first:.0%} of masks against {second:.0%}", first - second
+
+
+def compared(
+    rows: Frame,
+    comparison: Mapping[str, Any],
+    what: str,
+    *,
+    paper: tuple[str, float] = ("", 0.0),
+    theory: tuple[str, float] = ("", 0.0),
+) -> Finding:
+    """The finding that one arm is ahead of another, from differences between the same seeds.
+
+    Args:
+        rows: ``ratio``, ``unit``, ``seed`` and ``value``.
+        comparison: one of :func:`comparisons`.
+        what: what the values are.
+        paper: from :func:`paper_says`; it agrees if the measured difference has its sign.
+        theory: from :func:`theory_says`, likewise.
+    """
+    first, second = comparison["ahead"], comparison["behind"]
+    difference = over_seeds(of_arm(rows, first) - of_arm(rows, second))
+
+    def agrees(sign: float) -> bool | None:
+        if sign == 0:
+            return None
+        return within(difference, low=0) if sign > 0 else within(difference, high=0)
+
+    return Finding(
+        claim=f"{what} is higher at {label(first)} than at {label(second)}",
+        paper=paper[0],
+        theory=theory[0],
+        scores={
+            "difference": difference,
+            label(first): over_seeds(of_arm(rows, first)),
+            label(second): over_seeds(of_arm(rows, second)),
+        },
+        holds=agrees(1.0),
+        paper_agrees=agrees(paper[1]),
+        theory_agrees=agrees(theory[1]),
+    )
+
+
+def draw_series(axes: Sequence[Axes], rows: Frame, prediction: Prediction, *, name: str, **look: Any) -> None:
+    """Means over seeds with their intervals, over the ratios in the first axes and over the units in the second.
+
+    Args:
+        axes: two axes.
+        rows: ``ratio``, ``unit``, ``seed`` and ``value``.
+        prediction: with ``series``, see :func:`series_of`.
+        name: for the legend.
+        look: of the line.
+    """
+    for panel, series in zip(axes, ("ratio", "unit"), strict=True):
+        arms = prediction["series"][series]
+        means = pd.concat([means_over_seeds(arm_rows(rows, arm), ["ratio", "unit"]) for arm in arms])
+        spread = np.stack([means["mean"] - means["low"], means["high"] - means["mean"]])
+        panel.errorbar(places_of(prediction, series), means["mean"], yerr=spread, capsize=2, label=name, **look)
+
+
+def places_of(prediction: Prediction, series: str) -> list[float]:
+    """Where the arms of a series are drawn: ratios at their values, units side by side."""
+    of_series = prediction["series"][series]
+    return [arm["ratio"] for arm in of_series] if series == "ratio" else [float(i) for i in range(len(of_series))]
+
+
+def draw_level(axes: Sequence[Axes], values: Frame, *, name: str, **look: Any) -> None:
+    """The mean over seeds of what depends on neither ratio nor unit, across both axes."""
+    for panel in axes:
+        panel.axhline(float(values.mean()), label=name, **look)
+
+
+def dress(axes: Sequence[Axes], prediction: Prediction, what: str) -> None:
+    """Labels of both axes, and ticks where something was measured."""
+    ratios, units = ([arm[series] for arm in prediction["series"][series]] for series in ("ratio", "unit"))
+    axes[0].set_xlabel(f"masking ratio (unit of {prediction['series']['ratio'][0]['unit']} patches)")
+    axes[0].set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    axes[0].set_ylabel(what)
+    axes[1].set_xlabel(f"masking unit in patches (ratio {prediction['series']['unit'][0]['ratio']:g})")
+    axes[1].set_xticks(range(len(units)), [f"{unit}" for unit in units])
+
+
+def series_of(config: SceneFits) -> dict[str, list[dict[str, Any]]]:
+    """The arms of both series, in order, ready for JSON."""
+    return {
+        "ratio": [{"ratio": ratio, "unit": config.unit} for ratio in sorted(config.ratios)],
+        "unit": [{"ratio": config.ratio, "unit": unit} for unit in sorted(config.units)],
+    }

@@ -1,0 +1,109 @@
+"""Masked autoencoders on scenes over the paper's masking ratios and units, for all experiments that look at them.
+
+The paper trains at ratios 0.1, 0.25, 0.5, 0.75 and 0.9 with a masking unit of twice its network's patch, and at ratio
+0.75 with units of one, two and four patches. Here the network's patch is one cell of the scene's grid. Experiments that
+are given the same ``--fits`` folder train each autoencoder once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.experiment import Group
+from experiments.training import train
+from hlvm.images import SceneImages
+from hlvm.mae import Fit, ImageData, Member, TrainConfig, ViTConfig
+from hlvm.masking import RandomMask
+
+__all__ = ["GPU", "LAPTOP", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SceneFits:
+    """What is trained.
+
+    Attributes:
+        size: pixels along each side of the image.
+        patch: pixels along each side of the network's patch, which is one cell.
+        objects: rows and columns of objects.
+        coupling: how strongly shape and texture follow the class, 0 to 1.
+        context: how strongly layout and palette follow the class, 0 to 1.
+        ratios: masking ratios at ``unit``.
+        unit: masking unit of the series of ratios, in cells.
+        units: masking units at ``ratio``.
+        ratio: masking ratio of the series of units.
+        seeds: training seeds of each; at least 2.
+        steps: training steps.
+        batch: images per step.
+        width: of the encoder; the decoder's is half of it.
+        depth: of the encoder.
+        key: everything random follows from it.
+    """
+
+    size: int = 32
+    patch: int = 4
+    objects: tuple[int, int] = (2, 2)
+    coupling: float = 0.9
+    context: float = 0.5
+    ratios: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    unit: int = 2
+    units: tuple[int, ...] = (1, 2, 4)
+    ratio: float = 0.75
+    seeds: int = 4
+    steps: int = 1500
+    batch: int = 64
+    width: int = 32
+    depth: int = 3
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+
+    @property
+    def network(self) -> ViTConfig:
+        """The autoencoder."""
+        return ViTConfig(width=self.width, depth=self.depth, decoder_width=max(32, self.width // 2), decoder_depth=1)
+
+
+SMOKE = SceneFits(
+    size=16, patch=4, objects=(1, 1), ratios=(0.25, 0.75), unit=1, units=(1, 2), seeds=2, steps=3, batch=8
+)
+LAPTOP = SceneFits()
+GPU = SceneFits(size=64, patch=8, seeds=5, steps=30_000, batch=256, width=192, depth=6)
+
+
+def scene_model(config: SceneFits) -> SceneImages:
+    """The generator; nothing in it is drawn at random."""
+    return SceneImages(
+        size=config.size,
+        patch=config.patch,
+        objects=config.objects,
+        coupling=config.coupling,
+        context=config.context,
+    )
+
+
+def arms(config: SceneFits) -> list[Group]:
+    """Every ratio and unit that is trained, as groups; the one that both series share comes once."""
+    pairs = [(ratio, config.unit) for ratio in config.ratios] + [(config.ratio, unit) for unit in config.units]
+    return [{"ratio": ratio, "unit": unit} for ratio, unit in dict.fromkeys(pairs)]
+
+
+def label(group: Group) -> str:
+    """An arm in words."""
+    return f"ratio {group['ratio']:g}, unit {group['unit']}"
+
+
+def trained(config: SceneFits, group: Group, states: Path | None) -> tuple[Fit, ...]:
+    """The autoencoders of one arm, one per seed."""
+    members: list[Any] = [
+        Member(mask=RandomMask(ratio=group["ratio"], unit=group["unit"]), network=config.network, seed=seed)
+        for seed in range(config.seeds)
+    ]
+    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(200, config.steps // 2))
+    return train(jax.random.key(config.key), ImageData(scene_model(config)), members, settings, states)

@@ -1,0 +1,320 @@
+"""Does a code of exactly ``d_c`` numbers identify the shared information, and no other code?
+
+    python -m experiments.theorem2 --preset smoke|laptop|gpu --out DIR [--resume]
+
+Theorem 2 of the paper, and Theorem D of docs/theory.md, on three graphs (a binary tree, a quadtree, latents with two
+parents each) with invertible mechanisms. Every code is compared with ``c``, the values of the frontier latents of the
+mask's shared information, by held-out kernel R² both ways. Predicted before training, with 0.9 as the R² that counts as
+"a function of":
+
+1. exact: a code of ``d_c`` numbers gives ``c``, and ``c`` gives the code.
+2. too narrow: a code of ``d_c - 1`` numbers does not give ``c`` (invariance of domain).
+3. too wide: a code of ``d_c + 2`` numbers gives ``c``. Nothing is predicted of the way back.
+4. wrong mask: a code of the right width, trained under a mask with another ``c'`` of as many numbers, does not give
+   ``c``. It is a function of ``c'``, so it tells of ``c`` what ``c'`` tells, to within 0.05.
+5. phase diagram: for every mask, codes give ``c`` from ``d_c`` numbers on and not below; a code of at most ``d_c``
+   numbers is a function of ``c``, since the best code for any decoder depends on ``c`` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, Arm, arms_of_graph
+from experiments.theorem2_figures import draw
+from experiments.training import train
+from hlvm import mae
+from hlvm.mae import BottleneckConfig, Member, TrainConfig
+from hlvm.masking import FixedMask
+from hlvm.scoring import Interval, RegressionConfig, Verdict, block_verdict, kernel_r2
+from hlvm.simulator import HierarchicalModel, Sample
+from hlvm.theory import shared_information
+
+THRESHOLD = 0.9
+"""R² that counts as "a function of"."""
+
+TOLERANCE = 0.05
+"""R² that two codes of the same information may differ by."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        graphs: names in :data:`GRAPHS`.
+        mechanisms: names in :data:`MECHANISMS`; the first one is that of the phase diagram.
+        phase_masks: names in :data:`PHASE_MASKS`.
+        code_dims: numbers in the codes of the phase diagram.
+        seeds: training seeds of every code; at least 2.
+        steps: training steps.
+        batch: samples per step.
+        width: hidden units of the perceptrons.
+        rows: held-out samples for scoring, 40 % of them to test on.
+        max_train: most rows a regression is fitted on.
+        key: everything random follows from it.
+    """
+
+    graphs: tuple[str, ...] = tuple(GRAPHS)
+    mechanisms: tuple[str, ...] = ("mlp", "coupling")
+    phase_masks: tuple[str, ...] = tuple(PHASE_MASKS)
+    code_dims: tuple[int, ...] = tuple(range(1, 9))
+    seeds: int = 5
+    steps: int = 2000
+    batch: int = 256
+    width: int = 64
+    rows: int = 1600
+    max_train: int = 800
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+
+
+SMOKE = Config(
+    graphs=("two parents",),
+    mechanisms=("mlp",),
+    phase_masks=("half", "quarter"),
+    code_dims=(1, 2, 3),
+    seeds=2,
+    steps=20,
+    batch=32,
+    width=16,
+    rows=120,
+)
+LAPTOP = Config()
+GPU = Config(mechanisms=tuple(MECHANISMS), seeds=10, steps=20_000, batch=1024, width=256, rows=6000, max_train=3000)
+
+
+# ---------------------------------------------------------------------- the experiment
+
+
+def predict(config: Config) -> Prediction:
+    """``d_c`` and the members of ``c`` for every mask, and what counts as "a function of"."""
+    described = {name: [_described(name, mask) for mask in MASKS[name]] for name in config.graphs}
+    phase = {name: _described("tree", PHASE_MASKS[name]) for name in config.phase_masks}
+    return {"threshold": THRESHOLD, "tolerance": TOLERANCE, "graphs": described, "phase": phase}
+
+
+def _described(graph: str, masked: Sequence[str]) -> dict[str, Any]:
+    shared = shared_information(GRAPHS[graph](), masked)
+    return {"masked": list(masked), "members": sorted(shared.members), "d_c": shared.dim}
+
+
+def groups(config: Config) -> list[Group]:
+    """One per graph and mechanism, and one per mask of the phase diagram."""
+    arms: list[Group] = [{"part": "arms", "graph": g, "mechanism": m} for g in config.graphs for m in config.mechanisms]
+    phase = {"part": "phase", "graph": "tree", "mechanism": config.mechanisms[0]}
+    return arms + [{**phase, "mask": mask} for mask in config.phase_masks]
+
+
+def _arms(config: Config, group: Group) -> list[Arm]:
+    if group["part"] == "arms":
+        return arms_of_graph(group["graph"])
+    mask = PHASE_MASKS[group["mask"]]
+    return [Arm(label=group["mask"], masked=mask, judged=mask, code_dim=dim) for dim in config.code_dims]
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Train all codes of a group together and score each."""
+    keys = dict(zip(("model", "fit", "sample"), jax.random.split(jax.random.key(config.key), 3), strict=True))
+    model = HierarchicalModel.init(keys["model"], GRAPHS[group["graph"]](), MECHANISMS[group["mechanism"]])
+    arms, seeds = _arms(config, group), range(config.seeds)
+    members = [
+        Member(
+            mask=FixedMask(masked=arm.masked),
+            network=BottleneckConfig(code_dim=arm.code_dim, width=config.width),
+            seed=seed,
+        )
+        for arm in arms
+        for seed in seeds
+    ]
+    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(100, config.steps // 2))
+    fits = iter(train(keys["fit"], model, members, settings, states))
+    sample = model.sample(keys["sample"], config.rows)
+    scoring = RegressionConfig(
+        max_train=config.max_train, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0), n_boot=200
+    )
+    records: list[Record] = []
+
+    def add(label: str, code_dim: int, seed: int, scores: dict[str, float]) -> None:
+        about = {**group, "arm": label, "code_dim": code_dim, "seed": seed}
+        records.extend({**about, "score": name, "value": round(float(v), 5)} for name, v in scores.items())
+
+    for arm in arms:
+        content, own = (_content(sample, mask) for mask in (arm.judged, arm.masked))
+        for seed in seeds:
+            fit = next(fits)
+            code = np.asarray(mae.encode(fit, sample, fit.mask))
+            found = two_way(code, content, config.key, scoring) | {"loss": fit.losses[-100:].mean()}
+            if arm.judged != arm.masked:
+                found["code -> own c"] = kernel_r2(code, own, key=config.key, config=scoring).value
+            add(arm.label, arm.code_dim, seed, found)
+            if arm.label == "exact":
+                blank = np.asarray(mae.encode(fit.untrained(), sample, fit.mask))
+                add("untrained", arm.code_dim, seed, two_way(blank, content, config.key, scoring))
+        if arm.judged != arm.masked:
+            told = kernel_r2(own, content, key=config.key, config=scoring).value
+            add("own c of the wrong mask", own.shape[1], 0, {"own c -> c": told})
+        if arm.label == "exact":
+            visible = np.concatenate([v for name, v in sample.observed.items() if name not in arm.masked], axis=1)
+            add("visible part", visible.shape[1], 0, two_way(visible, content, config.key, scoring))
+    return records
+
+
+def _content(sample: Sample, masked: Sequence[str]) -> np.ndarray:
+    """Values of the frontier latents side by side, of which all of ``c`` is a function."""
+    shared = shared_information(sample.graph, masked)
+    return np.concatenate([np.asarray(sample.latents[name]) for name in sorted(shared.frontier)], axis=1)
+
+
+def two_way(code: np.ndarray, content: np.ndarray, key: int, config: RegressionConfig) -> dict[str, float]:
+    """R² both ways, that of the direction of ``c`` which the code holds least of, and the verdict (1, 0 or -1)."""
+    found = block_verdict(code, content, key=key, threshold=THRESHOLD, config=config)
+    outcome = {Verdict.IDENTIFIED: 1, Verdict.INCONCLUSIVE: 0, Verdict.NOT_IDENTIFIED: -1}[found.verdict]
+    assert found.reverse is not None  # for the type checker: both ways were asked for
+    return {
+        "code -> c": found.forward.value,
+        "c -> code": found.reverse.value,
+        "worst direction": np.nan if found.worst is None else found.worst.r2.value,
+        "verdict": outcome,
+    }
+
+
+# ---------------------------------------------------------------------- verdicts
+
+
+def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+    """Compare every code with what was predicted of it."""
+    enough, tolerance = prediction["threshold"], prediction["tolerance"]
+    arms = records[records["part"] == "arms"]
+    told = arms[arms["score"] == "own c -> c"].set_index(["graph", "mechanism"])["value"]
+    seeds = {
+        cell: rows.sort_values("seed")["value"].to_numpy()
+        for cell, rows in arms.groupby(["graph", "mechanism", "arm", "score"], sort=False)
+    }
+
+    def of(arm: str, *scores: str) -> dict[str, Interval]:
+        return {
+            f"{g}, {m}, {score.replace('->', '→')}": over_seeds(seeds[g, m, arm, score])
+            for g, m in told.index
+            for score in scores
+        }
+
+    def apart(other: Callable[[str, str], Any], arm: str) -> dict[str, Interval]:
+        return {f"{g}, {m}": over_seeds(seeds[g, m, arm, "code -> c"] - other(g, m)) for g, m in told.index}
+
+    gains = apart(lambda g, m: seeds[g, m, "untrained", "code -> c"], "exact")
+    beyond = apart(lambda g, m: told[g, m], "wrong mask")
+    phase = records[(records["part"] == "phase") & records["score"].isin(["code -> c", "c -> code"])]
+    d_cs = {mask: about["d_c"] for mask, about in prediction["phase"].items()}
+    cells = {cell: over_seeds(rows["value"]) for cell, rows in phase.groupby(["mask", "code_dim", "score"], sort=False)}
+
+    def at(score: str, chosen: Callable[[int], bool]) -> dict[str, Interval]:
+        """Intervals of the codes whose number of dims beyond ``d_c`` is among those chosen."""
+        return {
+            f"{mask} (d_c = {d_cs[mask]}), {dim} numbers": interval
+            for (mask, dim, name), interval in cells.items()
+            if name == score and chosen(dim - d_cs[mask])
+        }
+
+    return [
+        _finding(
+            "A code of exactly d_c numbers is an invertible function of c: R² ≥ 0.9 both ways.",
+            [(of("exact", "code -> c", "c -> code"), enough, np.inf)],
+            theory="identified (Theorem D)",
+            paper="identified (Theorem 2)",
+        ),
+        _finding(
+            "Training does it: R²(code → c) gains at least 0.1 over the untrained encoder.",
+            [(gains, 0.1, np.inf)],
+            theory="an untrained code of d_c numbers is no function of c",
+        ),
+        _finding(
+            "A code of d_c − 1 numbers does not hold c: R²(code → c) < 0.9.",
+            [(of("too narrow", "code -> c"), -np.inf, enough)],
+            theory="fewer than d_c numbers cannot",
+        ),
+        _finding(
+            "A code of more than d_c numbers holds c: R²(code → c) ≥ 0.9.",
+            [(of("too wide", "code -> c"), enough, np.inf), (at("code -> c", lambda more: more > 0), enough, np.inf)],
+            theory="any optimal code contains c",
+        ),
+        _finding(
+            "A code of d_c + 2 numbers is no function of c: R²(c → code) < 0.9.",
+            [(of("too wide", "c -> code"), -np.inf, enough)],
+        ),
+        _finding(
+            "A code trained under another mask does not hold c: R²(code → c) < 0.9.",
+            [(of("wrong mask", "code -> c"), -np.inf, enough)],
+            theory="it is a function of that mask's c'",
+        ),
+        _finding(
+            "Of c it tells what the other mask's c' tells: R²(code → c) − R²(c' → c) within 0.05.",
+            [(beyond, -tolerance, tolerance)],
+            theory="equal",
+        ),
+        _finding(
+            "Phase diagram: the smallest code with R²(code → c) ≥ 0.9 has d_c numbers; with d_c − 1 it is below.",
+            [
+                (at("code -> c", lambda more: more == 0), enough, np.inf),
+                (at("code -> c", lambda more: more == -1), -np.inf, enough),
+            ],
+            theory="d_c is the boundary",
+        ),
+        _finding(
+            "Phase diagram: a code of at most d_c numbers is a function of c: R²(c → code) ≥ 0.9.",
+            [(at("c -> code", lambda more: more <= 0), enough, np.inf)],
+            theory="the best code for any decoder depends on c alone",
+        ),
+    ]
+
+
+def _finding(claim: str, conditions: Sequence[tuple[dict[str, Interval], float, float]], **sources: str) -> Finding:
+    """A claim that some intervals lie between limits; every source says so. Of more than twelve six are shown."""
+    shown: dict[str, Interval] = {}
+    reasons: list[str] = []
+    for scores, low, high in conditions:
+        ranked = sorted(scores, key=lambda name: min(scores[name].low - low, high - scores[name].high))
+        shown |= {name: scores[name] for name in (scores if len(scores) <= 12 else ranked[:6])}
+        reasons.append(f"of {len(scores)} intervals {ranked[0]}, {scores[ranked[0]]}, comes nearest to the limit")
+    holds = every(within(i, low, high) for scores, low, high in conditions for i in scores.values())
+    agrees: dict[str, Any] = {f"{source}_agrees": holds for source in sources}
+    return Finding(claim=claim, scores=shown, holds=holds, reason="; ".join(reasons), **sources, **agrees)
+
+
+EXPERIMENT = Experiment(
+    name="theorem2",
+    title="Theorem 2: identified, too narrow, too wide, wrong mask",
+    question="Does a code of exactly d_c numbers identify the shared information, and no other code?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=groups,
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry out the experiment; ``where`` goes to :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """Run from the command line."""
+    raise SystemExit(command("theorem2"))
+
+
+if __name__ == "__main__":
+    main()

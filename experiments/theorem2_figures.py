@@ -1,0 +1,86 @@
+"""Figures of the test of Theorem 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.experiment import Prediction
+from experiments.findings import Frame, means_over_seeds
+from hlvm.plotting.style import COLORS, figure_with_panels
+
+__all__ = ["draw"]
+
+_ARMS = {
+    "exact": ("o", "blue"),
+    "too narrow": ("v", "vermilion"),
+    "too wide": ("s", "green"),
+    "wrong mask": ("X", "purple"),
+    "untrained": ("P", "grey"),
+}
+"""Marker and colour of each."""
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Every code as a point between both ways, and the phase diagram."""
+    return {"arms": _draw_arms(records, prediction), "phase": _draw_phase(records, prediction)}
+
+
+def _draw_arms(records: Frame, prediction: Prediction) -> Figure:
+    arms, threshold = records[records["part"] == "arms"], prediction["threshold"]
+    names, mechanisms = list(prediction["graphs"]), list(arms["mechanism"].unique())
+    figure, (panels,) = figure_with_panels(7.2, 3.1, 1, len(names), sharex=True, sharey=True)
+    for axes, graph in zip(panels, names, strict=True):
+        axes.axvspan(threshold, 1.05, color=COLORS["pale"], alpha=0.6, linewidth=0)
+        axes.axhspan(threshold, 1.05, color=COLORS["pale"], alpha=0.6, linewidth=0)
+        for (arm, mechanism), rows in arms[arms["graph"] == graph].groupby(["arm", "mechanism"], sort=False):
+            if arm not in _ARMS:
+                continue
+            marker, colour = _ARMS[arm]
+            points = rows.pivot(index="seed", columns="score", values="value")
+            face = COLORS[colour] if mechanism == mechanisms[0] else "none"
+            axes.scatter(
+                points["code -> c"], points["c -> code"], s=28, marker=marker, facecolors=face,
+                edgecolors=COLORS[colour], linewidths=0.9,
+            )  # fmt: skip
+        axes.set(xlim=(-0.15, 1.05), ylim=(-0.15, 1.05), xlabel="R²(code → c)", title=graph)
+    panels[0].set_ylabel("R²(c → code)")
+    for arm, (marker, colour) in _ARMS.items():
+        panels[0].plot([], [], marker, color=COLORS[colour], label=arm)
+    for mechanism, face in zip(mechanisms, (COLORS["black"], "none", "none"), strict=False):
+        panels[0].plot([], [], "D", color=COLORS["black"], markerfacecolor=face, markersize=4, label=mechanism)
+    figure.legend(loc="outside lower center", ncols=len(_ARMS) + len(mechanisms), columnspacing=1.0, handletextpad=0.2)
+    return figure
+
+
+def _draw_phase(records: Frame, prediction: Prediction) -> Figure:
+    phase, d_cs = records[records["part"] == "phase"], {m: a["d_c"] for m, a in prediction["phase"].items()}
+    masks = sorted(d_cs, key=d_cs.__getitem__)
+    shown = ("code -> c", "c -> code")
+    means = means_over_seeds(phase[phase["score"].isin(shown)], ["mask", "code_dim", "score"])
+    figure, (panels,) = figure_with_panels(7.2, 2.9, 1, 2, sharey=True)
+    for axes, score in zip(panels, shown, strict=True):
+        table = means[means["score"] == score].pivot(index="mask", columns="code_dim", values="mean").loc[masks]
+        _heat_map(axes, table, [d_cs[mask] for mask in masks])
+        axes.set(title=f"R²({score.replace('->', '→')})", xlabel="numbers in the code")
+    panels[0].set_yticks(range(len(masks)), [f"{mask}, d_c = {d_cs[mask]}" for mask in masks])
+    panels[0].plot([], [], color=COLORS["vermilion"], linewidth=2.5, label="predicted boundary d_c")
+    figure.legend(loc="outside lower center")
+    return figure
+
+
+def _heat_map(axes: Axes, table: Frame, d_cs: Sequence[int]) -> None:
+    """Numbers on colours, with the boundary as a staircase: what lies right of it has at least ``d_c`` numbers."""
+    axes.imshow(np.clip(table.to_numpy(), 0, 1), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        ink = "black" if value > 0.5 else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
+    dims = list(table.columns)
+    edges = [float(np.searchsorted(dims, d_c)) - 0.5 for d_c in d_cs]
+    x = np.repeat(edges, 2)
+    y = np.ravel([(row - 0.5, row + 0.5) for row in range(len(edges))])
+    axes.plot(x, y, color=COLORS["vermilion"], linewidth=2.5)
+    axes.set_xticks(range(len(dims)), [str(dim) for dim in dims])

@@ -1,0 +1,65 @@
+"""An experiment that computes next to nothing and notes every group that it measures, for tests of how groups run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import jax
+from matplotlib.figure import Figure
+
+from experiments.experiment import Experiment
+from experiments.findings import Finding, over_seeds, within
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Attributes: groups, seeds, a file that notes what is measured, and seconds that a group takes at least."""
+
+    n_groups: int = 4
+    seeds: int = 3
+    notes: str = ""
+    seconds: float = 0.0
+    fails_at: int = -1
+
+
+def measure(config, group, states):
+    with Path(config.notes).open("a") as file:
+        file.write(f"{group['number']} {os.getpid()}\n")
+    if group["number"] == config.fails_at:
+        raise RuntimeError("this group fails")
+    time.sleep(config.seconds)
+    keys = jax.random.split(jax.random.key(group["number"]), config.seeds)
+    return [
+        {"number": group["number"], "seed": seed, "score": "draw", "value": float(jax.random.uniform(key))}
+        for seed, key in enumerate(keys)
+    ]
+
+
+def judge(records, prediction):
+    mean = over_seeds(records.groupby("seed")["value"].mean())
+    inside = within(mean, prediction["low"], prediction["high"])
+    return [
+        Finding(claim="uniform", theory="between 0 and 1", scores={"mean": mean}, holds=inside, theory_agrees=inside)
+    ]
+
+
+def draw(records, prediction):
+    figure = Figure()
+    figure.add_subplot().plot(records["value"])
+    return {"draws": figure}
+
+
+EXPERIMENT = Experiment(
+    name="counting",
+    title="Counting",
+    question="Is every group measured once?",
+    presets={"smoke": Config(), "laptop": Config(), "gpu": Config()},
+    predict=lambda config: {"low": 0.0, "high": 1.0},
+    groups=lambda config: [{"number": number} for number in range(config.n_groups)],
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)

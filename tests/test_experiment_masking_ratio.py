@@ -1,0 +1,180 @@
+"""Predictions of the experiment on masking ratios against counting, scores against known codes, verdicts on records."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import masking_ratio
+from experiments.masking_ratio import LAPTOP, SMOKE
+from experiments.quadtree_fits import (
+    QuadtreeFits,
+    available,
+    claim_of_differences,
+    held_out,
+    input_records,
+    per_seed,
+    separated_at,
+)
+from experiments.quadtree_fits import _recovery as recovery
+from hlvm.graph import LatentGraph
+
+JUDGE = masking_ratio.EXPERIMENT.judge
+PREDICTION = masking_ratio.EXPERIMENT.predict(LAPTOP)
+
+
+# ---------------------------------------------------------------------- predictions
+
+
+@pytest.mark.parametrize("n_masked", [2, 13, 15])
+def test_availability_and_separators_equal_counts_over_all_masks(n_masked):
+    graph = LatentGraph.quadtree(2)
+    below = {name: {x for x in graph.observed if name in graph.ancestors([x])} for name in graph.latents}
+    with_visible, separators, n_masks = 0, {1: 0, 2: 0}, 0
+    for masked in itertools.combinations(graph.observed, n_masked):
+        visible = set(graph.observed) - set(masked)
+        n_masks += 1
+        with_visible += bool(below["z1_0_0"] & visible)
+        for cell in masked:
+            above = [name for name in graph.ancestors([cell]) if below[name] & visible]
+            separators[min(graph.height(name) for name in above)] += 1
+    assert available(16, 4, n_masked / 16) == pytest.approx(with_visible / n_masks)
+    for height, count in separators.items():
+        assert separated_at(height, 2, n_masked / 16) == pytest.approx(count / (n_masks * n_masked))
+
+
+def test_prediction_sees_no_optimum_for_the_root_and_one_in_the_middle_for_height_1():
+    share = (
+        pd.DataFrame(PREDICTION["share_in_c"]).query("strategy == 'uniform'").set_index(["height", "ratio"])["share"]
+    )
+    assert (share.loc[3] == 1).all()
+    assert share.loc[1].idxmax() == 0.5
+    subtree = pd.DataFrame(PREDICTION["share_in_c"]).query("strategy == 'subtree'")
+    assert set(subtree["height"][subtree["share"] > 0]) == {3}
+
+
+# ---------------------------------------------------------------------- scores
+
+
+def test_code_that_is_the_root_holds_the_root_and_nothing_new_below():
+    config = QuadtreeFits(height=2, rows=800, per_height=2)
+    sample = held_out(config, "linear")
+    scores = pd.DataFrame(recovery(config, sample.latents["z2_0_0"], sample)).set_index(["part", "height"])["value"]
+    assert scores["value", 2] > 0.98
+    assert scores["noise", 2] > 0.98
+    assert abs(scores["noise", 1]) < 0.05
+    assert 0.4 < scores["value", 1] < 0.9  # 2 of its 3 dims come from the root
+
+
+def test_visible_cells_hold_what_they_descend_from():
+    config = QuadtreeFits(height=2, rows=800, per_height=4)
+    sample = held_out(config, "linear")
+    records = pd.DataFrame(input_records(config, 0, sample, 0.9))
+    assert set(records["view"]) == {0.9}
+    scores = records.set_index(["part", "height"])["value"]
+    assert scores["value", 2] > 0.95  # any one cell determines the root
+    assert scores["noise", 0] < 0.3  # 2 of 16 cells are visible
+
+
+# ---------------------------------------------------------------------- verdicts
+
+
+def made_up(value, noise=1e-4, seeds=4):
+    """Records of all arms: ``value(cell)`` and a little that differs from seed to seed."""
+    rng = np.random.default_rng(0)
+    records = []
+    for group in masking_ratio.EXPERIMENT.groups(LAPTOP):
+        main = group["mechanism"] == "invertible" and group["steps"] == LAPTOP.fits.steps
+        cells = [
+            {**group, "strategy": "uniform", "of": "trained", "view": v} for v in (LAPTOP.views if main else (0.0,))
+        ]
+        if main and group["ratio"] in LAPTOP.strategy_ratios:
+            cells += [{**group, "strategy": name, "of": "trained", "view": 0.0} for name in LAPTOP.strategies]
+        if group["ratio"] == LAPTOP.middle and group["steps"] == LAPTOP.fits.steps:
+            of = ("untrained", "visible")
+            cells += [
+                {**group, "steps": 0, "strategy": "uniform", "of": o, "view": v} for o in of for v in LAPTOP.views
+            ]
+        for cell, height, part in itertools.product(cells, range(4), ("value", "noise")):
+            here = {**cell, "height": height, "part": part}
+            records += [here | {"seed": s, "value": value(here) + noise * rng.normal()} for s in range(seeds)]
+    return pd.DataFrame(records)
+
+
+def verdicts(records):
+    found = JUDGE(records, PREDICTION)
+    return {finding.claim: finding for finding in found}, [finding.holds for finding in found]
+
+
+def test_judge_of_scores_that_do_not_depend_on_anything():
+    found, _ = verdicts(made_up(lambda cell: 0.5))
+    optimum = found["invertible mechanisms: the root is found better at ratio 0.75 than at 0.1 and at 0.95"]
+    assert (optimum.holds, optimum.paper_agrees, optimum.theory_agrees) == (None, None, None)
+    flat = found["linear mechanisms: the ratio changes the root's score by at most 0.03"]
+    assert (flat.holds, flat.theory_agrees) == (True, True)
+    assert all(f.holds for claim, f in found.items() if claim.startswith("mismatch"))
+
+
+def test_judge_of_an_optimum_that_is_due_to_mismatch():
+    """Each encoder is good at images masked as in its own training; whole images suit the one of the middle ratio."""
+
+    def value(cell):
+        if cell["of"] != "trained" or cell["mechanism"] != "invertible":
+            return 0.5
+        best = cell["view"] or LAPTOP.middle
+        return 0.9 - 0.3 * abs(cell["ratio"] - best)
+
+    found, _ = verdicts(made_up(value))
+    optimum = found["invertible mechanisms: the root is found better at ratio 0.75 than at 0.1 and at 0.95"]
+    assert (optimum.holds, optimum.paper_agrees, optimum.theory_agrees) == (True, True, False)
+    assert all(f.holds is True for claim, f in found.items() if claim.startswith(("mismatch", "nonlinearity")))
+    availability = next(f for claim, f in found.items() if claim.startswith("availability"))
+    assert (availability.holds, availability.theory_agrees) == (False, True)
+
+
+def test_judge_of_an_optimum_that_goes_away_with_training_and_one_that_stays():
+    def value(cell, late):
+        lead = 0.3 if cell["steps"] < LAPTOP.fits.steps else late
+        return 0.5 + (lead if cell["ratio"] == LAPTOP.middle and cell["of"] == "trained" else 0.0)
+
+    def times(late):
+        found, _ = verdicts(made_up(lambda cell: value(cell, late)))
+        return [f.holds for claim, f in found.items() if claim.startswith("training time")]
+
+    assert times(0.1) == [True, True]
+    assert times(0.4) == [False, False]
+
+
+def test_no_verdict_where_seeds_disagree():
+    _, holds = verdicts(made_up(lambda cell: 0.5, noise=0.2))
+    assert holds.count(None) > 0.7 * len(holds)
+
+
+def test_claims_agree_with_what_is_said_of_them():
+    above = {"a": pd.Series([0.1, 0.11, 0.12])}
+    found = claim_of_differences("x", above, paper="yes: so", theory="no: not so")
+    assert (found.holds, found.paper_agrees, found.theory_agrees) == (True, True, False)
+    found = claim_of_differences("x", {"a": -above["a"]}, paper="yes: so", theory="no: not so")
+    assert (found.holds, found.paper_agrees, found.theory_agrees) == (False, False, True)
+
+
+def test_a_cell_must_be_named_in_full():
+    records = made_up(lambda cell: 0.5)
+    with pytest.raises(ValueError, match="one record per seed"):
+        per_seed(records, ratio=0.75)
+    with pytest.raises(ValueError, match="got 0"):
+        per_seed(records, ratio=0.33)
+
+
+def test_every_figure_is_drawn():
+    figures = masking_ratio.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)
+    assert list(figures) == ["masking_ratio", "masking_ratio_causes"]
+
+
+def test_settings_must_hold_what_is_compared():
+    with pytest.raises(ValueError, match="are missing"):
+        masking_ratio.Config(ratios=(0.1, 0.75))
+    with pytest.raises(ValueError, match="views must begin with 0"):
+        masking_ratio.Config(views=(0.1, 0.75, 0.95))
+    assert SMOKE.few == (0.25, 0.5, 0.75)

@@ -1,0 +1,97 @@
+"""Predictions of the experiment on masking units against enumerated masks, verdicts on made-up records."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from experiments import patch_size
+from experiments.patch_size import LAPTOP, SMOKE, Config, rank_correlations
+from experiments.quadtree_fits import QuadtreeFits, shares_in_c, strategy
+from hlvm.masking import Patches
+from hlvm.theory import shared_information
+
+PREDICTION = patch_size.EXPERIMENT.predict(LAPTOP)
+
+
+@pytest.mark.parametrize(("name", "sides"), [("uniform", (2, 2)), ("strip", (1, 4))])
+def test_shares_equal_those_over_all_masks(name, sides):
+    config = QuadtreeFits(height=2)
+    graph = config.graph
+    units = Patches.blocks(graph, sides).groups
+    counts = np.zeros(2)
+    masks = list(itertools.combinations(units, 2))
+    for masked in masks:
+        members = shared_information(graph, [cell for unit in masked for cell in unit]).members
+        counts += [sum(graph.height(member) == height for member in members) for height in (1, 2)]
+    expected = counts / len(masks) / [4, 1]
+    assert shares_in_c(graph, strategy(config, name, 0.5, 2)) == pytest.approx(expected.tolist())
+
+
+def test_prediction_says_which_levels_a_unit_hides():
+    share = pd.DataFrame(PREDICTION["share_in_c"]).set_index(["strategy", "unit", "height"])["share"]
+    assert share["uniform", 2, 1] == share["uniform", 4, 2] == share["block", 4, 2] == 0
+    for shown in (("uniform", 1, 1), ("strip", 2, 1), ("strip", 4, 2), ("block", 1, 2)):
+        assert share[shown] > 0.3
+    assert (share.xs(3, level="height") == 1).all()
+
+
+def made_up(value, noise=1e-4):
+    rng = np.random.default_rng(0)
+    cells = [{"strategy": name, "unit": unit, "of": "trained"} for name, _, unit in LAPTOP.arms]
+    cells.append({"strategy": "uniform", "unit": 1, "of": "untrained"})
+    records = []
+    for cell, height, part in itertools.product(cells, range(4), ("value", "noise")):
+        here = {**cell, "mechanism": "invertible", "height": height, "part": part}
+        records += [here | {"seed": s, "value": value(here) + noise * rng.normal()} for s in range(4)]
+    return pd.DataFrame(records)
+
+
+def shares():
+    return pd.DataFrame(PREDICTION["share_in_c"]).set_index(["strategy", "unit", "height"])["share"]
+
+
+def test_judge_where_codes_hold_what_theory_says():
+    share = shares()
+
+    def value(cell):
+        if cell["of"] == "untrained" or not cell["height"]:
+            return 0.1
+        return 0.2 + 0.5 * share[cell["strategy"], cell["unit"], cell["height"]]
+
+    found = patch_size.EXPERIMENT.judge(made_up(value), PREDICTION)
+    assert [finding.theory_agrees for finding in found[:3]] == [True] * 3
+    assert found[3].holds is None
+    assert found[4].theory_agrees is True
+    assert found[5].holds is True
+
+
+def test_judge_where_codes_hold_the_opposite():
+    found = patch_size.EXPERIMENT.judge(made_up(lambda cell: 0.1 * cell["unit"]), PREDICTION)
+    assert (found[0].holds, found[0].theory_agrees) == (False, False)
+    assert (found[2].holds, found[2].theory_agrees) == (False, False)
+    assert (found[3].holds, found[3].paper_agrees, found[3].theory_agrees) == (True, True, False)
+
+
+def test_rank_correlations_are_spearmans():
+    records = made_up(lambda cell: 0.0, noise=1.0)
+    of_seed = records[(records["seed"] == 2) & (records["part"] == "noise") & (records["of"] == "trained")]
+    share, expected = shares(), []
+    for height in (1, 2):
+        cell = of_seed[of_seed["height"] == height]
+        x = [share[row.strategy, row.unit, height] for row in cell.itertuples()]
+        expected.append(scipy.stats.spearmanr(x, cell["value"])[0])
+    assert rank_correlations(records, PREDICTION)[2] == pytest.approx(np.mean(expected))
+
+
+def test_every_figure_is_drawn():
+    assert list(patch_size.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)) == ["patch_size"]
+
+
+def test_units_must_double_and_fit():
+    with pytest.raises(ValueError, match="1, 2, 4"):
+        Config(units=(1, 3))
+    with pytest.raises(ValueError, match="higher quadtree"):
+        Config(fits=SMOKE.fits, units=(1, 2, 4))

@@ -1,0 +1,142 @@
+"""The test of Theorem 2: predictions against ancestors by hand, codes that are known, verdicts on made-up records."""
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import theorem2
+from experiments.theorem2_cases import GRAPHS, MASKS, PHASE_MASKS, arms_of_graph
+from hlvm.scoring import RegressionConfig
+
+QUICK = RegressionConfig(bandwidths=(1.0, 4.0), ridges=(1e-4, 1e-1), n_boot=50)
+
+
+def common_ancestors(graph, masked):
+    """By networkx, as in section 2 of docs/theory.md."""
+    network = nx.DiGraph(graph.edges)
+    visible = set(graph.observed) - set(masked)
+    above = [set().union(*(nx.ancestors(network, name) for name in side)) for side in (masked, visible)]
+    return above[0] & above[1]
+
+
+@pytest.mark.parametrize("name", list(GRAPHS))
+def test_predicted_c_is_the_common_ancestors(name):
+    graph = GRAPHS[name]()
+    right, wrong = (common_ancestors(graph, mask) for mask in MASKS[name])
+    for members, about in zip((right, wrong), theorem2.predict(theorem2.LAPTOP)["graphs"][name], strict=True):
+        assert about["members"] == sorted(members)
+        assert about["d_c"] == sum(graph.noise_dims[graph.position(member)] for member in members)
+    assert right != wrong
+    assert len({about["d_c"] for about in theorem2.predict(theorem2.LAPTOP)["graphs"][name]}) == 1
+
+
+def test_phase_masks_have_every_dim_from_2_to_6():
+    graph = GRAPHS["tree"]()
+    found = theorem2.predict(theorem2.LAPTOP)["phase"]
+    for name, mask in PHASE_MASKS.items():
+        members = common_ancestors(graph, mask)
+        assert found[name]["d_c"] == sum(graph.noise_dims[graph.position(member)] for member in members)
+    assert sorted(about["d_c"] for about in found.values()) == [2, 3, 4, 5, 6]
+    assert {about["d_c"] + step for about in found.values() for step in (-1, 0, 1)} <= set(theorem2.LAPTOP.code_dims)
+
+
+def test_arms_have_the_widths_that_they_are_named_for():
+    widths = {arm.label: arm.code_dim for arm in arms_of_graph("quadtree")}
+    assert widths == {"exact": 3, "too narrow": 2, "too wide": 5, "wrong mask": 3}
+
+
+def test_two_way_scores_of_known_codes():
+    """A bent copy passes both ways, a part only back, a code with something else only forward."""
+    rng = np.random.default_rng(0)
+    content, other = rng.normal(size=(600, 2)), rng.normal(size=(600, 2))
+    bent = content + 0.3 * np.tanh(content[:, ::-1])
+    both = theorem2.two_way(bent, content, 0, QUICK)
+    assert min(both["code -> c"], both["c -> code"]) > 0.95
+    assert both["verdict"] == 1
+    part = theorem2.two_way(bent[:, :1] - bent[:, 1:], content, 0, QUICK)
+    # Half of the variance of two independent numbers is told by their difference.
+    assert part["code -> c"] == pytest.approx(0.5, abs=0.1)
+    assert part["c -> code"] > 0.95
+    assert part["verdict"] == -1
+    wide = theorem2.two_way(np.hstack([content, other]), content, 0, QUICK)
+    assert wide["code -> c"] > 0.95
+    # Two of its four numbers are a function of the content.
+    assert wide["c -> code"] == pytest.approx(0.5, abs=0.1)
+    assert wide["verdict"] == -1
+
+
+def records(**changes):
+    """What the predictions say, for one graph and one mask, with some scores replaced."""
+    means = {
+        ("exact", "code -> c"): 0.98,
+        ("exact", "c -> code"): 0.97,
+        ("untrained", "code -> c"): 0.4,
+        ("untrained", "c -> code"): 0.4,
+        ("too narrow", "code -> c"): 0.7,
+        ("too narrow", "c -> code"): 0.97,
+        ("too wide", "code -> c"): 0.97,
+        ("too wide", "c -> code"): 0.6,
+        ("wrong mask", "code -> c"): 0.5,
+        ("wrong mask", "c -> code"): 0.5,
+        ("phase 2", "code -> c"): 0.6,
+        ("phase 3", "code -> c"): 0.96,
+        ("phase 4", "code -> c"): 0.96,
+        ("phase 2", "c -> code"): 0.97,
+        ("phase 3", "c -> code"): 0.97,
+        ("phase 4", "c -> code"): 0.7,
+    } | changes.pop("means", {})
+    spread = changes.pop("spread", 0.01)
+    rows = [{"part": "arms", "graph": "tree", "mechanism": "mlp", "arm": "own c of the wrong mask", "code_dim": 3}]
+    rows[0] |= {"seed": 0, "score": "own c -> c", "value": 0.51}
+    for (arm, score), mean in means.items():
+        about = {"part": "arms", "graph": "tree", "mechanism": "mlp", "arm": arm, "code_dim": 3}
+        if arm.startswith("phase"):
+            about |= {"part": "phase", "mask": "quarter", "arm": "quarter", "code_dim": int(arm[-1])}
+        rows += [about | {"seed": s, "score": score, "value": mean + spread * (s - 1)} for s in range(3)]
+    return pd.DataFrame(rows)
+
+
+PREDICTION = {"threshold": 0.9, "tolerance": 0.05, "graphs": {"tree": []}, "phase": {"quarter": {"d_c": 3}}}
+
+
+def test_judge_agrees_with_records_as_predicted():
+    findings = theorem2.judge(records(), PREDICTION)
+    assert [finding.holds for finding in findings] == [True] * len(findings)
+    assert all(finding.theory_agrees for finding in findings if finding.theory)
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "claim"),
+    [
+        (("exact", "c -> code"), 0.5, "exactly d_c"),
+        (("untrained", "code -> c"), 0.95, "Training does it"),
+        (("too narrow", "code -> c"), 0.97, "A code of d_c − 1"),
+        (("too wide", "code -> c"), 0.8, "more than d_c"),
+        (("phase 4", "code -> c"), 0.8, "more than d_c"),
+        (("too wide", "c -> code"), 0.97, "no function of c"),
+        (("wrong mask", "code -> c"), 0.97, "another mask"),
+        (("wrong mask", "code -> c"), 0.7, "what the other mask's c' tells"),
+        (("phase 2", "code -> c"), 0.96, "smallest code"),
+        (("phase 3", "code -> c"), 0.8, "smallest code"),
+        (("phase 2", "c -> code"), 0.5, "at most d_c"),
+    ],
+)
+def test_judge_sees_what_is_not_as_predicted(cell, value, claim):
+    findings = theorem2.judge(records(means={cell: value}), PREDICTION)
+    (found,) = [finding for finding in findings if claim in finding.claim]
+    assert found.holds is False
+    assert found.theory_agrees is (False if found.theory else None)
+
+
+def test_judge_leaves_open_what_seeds_do_not_decide():
+    findings = theorem2.judge(records(spread=0.3), PREDICTION)
+    assert findings[0].holds is None
+    assert findings[0].paper_agrees is None
+
+
+def test_figures_are_drawn_from_records_alone():
+    figures = theorem2.draw(records(), PREDICTION)
+    assert set(figures) == {"arms", "phase"}
+    texts = [text.get_text() for axes in figures["phase"].axes for text in axes.texts]
+    assert texts == ["0.60", "0.96", "0.96", "0.97", "0.97", "0.70"]

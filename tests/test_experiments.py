@@ -1,0 +1,203 @@
+"""How experiments are carried out: what is written when, going on after a stop, Dask workers that die."""
+
+import collections
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import counting_experiment
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from counting_experiment import EXPERIMENT, Config
+
+from experiments.catalogue import MEASURED
+from experiments.experiment import conduct, load_results, named_experiment
+from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
+from experiments.groups import UnusableError
+from hlvm.scoring import Interval
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(notes=str(tmp_path / "notes"))
+
+
+def measured(config):
+    """How often each group was measured."""
+    lines = Path(config.notes).read_text().splitlines()
+    return collections.Counter(int(line.split()[0]) for line in lines)
+
+
+# ---------------------------------------------------------------------- intervals and verdicts
+
+
+def test_over_seeds_is_students_interval():
+    values = np.asarray([0.1, 0.4, 0.35, 0.9])
+    low, high = scipy.stats.t.interval(0.95, 3, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert over_seeds(values) == pytest.approx((low, values.mean(), high))
+
+
+@pytest.mark.parametrize(("values", "message"), [([1.0], "at least 2"), ([1.0, np.nan], "finite")])
+def test_over_seeds_refuses(values, message):
+    with pytest.raises(ValueError, match=message):
+        over_seeds(values)
+
+
+def test_within_has_three_outcomes():
+    interval = Interval(0.4, 0.5, 0.6)
+    assert within(interval, 0.3, 0.7) is True
+    assert within(interval, 0.7) is False
+    assert within(interval, high=0.3) is False
+    assert within(interval, 0.5) is None
+
+
+def test_every_is_false_before_it_is_open():
+    assert every([True, True]) is True
+    assert every([True, None]) is None
+    assert every([None, False]) is False
+
+
+def test_means_over_seeds_averages_within_a_seed_first():
+    records = pd.DataFrame({"ratio": [0.5, 0.5, 0.5, 0.5], "seed": [0, 0, 0, 1], "value": [1.0, 1.0, 1.0, 3.0]})
+    (row,) = means_over_seeds(records, ["ratio"]).to_dict("records")
+    assert (row["ratio"], row["mean"], row["seeds"]) == (0.5, 2.0, 2)
+    assert (row["low"], row["high"]) == pytest.approx(over_seeds([1.0, 3.0])[::2])
+
+
+def test_finding_does_not_agree_with_silence():
+    with pytest.raises(ValueError, match="says nothing"):
+        Finding(claim="x", scores={"a": Interval(0, 0, 0)}, holds=True, paper_agrees=True)
+
+
+# ---------------------------------------------------------------------- in one process
+
+
+def test_conduct_writes_results_that_read_back(tmp_path, config):
+    out = tmp_path / "out"
+    results = conduct(EXPERIMENT, config, out=out)
+    again = load_results(out)
+    assert {path.name for path in out.iterdir()} == {
+        "config.json", "prediction.json", "groups", "records.csv", "results.json", "draws.png",
+    }  # fmt: skip
+    pd.testing.assert_frame_equal(again.records, results.records)
+    assert again.findings == results.findings
+    assert again.findings[0].holds is True
+    assert again.config == dataclasses.asdict(config)
+    assert EXPERIMENT.judge(again.records, again.prediction) == results.findings
+    assert "jax" in again.environment
+
+
+def test_prediction_is_written_before_anything_is_measured(tmp_path, config, monkeypatch):
+    out = tmp_path / "out"
+
+    def looks(config, group, states):
+        assert json.loads((out / "prediction.json").read_text()) == {"low": 0.0, "high": 1.0}
+        return counting_experiment.measure(config, group, states)
+
+    conduct(dataclasses.replace(EXPERIMENT, measure=looks), config, out=out)
+
+
+def test_a_stopped_run_goes_on_without_repeating_groups(tmp_path, config):
+    out, plain = tmp_path / "out", conduct(EXPERIMENT, config)
+    os.remove(config.notes)
+    failing = dataclasses.replace(EXPERIMENT, measure=_failing_at_2)
+    with pytest.raises(RuntimeError, match="stopped"):
+        conduct(failing, config, out=out)
+    with pytest.raises(UnusableError, match="--resume"):
+        conduct(EXPERIMENT, config, out=out)
+    with pytest.raises(UnusableError, match="other settings: seeds"):
+        conduct(EXPERIMENT, dataclasses.replace(config, seeds=2), out=out, resume=True)
+    results = conduct(EXPERIMENT, config, out=out, resume=True)
+    pd.testing.assert_frame_equal(results.records, plain.records)
+    assert measured(config) == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
+def _failing_at_2(config, group, states):
+    if group["number"] == 2:
+        raise RuntimeError("stopped")
+    return counting_experiment.measure(config, group, states)
+
+
+def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(UnusableError, match="other files"):
+        conduct(EXPERIMENT, config, out=tmp_path)
+
+
+# ---------------------------------------------------------------------- Dask
+
+
+def test_a_killed_worker_loses_only_its_group(tmp_path, config):
+    """Two workers, one killed in the middle of a group: same results, nothing done twice but that group."""
+    distributed = pytest.importorskip("distributed")
+    config = dataclasses.replace(config, n_groups=6, seconds=0.7)
+    plain = conduct(EXPERIMENT, dataclasses.replace(config, seconds=0.0))
+    os.remove(config.notes)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        killer = _KillsOneWorker(config)
+        killer.start()
+        results = conduct(EXPERIMENT, config, out=tmp_path / "out", scheduler=cluster.scheduler_address)
+        killer.join()
+    pd.testing.assert_frame_equal(results.records, plain.records)
+    counts = measured(config)
+    assert counts.pop(killer.lost) == 2
+    assert set(counts.values()) == {1}
+
+
+class _KillsOneWorker(threading.Thread):
+    """Waits until two groups are being measured, then kills the worker of the second."""
+
+    def __init__(self, config):
+        super().__init__(daemon=True)
+        self.notes, self.lost = Path(config.notes), -1
+
+    def run(self):
+        while not self.notes.exists() or len(self.notes.read_text().splitlines()) < 2:
+            time.sleep(0.02)
+        self.lost, process = map(int, self.notes.read_text().splitlines()[1].split())
+        os.kill(process, signal.SIGKILL)
+
+
+def test_unreachable_scheduler_is_said(config):
+    pytest.importorskip("distributed")
+    with pytest.raises(UnusableError, match="local or an address"):
+        conduct(EXPERIMENT, config, scheduler="remote")
+
+
+# ---------------------------------------------------------------------- committed results
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_committed_results_are_those_of_the_code(name):
+    """Settings and prediction are the script's, and its verdicts follow from the records."""
+    experiment, found = named_experiment(name), load_results(ROOT / "experiments" / "results" / name)
+    config = experiment.presets["laptop"]
+    assert found.config == json.loads(json.dumps(dataclasses.asdict(config)))
+    assert experiment.predict(config) == _approx(found.prediction)
+    judged = [finding.to_dict() for finding in experiment.judge(found.records, found.prediction)]
+    assert judged == [_approx(finding.to_dict()) for finding in found.findings]
+
+
+def _approx(content):
+    """Numbers up to rounding: a CSV keeps them to the last digit but one."""
+    if isinstance(content, dict):
+        return {key: _approx(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_approx(value) for value in content]
+    return pytest.approx(content, rel=1e-6, abs=1e-9) if isinstance(content, float) else content
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_every_measured_experiment_has_a_page(name):
+    text = (ROOT / "docs" / "experiments" / f"{name}.md").read_text()
+    assert f"{{include}} generated/{name}.md" in text
+    assert name in (ROOT / "docs" / "experiments" / "index.md").read_text()
+    assert f"generated/experiments/{name}_" in text
