@@ -39,12 +39,12 @@ def _draw_targets(axes: Any, records: Frame, prediction: Prediction) -> None:
             rows["mean"], places, xerr=(rows["mean"] - rows["low"], rows["high"] - rows["mean"]), fmt=marker,
             color=color, markersize=5, capsize=2, linewidth=1, label=arm,
         )  # fmt: skip
-    axes.axvline(1.0, color=COLORS["black"], linewidth=0.8, linestyle=":")
+    axes.axvline(1.0, color=COLORS["black"], linewidth=0.8, linestyle=":", label="designed, predicted")
     labels = [f"{name}\nd_c = {prediction['targets'][name]['d_c']}" for name in names]
     axes.set_yticks(np.arange(len(names)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("R² of the target, given a code of d_c numbers")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1.22), ncols=2, fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1.28), ncols=2, fontsize=8)
 
 
 def _draw_gains(axes: Any, records: Frame) -> None:
@@ -72,5 +72,5 @@ def _draw_gains(axes: Any, records: Frame) -> None:
         axes.text(-0.75, level, source, va="center", fontsize=8)
     axes.set_xlim(-0.8, len(arms) - 0.5)
     axes.set_xticks(np.arange(len(arms)), [arm.replace(" ", "\n", 1) for arm in arms])
-    axes.set_ylabel("change of R² of own noises,\nagainst random masks at the middle ratio")
+    axes.set_ylabel("R² of own noises,\nabove that at the middle ratio")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=len(heights), fontsize=8)
