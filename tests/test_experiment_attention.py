@@ -76,14 +76,14 @@ def test_auc_at_equal_distance_ignores_nearness(random_attention):
     near = np.broadcast_to(np.exp(-distances), weights.shape)
     assert token_auc(near, queries, kin) > 0.85
     assert token_auc(near, queries, kin, distances) == 0.5
-    expected = []
+    expected, slot = [], slots()
     for i, q in zip(*np.nonzero(queries), strict=True):
         row, column = divmod(q, 8)
         apart = [(k // 8 - row) ** 2 + (k % 8 - column) ** 2 for k in range(64)]
         won = [
             weights[i, q, a] > weights[i, q, b]
             for a, b in itertools.permutations(range(64), 2)
-            if a != q and b != q and slots()[a] == slots()[q] != slots()[b] and apart[a] == apart[b]
+            if a != q and b != q and slot[a] == slot[q] != slot[b] and apart[a] == apart[b]
         ]
         expected += [np.mean(won)] if won else []
     assert token_auc(weights, queries, kin, distances) == pytest.approx(np.mean(expected))
