@@ -104,6 +104,7 @@ def test_what_paper_and_theory_say_of_a_comparison():
     assert theory_says({"shares": shares}, "class", pair) == ("", 0.0)
 
 
+@pytest.mark.slow
 def test_crossed_cues_are_independent_of_each_other_and_of_the_class():
     scenes = scene_model(SMOKE)
     sample = crossed(scenes, jax.random.key(0), 4000)
@@ -120,7 +121,7 @@ def test_crossed_cues_are_independent_of_each_other_and_of_the_class():
 def test_linear_probe_reads_what_is_linear_and_nothing_else():
     rng = np.random.default_rng(0)
     codes = rng.normal(size=(1500, 6))
-    linear = (codes[:, 0] + codes[:, 1] > 0).astype(int) + (codes[:, 0] - codes[:, 1] > 0)
+    linear = codes[:, :3].argmax(axis=1)  # each class is largest in one direction, as in multinomial regression
     probe = linear_probe(codes[:1000], linear[:1000])
     assert probe.score(codes[1000:], linear[1000:]) > 0.85
     parity = (codes[:, 0] * codes[:, 1] > 0).astype(int)
