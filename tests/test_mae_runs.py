@@ -36,9 +36,10 @@ from hlvm.mae import (
     save_fits,
 )
 from hlvm.mae import data as data_module
+from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
-from hlvm.mechanisms import LinearGaussian
+from hlvm.mechanisms import LinearGaussian, Polar
 
 KEY = jax.random.key(0)
 GRAPH = LatentGraph.quadtree(2)
@@ -459,3 +460,16 @@ def test_tensorboard_files_hold_every_loss(model, tmp_path):
                 found[event.step] = value.simple_value
         at += 16 + length
     assert [found[step + 1] for step in range(250)] == pytest.approx(made.losses.tolist())
+
+
+def test_run_depends_on_the_mechanisms_themselves():
+    """Mechanisms without parameters of their own are told apart by what they are."""
+    graph = LatentGraph.from_edges([("c", "x1"), ("c", "x2")], dims={"c": 1, "x1": 2, "x2": 2}, noise_dims=1)
+    models = [HierarchicalModel.init(jax.random.key(0), graph, mechanism) for mechanism in (Polar(), Own())]
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.tree.leaves, models))
+    digests = {describe_run(jax.random.key(0), one, [], TrainConfig())["data"] for one in models}
+    assert len(digests) == 2
+
+
+class Own(Polar):
+    """Another mechanism with the same parameters: none."""
