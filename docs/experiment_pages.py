@@ -33,19 +33,13 @@ def draw_all(folder: Path) -> None:
 
 def verdicts(results: Results) -> str:
     """The table of one experiment, and what the run was."""
-    header = ("claim", "measured", "holds", "theory says", "agrees", "paper says", "agrees")
-    rows = [
-        (
-            finding.claim,
-            _measured(finding),
-            WORDS[finding.holds],
-            finding.theory or "–",
-            WORDS[finding.theory_agrees] if finding.theory else "–",
-            finding.paper or "–",
-            WORDS[finding.paper_agrees] if finding.paper else "–",
-        )
-        for finding in results.findings
-    ]
+    header = ("claim", "measured", "verdict")
+    rows = []
+    for finding in results.findings:
+        known = [(name, says, agrees) for name, says, agrees in _sources(finding) if says]
+        claim = [finding.claim, *(f"*{name}:* {says}" for name, says, _ in known)]
+        verdict = [f"holds: {WORDS[finding.holds]}", *(f"{name} agrees: {WORDS[agrees]}" for name, _, agrees in known)]
+        rows.append(("<br>".join(claim), _measured(finding), "<br>".join(verdict)))
     where = results.environment
     about = (
         f"Preset `laptop`, hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}, {where['cores']} cores "
@@ -62,14 +56,7 @@ def summary(found: dict[str, Results]) -> str:
         title = named_experiment(name).title
         for number, finding in enumerate(results.findings):
             link = f"[{title}]({name}.md)" if number == 0 else ""
-            agrees = [
-                f"{source}: {WORDS[outcome]}"
-                for source, says, outcome in (
-                    ("theory", finding.theory, finding.theory_agrees),
-                    ("paper", finding.paper, finding.paper_agrees),
-                )
-                if says
-            ]
+            agrees = [f"{source}: {WORDS[outcome]}" for source, says, outcome in _sources(finding) if says]
             rows.append(
                 (
                     link,
@@ -83,6 +70,11 @@ def summary(found: dict[str, Results]) -> str:
     outcomes = [f.theory_agrees for results in found.values() for f in results.findings if f.theory]
     papers = [f.paper_agrees for results in found.values() for f in results.findings if f.paper]
     return f"{_counted('theory', outcomes)} {_counted('paper', papers)}\n\n{_table(header, rows)}"
+
+
+def _sources(finding: Finding) -> tuple[tuple[str, str, bool | None], ...]:
+    """Who speaks of the claim, what they say, and whether the measurement agrees."""
+    return ("theory", finding.theory, finding.theory_agrees), ("paper", finding.paper, finding.paper_agrees)
 
 
 def _counted(source: str, outcomes: Sequence[bool | None]) -> str:

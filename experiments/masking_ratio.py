@@ -63,7 +63,7 @@ class Config:
         fits: sizes of training and scoring.
         ratios: masking ratios of the invertible regime, uniform masks.
         middle: the ratio where the paper's tables are best; among ``ratios``.
-        ends: the two ratios that it is compared with; among ``ratios``.
+        ends: the two ratios that it is compared with, or twice the same one; among ``ratios``.
         half: the ratio at which lower latents are in ``c`` most often; among ``ratios``.
         shorter: training is repeated this many times shorter at ``middle`` and ``ends``.
         strategies: other strategies, in the invertible regime.
@@ -92,17 +92,17 @@ class Config:
     @property
     def few(self) -> tuple[float, ...]:
         """Ratios of all arms but the first."""
-        return (self.ends[0], self.middle, self.ends[1])
+        return tuple(dict.fromkeys((self.ends[0], self.middle, self.ends[1])))
 
 
 _TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 SMOKE = Config(
     fits=_TINY,
-    ratios=(0.25, 0.5, 0.75),
-    middle=0.5,
-    ends=(0.25, 0.75),
-    views=(0.0, 0.25, 0.5, 0.75),
-    strategy_ratios=(0.5,),
+    ratios=(0.25, 0.75),
+    ends=(0.25, 0.25),
+    half=0.25,
+    views=(0.0, 0.25, 0.75),
+    strategy_ratios=(0.75,),
 )
 LAPTOP = Config()
 GPU = Config(

@@ -44,7 +44,7 @@ from hlvm.plotting.style import figure_with_panels, height_look
 
 __all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "rank_correlations", "run"]
 
-_LABELS = {"uniform": "squares at random", "strip": "strips at random", "block": "one block"}
+_LABELS = {"uniform": "squares at random", "strip": "strips of equal area", "block": "one block"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,7 @@ def _draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
         predicted.set(title=label, xscale="log", ylim=(-0.05, 1.05))
         measured.set_xticks(units, [f"{unit}" for unit in units])
         measured.set_xticks([], minor=True)
-        measured.set_xlabel("step in cells" if name == "block" else "side of a square of equal area, cells")
+        measured.set_xlabel("step (cells)" if name == "block" else "unit (cells)")
     panels[0, 0].set_ylabel("predicted share in c")
     panels[1, 0].set_ylabel("R² of what enters")
     handles, labels = panels[1, 0].get_legend_handles_labels()

@@ -8,18 +8,24 @@ are given the same ``--fits`` folder train each autoencoder once.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from experiments.experiment import Group
 from experiments.training import train
+from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
-from hlvm.mae import Fit, ImageData, Member, TrainConfig, ViTConfig
+from hlvm.mae import Fit, ImageData, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.masking import RandomMask
 
-__all__ = ["GPU", "LAPTOP", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained"]
+__all__ = ["GPU", "LAPTOP", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained", "training_data"]
+
+_AT_ONCE = 32
+"""Images drawn by one call."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,8 @@ class SceneFits:
         units: masking units at ``ratio``.
         ratio: masking ratio of the series of units.
         seeds: training seeds of each; at least 2.
+        images: training images, a multiple of 32, drawn once for all arms and seeds; ``None`` draws fresh ones for
+            every step, which costs more than training where there is no accelerator.
         steps: training steps.
         batch: images per step.
         width: of the encoder; the decoder's is half of it.
@@ -54,15 +62,18 @@ class SceneFits:
     units: tuple[int, ...] = (1, 2, 4)
     ratio: float = 0.75
     seeds: int = 4
+    images: int | None = 16_384
     steps: int = 1500
-    batch: int = 64
-    width: int = 32
-    depth: int = 3
+    batch: int = 32
+    width: int = 64
+    depth: int = 2
     key: int = 0
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
             raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        if self.images is not None and (self.images < 1 or self.images % _AT_ONCE):
+            raise ValueError(f"images must be None or a multiple of {_AT_ONCE}, got {self.images}")
 
     @property
     def network(self) -> ViTConfig:
@@ -71,10 +82,10 @@ class SceneFits:
 
 
 SMOKE = SceneFits(
-    size=16, patch=4, objects=(1, 1), ratios=(0.25, 0.75), unit=1, units=(1, 2), seeds=2, steps=3, batch=8
+    size=16, patch=4, objects=(1, 1), ratios=(0.25, 0.75), unit=1, units=(1, 2), seeds=2, images=64, steps=3, batch=8
 )
 LAPTOP = SceneFits()
-GPU = SceneFits(size=64, patch=8, seeds=5, steps=30_000, batch=256, width=192, depth=6)
+GPU = SceneFits(size=64, patch=8, seeds=5, images=None, steps=30_000, batch=256, width=192, depth=6)
 
 
 def scene_model(config: SceneFits) -> SceneImages:
@@ -99,6 +110,18 @@ def label(group: Group) -> str:
     return f"ratio {group['ratio']:g}, unit {group['unit']}"
 
 
+@functools.lru_cache(maxsize=1)
+def training_data(config: SceneFits) -> TrainingData:
+    """What every arm is trained on."""
+    model = scene_model(config)
+    if config.images is None:
+        return ImageData(model)
+    of_images = jax.random.split(jax.random.fold_in(jax.random.key(config.key), 1), config.images // _AT_ONCE)
+    draw = jax.jit(lambda key: model.sample(key, _AT_ONCE).images)
+    parts = [np.asarray(draw(key)) for key in of_images]
+    return Dataset.from_arrays(images=np.concatenate(parts), graph=model.graph)
+
+
 def trained(config: SceneFits, group: Group, states: Path | None) -> tuple[Fit, ...]:
     """The autoencoders of one arm, one per seed."""
     members: list[Any] = [
@@ -106,4 +129,4 @@ def trained(config: SceneFits, group: Group, states: Path | None) -> tuple[Fit, 
         for seed in range(config.seeds)
     ]
     settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(200, config.steps // 2))
-    return train(jax.random.key(config.key), ImageData(scene_model(config)), members, settings, states)
+    return train(jax.random.key(config.key), training_data(config), members, settings, states)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
@@ -102,8 +103,12 @@ def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
 
 
 def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "members parameters"]:
-    """Initial flat parameters, one row per key; networks that differ in how many tokens they see share one program."""
-    return _initializer(_fully_visible(network), jax.default_backend())(keys)
+    """Initial flat parameters, one row per key.
+
+    Networks that differ in how many tokens they see share one program, whatever the number of keys.
+    """
+    of_key = _initializer(_fully_visible(network), jax.default_backend())
+    return jnp.stack([of_key(key) for key in keys])
 
 
 def _fully_visible(network: Network) -> Network:
@@ -114,10 +119,10 @@ def _fully_visible(network: Network) -> Network:
 
 
 @functools.lru_cache(maxsize=64)
-def _initializer(network: Network, backend: str) -> Callable[[Key[Array, " members"]], Array]:
+def _initializer(network: Network, backend: str) -> Callable[[Key[Array, ""]], Array]:
     # Run once, so on CPUs compiled without optimisation, which takes a third of the time.
     options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
-    return jax.jit(jax.vmap(lambda key: ravel_pytree(network.init(key))[0]), compiler_options=options)
+    return jax.jit(lambda key: ravel_pytree(network.init(key))[0], compiler_options=options)
 
 
 def code_dim_of(config: NetworkConfig) -> int:

@@ -1,0 +1,40 @@
+"""What all experiments on scenes train: arms, images, and refusals."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.scene_fits import LAPTOP, SMOKE, arms, scene_model, training_data
+from hlvm.datasets import Dataset
+from hlvm.mae import ImageData
+
+
+def test_arms_are_the_papers_and_the_shared_one_comes_once():
+    found = [(arm["ratio"], arm["unit"]) for arm in arms(LAPTOP)]
+    assert found == [(0.1, 2), (0.25, 2), (0.5, 2), (0.75, 2), (0.9, 2), (0.75, 1), (0.75, 4)]
+
+
+def test_training_images_are_scenes_of_the_model_and_all_different():
+    data = training_data(SMOKE)
+    assert isinstance(data, Dataset)
+    assert data.images is not None
+    images = np.asarray(data.images)
+    assert images.shape == (64, *scene_model(SMOKE).shape)
+    assert data.graph == scene_model(SMOKE).graph
+    assert len(np.unique(images.reshape(64, -1), axis=0)) == 64
+    others = np.asarray(scene_model(SMOKE).sample(jax.random.key(99), 1000).images)
+    brightness, other = (part.mean(axis=(1, 2, 3)) for part in (images, others))
+    assert abs(brightness.mean() - other.mean()) < 4 * other.std() / len(images) ** 0.5  # of the same distribution
+    np.testing.assert_array_equal(images, np.asarray(training_data(dataclasses.replace(SMOKE)).images))
+
+
+def test_without_a_number_of_images_every_step_draws_its_own():
+    assert isinstance(training_data(dataclasses.replace(SMOKE, images=None)), ImageData)
+
+
+@pytest.mark.parametrize("images", [0, 31, 33])
+def test_numbers_of_images_that_cannot_be_drawn_are_refused(images):
+    with pytest.raises(ValueError, match="multiple of 32"):
+        dataclasses.replace(SMOKE, images=images)
