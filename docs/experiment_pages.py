@@ -84,7 +84,7 @@ def _counted(source: str, outcomes: Sequence[bool | None]) -> str:
 
 
 def _measured(finding: Finding, most: int = 12) -> str:
-    lines = [f"{name}: {interval}" for name, interval in finding.scores.items()]
+    lines = finding.measured
     return "<br>".join(lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"])
 
 

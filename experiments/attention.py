@@ -252,7 +252,7 @@ def _draw_scores(records: Frame, prediction: Prediction) -> Figure:
                 axes.fill_between(cells[over], cells["low"], cells["high"], color=look["color"], alpha=0.2, linewidth=0)
             axes.axhline(0.5, color=COLORS["black"], linestyle=":", linewidth=1)
         for axes in row:
-            axes.set(xlabel="masking ratio" if over == "ratio" else "masking unit (patches)")
+            axes.set(xlabel="masking ratio" if over == "ratio" else "unit (patches)")
             if over == "unit":
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(prediction["units"], labels=[f"{unit}" for unit in prediction["units"]])
@@ -271,7 +271,7 @@ def _draw_maps(records: Frame, prediction: Prediction) -> Figure:
     image = np.frombuffer(bytes.fromhex(picture["pixels"]), np.uint8).reshape(picture["shape"])
     arms_shown = list(dict.fromkeys((entry["ratio"], entry["unit"]) for entry in prediction["visible kin"]))
     tokens = ("class token", "object token")
-    figure, panels = figure_with_panels(7.2, 2.6, len(tokens), 2 + len(arms_shown))
+    figure, panels = figure_with_panels(7.2, 2.1, len(tokens), 2 + len(arms_shown))
     shown: Any = None
     for row, token in zip(panels, tokens, strict=True):
         row[0].imshow(image.squeeze(), cmap="gray", extent=(0, prediction["grid"][1], prediction["grid"][0], 0))

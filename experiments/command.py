@@ -77,6 +77,5 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         theory = words[finding.theory_agrees] if finding.theory else "-"
         paper = words[finding.paper_agrees] if finding.paper else "-"
-        measured = "\n".join(f"{name} {interval}" for name, interval in finding.scores.items())
-        table.add_row(finding.claim, measured, words[finding.holds], theory, paper)
+        table.add_row(finding.claim, "\n".join(finding.measured), words[finding.holds], theory, paper)
     Console().print(table)

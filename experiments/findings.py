@@ -53,9 +53,9 @@ class Finding:
                 raise ValueError(f"{self.claim!r}: nothing can agree with a source that says nothing")
 
     @property
-    def measured(self) -> str:
-        """The scores as text, ``name value [low, high]``, separated by semicolons."""
-        return "; ".join(f"{name} {interval}" for name, interval in self.scores.items())
+    def measured(self) -> list[str]:
+        """The scores as text, ``name: value [low, high]``, with as many digits as the interval's width asks for."""
+        return [f"{name}: {_shown(interval)}" for name, interval in self.scores.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description."""
@@ -67,6 +67,13 @@ class Finding:
         """The inverse of :meth:`to_dict`."""
         scores = {name: Interval(*ends) for name, ends in description["scores"].items()}
         return cls(**{**description, "scores": scores})
+
+
+def _shown(interval: Interval) -> str:
+    """At least three decimals, and two digits of the width."""
+    width = interval.high - interval.low
+    decimals = min(6, max(3, 1 - math.floor(math.log10(width)))) if width > 0 else 3
+    return f"{interval.value:.{decimals}f} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
 
 
 def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:

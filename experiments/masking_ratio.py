@@ -354,9 +354,12 @@ def _draw_causes(records: Frame, prediction: Prediction) -> Figure:
         untrained = root[(root["of"] == "untrained") & (root["mechanism"] == mechanism) & (root["view"] == 0)]
         linearity.axhline(untrained["value"].mean(), color=look["color"], linewidth=0.9, linestyle=":")
     linearity.set(title="mechanisms")
+    low, high = linearity.get_ylim()  # shared by all; room for legends above and below
+    linearity.set(ylim=(low - 0.2 * (high - low), high + 0.15 * (high - low)))
     for axes in panels.ravel():
         axes.set(xlabel="masking ratio", xlim=(0, 1))
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower left")
+    linearity.legend(fontsize=8, loc="upper center", ncols=3)
     for axes in panels[:, 0]:
         axes.set(ylabel="R² of the root")
     return figure

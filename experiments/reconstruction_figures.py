@@ -73,7 +73,7 @@ def _draw_metrics(records: Frame, prediction: Prediction) -> Figure:
             _panel(axes, part[part["score"] == metric], over)
             axes.set(title=_LABELS[metric] if over == "ratio" else "")
             _arrows(axes, _ARROWS[over][metric], over, prediction["ratios"] if over == "ratio" else prediction["units"])
-            axes.set(xlabel="masking ratio" if over == "ratio" else "masking unit (patches)")
+            axes.set(xlabel="masking ratio" if over == "ratio" else "unit (patches)")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     handles.append(panels[0, 0].plot([], [], color=COLORS["vermilion"], marker=">", markersize=5)[0])
     figure.legend(handles, [*labels, "paper, nothing masked"], loc="outside lower center", ncols=3)

@@ -45,6 +45,18 @@ def test_over_seeds_is_students_interval():
     assert over_seeds(values) == pytest.approx((low, values.mean(), high))
 
 
+def test_findings_show_as_many_digits_as_their_intervals_need():
+    scores = {
+        "wide": Interval(-0.5, 0.25, 1.0),
+        "narrow": Interval(0.00012, 0.00034, 0.00056),
+        "none": Interval(1, 1, 1),
+    }
+    wide, narrow, none = Finding(claim="a claim", scores=scores, holds=True).measured
+    assert wide == "wide: 0.250 [-0.500, 1.000]"
+    assert narrow == "narrow: 0.00034 [0.00012, 0.00056]"
+    assert none == "none: 1.000 [1.000, 1.000]"
+
+
 @pytest.mark.parametrize(("values", "message"), [([1.0], "at least 2"), ([1.0, np.nan], "finite")])
 def test_over_seeds_refuses(values, message):
     with pytest.raises(ValueError, match=message):
