@@ -39,7 +39,7 @@ def verdicts(results: Results) -> str:
         known = [(name, says, agrees) for name, says, agrees in _sources(finding) if says]
         claim = [finding.claim, *(f"*{name}:* {says}" for name, says, _ in known)]
         verdict = [f"holds: {WORDS[finding.holds]}", *(f"{name} agrees: {WORDS[agrees]}" for name, _, agrees in known)]
-        rows.append(("<br>".join(claim), _measured(finding), "<br>".join(verdict)))
+        rows.append(("<br>".join(claim), _measured(finding), "<br>".join(map(_unbroken, verdict))))
     where = results.environment
     about = (
         f"Preset `laptop`, hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}, {where['cores']} cores "
@@ -84,8 +84,13 @@ def _counted(source: str, outcomes: Sequence[bool | None]) -> str:
 
 
 def _measured(finding: Finding, most: int = 12) -> str:
-    lines = finding.measured
+    lines = [f"{name}: {_unbroken(interval)}" for name, _, interval in (m.rpartition(": ") for m in finding.measured)]
     return "<br>".join(lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"])
+
+
+def _unbroken(text: str) -> str:
+    """On one line, whatever the width."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ MEASURED = (
     "attention",
     "linear_separability",
     "mask_design",
+    "sample_complexity",
 )
 """Modules of ``experiments`` with committed results of the laptop preset and a page."""
 
