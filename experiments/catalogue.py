@@ -11,6 +11,8 @@ MEASURED = (
     "reconstruction",
     "attention",
     "linear_separability",
+    "shape_bias",
+    "transfer",
     "mask_design",
     "sample_complexity",
 )

@@ -1,0 +1,302 @@
+"""Does a probe of the frozen code follow shape or texture when they disagree, and does that depend on masking?
+
+    python -m experiments.shape_bias --preset smoke|laptop|gpu --out DIR [--resume]
+
+Predicted before training:
+
+1. The paper's table: shape bias at ratio 0.75 is higher than at 0.1 and at 0.9; below a half at every ratio.
+2. The graph: an object's shape and its texture reach the same patches, so they are in ``c`` for the same masks. Nothing
+   in the graph prefers one to the other at any ratio or unit: where the shares of masks do not differ, neither does the
+   bias, by more than 0.05.
+3. The bias follows what can be read linearly: the more accurately the shape is read, compared with the texture, on
+   images where both are independent, the higher the bias.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Int, PRNGKeyArray
+from matplotlib.figure import Figure
+
+from experiments import scene_fits
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.scene_comparisons import (
+    Paper,
+    arm_rows,
+    compared,
+    comparisons,
+    draw_level,
+    draw_series,
+    dress,
+    of_arm,
+    of_code,
+    paper_says,
+    places_of,
+    series_of,
+    shares_in_c,
+)
+from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
+from hlvm.images import ImageSample, SceneImages
+from hlvm.mae import Fit
+from hlvm.plotting.style import COLORS, figure_with_panels
+
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "decisions", "run"]
+
+PAPER: Paper = {"ratio": {0.1: 0.1352, 0.25: 0.2545, 0.5: 0.2458, 0.75: 0.2563, 0.9: 0.2014}}
+"""Shape bias of the paper's encoders; it has none for the series of units."""
+
+_SAME = 0.05
+"""Biases that differ by less are the same."""
+
+_TIE = 0.02
+"""Leads of shape over texture, in shares of masks, that differ by less predict no difference."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        fits: what is trained.
+        rows: consistent images that the probe is trained on, for each seed; as many to read shape and texture from.
+        conflicts: images whose shape is of one class and texture of another; as many to test the probes on.
+        masks: drawn for the prediction of each arm.
+    """
+
+    fits: SceneFits = scene_fits.LAPTOP
+    rows: int = 1000
+    conflicts: int = 500
+    masks: int = 200
+
+
+SMOKE = Config(fits=scene_fits.SMOKE, rows=80, conflicts=80, masks=5)
+LAPTOP = Config()
+GPU = Config(fits=scene_fits.GPU, rows=20_000, conflicts=10_000, masks=1000)
+
+
+# ---------------------------------------------------------------------- before training
+
+
+def predict(config: Config) -> Prediction:
+    """Shares of masks with an object's shape and texture in ``c``, and what is compared."""
+    return {
+        "shares": shares_in_c(config.fits, arms(config.fits), ("shape", "texture"), config.masks),
+        "comparisons": comparisons(config.fits),
+        "series": series_of(config.fits),
+    }
+
+
+def groups(config: Config) -> list[Group]:
+    """One group per arm."""
+    return arms(config.fits)
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Decisions and accuracies of every seed; the first arm brings the floors."""
+    found: list[Record] = []
+    nowhere = {"ratio": None, "unit": None}
+    for fit in trained(config.fits, group, states):
+        found += _of_code(config, fit, fit.seed, {"code": "trained", **group})
+        if group == groups(config)[0]:
+            found += _of_code(config, fit.untrained(), fit.seed, {"code": "untrained", **nowhere})
+            found += _of_code(config, None, fit.seed, {"code": "pixels", **nowhere})
+    return found
+
+
+def _of_code(config: Config, fit: Fit | None, seed: int, names: Record) -> list[Record]:
+    scenes = consistent_scenes(config.fits)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.fits.key + 2), seed), 5)
+    train, test = scenes.sample(keys[0], config.rows), scenes.sample(keys[1], config.conflicts)
+    conflict, of_shape, of_texture = cue_conflict(scenes, keys[2], config.conflicts)
+    probe = linear_probe(codes_of(fit, train.images), label_of(train, "class"))
+    shape, texture = decisions(probe.predict(codes_of(fit, conflict.images)), of_shape, of_texture)
+    cues = accuracies(
+        fit,
+        crossed(scenes, keys[3], config.rows),
+        crossed(scenes, keys[4], config.conflicts),
+        ("shape", "texture"),
+    )
+    scores = {
+        "shape bias": shape / (shape + texture) if shape + texture else 0.5,
+        "shape decisions": shape,
+        "texture decisions": texture,
+        "accuracy, consistent": float(probe.score(codes_of(fit, test.images), label_of(test, "class"))),
+        "accuracy of shape": cues["shape"],
+        "accuracy of texture": cues["texture"],
+    }
+    return [{**names, "seed": seed, "score": score, "value": round(value, 5)} for score, value in scores.items()]
+
+
+def consistent_scenes(config: SceneFits) -> SceneImages:
+    """Scenes whose shapes and textures always follow the class, and nothing else does."""
+    return dataclasses.replace(scene_model(config), coupling=1.0, context=0.0)
+
+
+def cue_conflict(
+    scenes: SceneImages, key: PRNGKeyArray, n: int
+) -> tuple[ImageSample, Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Images with what is where from one class, and what it looks like from another.
+
+    Returns:
+        The images, the class of their shapes, and that of their textures.
+    """
+    of_first, of_step, *of_images = jax.random.split(key, 4)
+    first = jax.random.randint(of_first, (n,), 0, scenes.n_classes)
+    second = (first + jax.random.randint(of_step, (n,), 1, scenes.n_classes)) % scenes.n_classes
+    a, b = (
+        scenes.sample(of_image, n, do={"class": classes})
+        for of_image, classes in zip(of_images, (first, second), strict=True)
+    )
+    return scenes.swap(a, b, scenes.low_level), np.asarray(first), np.asarray(second)
+
+
+def decisions(
+    chosen: Int[np.ndarray, " n"], of_shape: Int[np.ndarray, " n"], of_texture: Int[np.ndarray, " n"]
+) -> tuple[float, float]:
+    """Shares of images whose chosen class is that of the shape, and that of the texture."""
+    return float(np.mean(chosen == of_shape)), float(np.mean(chosen == of_texture))
+
+
+# ---------------------------------------------------------------------- comparing
+
+
+def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+    """One finding per comparison of arms, then bias as such, training, and what it follows."""
+    rows = records[records["code"] == "trained"]
+    bias = rows[rows["score"] == "shape bias"]
+    found = [_compared(bias, comparison, prediction) for comparison in prediction["comparisons"]]
+    of_ratios = {label(arm): over_seeds(of_arm(bias, arm)) for arm in prediction["series"]["ratio"]}
+    below = every(within(interval, high=0.5) for interval in of_ratios.values())
+    found.append(
+        Finding(
+            claim="Texture decides more often than shape at every ratio: bias below 0.5",
+            paper="0.14 to 0.26",
+            scores=of_ratios,
+            holds=below,
+            paper_agrees=below,
+        )
+    )
+    best = prediction["comparisons"][0]["ahead"]
+    floor = of_code(records[records["score"] == "shape bias"], "untrained")
+    raised = over_seeds(of_arm(bias, best) - floor)
+    found.append(
+        Finding(
+            claim=f"Training ({label(best)}) raises the bias above that of the untrained encoder",
+            scores={"difference": raised, "untrained": over_seeds(floor)},
+            holds=within(raised, low=0),
+        )
+    )
+    ranks = over_seeds(_rank_correlations(rows))
+    found.append(
+        Finding(
+            claim="The bias is higher in arms where the shape is read more accurately, compared with the texture",
+            scores={"rank correlation over arms": ranks},
+            holds=within(ranks, low=0),
+            reason="Spearman's correlation of bias and accuracy of shape minus that of texture over the arms of a seed",
+        )
+    )
+    return found
+
+
+def _compared(bias: Frame, comparison: dict[str, Any], prediction: Prediction) -> Finding:
+    finding = compared(bias, comparison, "Shape bias", paper=paper_says(PAPER, comparison))
+    shares = pd.DataFrame(prediction["shares"])
+    gaps = []
+    for arm in (comparison["ahead"], comparison["behind"]):
+        of_latent = arm_rows(shares, arm).set_index("latent")["share"]
+        gaps.append(float(of_latent["shape"] - of_latent["texture"]))
+    if abs(gaps[0] - gaps[1]) >= _TIE:
+        return finding
+    return dataclasses.replace(
+        finding,
+        theory=f"no difference: shape and texture are in c for the same masks (shares differ by {gaps[0]:.2f} and "
+        f"{gaps[1]:.2f})",
+        theory_agrees=within(finding.scores["difference"], -_SAME, _SAME),
+    )
+
+
+def _rank_correlations(rows: Frame) -> list[float]:
+    """Of each seed."""
+    found = []
+    for _, of_seed in rows.groupby("seed"):
+        table = of_seed.pivot_table(index=["ratio", "unit"], columns="score", values="value")
+        ahead = table["accuracy of shape"] - table["accuracy of texture"]
+        found.append(float(ahead.corr(table["shape bias"], method="spearman")))
+    return found
+
+
+# ---------------------------------------------------------------------- drawing
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Bias beside the paper's, and what the probes read."""
+    figure, axes = figure_with_panels(7.0, 5.0, 2, 2, sharey="row", sharex="col", width_ratios=(5, 3))
+    rows = records[records["code"] == "trained"]
+    bias = rows[rows["score"] == "shape bias"]
+    draw_series(axes[0], bias, prediction, name="measured", color=COLORS["vermilion"], marker="D")
+    for code, look in (("untrained", {"color": COLORS["grey"], "linestyle": "-."}), ("pixels", {"linestyle": ":"})):
+        draw_level(
+            axes[0],
+            of_code(records[records["score"] == "shape bias"], code),
+            name=code,
+            **{"color": COLORS["black"], **look},
+        )
+    for panel in axes[0]:
+        panel.axhline(0.5, color=COLORS["grey"], linewidth=0.8, label="no preference")
+    known = [PAPER["ratio"].get(arm["ratio"], np.nan) for arm in prediction["series"]["ratio"]]
+    places = places_of(prediction, "ratio")
+    axes[0, 0].plot(places, known, color=COLORS["black"], marker="*", label="paper, ImageNet")
+    lines = {
+        "accuracy of shape": {"color": COLORS["blue"], "marker": "s"},
+        "accuracy of texture": {"color": COLORS["green"], "marker": "^"},
+        "accuracy, consistent": {"color": COLORS["grey"], "marker": "o"},
+    }
+    for score, look in lines.items():
+        draw_series(axes[1], rows[rows["score"] == score], prediction, name=score, **look)
+    dress(axes[1], prediction, "accuracy of linear probes")
+    axes[0, 0].set_ylabel("shape decisions /\n(shape + texture decisions)")
+    axes[0, 0].set_ylim(0, 1)
+    axes[1, 0].set_ylim(0, 1.03)
+    for row in axes:
+        handles, names = row[0].get_legend_handles_labels()
+        row[1].legend(handles, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return {"bias": figure}
+
+
+EXPERIMENT = Experiment(
+    name="shape_bias",
+    title="Shape bias",
+    question="Does a probe of the frozen code follow shape or texture when they disagree?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=groups,
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """The command line."""
+    raise SystemExit(command("shape_bias"))
+
+
+if __name__ == "__main__":
+    main()

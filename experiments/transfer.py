@@ -1,0 +1,331 @@
+"""Does a probe of the frozen code survive changes of low-level latents, and does the code serve a second task?
+
+    python -m experiments.transfer --preset smoke|laptop|gpu --out DIR [--resume]
+
+Probes of the class are trained on scenes as the encoder knows them, and tested on scenes whose colours, frequencies,
+textures, light or positions are drawn from elsewhere. Predicted before training:
+
+1. The paper's tables of shifted test sets: mean accuracy after a shift is highest at ratio 0.75, lower at 0.1 and 0.9,
+   and rises with the masking unit. The same of what is retained of the accuracy above chance.
+2. The graph: the more masks of an arm have the class in ``c``, the better the class survives.
+3. Second tasks from the same code, the layout and the number of stars in scenes where neither follows the class, are
+   better at 0.75 than at both ends, as detection is in the paper. The graph: as layout, or the shapes of objects, are
+   in ``c`` in more or fewer masks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, PRNGKeyArray
+from matplotlib.figure import Figure
+
+from experiments import scene_fits
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Finding, Frame, over_seeds, within
+from experiments.scene_comparisons import (
+    Paper,
+    compared,
+    comparisons,
+    draw_level,
+    draw_series,
+    dress,
+    of_arm,
+    of_code,
+    paper_says,
+    places_of,
+    series_of,
+    shares_in_c,
+    theory_says,
+)
+from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from experiments.scene_probes import codes_of, label_of, linear_probe
+from hlvm.images import ImageSample, SceneImages
+from hlvm.mae import Fit
+from hlvm.plotting.style import COLORS, figure_with_panels
+
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "run"]
+
+_SETS: dict[str, dict[float, tuple[float, ...]]] = {
+    "ratio": {
+        0.1: (34.72, 9.42, 14.63, 2.00, 7.25),
+        0.25: (40.34, 11.54, 18.68, 2.49, 10.27),
+        0.5: (46.71, 13.94, 22.44, 2.89, 12.58),
+        0.75: (54.23, 18.24, 25.20, 3.76, 15.51),
+        0.9: (49.52, 15.87, 19.11, 2.76, 10.46),
+    },
+    "unit": {
+        1: (49.17, 13.44, 19.42, 3.73, 10.73),
+        2: (55.94, 13.73, 24.23, 6.29, 18.81),
+        4: (61.35, 19.03, 27.84, 12.69, 28.30),
+    },
+}
+_PLAIN: Paper = {
+    "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
+    "unit": {1: 62.57, 2: 68.96, 4: 73.31},
+}
+
+SHIFTED: Paper = {
+    series: {place: round(float(np.mean(sets)), 2) for place, sets in of_series.items()}
+    for series, of_series in _SETS.items()
+}
+"""Mean accuracy in per cent on IN-v2, ObjectNet, IN-R, IN-A and IN-Sketch."""
+
+RETAINED: Paper = {
+    series: {place: round(SHIFTED[series][place] / plain, 3) for place, plain in of_series.items()}
+    for series, of_series in _PLAIN.items()
+}
+"""The same, as a share of the accuracy on ImageNet-1K."""
+
+DETECTION: Paper = {"ratio": {0.1: 30.47, 0.25: 32.38, 0.5: 34.87, 0.75: 39.72, 0.9: 37.17}}
+"""Box AP on COCO."""
+
+SHIFTS: dict[str, dict[str, Any]] = {
+    "colour": dict.fromkeys(("colour", "accent", "background"), (None, None, (4.0, 4.8))),
+    "frequency": {"frequency": (1.5, 2.2)},
+    "texture": {"texture": (0.125,) * 8},
+    "lighting": {"lighting": ((2.0, 3.1), (0.7, 1.0))},
+    "position": {"position": ((-1.0, 1.0), (-1.0, 1.0))},
+}
+"""All hues blue; coarser textures; any texture on any object; light from below; any place in the slot."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        fits: what is trained.
+        rows: images that each probe is trained on, for each seed.
+        test_rows: images of each test.
+        masks: drawn for the prediction of each arm.
+    """
+
+    fits: SceneFits = scene_fits.LAPTOP
+    rows: int = 1000
+    test_rows: int = 500
+    masks: int = 200
+
+
+SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, masks=5)
+LAPTOP = Config()
+GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=5000, masks=1000)
+
+
+# ---------------------------------------------------------------------- before training
+
+
+def predict(config: Config) -> Prediction:
+    """Shares of masks with the class, the layout and shapes in ``c``, and what is compared."""
+    return {
+        "shares": shares_in_c(config.fits, arms(config.fits), ("class", "layout", "shape"), config.masks),
+        "comparisons": comparisons(config.fits),
+        "series": series_of(config.fits),
+        "chance": 1 / scene_model(config.fits).n_classes,
+    }
+
+
+def groups(config: Config) -> list[Group]:
+    """One group per arm."""
+    return arms(config.fits)
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Accuracy of every seed, task and shift; the first arm brings the floors."""
+    found: list[Record] = []
+    nowhere = {"ratio": None, "unit": None}
+    for fit in trained(config.fits, group, states):
+        found += _of_code(config, fit, fit.seed, {"code": "trained", **group})
+        if group == groups(config)[0]:
+            found += _of_code(config, fit.untrained(), fit.seed, {"code": "untrained", **nowhere})
+            found += _of_code(config, None, fit.seed, {"code": "pixels", **nowhere})
+    return found
+
+
+def _of_code(config: Config, fit: Fit | None, seed: int, names: Record) -> list[Record]:
+    scenes = scene_model(config.fits)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.fits.key + 3), seed), 4)
+    train = scenes.sample(keys[0], config.rows)
+    tests = {"none": scenes.sample(keys[1], config.test_rows)}
+    tests |= {name: scenes.sample(keys[1], config.test_rows, shift=shift) for name, shift in SHIFTS.items()}
+    probe = linear_probe(codes_of(fit, train.images), label_of(train, "class"))
+    found = {
+        ("class", name): probe.score(codes_of(fit, test.images), label_of(test, "class"))
+        for name, test in tests.items()
+    }
+    (stars, counts), (test_stars, test_counts) = (
+        scenes_with_stars(scenes, key, n) for key, n in ((keys[2], config.rows), (keys[3], config.test_rows))
+    )
+    codes, test_codes = codes_of(fit, stars.images), codes_of(fit, test_stars.images)
+    layout = linear_probe(codes, label_of(stars, "layout"))
+    found["layout", "none"] = layout.score(test_codes, label_of(test_stars, "layout"))
+    found["count", "none"] = linear_probe(codes, counts).score(test_codes, test_counts)
+    return [
+        {**names, "seed": seed, "score": "accuracy", "task": task, "shift": shift, "value": round(float(value), 5)}
+        for (task, shift), value in found.items()
+    ]
+
+
+def scenes_with_stars(scenes: SceneImages, key: PRNGKeyArray, n: int) -> tuple[ImageSample, Int[np.ndarray, " n"]]:
+    """Scenes of stars and circles, with any number of stars in any places and any layout, and the numbers of stars.
+
+    Neither number nor layout follows the class, so that nothing but themselves tells of them.
+    """
+    of_images, of_counts, of_places = jax.random.split(key, 3)
+    names = scenes.latents_of_factors["shape"]
+    counts = jax.random.randint(of_counts, (n, 1), 0, len(names) + 1)
+    order = jnp.argsort(jax.random.uniform(of_places, (n, len(names))), axis=1)
+    star, circle = (scenes.factors["shape"].categories.index(kind) for kind in ("star", "circle"))
+    shapes = jnp.where(order < counts, star, circle)
+    do = {name: shapes[:, [i]] for i, name in enumerate(names)}
+    any_layout = (1 / scenes.n_values["layout"],) * scenes.n_values["layout"]
+    return scenes.sample(of_images, n, do=do, shift={"layout": any_layout}), np.asarray(counts)[:, 0]
+
+
+# ---------------------------------------------------------------------- comparing
+
+
+def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+    """Accuracy after shifts, what is retained, second tasks, and floors."""
+    of_class = records[records["task"] == "class"]
+    shifted = of_class[of_class["shift"] != "none"]
+    after = _trained(shifted)
+    found = [
+        compared(
+            after,
+            comparison,
+            "Mean accuracy of the class after a shift",
+            paper=paper_says(SHIFTED, comparison),
+            theory=theory_says(prediction, "class", comparison),
+        )
+        for comparison in prediction["comparisons"]
+    ]
+    retained = _trained(_retained(of_class, prediction["chance"]))
+    for comparison in prediction["comparisons"]:
+        paper = paper_says(RETAINED, comparison)
+        found.append(compared(retained, comparison, "Retained share of the accuracy above chance", paper=paper))
+    of_ratios = [comparison for comparison in prediction["comparisons"] if comparison["series"] == "ratio"]
+    for task, latent, what in (("layout", "layout", "the layout"), ("count", "shape", "the number of stars")):
+        rows = _trained(records[records["task"] == task])
+        found += [
+            compared(
+                rows,
+                comparison,
+                f"Linear accuracy of {what}",
+                paper=paper_says(DETECTION, comparison),
+                theory=theory_says(prediction, latent, comparison),
+            )
+            for comparison in of_ratios
+        ]
+    best = prediction["comparisons"][0]["ahead"]
+    for code, words in (("untrained", "the untrained encoder"), ("pixels", "raw pixels")):
+        floor = of_code(shifted, code)
+        difference = over_seeds(of_arm(after, best) - floor)
+        found.append(
+            Finding(
+                claim=f"After a shift the class is read better from codes ({label(best)}) than from {words}",
+                scores={"difference": difference, words: over_seeds(floor)},
+                holds=within(difference, low=0),
+            )
+        )
+    return found
+
+
+def _trained(records: Frame) -> Frame:
+    return records[records["code"] == "trained"]
+
+
+def _retained(of_class: Frame, chance: float) -> Frame:
+    """Mean accuracy after a shift over accuracy without one, both above chance, for every code and seed."""
+    names = ["code", "ratio", "unit", "seed"]
+    plain = of_class[of_class["shift"] == "none"].groupby(names, dropna=False)["value"].mean() - chance
+    after = of_class[of_class["shift"] != "none"].groupby(names, dropna=False)["value"].mean() - chance
+    return (after / plain).reset_index()
+
+
+# ---------------------------------------------------------------------- drawing
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "none": {"color": COLORS["black"], "marker": "o"},
+    "colour": {"color": COLORS["orange"], "marker": "s"},
+    "frequency": {"color": COLORS["sky"], "marker": "^"},
+    "texture": {"color": COLORS["green"], "marker": "v"},
+    "lighting": {"color": COLORS["purple"], "marker": "P"},
+    "position": {"color": COLORS["blue"], "marker": "X"},
+}
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Accuracy after each shift and on average, beside the paper's mean; second tasks."""
+    figure, axes = figure_with_panels(7.0, 5.6, 2, 2, sharey="row", sharex="col", width_ratios=(5, 3))
+    of_class = records[records["task"] == "class"]
+    shifted = of_class[of_class["shift"] != "none"]
+    for panel, series in zip(axes[0], ("ratio", "unit"), strict=True):
+        for shift, look in _LOOKS.items():
+            rows = _trained(of_class[of_class["shift"] == shift])
+            means = [float(of_arm(rows, arm).mean()) for arm in prediction["series"][series]]
+            thin = {"markersize": 4, "linewidth": 0.8, **look}
+            panel.plot(places_of(prediction, series), means, label=f"shift: {shift}", **thin)
+    look = {"color": COLORS["vermilion"], "marker": "D", "linewidth": 2}
+    draw_series(axes[0], _trained(shifted), prediction, name="mean of the five shifts", **look)
+    draw_level(
+        axes[0], of_code(shifted, "untrained"), name="its floor, untrained", color=COLORS["grey"], linestyle="-."
+    )
+    draw_level(axes[0], of_code(shifted, "pixels"), name="its floor, pixels", color=COLORS["black"], linestyle=":")
+    for panel, series in zip(axes[0], ("ratio", "unit"), strict=True):
+        known = [SHIFTED[series].get(arm[series], np.nan) / 100 for arm in prediction["series"][series]]
+        look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
+        panel.plot(places_of(prediction, series), known, label="paper, mean of five sets", **look)
+    for task, look in (("layout", "D"), ("count", "s")):
+        color = {"layout": COLORS["vermilion"], "count": COLORS["blue"]}[task]
+        of_task = records[records["task"] == task]
+        draw_series(axes[1], _trained(of_task), prediction, name=task, color=color, marker=look)
+        floor = of_code(of_task, "untrained")
+        draw_level(axes[1], floor, name=f"{task}, untrained", color=color, linestyle="-.")
+    known = [DETECTION["ratio"].get(arm["ratio"], np.nan) / 100 for arm in prediction["series"]["ratio"]]
+    look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
+    axes[1, 0].plot(places_of(prediction, "ratio"), known, label="paper, box AP / 100", **look)
+    dress(axes[1], prediction, "accuracy, second tasks")
+    axes[0, 0].set_ylabel("accuracy of the class")
+    for row in axes:
+        row[0].set_ylim(0, 1.03)
+        handles, names = row[0].get_legend_handles_labels()
+        row[1].legend(handles, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return {"transfer": figure}
+
+
+EXPERIMENT = Experiment(
+    name="transfer",
+    title="Transfer",
+    question="Does a probe of the frozen code survive changes of low-level latents?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=groups,
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """The command line."""
+    raise SystemExit(command("transfer"))
+
+
+if __name__ == "__main__":
+    main()
