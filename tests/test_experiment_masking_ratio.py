@@ -177,4 +177,5 @@ def test_settings_must_hold_what_is_compared():
         masking_ratio.Config(ratios=(0.1, 0.75))
     with pytest.raises(ValueError, match="views must begin with 0"):
         masking_ratio.Config(views=(0.1, 0.75, 0.95))
-    assert SMOKE.few == (0.25, 0.5, 0.75)
+    assert masking_ratio.LAPTOP.few == (0.1, 0.75, 0.95)
+    assert SMOKE.few == (0.25, 0.75)  # both ends are the same

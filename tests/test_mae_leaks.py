@@ -59,7 +59,7 @@ def test_reconstruction_has_zero_sensitivity_to_masked_values(name, loss, strate
     assert (jacobian[:, columns][..., ~columns] != 0).any()  # and the masked part does depend on the visible one
 
 
-@pytest.mark.parametrize("normalize", [False, True], ids=["plain", "normalised targets"])
+@pytest.mark.parametrize("normalize", [pytest.param(False, marks=_SLOW), True], ids=["plain", "normalised targets"])
 def test_reconstruction_of_larger_tokens_has_zero_sensitivity_to_masked_values(normalize):
     mask = RandomMask(ratio=0.5, unit=2)
     config = ViTConfig(patch=2, width=8, depth=1, heads=1, decoder_width=8, normalize_targets=normalize)

@@ -96,6 +96,7 @@ def test_array_data_cuts_images_into_the_graphs_patches():
         ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 5, 6, 3)), graph=graph))
 
 
+@pytest.mark.slow
 def test_streamed_rows_train_like_rows_kept_on_the_device(rows, monkeypatch):
     kept = fit(KEY, rows, MASK, SMALL, TRAIN)
     monkeypatch.setattr(feeding, "_TABLE_BYTES", 0)

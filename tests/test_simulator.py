@@ -117,6 +117,7 @@ def test_sample_of_linear_gaussian_has_the_closed_form_moments(standardize):
     assert (np.abs(np.cov(values, rowvar=False) - covariance) < covariance_error).all()
 
 
+@pytest.mark.slow
 def test_init_standardizes_deep_variables():
     graph = LatentGraph.tree(2, 6)
     model = HierarchicalModel.init(KEY_MODEL, graph, InvertibleMLP())

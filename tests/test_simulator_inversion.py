@@ -57,6 +57,7 @@ def largest(found, expected):
     return max(float(np.abs(found[name] - expected[name]).max(initial=0)) for name in expected)
 
 
+@pytest.mark.slow
 def test_invert_gives_back_latents_at_height_6(tree):
     drawn = tree.sample(KEY_DATA, N)
     found = tree.invert(drawn.observed)

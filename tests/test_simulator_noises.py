@@ -118,6 +118,7 @@ def assert_neither_blown_up_nor_collapsed(model):
     assert spread.min() > 0.3  # 1.35 for a normal variable
 
 
+@pytest.mark.slow
 def test_variance_is_kept_at_height_10_by_mechanisms_in_turn():
     """Invertible and noisy mechanisms in one graph."""
     kinds = [InvertibleMLP(), AdditiveNoiseMLP(), Coupling(), Heteroscedastic(), PostNonlinear()]
