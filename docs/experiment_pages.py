@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from figures import STYLE
 
-from experiments.catalogue import MEASURED
+from experiments.catalogue import NAMES
 from experiments.experiment import Results, load_results, named_experiment
 from experiments.findings import Finding
 from hlvm.plotting import style
@@ -21,7 +21,7 @@ def draw_all(folder: Path) -> None:
     """Write the figures into a folder, and the tables to where the pages include them."""
     (folder / "experiments").mkdir(parents=True, exist_ok=True)
     FRAGMENTS.mkdir(parents=True, exist_ok=True)
-    found = {name: load_results(RESULTS / name) for name in MEASURED}
+    found = {name: load_results(RESULTS / name) for name in NAMES}
     for name, results in found.items():
         with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
             figures = named_experiment(name).draw(results.records, results.prediction)

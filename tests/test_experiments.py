@@ -16,7 +16,7 @@ import pytest
 import scipy.stats
 from counting_experiment import EXPERIMENT, Config
 
-from experiments.catalogue import MEASURED
+from experiments.catalogue import NAMES
 from experiments.experiment import conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
@@ -187,7 +187,7 @@ def test_unreachable_scheduler_is_said(config):
 # ---------------------------------------------------------------------- committed results
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", NAMES)
 def test_committed_results_are_those_of_the_code(name):
     """Settings and prediction are the script's, and its verdicts follow from the records."""
     experiment, found = named_experiment(name), load_results(ROOT / "experiments" / "results" / name)
@@ -207,7 +207,7 @@ def _approx(content):
     return pytest.approx(content, rel=1e-6, abs=1e-9) if isinstance(content, float) else content
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_measured_experiment_has_a_page(name):
     text = (ROOT / "docs" / "experiments" / f"{name}.md").read_text()
     assert f"{{include}} generated/{name}.md" in text

@@ -1,0 +1,373 @@
+"""What is left of identification when mechanisms leave the invertible regime, and where squared error sees nothing?
+
+    python -m experiments.assumption_violation --preset smoke|laptop|gpu --out DIR [--resume]
+
+Part one leaves the assumptions of Theorem 2 one at a time; ``c`` is the root, codes have as many numbers, half of the
+observed variables are masked unless said otherwise. Part two keeps them and looks at what squared error cannot see.
+Predicted before training:
+
+1. noise, linear: with linear mechanisms and Gaussian noise the code reaches the R² of the root from the visible part
+   that :class:`hlvm.theory.GaussianOracle` gives in closed form, to within 0.05: what is lost is lost in the data.
+2. noise, nonlinear: with invertible mechanisms plus noise the root is identified at noise 0, and every step of noise
+   costs some of it. The code stays within 0.05 of what a regression with labels finds in the visible part.
+3. fold: parents are bent towards their absolute values. While the fold is one-to-one (level below 1/2) the root is
+   found, R² at least 0.9; beyond, as far as its fold tells of it, to within 0.05, which is an integral. The folded root
+   itself is always found.
+4. missing children: of a root with eight children few are visible. One is enough under invertible mechanisms; with
+   noise the code follows the oracle, to within 0.05.
+5. the conditional mean: without noise, squared error can find no more of the root than the mean of what is masked
+   given the root tells of it. The code reaches that, to within 0.05.
+6. squared error: where this mean does not depend on ``c`` (:class:`~hlvm.mechanisms.Polar`, which hides ``c`` in the
+   radius, and :class:`~experiments.violating_mechanisms.Hyperbolic`, which hides it in the direction) squared error
+   explains nothing of what is masked, at most 0.02 of the variance, and gains no more than 0.1 of R² over the untrained
+   encoder at any width. The energy score identifies ``c`` with ``d_c = 1`` number and finds it with more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from matplotlib.figure import Figure
+
+from experiments.assumption_violation_figures import draw_gap, draw_violations
+from experiments.assumption_violation_findings import judge
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Frame
+from experiments.training import train
+from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
+from hlvm import mae
+from hlvm.graph import LatentGraph
+from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig
+from hlvm.mae.config import Score
+from hlvm.masking import FixedMask, masked_array
+from hlvm.mechanisms import InvertibleMLP, LinearGaussian, Mechanism, Polar
+from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2
+from hlvm.simulator import HierarchicalModel, Sample
+from hlvm.theory import GaussianOracle
+
+BLIND: dict[str, Mechanism] = {"polar": Polar(), "hyperbolic": Hyperbolic()}
+"""Mechanisms whose conditional mean says nothing, by name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        noises: standard deviations of noise relative to signal, above 0.
+        height: levels below the root in the part on noise.
+        folds: levels of the fold, 0 to 1.
+        children: how many of eight children are visible, 1 to 7.
+        blind: mechanisms of part two, names in :data:`BLIND`.
+        code_dims: numbers in the codes of part two, where ``d_c`` is 1.
+        seeds: training seeds; at least 2.
+        steps: training steps.
+        batch: samples per step.
+        width: hidden units of the perceptrons.
+        rows: held-out samples for scoring, 40 % of them to test on.
+        max_train: most rows a regression is fitted on.
+        labels: rows of the regression with labels.
+        draws: noises over which a conditional mean is taken.
+        points: samples in the scatter plots.
+        key: everything random follows from it.
+    """
+
+    noises: tuple[float, ...] = (0.5, 1.0, 2.0)
+    height: int = 2
+    folds: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    children: tuple[int, ...] = (1, 2, 4)
+    blind: tuple[str, ...] = ("polar", "hyperbolic")
+    code_dims: tuple[int, ...] = (1, 2, 4)
+    seeds: int = 5
+    steps: int = 2000
+    batch: int = 256
+    width: int = 64
+    rows: int = 1600
+    max_train: int = 800
+    labels: int = 12_000
+    draws: int = 400
+    points: int = 200
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+
+
+SMOKE = Config(
+    noises=(0.5,),
+    height=1,
+    folds=(0.75,),
+    children=(1, 7),
+    blind=("polar",),
+    code_dims=(1, 2),
+    seeds=2,
+    steps=20,
+    batch=32,
+    width=16,
+    rows=120,
+    labels=120,
+    draws=3,
+)
+LAPTOP = Config()
+GPU = Config(
+    noises=(0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0),
+    folds=tuple(np.linspace(0, 1, 11).round(2).tolist()),
+    children=tuple(range(1, 8)),
+    code_dims=(1, 2, 3, 4, 6, 8),
+    seeds=10,
+    steps=20_000,
+    batch=1024,
+    width=256,
+    rows=6000,
+    max_train=3000,
+    labels=100_000,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """One generator and what is trained on it.
+
+    Attributes:
+        graph: its graph; the root is the only latent in ``c``.
+        mechanism: of all its variables.
+        arms: level as recorded -> masked variables, and numbers in the code.
+    """
+
+    graph: LatentGraph
+    mechanism: Mechanism
+    arms: dict[float, tuple[tuple[str, ...], int]]
+
+    @property
+    def root(self) -> str:
+        """Name of the root."""
+        return self.graph.latents[0]
+
+
+def cases(config: Config, group: Group) -> list[Case]:
+    """The generators of a group."""
+    part, kind = group["part"], group["mechanism"]
+    made: list[tuple[float, Mechanism]]
+    if part == "noise":
+        graph = LatentGraph.tree(4, config.height)
+        half = graph.observed[: len(graph.observed) // 2]
+        if kind == "linear":
+            made = [(level, LinearGaussian(snr=level**-2)) for level in config.noises]
+        else:
+            made = [(level, Noisy(level=level)) for level in (0.0, *config.noises)]
+        return [Case(graph=graph, mechanism=m, arms={level: (half, 2)}) for level, m in made]
+    if part == "fold":
+        graph = LatentGraph.tree(8, 1)
+        made = [(level, Folded(level=level)) for level in config.folds]
+        return [Case(graph=graph, mechanism=m, arms={level: (graph.observed[:4], 2)}) for level, m in made]
+    if part == "children":
+        graph = LatentGraph.tree(8, 1)
+        mechanism = LinearGaussian(snr=1.0) if kind == "linear" else InvertibleMLP()
+        return [
+            Case(graph=graph, mechanism=mechanism, arms={float(n): (graph.observed[n:], 2) for n in config.children})
+        ]
+    graph = LatentGraph.tree(4, 1, root_dim=1)
+    arms = {float(dim): (graph.observed[:2], dim) for dim in config.code_dims}
+    return [Case(graph=graph, mechanism=BLIND[kind], arms=arms)]
+
+
+# ---------------------------------------------------------------------- the experiment
+
+
+def predict(config: Config) -> Prediction:
+    """R² of the root, by level: from the oracle with linear mechanisms, and from the fold."""
+    found: Prediction = {"threshold": 0.9, "tolerance": 0.05}
+    for part in ("noise", "children"):
+        found[part] = [
+            [level, GaussianOracle(_model(config, case)).latent_r2(mask)[case.root]]
+            for case in cases(config, {"part": part, "mechanism": "linear"})
+            for level, (mask, _) in case.arms.items()
+        ]
+    found["fold"] = [[level, best_r2_of_fold(level)] for level in config.folds]
+    found["fold curve"] = [[level, best_r2_of_fold(level)] for level in np.linspace(0, 1, 41).round(3).tolist()]
+    return found
+
+
+def groups(config: Config) -> list[Group]:
+    """One for each part and mechanism."""
+    return [
+        {"part": "noise", "mechanism": "linear"},
+        {"part": "noise", "mechanism": "mlp"},
+        {"part": "fold", "mechanism": "mlp"},
+        {"part": "children", "mechanism": "linear"},
+        {"part": "children", "mechanism": "mlp"},
+        *({"part": "gap", "mechanism": name} for name in config.blind),
+    ]
+
+
+def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    """Train and score every code of a group."""
+    return [record for case in cases(config, group) for record in _measured(config, group, case, states)]
+
+
+def _model(config: Config, case: Case) -> HierarchicalModel:
+    return HierarchicalModel.init(_keys(config)["model"], case.graph, case.mechanism)
+
+
+def _keys(config: Config) -> dict[str, Any]:
+    names = ("model", "fit", "sample", "labels", "draws")
+    return dict(zip(names, jax.random.split(jax.random.key(config.key), len(names)), strict=True))
+
+
+def _measured(config: Config, group: Group, case: Case, states: Path | None) -> list[Record]:
+    model, keys, gap = _model(config, case), _keys(config), group["part"] == "gap"
+    losses: tuple[Score, ...] = ("squared_error", "energy") if gap else ("squared_error",)
+    runs: list[tuple[float, tuple[str, ...], int, Score, int]] = [
+        (level, mask, dim, loss, seed)
+        for level, (mask, dim) in case.arms.items()
+        for loss in losses
+        for seed in range(config.seeds)
+    ]
+    members = [
+        Member(
+            mask=FixedMask(masked=mask),
+            network=BottleneckConfig(code_dim=dim, width=config.width),
+            seed=seed,
+            loss=LossConfig(score=loss),
+        )
+        for _, mask, dim, loss, seed in runs
+    ]
+    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(100, config.steps // 2))
+    fits = train(keys["fit"], model, members, settings, states)
+    sample = model.sample(keys["sample"], config.rows)
+    content = np.asarray(sample.latents[case.root])
+    records: list[Record] = []
+    for (level, mask, _, loss, seed), fit in zip(runs, fits, strict=True):
+        about = {**group, "loss": loss, "level": level, "seed": seed}
+        scores = _scores(config, group, fit, level, mask, sample, content)
+        records += [{**about, "score": name, "value": round(float(v), 5)} for name, v in scores.items()]
+        if gap and level == 1 and seed == 0:
+            records += _picture(config, about, _code(fit, sample), content, np.asarray(sample.observed["x_0"]))
+    for level, (mask, _) in case.arms.items():
+        about = {**group, "loss": "none", "level": level, "seed": 0}
+        scores = _references(config, group, model, level, mask, sample, content)
+        records += [{**about, "score": name, "value": round(v, 5)} for name, v in scores.items()]
+    return records
+
+
+def _references(
+    config: Config,
+    group: Group,
+    model: HierarchicalModel,
+    level: float,
+    mask: Sequence[str],
+    sample: Sample,
+    content: np.ndarray,
+) -> dict[str, float]:
+    """What can be had of the root without a code: from labels, or from the conditional mean of what is masked."""
+    root, keys = model.graph.latents[0], _keys(config)
+    found: dict[str, float] = {}
+    if (group["part"], group["mechanism"]) == ("noise", "mlp"):
+        known = model.sample(keys["labels"], config.labels)
+        visible = np.concatenate([np.asarray(v) for name, v in known.observed.items() if name not in mask], axis=1)
+        regression = RegressionConfig(max_train=config.labels, n_boot=1)
+        found["visible -> c"] = mlp_r2(visible, known.latents[root], key=config.key, config=regression).value
+    if group["mechanism"] == "mlp" and (group["part"] != "noise" or level == 0):
+        mean = conditional_mean(model, content, mask, keys["draws"], config.draws)
+        found["conditional mean -> c"] = _r2(config, mean, content)
+    return found
+
+
+def conditional_mean(
+    model: HierarchicalModel, content: np.ndarray, masked: Sequence[str], key: PRNGKeyArray, draws: int
+) -> np.ndarray:
+    """Mean of what is masked given the root, over so many draws of everything else, (rows, masked columns)."""
+    fixed = model.intervene({model.graph.latents[0]: content})
+    total = 0.0
+    for draw in range(draws):
+        sample = fixed.sample(jax.random.fold_in(key, draw), len(content))
+        total = total + np.concatenate([np.asarray(sample.observed[name]) for name in masked], axis=1)
+    return np.asarray(total) / draws
+
+
+def _code(fit: Fit, sample: Sample) -> np.ndarray:
+    return np.asarray(mae.encode(fit, sample, fit.mask))
+
+
+def _r2(config: Config, given: np.ndarray, wanted: np.ndarray) -> float:
+    regression = RegressionConfig(
+        max_train=config.max_train, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1e-1, 1.0), n_boot=1
+    )
+    return kernel_r2(given, wanted, key=config.key, config=regression).value
+
+
+def _scores(
+    config: Config, group: Group, fit: Fit, level: float, mask: Sequence[str], sample: Sample, content: np.ndarray
+) -> dict[str, float]:
+    """What the code holds of the root, and what of the masked part is reconstructed."""
+    code = _code(fit, sample)
+    found = {"code -> c": _r2(config, code, content)}
+    if group["part"] == "gap" or (group["part"], group["mechanism"]) == ("noise", "mlp"):
+        found["c -> code"] = _r2(config, content, code)
+    if group["part"] == "gap":
+        found["loss"] = float(fit.losses[-100:].mean())
+    if group["part"] == "fold":
+        found["code -> folded root"] = _r2(config, code, np.asarray(fold(content, level)))
+    if fit.loss.score == "squared_error":
+        found["untrained code -> c"] = _r2(config, _code(fit.untrained(), sample), content)
+        hidden = masked_array(sample.graph, mask)[sample.graph.arrays.cell_of_column]
+        values, guess = (
+            np.asarray(rows)[:, hidden] for rows in (sample.observed_matrix, mae.reconstruct(fit, sample, mask))
+        )
+        found["explained"] = float(1 - (((values - guess) ** 2).mean(axis=0) / values.var(axis=0)).mean())
+    return found
+
+
+def _picture(
+    config: Config, about: Record, code: np.ndarray, content: np.ndarray, child: np.ndarray
+) -> Sequence[Record]:
+    """Some samples: the root, a masked child, and the code in standard deviations, turned to rise with the root."""
+    numbers = (code[:, 0] - code[:, 0].mean()) / max(code[:, 0].std(), 1e-12)
+    numbers = numbers * (1 if np.corrcoef(numbers, content[:, 0])[0, 1] >= 0 else -1)
+    columns = {"c": content[:, 0], "x1": child[:, 0], "x2": child[:, 1], "code": numbers}
+    return [
+        {**about, "score": f"point {name}", "point": point, "value": round(float(values[point]), 3)}
+        for name, values in columns.items()
+        for point in range(min(config.points, len(values)))
+    ]
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """What leaving the regime costs, beside the predictions; and what squared error sees."""
+    return {"violations": draw_violations(records, prediction), "gap": draw_gap(records)}
+
+
+EXPERIMENT = Experiment(
+    name="assumption_violation",
+    title="Leaving the assumptions",
+    question="What is left of identification when mechanisms leave the invertible regime, and what does squared error "
+    "not see?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=predict,
+    groups=groups,
+    measure=measure,
+    judge=judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry out the experiment; ``where`` goes to :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """Run from the command line."""
+    raise SystemExit(command("assumption_violation"))
+
+
+if __name__ == "__main__":
+    main()
