@@ -49,27 +49,20 @@ def verdicts(results: Results) -> str:
 
 
 def summary(found: dict[str, Results]) -> str:
-    """All claims of all experiments."""
-    header = ("experiment", "claim", "paper", "theory", "measured", "agrees")
-    rows = []
+    """All claims of all experiments, a table for each."""
+    header = ("claim", "paper", "theory", "measured", "agrees")
+    parts = []
     for name, results in found.items():
-        title = named_experiment(name).title
-        for number, finding in enumerate(results.findings):
-            link = f"[{title}]({name}.md)" if number == 0 else ""
+        rows = []
+        for finding in results.findings:
             agrees = [f"{source}: {WORDS[outcome]}" for source, says, outcome in _sources(finding) if says]
-            rows.append(
-                (
-                    link,
-                    finding.claim,
-                    finding.paper or "–",
-                    finding.theory or "–",
-                    _measured(finding, most=3),
-                    "; ".join(agrees) or f"holds: {WORDS[finding.holds]}",
-                )
-            )
+            verdict = "<br>".join(map(_unbroken, agrees)) or _unbroken(f"holds: {WORDS[finding.holds]}")
+            cells = finding.claim, finding.paper or "–", finding.theory or "–", _measured(finding, most=3), verdict
+            rows.append(cells)
+        parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}")
     outcomes = [f.theory_agrees for results in found.values() for f in results.findings if f.theory]
     papers = [f.paper_agrees for results in found.values() for f in results.findings if f.paper]
-    return f"{_counted('theory', outcomes)} {_counted('paper', papers)}\n\n{_table(header, rows)}"
+    return "\n".join([f"{_counted('theory', outcomes)} {_counted('paper', papers)}\n", *parts])
 
 
 def _sources(finding: Finding) -> tuple[tuple[str, str, bool | None], ...]:

@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def measured(self) -> list[str]:
-        """The scores as text, ``name: value [low, high]``, with as many digits as the interval's width asks for."""
+        """The scores as text, ``name: value [low, high]``, with more digits where all are small."""
         return [f"{name}: {_shown(interval)}" for name, interval in self.scores.items()]
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,10 +70,10 @@ class Finding:
 
 
 def _shown(interval: Interval) -> str:
-    """At least three decimals, and two digits of the width."""
-    width = interval.high - interval.low
-    decimals = min(6, max(3, 1 - math.floor(math.log10(width)))) if width > 0 else 3
-    return f"{interval.value:.{decimals}f} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+    """Three decimals, five for what is small throughout, such as differences of squared errors of pixels."""
+    decimals = 3 if max(map(abs, interval)) >= 0.01 else 5
+    value, low, high = (f"{end:.{decimals}f}" for end in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
 
 
 def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:

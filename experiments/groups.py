@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -157,7 +158,12 @@ def _client(scheduler: str) -> Iterator[Any]:
         no_dashboard: Any = None
         with (
             dask.config.set({"distributed.nanny.pre-spawn-environ": _SINGLE_THREAD}),
-            LocalCluster(n_workers=available_cores(), threads_per_worker=1, dashboard_address=no_dashboard) as cluster,
+            LocalCluster(
+                n_workers=available_cores(),
+                threads_per_worker=1,
+                dashboard_address=no_dashboard,
+                silence_logs=logging.WARNING,
+            ) as cluster,
             Client(cluster) as client,
         ):
             yield client

@@ -45,7 +45,7 @@ def test_over_seeds_is_students_interval():
     assert over_seeds(values) == pytest.approx((low, values.mean(), high))
 
 
-def test_findings_show_as_many_digits_as_their_intervals_need():
+def test_findings_show_more_digits_where_all_are_small():
     scores = {
         "wide": Interval(-0.5, 0.25, 1.0),
         "narrow": Interval(0.00012, 0.00034, 0.00056),
