@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ from matplotlib.axes import Axes
 
 from experiments.experiment import Group, Prediction, Record
 from experiments.findings import Finding, Frame, means_over_seeds, over_seeds, within
-from experiments.scene_fits import SceneFits, label, scene_model
+from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from hlvm.mae import Fit
 from hlvm.masking import RandomMask
 from hlvm.theory import shared_information_batch
 
@@ -29,6 +31,7 @@ __all__ = [
     "of_code",
     "paper_says",
     "places_of",
+    "records_of_codes",
     "series_of",
     "shares_in_c",
     "theory_says",
@@ -89,6 +92,27 @@ def shares_in_c(config: SceneFits, groups: Sequence[Group], factors: Sequence[st
             share = round(float(members[:, columns].mean()), 5)
             rows.append({**group, "latent": factor, "share": share})
     return rows
+
+
+def records_of_codes(
+    config: SceneFits, group: Group, states: Path | None, measured: Callable[[Fit | None, int, Record], list[Record]]
+) -> list[Record]:
+    """What is measured of the codes of one arm; the first arm brings the floors, untrained encoders and raw pixels.
+
+    Args:
+        config: the autoencoders.
+        group: the arm.
+        states: folder for states of training.
+        measured: autoencoder (``None`` for pixels), training seed and columns that all records have -> records.
+    """
+    nowhere = {"ratio": None, "unit": None}
+    found: list[Record] = []
+    for fit in trained(config, group, states):
+        found += measured(fit, fit.seed, {"code": "trained", **group})
+        if group == arms(config)[0]:
+            found += measured(fit.untrained(), fit.seed, {"code": "untrained", **nowhere})
+            found += measured(None, fit.seed, {"code": "pixels", **nowhere})
+    return found
 
 
 def arm_rows(records: Frame, group: Group) -> Frame:

@@ -15,6 +15,7 @@ Predicted before training:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,11 @@ from experiments.scene_comparisons import (
     of_code,
     paper_says,
     places_of,
+    records_of_codes,
     series_of,
     shares_in_c,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from experiments.scene_fits import SceneFits, arms, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
@@ -105,14 +107,7 @@ def groups(config: Config) -> list[Group]:
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     """Decisions and accuracies of every seed; the first arm brings the floors."""
-    found: list[Record] = []
-    nowhere = {"ratio": None, "unit": None}
-    for fit in trained(config.fits, group, states):
-        found += _of_code(config, fit, fit.seed, {"code": "trained", **group})
-        if group == groups(config)[0]:
-            found += _of_code(config, fit.untrained(), fit.seed, {"code": "untrained", **nowhere})
-            found += _of_code(config, None, fit.seed, {"code": "pixels", **nowhere})
-    return found
+    return records_of_codes(config.fits, group, states, functools.partial(_of_code, config))
 
 
 def _of_code(config: Config, fit: Fit | None, seed: int, names: Record) -> list[Record]:
