@@ -99,6 +99,14 @@ class Config:
     def __post_init__(self) -> None:
         if self.seeds < 2:
             raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        if min(self.code_dims, default=0) != 1 or max(self.code_dims) < 2:
+            raise ValueError(f"code_dims must hold 1, which is d_c, and more than that, got {self.code_dims}")
+        if not self.noises or min(self.noises) <= 0:
+            raise ValueError(f"noises must be above 0, at least one of them, got {self.noises}")
+        if not self.folds or not 0 <= min(self.folds) <= max(self.folds) <= 1:
+            raise ValueError(f"folds must be from 0 to 1, at least one of them, got {self.folds}")
+        if not self.children or not 1 <= min(self.children) <= max(self.children) <= 7:
+            raise ValueError(f"children must be from 1 to 7, so that one of eight is masked, got {self.children}")
 
 
 SMOKE = Config(

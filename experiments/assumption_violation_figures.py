@@ -61,7 +61,7 @@ def draw_violations(records: Frame, prediction: Prediction) -> Figure:
     _references(children, of("children", "mlp"), "conditional mean -> c", visibles, "", "x")
     children.plot(range(len(visibles)), [r2 for _, r2 in prediction["children"]], **_PREDICTED)
     _ticks(children, visibles, "visible children, of eight")
-    titles = ("noise, linear", "noise, nonlinear", "fold, nonlinear", "missing children, linear with noise 1")
+    titles = ("noise, linear", "noise, nonlinear", "fold, nonlinear", "missing children")
     for axes, title in zip(panels.flat, titles, strict=True):
         axes.set_title(title, fontsize=9.5)
         axes.set_ylim(-0.1, 1.05)
@@ -107,7 +107,7 @@ def draw_gap(records: Frame) -> Figure:
                 places, seeds["value"], look["marker"], color=look["color"], markersize=3, markerfacecolor="none"
             )
         _points(axes[3], own, "untrained code -> c", levels, "untrained", _FLOOR, linestyle="-")
-        axes[3].set(ylim=(-0.15, 1.08), ylabel="R²(code → c)")
+        axes[3].set(ylim=(-0.3, 1.3), ylabel="R²(code → c)")
         _ticks(axes[3], levels, "numbers in the code" if row == len(mechanisms) - 1 else "")
     for panel, title in zip(
         panels[0], ("masked: colour is c,\n+ is the mean", "squared error", "energy score", "all widths"), strict=True

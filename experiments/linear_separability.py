@@ -194,8 +194,10 @@ def judge(records: Frame, prediction: Prediction) -> list[Finding]:
         found.append(
             Finding(
                 claim=f"The class is read better from codes ({_arm(prediction)}) than from {words}",
+                theory="the class is in c, and the code holds c",
                 scores={"difference": difference, words: over_seeds(floor)},
                 holds=within(difference, low=0),
+                theory_agrees=within(difference, low=0),
             )
         )
     ranks = over_seeds(_rank_correlations(rows))

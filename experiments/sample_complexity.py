@@ -86,6 +86,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.draws < 2:
             raise ValueError(f"an interval over draws needs at least 2 of them, got draws={self.draws}")
+        if len(self.grammars) < 2:
+            raise ValueError(f"a spread over grammars needs at least 2 of them, got {self.grammars}")
         sizes = self.samples
         if not sizes or any(a >= b for a, b in itertools.pairwise(sizes)) or any(sizes[-1] % size for size in sizes):
             raise ValueError(

@@ -98,7 +98,7 @@ def _judge_target(records: Frame, prediction: Prediction, target: str) -> list[F
             holds = None  # the true spread may be larger
         found.append(
             Finding(
-                claim=f"{target}: P* / ({scale}) is the same for all grammars within a factor of "
+                claim=f"{target}: within one draw P* / ({scale}) is the same for all grammars up to a factor of "
                 f"{prediction['factor']:g}",
                 theory=theory[scale],
                 scores={"spread in octaves" if not not_crossed else "spread in octaves, at least": spread},

@@ -72,6 +72,11 @@ class SceneFits:
     def __post_init__(self) -> None:
         if self.seeds < 2:
             raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        if self.ratio not in self.ratios or self.unit not in self.units:
+            raise ValueError(
+                f"the series share an arm: ratio {self.ratio} must be among ratios and unit {self.unit} among units, "
+                f"got {self.ratios} and {self.units}"
+            )
         if self.images is not None and (self.images < 1 or self.images % _AT_ONCE):
             raise ValueError(f"images must be None or a multiple of {_AT_ONCE}, got {self.images}")
 

@@ -285,8 +285,8 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
         color = {"layout": COLORS["vermilion"], "count": COLORS["blue"]}[task]
         of_task = records[records["task"] == task]
         draw_series(axes[1], _trained(of_task), prediction, name=task, color=color, marker=look)
-        floor = of_code(of_task, "untrained")
-        draw_level(axes[1], floor, name=f"{task}, untrained", color=color, linestyle="-.")
+        for code, line in (("untrained", "-."), ("pixels", ":")):
+            draw_level(axes[1], of_code(of_task, code), name=f"{task}, {code}", color=color, linestyle=line)
     known = [DETECTION["ratio"].get(arm["ratio"], np.nan) / 100 for arm in prediction["series"]["ratio"]]
     look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
     axes[1, 0].plot(places_of(prediction, "ratio"), known, label="paper, box AP / 100", **look)

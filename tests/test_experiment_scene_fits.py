@@ -27,11 +27,17 @@ def test_training_images_are_scenes_of_the_model_and_all_different():
     others = np.asarray(scene_model(SMOKE).sample(jax.random.key(99), 1000).images)
     brightness, other = (part.mean(axis=(1, 2, 3)) for part in (images, others))
     assert abs(brightness.mean() - other.mean()) < 4 * other.std() / len(images) ** 0.5  # of the same distribution
-    np.testing.assert_array_equal(images, np.asarray(training_data(dataclasses.replace(SMOKE)).images))
+    training_data.cache_clear()
+    np.testing.assert_array_equal(images, np.asarray(training_data(SMOKE).images))
 
 
 def test_without_a_number_of_images_every_step_draws_its_own():
     assert isinstance(training_data(dataclasses.replace(SMOKE, images=None)), ImageData)
+
+
+def test_the_arm_of_both_series_must_be_in_both():
+    with pytest.raises(ValueError, match="must be among"):
+        dataclasses.replace(SMOKE, units=(2,))
 
 
 @pytest.mark.parametrize("images", [0, 31, 33])
