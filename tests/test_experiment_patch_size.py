@@ -31,7 +31,8 @@ def test_shares_equal_those_over_all_masks(name, sides):
 
 
 def test_prediction_says_which_levels_a_unit_hides():
-    share = pd.DataFrame(PREDICTION["share_in_c"]).set_index(["strategy", "unit", "height"])["share"]
+    share = shares()
+    share = share[[strategy == "block" or ratio == LAPTOP.ratio for strategy, ratio, _, _ in share.index]].droplevel(1)
     assert share["uniform", 2, 1] == share["uniform", 4, 2] == share["block", 4, 2] == 0
     for shown in (("uniform", 1, 1), ("strip", 2, 1), ("strip", 4, 2), ("block", 1, 2)):
         assert share[shown] > 0.3
@@ -40,8 +41,8 @@ def test_prediction_says_which_levels_a_unit_hides():
 
 def made_up(value, noise=1e-4):
     rng = np.random.default_rng(0)
-    cells = [{"strategy": name, "unit": unit, "of": "trained"} for name, _, unit in LAPTOP.arms]
-    cells.append({"strategy": "uniform", "unit": 1, "of": "untrained"})
+    cells = [{"strategy": name, "ratio": at, "unit": unit, "of": "trained"} for name, at, unit in LAPTOP.arms]
+    cells.append({"strategy": "uniform", "ratio": LAPTOP.ratio, "unit": 1, "of": "untrained"})
     records = []
     for cell, height, part in itertools.product(cells, range(4), ("value", "noise")):
         here = {**cell, "mechanism": "invertible", "height": height, "part": part}
@@ -50,7 +51,7 @@ def made_up(value, noise=1e-4):
 
 
 def shares():
-    return pd.DataFrame(PREDICTION["share_in_c"]).set_index(["strategy", "unit", "height"])["share"]
+    return pd.DataFrame(PREDICTION["share_in_c"]).set_index(["strategy", "ratio", "unit", "height"])["share"]
 
 
 def test_judge_where_codes_hold_what_theory_says():
@@ -59,7 +60,7 @@ def test_judge_where_codes_hold_what_theory_says():
     def value(cell):
         if cell["of"] == "untrained" or not cell["height"]:
             return 0.1
-        return 0.2 + 0.5 * share[cell["strategy"], cell["unit"], cell["height"]]
+        return 0.2 + 0.5 * share[cell["strategy"], cell["ratio"], cell["unit"], cell["height"]]
 
     found = patch_size.EXPERIMENT.judge(made_up(value), PREDICTION)
     assert [finding.theory_agrees for finding in found[:3]] == [True] * 3
@@ -81,17 +82,22 @@ def test_rank_correlations_are_spearmans():
     share, expected = shares(), []
     for height in (1, 2):
         cell = of_seed[of_seed["height"] == height]
-        x = [share[row.strategy, row.unit, height] for row in cell.itertuples()]
+        x = [share[row.strategy, row.ratio, row.unit, height] for row in cell.itertuples()]
         expected.append(scipy.stats.spearmanr(x, cell["value"])[0])
     assert rank_correlations(records, PREDICTION)[2] == pytest.approx(np.mean(expected))
 
 
 def test_every_figure_is_drawn():
-    assert list(patch_size.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)) == ["patch_size"]
+    figures = patch_size.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)
+    assert list(figures) == ["patch_size", "patch_size_grid"]
 
 
 def test_units_must_double_and_fit():
     with pytest.raises(ValueError, match="1, 2, 4"):
         Config(units=(1, 3))
+    with pytest.raises(ValueError, match="among ratios"):
+        Config(ratio=0.6)
+    with pytest.raises(ValueError, match="none or all of the 4 units"):
+        Config(ratios=(0.1, 0.75))
     with pytest.raises(ValueError, match="higher quadtree"):
         Config(fits=SMOKE.fits, units=(1, 2, 4))
