@@ -95,7 +95,7 @@ def test_best_r2_of_fold_is_that_of_means_over_bins(level):
 
 
 def test_predicted_r2_of_linear_mechanisms_is_that_of_least_squares():
-    config = dataclasses.replace(experiment.SMOKE, noises=())
+    config = experiment.SMOKE
     found = experiment.predict(config)
     (case,) = experiment.cases(config, {"part": "children", "mechanism": "linear"})
     model = HierarchicalModel.init(jax.random.split(jax.random.key(0), 5)[0], case.graph, case.mechanism)
@@ -107,6 +107,14 @@ def test_predicted_r2_of_linear_mechanisms_is_that_of_least_squares():
         features = np.concatenate([np.asarray(sample.observed[name], dtype=float) for name in visible], axis=1)
         rest = root - features @ np.linalg.lstsq(features, root, rcond=None)[0]
         assert predicted == pytest.approx(1 - rest.var() / root.var(), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"code_dims": (2, 4)}, {"noises": (0.0,)}, {"folds": ()}, {"children": (8,)}, {"seeds": 1}]
+)
+def test_settings_that_would_fail_after_training_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        dataclasses.replace(experiment.SMOKE, **changes)
 
 
 def test_conditional_mean_of_a_linear_model_is_linear_in_the_root():

@@ -151,9 +151,10 @@ def test_init_flat_is_flax_init_whatever_is_visible(model):
         network = build_network(GRAPH, mask_plan(GRAPH, RandomMask(ratio=ratio)), SMALL_VIT, LossConfig())
         flats.append(init_flat(network, key[None])[0])
     np.testing.assert_array_equal(flats[0], flats[1])
-    for ours, theirs in zip(
-        *map(jax.tree.leaves, (unflatten(network, flats[0]), jax.jit(network.init)(key))), strict=True
-    ):
+    several = init_flat(network, jnp.stack([jax.random.key(5), key]))
+    np.testing.assert_array_equal(several[1], flats[0])
+    trees = (unflatten(network, flats[0]), jax.jit(network.init)(key))
+    for ours, theirs in zip(*map(jax.tree.leaves, trees), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)  # rounding: compiled otherwise
 
 
