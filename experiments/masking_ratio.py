@@ -17,6 +17,9 @@ training:
 6. With linear mechanisms, all else equal, the ratio should hardly matter for the root.
 7. Masks of the whole subtrees of the root's children never have one of these children in ``c``, uniform ones nearly
    always: less of what enters there should be found.
+8. With noise, ``c`` is the smallest part that separates (the general regime). The root is in it most often at a ratio
+   of 1/2, in a third of all masks, and hardly ever at other ratios of uniform masks; always under masks of the subtrees
+   of its children, and in two thirds of the blocks of a quarter of the cells. It should be found best accordingly.
 """
 
 from __future__ import annotations
@@ -24,21 +27,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
 from experiments.findings import Finding, Frame
+from experiments.masking_ratio_figures import IN_FULL, draw
 from experiments.quadtree_fits import (
+    REGIMES,
     QuadtreeFits,
     available,
     claim_of_differences,
     code_records,
-    draw_over_seeds,
     held_out,
     input_records,
     per_seed,
@@ -47,7 +51,6 @@ from experiments.quadtree_fits import (
     strategy,
     trained,
 )
-from hlvm.plotting.style import COLORS, figure_with_panels, height_look
 
 __all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
 
@@ -61,12 +64,12 @@ class Config:
 
     Attributes:
         fits: sizes of training and scoring.
-        ratios: masking ratios of the invertible regime, uniform masks.
+        ratios: masking ratios of uniform masks, invertible and noisy mechanisms.
         middle: the ratio where the paper's tables are best; among ``ratios``.
         ends: the two ratios that it is compared with, or twice the same one; among ``ratios``.
         half: the ratio at which lower latents are in ``c`` most often; among ``ratios``.
         shorter: training is repeated this many times shorter at ``middle`` and ``ends``.
-        strategies: other strategies, in the invertible regime.
+        strategies: other strategies, invertible and noisy mechanisms.
         strategy_ratios: their ratios; among ``ratios``.
         views: masking ratios at which images are encoded for scoring, 0 for whole images. The invertible regime has
             all of them, the other arms the first.
@@ -91,7 +94,7 @@ class Config:
 
     @property
     def few(self) -> tuple[float, ...]:
-        """Ratios of all arms but the first."""
+        """Ratios of shorter training and linear mechanisms."""
         return tuple(dict.fromkeys((self.ends[0], self.middle, self.ends[1])))
 
 
@@ -121,11 +124,16 @@ def _predict(config: Config) -> Prediction:
     arms = [("uniform", ratio) for ratio in config.ratios]
     arms += list(itertools.product(config.strategies, config.strategy_ratios))
     heights = range(1, top + 1)
+    shares = {
+        (mechanism, name, ratio): shares_in_c(graph, strategy(config.fits, name, ratio), REGIMES[mechanism])
+        for mechanism in IN_FULL
+        for name, ratio in arms
+    }
     return {
         "share_in_c": [
-            {"strategy": name, "ratio": ratio, "height": height, "share": round(share, 5)}
-            for name, ratio in arms
-            for height, share in zip(heights, shares_in_c(graph, strategy(config.fits, name, ratio)), strict=True)
+            {"mechanism": mechanism, "strategy": name, "ratio": ratio, "height": height, "share": round(share, 5)}
+            for (mechanism, name, ratio), of_arm in shares.items()
+            for height, share in zip(heights, of_arm, strict=True)
         ],
         "uniform": [
             {
@@ -141,7 +149,7 @@ def _predict(config: Config) -> Prediction:
         "ends": list(config.ends),
         "steps": [config.fits.steps // config.shorter, config.fits.steps],
         "half": config.half,
-        "strategy_ratio": config.strategy_ratios[-1],
+        "strategy_ratios": list(config.strategy_ratios),
         "top": top,
     }
 
@@ -153,15 +161,17 @@ def _groups(config: Config) -> list[Group]:
     steps = config.fits.steps
     arms = [("invertible", ratio, steps) for ratio in config.ratios]
     arms += [("invertible", ratio, steps // config.shorter) for ratio in config.few]
-    arms += [(mechanism, ratio, steps) for mechanism in ("linear", "noisy") for ratio in config.few]
+    arms += [("linear", ratio, steps) for ratio in config.few]
+    arms += [("noisy", ratio, steps) for ratio in config.ratios]
     return [{"mechanism": mechanism, "ratio": ratio, "steps": n} for mechanism, ratio, n in arms]
 
 
 def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     mechanism, ratio, steps = group["mechanism"], group["ratio"], group["steps"]
-    main = mechanism == "invertible" and steps == config.fits.steps
+    full = mechanism in IN_FULL and steps == config.fits.steps
+    main = mechanism == "invertible" and full
     names = ["uniform"]
-    if main and ratio in config.strategy_ratios:
+    if full and ratio in config.strategy_ratios:
         names += config.strategies
     arms = trained(config.fits, mechanism, [strategy(config.fits, name, ratio) for name in names], states, steps=steps)
     sample = held_out(config.fits, mechanism)
@@ -184,7 +194,8 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
 
 def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
     middle, half, ends = prediction["middle"], prediction["half"], prediction["ends"]
-    top, (short, long), ratio = prediction["top"], prediction["steps"], prediction["strategy_ratio"]
+    top, (short, long) = prediction["top"], prediction["steps"]
+    small, ratio = prediction["strategy_ratios"][0], prediction["strategy_ratios"][-1]
     low, high = ends
 
     def of(ratio: float, *, height: int | None = None, **where: Any) -> Frame:
@@ -192,6 +203,23 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
         about = {"mechanism": "invertible", "strategy": "uniform", "steps": long, "of": "trained", "view": 0.0}
         part = {"height": top, "part": "value"} if height is None else {"height": height, "part": "noise"}
         return per_seed(records, **{**about, **part, "ratio": ratio, **where})
+
+    shares = pd.DataFrame(prediction["share_in_c"]).set_index(["mechanism", "strategy", "ratio", "height"])["share"]
+
+    def noisy(claim: str, pairs: Sequence[tuple[tuple[str, float], tuple[str, float]]], height: int | None) -> Finding:
+        """A claim that what noisy mechanisms hide is found better in some arms (strategy, ratio) than in others."""
+        at = [[shares.at["noisy", *arm, height or top] for arm in pair] for pair in pairs]
+        numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in at)
+        expected = "yes" if all(more > less + 0.05 for more, less in at) else "no reason for it"
+        scores = [
+            [of(ratio, strategy=name, mechanism="noisy", height=height) for name, ratio in pair] for pair in pairs
+        ]
+        return claim_of_differences(
+            f"noisy mechanisms: {claim}",
+            {f"{_words(a)} − {_words(b)}": x - y for (a, b), (x, y) in zip(pairs, scores, strict=True)},
+            paper="yes: random masks are a poor tool" if "subtrees" in claim else "",
+            theory=f"{expected}: in c with probability {numbers}",
+        )
 
     def lead(end: float, **where: Any) -> Frame:
         return of(middle, **where) - of(end, **where)
@@ -281,88 +309,31 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
             f"ratio {ratio}: blocks bring out more of the root than uniform masks",
             {"block − uniform": of(ratio, strategy="block") - of(ratio)},
         ),
+        noisy(
+            f"the root is found better at ratio {half} than at {low} and at {middle}",
+            [(("uniform", half), ("uniform", other)) for other in (low, middle)],
+            None,
+        ),
+        noisy(
+            f"what enters at height 1 is found better at ratio {half} than at {low} and at {high}",
+            [(("uniform", half), ("uniform", end)) for end in ends],
+            1,
+        ),
+        noisy(
+            "masks of the root's subtrees bring out more of the root than uniform ones",
+            [(("subtree", r), ("uniform", r)) for r in prediction["strategy_ratios"]],
+            None,
+        ),
+        noisy(
+            f"ratio {small}: blocks bring out more of the root than uniform masks",
+            [(("block", small), ("uniform", small))],
+            None,
+        ),
     ]
 
 
-# ---------------------------------------------------------------------- figures
-
-
-def _draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
-    return {
-        "masking_ratio": _draw_heights(records, prediction),
-        "masking_ratio_causes": _draw_causes(records, prediction),
-    }
-
-
-def _draw_heights(records: Frame, prediction: Prediction) -> Figure:
-    figure, panels = figure_with_panels(7.0, 3.0, columns=3, sharey=True)
-    top, long = prediction["top"], prediction["steps"][1]
-    share = pd.DataFrame(prediction["share_in_c"]).query("strategy == 'uniform'")
-    for height in range(top, 0, -1):
-        of_height = share[share["height"] == height]
-        panels[0, 0].plot(of_height["ratio"], of_height["share"], label=f"height {height}", **height_look(height))
-    panels[0, 0].plot(sorted(share["ratio"].unique()), [0] * share["ratio"].nunique(), **height_look(0))
-    panels[0, 0].set(title="predicted", ylabel="share in c", ylim=(-0.05, 1.05))
-    whole = records[(records["view"] == 0) & (records["strategy"] == "uniform") & (records["part"] == "noise")]
-    for axes, mechanism in zip(panels[0, 1:], ("invertible", "noisy"), strict=True):
-        arm = whole[whole["mechanism"] == mechanism]
-        for height in range(top, -1, -1):
-            of_height = arm[arm["height"] == height]
-            trained_ones = of_height[(of_height["of"] == "trained") & (of_height["steps"] == long)]
-            label = "root" if height == top else "cells" if not height else f"height {height}"
-            draw_over_seeds(axes, trained_ones, "ratio", label, **height_look(height))
-            floor = of_height[of_height["of"] == "untrained"]["value"].mean()
-            axes.axhline(floor, color=height_look(height)["color"], linewidth=0.9, linestyle=":")
-        axes.set(title=f"measured, {mechanism}")
-    panels[0, 1].set(ylabel="R² of what enters at a height")
-    for axes in panels[0]:
-        axes.set(xlabel="masking ratio", xlim=(0, 1))
-    handles, labels = panels[0, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=top + 1)
-    return figure
-
-
-def _draw_causes(records: Frame, prediction: Prediction) -> Figure:
-    figure, panels = figure_with_panels(7.0, 5.4, rows=2, columns=2, sharey=True)
-    long = prediction["steps"][1]
-    root = records[(records["height"] == prediction["top"]) & (records["part"] == "value")]
-    root = root[root["strategy"] == "uniform"]
-    main = root[(root["mechanism"] == "invertible") & (root["of"] == "trained")]
-    looks = [
-        {"color": COLORS[color], "marker": marker, "linestyle": line}
-        for color, marker, line in zip(
-            ("blue", "orange", "green", "vermilion"), "osD^", ("-", "--", "-.", ":"), strict=True
-        )
-    ]
-    availability, mismatch, training, linearity = panels.ravel()
-    visible = root[(root["mechanism"] == "invertible") & (root["of"] == "visible") & (root["view"] > 0)]
-    draw_over_seeds(availability, visible, "view", "visible cells themselves", **looks[3])
-    full = main[main["steps"] == long]
-    draw_over_seeds(availability, full[full["view"] == 0], "ratio", "codes of whole images", **looks[0])
-    availability.set(title="availability")
-    for view, look in zip(sorted(full["view"].unique()), looks, strict=False):
-        label = f"images masked at {view:g}" if view else "whole images"
-        draw_over_seeds(mismatch, full[full["view"] == view], "ratio", label, **look)
-    mismatch.set(title="mismatch")
-    for steps, look in zip(prediction["steps"][::-1], looks, strict=False):
-        chosen = main[(main["steps"] == steps) & (main["view"] == 0)]
-        draw_over_seeds(training, chosen, "ratio", f"{steps} steps", **look)
-    training.set(title="training time")
-    at_end = root[(root["of"] == "trained") & (root["steps"] == long) & (root["view"] == 0)]
-    for mechanism, look in zip(("invertible", "linear", "noisy"), looks, strict=False):
-        draw_over_seeds(linearity, at_end[at_end["mechanism"] == mechanism], "ratio", mechanism, **look)
-        untrained = root[(root["of"] == "untrained") & (root["mechanism"] == mechanism) & (root["view"] == 0)]
-        linearity.axhline(untrained["value"].mean(), color=look["color"], linewidth=0.9, linestyle=":")
-    linearity.set(title="mechanisms")
-    low, high = linearity.get_ylim()  # shared by all; room for legends above and below
-    linearity.set(ylim=(low - 0.2 * (high - low), high + 0.15 * (high - low)))
-    for axes in panels.ravel():
-        axes.set(xlabel="masking ratio", xlim=(0, 1))
-        axes.legend(fontsize=8, loc="lower left")
-    linearity.legend(fontsize=8, loc="upper center", ncols=3)
-    for axes in panels[:, 0]:
-        axes.set(ylabel="R² of the root")
-    return figure
+def _words(arm: tuple[str, float]) -> str:
+    return f"{arm[0]} {arm[1]:g}"
 
 
 EXPERIMENT = Experiment(
@@ -374,7 +345,7 @@ EXPERIMENT = Experiment(
     groups=_groups,
     measure=_measure,
     judge=_judge,
-    draw=_draw,
+    draw=draw,
 )
 
 

@@ -14,6 +14,9 @@ of units at one ratio; only the last is of all ratios:
    subtree, and no latent of height 2 is in ``c``.
 4. The root is in ``c`` with any unit, so theory expects no gain for it; the paper's table rises with the unit.
 5. Over all arms, what a height gains by training rises and falls with its share in ``c``.
+6. With noise, ``c`` is the smallest part that separates (the general regime): latents whose children are the units.
+   So what enters at height 2 is found better with units of 2 x 2 cells than with single cells, and than with 4 x 4;
+   and the root, which is in ``c`` with units of 4 x 4 only, is found better with these, as in the paper's table.
 """
 
 from __future__ import annotations
@@ -23,31 +26,26 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import scipy.stats
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
 from experiments.findings import Finding, Frame
+from experiments.patch_size_figures import draw
 from experiments.quadtree_fits import (
+    REGIMES,
     QuadtreeFits,
     claim_of_differences,
     code_records,
-    draw_over_seeds,
     held_out,
     per_seed,
     shares_in_c,
     strategy,
     trained,
 )
-from hlvm.plotting.style import figure_with_panels, height_look
 
 __all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "rank_correlations", "run"]
-
-_LABELS = {"uniform": "squares at random", "strip": "strips of equal area", "block": "one block"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ class Config:
         ratios: masking ratios of squares.
         ratio: the one at which units are compared, and that of strips; among ``ratios``.
         block_ratio: masking ratio of blocks, whose sides all units must divide.
-        mechanisms: invertible first.
+        noisy_ratios: ratios of squares with noisy mechanisms, none or such that ``ratio`` is among them; with strips.
     """
 
     fits: QuadtreeFits = dataclasses.field(default_factory=QuadtreeFits)
@@ -68,7 +66,7 @@ class Config:
     ratios: tuple[float, ...] = (0.25, 0.5, 0.75)
     ratio: float = 0.75
     block_ratio: float = 0.25
-    mechanisms: tuple[str, ...] = ("invertible",)
+    noisy_ratios: tuple[float, ...] = (0.75,)
 
     def __post_init__(self) -> None:
         if self.units != tuple(2**i for i in range(len(self.units))) or len(self.units) < 2:
@@ -77,36 +75,51 @@ class Config:
             raise ValueError(f"a unit of {self.units[-1]} cells leaves no unit visible: use a higher quadtree")
         if self.ratio not in self.ratios:
             raise ValueError(f"ratio must be among ratios, got {self.ratio} and {self.ratios}")
+        if self.noisy_ratios and not {self.ratio} <= set(self.noisy_ratios) <= set(self.ratios):
+            raise ValueError(f"noisy_ratios must hold ratio={self.ratio} and be among ratios, got {self.noisy_ratios}")
         largest = 4**self.fits.height // self.units[-1] ** 2
         impossible = [ratio for ratio in self.ratios if not 0 < round(ratio * largest) < largest]
         if impossible:
             raise ValueError(f"ratios {impossible} hide none or all of the {largest} units of {self.units[-1]} cells")
 
-    @property
-    def arms(self) -> list[tuple[str, float, int]]:
+    def arms(self, mechanism: str = "invertible") -> list[tuple[str, float, int]]:
         """Strategy, ratio and unit of all arms."""
-        squares = [("uniform", ratio, unit) for ratio in self.ratios for unit in self.units]
+        noisy = mechanism == "noisy"
+        squares = [
+            ("uniform", ratio, unit) for ratio in (self.noisy_ratios if noisy else self.ratios) for unit in self.units
+        ]
+        if noisy and not squares:
+            return []
         strips = [("strip", self.ratio, unit) for unit in self.units[1:]]
-        return squares + strips + [("block", self.block_ratio, unit) for unit in self.units]
+        return squares + strips + ([] if noisy else [("block", self.block_ratio, unit) for unit in self.units])
 
 
+_MECHANISMS = ("invertible", "noisy")
 _TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 SMOKE = Config(fits=_TINY, units=(1, 2), ratios=(0.5, 0.75))
 LAPTOP = Config(fits=QuadtreeFits(steps=2000))
 GPU = Config(
     fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=10, steps=30_000, batch=256, per_height=16),
     units=(1, 2, 4, 8),
-    mechanisms=("invertible", "noisy"),
+    noisy_ratios=(0.25, 0.5, 0.75),
 )
 
 
 def _predict(config: Config) -> Prediction:
     return {
         "share_in_c": [
-            {"strategy": name, "ratio": ratio, "unit": unit, "height": height, "share": round(share, 5)}
-            for name, ratio, unit in config.arms
+            {
+                "mechanism": mechanism,
+                "strategy": name,
+                "ratio": ratio,
+                "unit": unit,
+                "height": height,
+                "share": round(share, 5),
+            }
+            for mechanism in _MECHANISMS
+            for name, ratio, unit in config.arms(mechanism)
             for height, share in enumerate(
-                shares_in_c(config.fits.graph, strategy(config.fits, name, ratio, unit)), start=1
+                shares_in_c(config.fits.graph, strategy(config.fits, name, ratio, unit), REGIMES[mechanism]), start=1
             )
         ],
         "units": list(config.units),
@@ -116,18 +129,18 @@ def _predict(config: Config) -> Prediction:
 
 
 def _groups(config: Config) -> list[Group]:
-    kinds = dict.fromkeys((name, ratio) for name, ratio, _ in config.arms if name != "strip")
     return [
         {"mechanism": mechanism, "strategy": name, "ratio": ratio}
-        for mechanism in config.mechanisms
-        for name, ratio in kinds
+        for mechanism in _MECHANISMS
+        for name, ratio in dict.fromkeys(arm[:2] for arm in config.arms(mechanism))
+        if name != "strip"
     ]
 
 
 def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     mechanism, main = group["mechanism"], group["strategy"] == "uniform" and group["ratio"] == config.ratio
     names = ("uniform", "strip") if main else (group["strategy"],)
-    arms = [arm for arm in config.arms if arm[0] in names and arm[1] == group["ratio"]]
+    arms = [arm for arm in config.arms(mechanism) if arm[0] in names and arm[1] == group["ratio"]]
     found = trained(config.fits, mechanism, [strategy(config.fits, *arm) for arm in arms], states)
     sample = held_out(config.fits, mechanism)
     records: list[Record] = []
@@ -144,15 +157,16 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
 # ---------------------------------------------------------------------- verdicts
 
 
-def rank_correlations(records: Frame, prediction: Prediction) -> Frame:
+def rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "invertible") -> Frame:
     """Spearman's correlation over arms of a height's share in ``c`` with what training gains of the noise there.
 
     Returns:
         Seed -> mean over the heights between cells and root.
     """
-    noise = records[(records["part"] == "noise") & (records["mechanism"] == "invertible")]
+    noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
     arms = ["strategy", "ratio", "unit"]
-    shares = pd.DataFrame(prediction["share_in_c"]).set_index(["height", *arms])["share"]
+    shares: Frame = pd.DataFrame(prediction["share_in_c"])
+    shares = shares[shares["mechanism"] == mechanism].set_index(["height", *arms])["share"]
     scores: dict[int, list[float]] = {}
     for (seed, height), cell in noise.groupby(["seed", "height"]):
         if 0 < height < prediction["top"]:
@@ -173,12 +187,19 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
         at = {} if where.get("strategy") == "block" else {"ratio": ratio}  # blocks have one ratio of their own
         return per_seed(records, **{**about, "of": "trained", **at, **where})
 
+    def steps_of(mechanism: str) -> dict[str, Frame]:
+        return {
+            f"height {inside[b]}, unit {a} − {b}": of(a, inside[b], mechanism=mechanism)
+            - of(b, inside[b], mechanism=mechanism)
+            for a, b in steps
+        }
+
     inside = {unit: level for level, unit in enumerate(units)}  # the height whose latents lie inside a unit
     last = units[-1]
-    return [
+    found = [
         claim_of_differences(
             "a unit as large as the latents of a height brings out less of what enters there than one half as large",
-            {f"height {inside[b]}, unit {a} − {b}": of(a, inside[b]) - of(b, inside[b]) for a, b in steps},
+            steps_of("invertible"),
             theory="yes: a latent inside one unit is never in c",
         ),
         claim_of_differences(
@@ -209,85 +230,41 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
             {f"unit {unit}": of(unit, top) - of(1, top, of="untrained") for unit in units},
         ),
     ]
-
-
-# ---------------------------------------------------------------------- figure
-
-
-def _draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
-    noise = records[(records["part"] == "noise") & (records["mechanism"] == "invertible")]
-    return {"patch_size": _draw_units(noise, prediction), "patch_size_grid": _draw_grid(noise, prediction)}
-
-
-def _draw_units(noise: Frame, prediction: Prediction) -> Figure:
-    """Predicted shares and scores over the unit, at one ratio."""
-    figure, panels = figure_with_panels(7.0, 4.8, rows=2, columns=len(_LABELS), sharex=True, sharey=True)
-    shares, top, units = pd.DataFrame(prediction["share_in_c"]), prediction["top"], prediction["units"]
-    for (predicted, measured), (name, label) in zip(panels.T, _LABELS.items(), strict=True):
-        of_shares, of_noise = (_units_of(table, name, prediction["ratio"]) for table in (shares, noise))
-        for height in range(top, -1, -1):
-            look = height_look(height)
-            words = "root" if height == top else "cells" if not height else f"height {height}"
-            chosen = of_shares[of_shares["height"] == height].sort_values("unit")
-            arm = of_noise[(of_noise["height"] == height) & (of_noise["of"] == "trained")]
-            predicted.plot(units, chosen["share"] if height else [0] * len(units), **look)
-            draw_over_seeds(measured, arm, "unit", words, **look)
-            floor = noise[(noise["of"] == "untrained") & (noise["height"] == height)]["value"].mean()
-            measured.axhline(floor, color=look["color"], linewidth=0.9, linestyle=":")
-        predicted.set(title=label, xscale="log", ylim=(-0.05, 1.05))
-        measured.set_xticks(units, [f"{unit}" for unit in units])
-        measured.set_xticks([], minor=True)
-        measured.set_xlabel("step (cells)" if name == "block" else "unit (cells)")
-    panels[0, 0].set_ylabel("predicted share in c")
-    panels[1, 0].set_ylabel("R² of what enters")
-    handles, labels = panels[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=top + 1)
-    return figure
-
-
-def _units_of(table: Frame, name: str, ratio: float) -> Frame:
-    """One strategy's rows at the ratio that is compared; a strip of one cell is a square."""
-    if name == "block":
-        return table[table["strategy"] == "block"]
-    at_ratio = table[table["ratio"] == ratio]
-    if name == "uniform":
-        return at_ratio[at_ratio["strategy"] == "uniform"]
-    return at_ratio[(at_ratio["strategy"] == "strip") | ((at_ratio["strategy"] == "uniform") & (at_ratio["unit"] == 1))]
-
-
-def _draw_grid(noise: Frame, prediction: Prediction) -> Figure:
-    """Squares over ratio and unit: predicted shares above, what training gains below."""
-    predicted: Frame = pd.DataFrame(prediction["share_in_c"])
-    shares, squares = (table[table["strategy"] == "uniform"] for table in (predicted, noise))
-    top = prediction["top"]
-    heights = range(1, top + 1)
-    figure, panels = figure_with_panels(7.0, 4.4, rows=2, columns=len(heights), sharex=True, sharey=True)
-    floors: Frame = squares[squares["of"] == "untrained"].groupby("height")["value"].mean()
-    means: Frame = squares[squares["of"] == "trained"].groupby(["height", "unit", "ratio"])["value"].mean()
-    gains: Frame = means - floors.reindex(means.index.get_level_values("height")).to_numpy()
-    most = max(0.05, float(gains.abs().max()))
-    for column, height in zip(panels.T, heights, strict=True):
-        share = shares[shares["height"] == height].set_index(["unit", "ratio"])["share"].unstack()
-        words = "root" if height == top else f"height {height}"
-        _draw_cells(column[0], share, f"{words}: share in c", {"cmap": "Blues", "vmin": 0, "vmax": 1})
-        _draw_cells(
-            column[1], gains.loc[height].unstack(), "gain in R²", {"cmap": "PuOr_r", "vmin": -most, "vmax": most}
+    if "noisy" not in set(records["mechanism"]):
+        return found
+    shares: Frame = pd.DataFrame(prediction["share_in_c"])
+    shares = shares[(shares["mechanism"] == "noisy") & (shares["strategy"] == "uniform") & (shares["ratio"] == ratio)]
+    share = shares.set_index(["unit", "height"])["share"]
+    found.append(
+        claim_of_differences(
+            "noisy mechanisms: a unit as large as the latents of a height brings out less of what enters there",
+            steps_of("noisy"),
+            theory="yes: a latent inside one unit is never in c",
         )
-        column[1].set_xlabel("masking ratio")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("unit (cells)")
-    return figure
-
-
-def _draw_cells(axes: Axes, table: Frame, title: str, look: dict[str, Any]) -> None:
-    axes.imshow(table.to_numpy(), origin="lower", aspect="auto", **look)
-    strongest = max(abs(look["vmin"]), abs(look["vmax"]))
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
-        dark = abs(value) > 0.6 * strongest
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    axes.set_xticks(range(len(table.columns)), [f"{ratio:g}" for ratio in table.columns])
-    axes.set_yticks(range(len(table.index)), [f"{unit}" for unit in table.index])
-    axes.set_title(title, fontsize=9)
+    )
+    for height, (small, unit) in enumerate(steps, start=2):
+        what, paper = f"what enters at height {height}", ""
+        if height == top:
+            what, paper = "the root", "yes: its table rises, though its text says that it falls at the largest"
+        more, less = share.at[unit, height], share.at[small, height]
+        says = "yes" if more > less + 0.05 else "no reason for it"
+        scores = of(unit, height, mechanism="noisy") - of(small, height, mechanism="noisy")
+        found.append(
+            claim_of_differences(
+                f"noisy mechanisms: {what} is found better with units as large as its children than with smaller ones",
+                {f"height {height}, unit {unit} − {small}": scores},
+                paper=paper,
+                theory=f"{says}: in c with probability {more:.2f} against {less:.2f}",
+            )
+        )
+    found.append(
+        claim_of_differences(
+            "noisy mechanisms: what training gains at a height goes up and down with its share in c",
+            {"rank correlation over arms": rank_correlations(records, prediction, "noisy")},
+            theory="yes",
+        )
+    )
+    return found
 
 
 EXPERIMENT = Experiment(
@@ -299,7 +276,7 @@ EXPERIMENT = Experiment(
     groups=_groups,
     measure=_measure,
     judge=_judge,
-    draw=_draw,
+    draw=draw,
 )
 
 

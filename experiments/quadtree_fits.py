@@ -28,10 +28,11 @@ from hlvm.masking import BlockMask, MaskSampler, Patches, RandomMask, SubtreeMas
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, Mechanism
 from hlvm.scoring import RegressionConfig, kernel_r2_many
 from hlvm.simulator import Sample
-from hlvm.theory import level_profile
+from hlvm.theory import Regime, level_profile
 
 __all__ = [
     "MECHANISMS",
+    "REGIMES",
     "QuadtreeFits",
     "available",
     "claim_of_differences",
@@ -53,6 +54,9 @@ MECHANISMS: dict[str, Mechanism] = {
     "noisy": AdditiveNoiseMLP(noise_scale=0.5),
 }
 """By name. The first two differ in their activations alone: both are bijections of the same graph and noises."""
+
+REGIMES: dict[str, Regime] = {"invertible": "invertible", "linear": "invertible", "noisy": "general"}
+"""What theory may assume of each: without invertibility, d-separation alone."""
 
 _REGRESSION = RegressionConfig(
     test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
@@ -136,12 +140,13 @@ def strategy(config: QuadtreeFits, name: str, ratio: float, unit: int = 1) -> Ma
     raise ValueError(f"expected uniform, strip, block or subtree, got {name!r}")
 
 
-def shares_in_c(graph: LatentGraph, sampler: MaskSampler) -> list[float]:
-    """Expected share of each height, from 1 up, in the shared information of random masks, invertible regime."""
-    if isinstance(sampler, RandomMask):
+def shares_in_c(graph: LatentGraph, sampler: MaskSampler, regime: Regime = "invertible") -> list[float]:
+    """Expected share of each height, from 1 up, in the shared information of random masks."""
+    if isinstance(sampler, RandomMask) and regime == "invertible":
         patches = Patches.blocks(graph, sampler.unit)
         return level_profile(graph, [sampler.ratio], patches=patches).share[0].tolist()
-    return level_profile(graph, strategy=sampler, key=jax.random.key(0), n_masks=2000).share[0].tolist()
+    key = jax.random.key(0)
+    return level_profile(graph, strategy=sampler, regime=regime, key=key, n_masks=2000).share[0].tolist()
 
 
 def available(n_cells: int, below: int, ratio: float) -> float:

@@ -44,14 +44,25 @@ def test_availability_and_separators_equal_counts_over_all_masks(n_masked):
         assert separated_at(height, 2, n_masked / 16) == pytest.approx(count / (n_masks * n_masked))
 
 
+def shares(mechanism, strategy):
+    table = pd.DataFrame(PREDICTION["share_in_c"])
+    chosen = table[(table["mechanism"] == mechanism) & (table["strategy"] == strategy)]
+    return chosen.set_index(["height", "ratio"])["share"]
+
+
 def test_prediction_sees_no_optimum_for_the_root_and_one_in_the_middle_for_height_1():
-    share = (
-        pd.DataFrame(PREDICTION["share_in_c"]).query("strategy == 'uniform'").set_index(["height", "ratio"])["share"]
-    )
+    share = shares("invertible", "uniform")
     assert (share.loc[3] == 1).all()
     assert share.loc[1].idxmax() == 0.5
-    subtree = pd.DataFrame(PREDICTION["share_in_c"]).query("strategy == 'subtree'")
-    assert set(subtree["height"][subtree["share"] > 0]) == {3}
+    subtree = shares("invertible", "subtree")
+    assert set(subtree[subtree > 0].index.get_level_values("height")) == {3}
+
+
+def test_prediction_with_noise_sees_the_root_where_it_is_the_smallest_separator():
+    share = shares("noisy", "uniform").loc[3]
+    assert share.idxmax() == 0.5
+    assert (share.drop(0.5) < 0.02).all()
+    assert (shares("noisy", "subtree").loc[3] == 1).all()
 
 
 # ---------------------------------------------------------------------- scores
@@ -85,11 +96,12 @@ def made_up(value, noise=1e-4, seeds=4):
     rng = np.random.default_rng(0)
     records = []
     for group in masking_ratio.EXPERIMENT.groups(LAPTOP):
-        main = group["mechanism"] == "invertible" and group["steps"] == LAPTOP.fits.steps
+        full = group["mechanism"] in ("invertible", "noisy") and group["steps"] == LAPTOP.fits.steps
+        main = full and group["mechanism"] == "invertible"
         cells = [
             {**group, "strategy": "uniform", "of": "trained", "view": v} for v in (LAPTOP.views if main else (0.0,))
         ]
-        if main and group["ratio"] in LAPTOP.strategy_ratios:
+        if full and group["ratio"] in LAPTOP.strategy_ratios:
             cells += [{**group, "strategy": name, "of": "trained", "view": 0.0} for name in LAPTOP.strategies]
         if group["ratio"] == LAPTOP.middle and group["steps"] == LAPTOP.fits.steps:
             of = ("untrained", "visible")
@@ -144,6 +156,22 @@ def test_judge_of_an_optimum_that_goes_away_with_training_and_one_that_stays():
 
     assert times(0.1) == [True, True]
     assert times(0.4) == [False, False]
+
+
+def test_judge_of_noisy_mechanisms_that_do_as_theory_says():
+    """What is found follows the shares in c of the general regime."""
+    table = pd.DataFrame(PREDICTION["share_in_c"]).set_index(["mechanism", "strategy", "ratio", "height"])["share"]
+
+    def value(cell):
+        known = cell["mechanism"] == "noisy" and cell["of"] == "trained" and cell["height"] > 0
+        return 0.3 + 0.5 * (table.at["noisy", cell["strategy"], cell["ratio"], cell["height"]] if known else 0.0)
+
+    found = [f for claim, f in verdicts(made_up(value))[0].items() if claim.startswith("noisy") and f.theory]
+    assert [f.holds for f in found] == [True] * 4
+    assert all(f.theory_agrees for f in found)
+    assert "0.33 against 0.00" in found[0].theory
+    found = [f for claim, f in verdicts(made_up(lambda c: 1 - value(c)))[0].items() if claim.startswith("noisy")]
+    assert [f.holds for f in found if f.theory] == [False] * 4
 
 
 def test_no_verdict_where_seeds_disagree():

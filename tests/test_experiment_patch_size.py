@@ -39,19 +39,25 @@ def test_prediction_says_which_levels_a_unit_hides():
     assert (share.xs(3, level="height") == 1).all()
 
 
-def made_up(value, noise=1e-4):
+def made_up(value, noise=1e-4, mechanisms=("invertible",)):
     rng = np.random.default_rng(0)
-    cells = [{"strategy": name, "ratio": at, "unit": unit, "of": "trained"} for name, at, unit in LAPTOP.arms]
-    cells.append({"strategy": "uniform", "ratio": LAPTOP.ratio, "unit": 1, "of": "untrained"})
+    cells = []
+    for mechanism in mechanisms:
+        arms = [*((*arm, "trained") for arm in LAPTOP.arms(mechanism)), ("uniform", LAPTOP.ratio, 1, "untrained")]
+        cells += [
+            dict(zip(("strategy", "ratio", "unit", "of", "mechanism"), (*a, mechanism), strict=True)) for a in arms
+        ]
     records = []
     for cell, height, part in itertools.product(cells, range(4), ("value", "noise")):
-        here = {**cell, "mechanism": "invertible", "height": height, "part": part}
+        here = {**cell, "height": height, "part": part}
         records += [here | {"seed": s, "value": value(here) + noise * rng.normal()} for s in range(4)]
     return pd.DataFrame(records)
 
 
-def shares():
-    return pd.DataFrame(PREDICTION["share_in_c"]).set_index(["strategy", "ratio", "unit", "height"])["share"]
+def shares(mechanism="invertible"):
+    table = pd.DataFrame(PREDICTION["share_in_c"])
+    table = table[table["mechanism"] == mechanism]
+    return table.set_index(["strategy", "ratio", "unit", "height"])["share"]
 
 
 def test_judge_where_codes_hold_what_theory_says():
@@ -67,6 +73,28 @@ def test_judge_where_codes_hold_what_theory_says():
     assert found[3].holds is None
     assert found[4].theory_agrees is True
     assert found[5].holds is True
+
+
+def test_prediction_with_noise_has_the_height_whose_children_are_the_units():
+    share = shares("noisy").sort_index()["uniform", LAPTOP.ratio]
+    assert [share[unit].idxmax() for unit in (1, 2, 4)] == [1, 2, 3]
+
+
+def test_judge_of_noisy_mechanisms():
+    share, both = {m: shares(m) for m in ("invertible", "noisy")}, ("invertible", "noisy")
+
+    def value(cell):
+        if cell["of"] == "untrained" or not cell["height"]:
+            return 0.1
+        arm = cell["strategy"], cell["ratio"], cell["unit"], cell["height"]
+        return 0.2 + 0.5 * share[cell["mechanism"]][arm]
+
+    found = [f for f in patch_size.EXPERIMENT.judge(made_up(value, mechanisms=both), PREDICTION) if "noisy" in f.claim]
+    assert [finding.theory_agrees for finding in found] == [True] * 4
+    assert [finding.paper_agrees for finding in found] == [None, None, True, None]
+    flipped = made_up(lambda cell: 1 - value(cell), mechanisms=both)
+    found = [f for f in patch_size.EXPERIMENT.judge(flipped, PREDICTION) if "noisy" in f.claim]
+    assert [finding.holds for finding in found[:3]] == [False] * 3
 
 
 def test_judge_where_codes_hold_the_opposite():
@@ -90,6 +118,8 @@ def test_rank_correlations_are_spearmans():
 def test_every_figure_is_drawn():
     figures = patch_size.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)
     assert list(figures) == ["patch_size", "patch_size_grid"]
+    figures = patch_size.EXPERIMENT.draw(made_up(lambda cell: 0.5, mechanisms=("invertible", "noisy")), PREDICTION)
+    assert list(figures) == ["patch_size", "patch_size_grid", "patch_size_noisy"]
 
 
 def test_units_must_double_and_fit():
@@ -97,6 +127,8 @@ def test_units_must_double_and_fit():
         Config(units=(1, 3))
     with pytest.raises(ValueError, match="among ratios"):
         Config(ratio=0.6)
+    with pytest.raises(ValueError, match="noisy_ratios must hold"):
+        Config(noisy_ratios=(0.5,))
     with pytest.raises(ValueError, match="none or all of the 4 units"):
         Config(ratios=(0.1, 0.75))
     with pytest.raises(ValueError, match="higher quadtree"):

@@ -86,6 +86,7 @@ def records(**changes):
         ("too narrow", "worst direction"): 0.5,
         ("exact", "loss"): 0.505,
         ("c itself", "loss"): 0.5,
+        ("c itself, too narrow", "loss"): 0.6,
         ("too wide", "code -> c"): 0.97,
         ("too wide", "c -> code"): 0.6,
         ("wrong mask", "code -> c"): 0.5,
@@ -99,6 +100,7 @@ def records(**changes):
         ("phase 4", "c -> code"): 0.7,
         ("phase 3", "loss"): 0.505,
         ("phase c itself", "loss"): 0.5,
+        ("phase c itself, too narrow", "loss"): 0.6,
     } | changes.pop("means", {})
     spread = changes.pop("spread", 0.002)
     rows = []
@@ -106,9 +108,9 @@ def records(**changes):
         about = {"part": "arms", "graph": "tree", "mechanism": "mlp", "arm": arm, "code_dim": 3}
         if arm.startswith("phase"):
             dim = arm.removeprefix("phase ")
-            known = dim == "c itself"
+            known = dim.startswith("c itself")
             about |= {"part": "phase", "mask": "quarter", "arm": dim if known else "quarter"}
-            about |= {"code_dim": 3 if known else int(dim)}
+            about |= {"code_dim": {"c itself": 3, "c itself, too narrow": 2}[dim] if known else int(dim)}
         rows += [about | {"seed": s, "score": score, "value": mean + _spread(spread, arm, score, s)} for s in range(3)]
     return pd.DataFrame(rows)
 
@@ -137,6 +139,7 @@ def test_judge_agrees_with_records_as_predicted():
         (("wrong mask", "code -> c"), 0.7, "what the other mask's c' tells"),
         (("phase 2", "code -> c"), 1.1, "the last number before d_c"),
         (("phase 2", "c -> code"), 0.5, "at most d_c"),
+        (("phase c itself, too narrow", "loss"), 0.4, "sees all of c"),
         (("exact", "loss"), 0.6, "reaches the optimum"),
         (("phase 3", "loss"), 0.6, "reaches the optimum"),
     ],

@@ -1,0 +1,96 @@
+"""Figures of the experiment on the masking ratio."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.experiment import Prediction
+from experiments.findings import Frame
+from experiments.quadtree_fits import draw_over_seeds
+from hlvm.plotting.style import COLORS, figure_with_panels, height_look
+
+__all__ = ["IN_FULL", "draw"]
+
+IN_FULL = ("invertible", "noisy")
+"""Mechanisms with all ratios and strategies."""
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Predicted and measured heights over the ratio, and the root by what could explain an optimum."""
+    return {
+        "masking_ratio": _draw_heights(records, prediction),
+        "masking_ratio_causes": _draw_causes(records, prediction),
+    }
+
+
+def _draw_heights(records: Frame, prediction: Prediction) -> Figure:
+    figure, panels = figure_with_panels(7.0, 5.0, rows=2, columns=len(IN_FULL), sharex=True, sharey="row")
+    top, long = prediction["top"], prediction["steps"][1]
+    shares = pd.DataFrame(prediction["share_in_c"]).query("strategy == 'uniform'")
+    whole = records[(records["view"] == 0) & (records["strategy"] == "uniform") & (records["part"] == "noise")]
+    for (predicted, measured), mechanism in zip(panels.T, IN_FULL, strict=True):
+        share: Frame = shares[shares["mechanism"] == mechanism]
+        arm: Frame = whole[whole["mechanism"] == mechanism]
+        for height in range(top, -1, -1):
+            look = height_look(height)
+            label = "root" if height == top else "cells" if not height else f"height {height}"
+            of_share, of_height = (table[table["height"] == height] for table in (share, arm))
+            if height:
+                predicted.plot(of_share["ratio"], of_share["share"], label=label, **look)
+            else:
+                predicted.plot(sorted(share["ratio"].unique()), [0] * share["ratio"].nunique(), label=label, **look)
+            trained_ones = of_height[(of_height["of"] == "trained") & (of_height["steps"] == long)]
+            draw_over_seeds(measured, trained_ones, "ratio", label, **look)
+            floor = of_height[of_height["of"] == "untrained"]["value"].mean()
+            measured.axhline(floor, color=look["color"], linewidth=0.9, linestyle=":")
+        predicted.set(title=mechanism, ylim=(-0.05, 1.05))
+        measured.set(xlabel="masking ratio", xlim=(0, 1))
+    panels[0, 0].set_ylabel("predicted share in c")
+    panels[1, 0].set_ylabel("R² of what enters")
+    handles, labels = panels[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=top + 1)
+    return figure
+
+
+def _draw_causes(records: Frame, prediction: Prediction) -> Figure:
+    figure, panels = figure_with_panels(7.0, 5.4, rows=2, columns=2, sharey=True)
+    long = prediction["steps"][1]
+    root = records[(records["height"] == prediction["top"]) & (records["part"] == "value")]
+    root = root[root["strategy"] == "uniform"]
+    main = root[(root["mechanism"] == "invertible") & (root["of"] == "trained")]
+    looks = [
+        {"color": COLORS[color], "marker": marker, "linestyle": line}
+        for color, marker, line in zip(
+            ("blue", "orange", "green", "vermilion"), "osD^", ("-", "--", "-.", ":"), strict=True
+        )
+    ]
+    availability, mismatch, training, linearity = panels.ravel()
+    visible = root[(root["mechanism"] == "invertible") & (root["of"] == "visible") & (root["view"] > 0)]
+    draw_over_seeds(availability, visible, "view", "visible cells themselves", **looks[3])
+    full = main[main["steps"] == long]
+    draw_over_seeds(availability, full[full["view"] == 0], "ratio", "codes of whole images", **looks[0])
+    availability.set(title="availability")
+    for view, look in zip(sorted(full["view"].unique()), looks, strict=False):
+        label = f"images masked at {view:g}" if view else "whole images"
+        draw_over_seeds(mismatch, full[full["view"] == view], "ratio", label, **look)
+    mismatch.set(title="mismatch")
+    for steps, look in zip(prediction["steps"][::-1], looks, strict=False):
+        chosen = main[(main["steps"] == steps) & (main["view"] == 0)]
+        draw_over_seeds(training, chosen, "ratio", f"{steps} steps", **look)
+    training.set(title="training time")
+    at_end = root[(root["of"] == "trained") & (root["steps"] == long) & (root["view"] == 0)]
+    for mechanism, look in zip(("invertible", "linear", "noisy"), looks, strict=False):
+        draw_over_seeds(linearity, at_end[at_end["mechanism"] == mechanism], "ratio", mechanism, **look)
+        untrained = root[(root["of"] == "untrained") & (root["mechanism"] == mechanism) & (root["view"] == 0)]
+        linearity.axhline(untrained["value"].mean(), color=look["color"], linewidth=0.9, linestyle=":")
+    linearity.set(title="mechanisms")
+    low, high = linearity.get_ylim()  # shared by all; room for legends above and below
+    linearity.set(ylim=(low - 0.2 * (high - low), high + 0.15 * (high - low)))
+    for axes in panels.ravel():
+        axes.set(xlabel="masking ratio", xlim=(0, 1))
+        axes.legend(fontsize=8, loc="lower left")
+    linearity.legend(fontsize=8, loc="upper center", ncols=3)
+    for axes in panels[:, 0]:
+        axes.set(ylabel="R² of the root")
+    return figure
