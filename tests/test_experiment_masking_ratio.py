@@ -206,4 +206,4 @@ def test_settings_must_hold_what_is_compared():
     with pytest.raises(ValueError, match="views must begin with 0"):
         masking_ratio.Config(views=(0.1, 0.75, 0.95))
     assert masking_ratio.LAPTOP.few == (0.1, 0.75, 0.95)
-    assert SMOKE.few == (0.25, 0.75)  # both ends are the same
+    assert SMOKE.few == (0.5,)  # all of them are the same
