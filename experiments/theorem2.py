@@ -199,7 +199,7 @@ def _measure_seed(config: Config, group: Group, seed: int, states: Path | None) 
             add("visible part", visible.shape[1], two_ways(visible, content))
     (judged,) = {arm.judged for arm in arms}
     pairs = _pairs(model.sample(keys[3], config.pairs), judged)
-    d_c = pairs.graph.dim("c")
+    d_c = shared_information(model.graph, judged).dim
     dims = (d_c, d_c - 1)
     readers = [
         Member(mask=FixedMask(masked=judged), network=BottleneckConfig(code_dim=dim, width=config.width), seed=seed)

@@ -57,29 +57,35 @@ def _draw_arms(records: Frame, prediction: Prediction) -> Figure:
 
 
 def _draw_phase(records: Frame, prediction: Prediction) -> Figure:
+    """R² of ``c`` from the code, and what the last number added to it."""
     phase, d_cs = records[records["part"] == "phase"], {m: a["d_c"] for m, a in prediction["phase"].items()}
     masks = sorted(d_cs, key=d_cs.__getitem__)
-    shown = ("code -> c", "c -> code")
-    means = means_over_seeds(phase[phase["score"].isin(shown)], ["mask", "code_dim", "score"])
-    figure, (panels,) = figure_with_panels(7.2, 2.9, 1, 2, sharey=True)
-    for axes, score in zip(panels, shown, strict=True):
-        table = means[means["score"] == score].pivot(index="mask", columns="code_dim", values="mean").loc[masks]
-        _heat_map(axes, table, [d_cs[mask] for mask in masks])
-        axes.set(title=f"R²({score.replace('->', '→')})", xlabel="numbers in the code")
-    panels[0].set_yticks(range(len(masks)), [f"{mask}, d_c = {d_cs[mask]}" for mask in masks])
-    panels[0].plot([], [], color=COLORS["vermilion"], linewidth=2.5, label="predicted boundary d_c")
+    means = means_over_seeds(phase[phase["score"] == "code -> c"], ["mask", "code_dim"])
+    table: Frame = means.pivot(index="mask", columns="code_dim", values="mean").loc[masks]
+    added: Frame = table.diff(axis=1).iloc[:, 1:]
+    figure, panels = figure_with_panels(7.2, 2.9, 1, 2, sharey=True)
+    for axes, values, most, title, beyond in (
+        (panels[0, 0], table, 1.0, "R²(code → c)", 0),
+        (panels[0, 1], added, 0.1, "added by the last number", 1),
+    ):
+        _heat_map(axes, values, most, [d_cs[mask] + beyond for mask in masks])
+        axes.set(title=title, xlabel="numbers in the code")
+    panels[0, 0].set_yticks(range(len(masks)), [f"{mask}, d_c = {d_cs[mask]}" for mask in masks])
+    panels[0, 0].plot([], [], color=COLORS["vermilion"], linewidth=2.5, label="predicted boundary")
     figure.legend(loc="outside lower center")
     return figure
 
 
-def _heat_map(axes: Axes, table: Frame, d_cs: Sequence[int]) -> None:
-    """Numbers on colours, with the boundary as a staircase: what lies right of it has at least ``d_c`` numbers."""
-    axes.imshow(np.clip(table.to_numpy(), 0, 1), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+def _heat_map(axes: Axes, table: Frame, most: float, least_dims: Sequence[int]) -> None:
+    """Numbers on colours, with a staircase: what lies right of it has at least so many numbers in the code."""
+    axes.imshow(np.clip(table.to_numpy(), 0, most), cmap="cividis", vmin=0, vmax=most, aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
-        ink = "black" if value > 0.5 else "white"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
+        ink = "black" if value > most / 2 else "white"
+        axes.text(
+            column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7.5, color=ink
+        )
     dims = list(table.columns)
-    edges = [float(np.searchsorted(dims, d_c)) - 0.5 for d_c in d_cs]
+    edges = [float(np.searchsorted(dims, d_c)) - 0.5 for d_c in least_dims]
     x = np.repeat(edges, 2)
     y = np.ravel([(row - 0.5, row + 0.5) for row in range(len(edges))])
     axes.plot(x, y, color=COLORS["vermilion"], linewidth=2.5)

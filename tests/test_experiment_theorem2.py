@@ -161,7 +161,7 @@ def test_figures_are_drawn_from_records_alone():
     figures = theorem2.draw(records(), PREDICTION)
     assert set(figures) == {"arms", "phase"}
     texts = [text.get_text() for axes in figures["phase"].axes for text in axes.texts]
-    assert texts == ["0.60", "0.96", "0.96", "0.97", "0.97", "0.70"]
+    assert texts == ["0.60", "0.96", "0.96", "0.36", "0.00"]
 
 
 def test_pairs_hold_c_beside_what_is_masked():
