@@ -38,8 +38,9 @@ smoke: $(STAMP)/test ## every experiment at its smallest size, into runs/smoke a
 	rm -rf runs/smoke
 	mkdir -p runs/smoke
 	$(BIN)/python -c 'from experiments.catalogue import NAMES; print(*NAMES, sep="\n")' | \
-	  xargs -P $(WORKERS) -I NAME sh -c '$(BIN)/python -m experiments.NAME --preset smoke --out runs/smoke/NAME \
-	    > runs/smoke/NAME.log 2>&1 && echo NAME runs || { cat runs/smoke/NAME.log; exit 1; }'
+	  xargs -P $(WORKERS) -I NAME sh -c 'begin=$$(date +%s); \
+	    $(BIN)/python -m experiments.NAME --preset smoke --out runs/smoke/NAME > runs/smoke/NAME.log 2>&1 \
+	    && echo "NAME runs, $$(( $$(date +%s) - begin )) s" || { cat runs/smoke/NAME.log; exit 1; }'
 
 lint: $(STAMP)/dev ## ruff and pyright
 	$(BIN)/ruff check
