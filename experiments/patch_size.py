@@ -161,7 +161,8 @@ def rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "
     """Spearman's correlation over arms of a height's share in ``c`` with what training gains of the noise there.
 
     Returns:
-        Seed -> mean over the heights between cells and root.
+        Seed -> mean over the heights between cells and root whose share differs between arms; empty if there are none.
+        Gains that are the same in all arms count as 0.
     """
     noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
     arms = ["strategy", "ratio", "unit"]
@@ -169,11 +170,12 @@ def rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "
     shares = shares[shares["mechanism"] == mechanism].set_index(["height", *arms])["share"]
     scores: dict[int, list[float]] = {}
     for (seed, height), cell in noise.groupby(["seed", "height"]):
-        if 0 < height < prediction["top"]:
+        if 0 < height < prediction["top"] and shares.loc[height].nunique() > 1:
             floor = cell[cell["of"] == "untrained"]["value"].item()
             gains = cell[cell["of"] == "trained"].set_index(arms)["value"] - floor
-            found: Any = scipy.stats.spearmanr(shares.loc[height].loc[gains.index], gains)
-            scores.setdefault(seed, []).append(float(found.statistic))
+            rank: Any = scipy.stats.spearmanr
+            follows = rank(shares.loc[height].loc[gains.index], gains).statistic if gains.nunique() > 1 else 0.0
+            scores.setdefault(seed, []).append(float(follows))
     return pd.Series({seed: sum(values) / len(values) for seed, values in scores.items()}, dtype=float)
 
 
@@ -257,13 +259,15 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
                 theory=f"{says}: in c with probability {more:.2f} against {less:.2f}",
             )
         )
-    found.append(
-        claim_of_differences(
-            "noisy mechanisms: what training gains at a height goes up and down with its share in c",
-            {"rank correlation over arms": rank_correlations(records, prediction, "noisy")},
-            theory="yes",
+    correlations = rank_correlations(records, prediction, "noisy")
+    if len(correlations):
+        found.append(
+            claim_of_differences(
+                "noisy mechanisms: what training gains at a height goes up and down with its share in c",
+                {"rank correlation over arms": correlations},
+                theory="yes",
+            )
         )
-    )
     return found
 
 

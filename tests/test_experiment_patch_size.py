@@ -115,6 +115,20 @@ def test_rank_correlations_are_spearmans():
     assert rank_correlations(records, PREDICTION)[2] == pytest.approx(np.mean(expected))
 
 
+def test_equal_gains_follow_nothing():
+    assert (rank_correlations(made_up(lambda cell: 0.1, noise=0.0), PREDICTION) == 0).all()
+
+
+def test_no_correlation_where_shares_are_the_same_in_all_arms():
+    rows = [row | {"share": 0.5} for row in PREDICTION["share_in_c"]]
+    records = made_up(lambda cell: 0.0, noise=1.0, mechanisms=("invertible", "noisy"))
+    assert not len(rank_correlations(records, PREDICTION | {"share_in_c": rows}, "noisy"))
+    table = pd.DataFrame(PREDICTION["share_in_c"])
+    table.loc[table["mechanism"] == "noisy", "share"] = 0.5
+    found = patch_size.EXPERIMENT.judge(records, PREDICTION | {"share_in_c": table.to_dict("records")})
+    assert [finding.claim for finding in found if "up and down" in finding.claim] == [found[4].claim]
+
+
 def test_every_figure_is_drawn():
     figures = patch_size.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)
     assert list(figures) == ["patch_size", "patch_size_grid"]
