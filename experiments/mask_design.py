@@ -67,7 +67,6 @@ class Config:
         high: its very high ratio.
         vit: optimisation of transformers.
         vit_width: their width.
-        vit_depth: blocks of their encoders.
         rows: held-out samples: 60 % fit the regressions, 40 % test them.
         key: everything random follows from it.
     """
@@ -82,7 +81,6 @@ class Config:
     high: float = 0.95
     vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=800, batch=32))
     vit_width: int = 32
-    vit_depth: int = 2
     rows: int = 1000
     key: int = 0
 
@@ -101,7 +99,6 @@ SMOKE = Config(
     bottleneck_width=16,
     vit=TrainConfig(steps=3, batch=16, warmup=1),
     vit_width=8,
-    vit_depth=1,
     rows=60,
 )
 LAPTOP = Config()
@@ -212,7 +209,7 @@ def _transformers(
 ) -> list[Record]:
     graph = model.graph
     mask, loss = _arms(config, graph)[arm]
-    network = ViTConfig(width=config.vit_width, depth=config.vit_depth, decoder_width=config.vit_width)
+    network = ViTConfig(width=config.vit_width, decoder_width=config.vit_width)
     members = [Member(mask=mask, network=network, loss=loss, seed=seed) for seed in range(config.seeds)]
     fits = train(_key(config, "vit"), model, members, config.vit, states)
     contents = {"noise": sample.noise, "latent": sample.latents}
