@@ -14,6 +14,7 @@ from rich.table import Table
 from experiments.experiment import PRESETS, conduct, named_experiment
 from experiments.findings import Finding
 from experiments.groups import UnusableError
+from hlvm._cli_input import use_compilation_cache
 from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_findings"]
@@ -46,6 +47,7 @@ def command(name: str, arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.preset == "smoke":  # most of its time is compiling
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    use_compilation_cache()
     try:
         if options.scheduler is None:
             one_device_per_core()
