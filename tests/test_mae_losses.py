@@ -52,8 +52,8 @@ def test_squared_error_is_the_weighted_mean():
     guess, target, weights = rng.normal(size=(3, 5, 7))
     weights = np.where(weights > 0, weights, 0)
     expected = np.average((guess - target) ** 2, weights=weights)
-    assert squared_error(*map(jnp.asarray, (guess, target, weights))) == pytest.approx(expected, rel=1e-5)
-    assert squared_error(jnp.ones((2, 2)), jnp.zeros((2, 2)), jnp.zeros((2, 2))) == 0
+    assert squared_error(*map(jnp.asarray, (guess, target, weights))).mean == pytest.approx(expected, rel=1e-5)
+    assert squared_error(jnp.ones((2, 2)), jnp.zeros((2, 2)), jnp.zeros((2, 2))).mean == 0
 
 
 def test_energy_score_is_that_of_a_plain_loop():
@@ -67,7 +67,7 @@ def test_energy_score_is_that_of_a_plain_loop():
             for difference in (guesses[0] - target, guesses[1] - target, guesses[0] - guesses[1])
         ]
         scores.append((norms[0] + norms[1] - norms[2]) / 2)
-    found = energy_score(jnp.asarray(guesses), jnp.asarray(target), jnp.asarray(weights))
+    found = energy_score(jnp.asarray(guesses), jnp.asarray(target), jnp.asarray(weights)).mean
     assert found == pytest.approx(np.mean(scores), rel=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_energy_score_of_one_column_is_the_continuous_ranked_probability_score(s
     """Closed form for a normal forecast; it is least where the forecast has the truth's spread."""
     n = 200_000
     draws = jax.random.normal(jax.random.key(0), (3, n, 1))
-    found = energy_score(spread * draws[:2], draws[2], jnp.ones((n, 1)))
+    found = energy_score(spread * draws[:2], draws[2], jnp.ones((n, 1))).mean
     z = np.asarray(draws[2, :, 0]) / spread
     crps = spread * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))
     assert found == pytest.approx(crps.mean(), abs=0.01)  # 5 standard errors of the estimate
@@ -85,7 +85,7 @@ def test_energy_score_of_one_column_is_the_continuous_ranked_probability_score(s
 
 def test_energy_score_has_a_finite_gradient_where_draws_agree():
     ones = jnp.ones((2, 3, 4))
-    slope = jax.grad(lambda guesses: energy_score(guesses, ones[0], ones[0]))(ones)
+    slope = jax.grad(lambda guesses: energy_score(guesses, ones[0], ones[0]).mean)(ones)
     assert jnp.isfinite(slope).all()
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import ArrayData
-from hlvm.mae.losses import column_weights, training_loss
+from hlvm.mae.losses import column_weights, draw_noise, training_loss
 from hlvm.mae.masks import draw_masks
 from hlvm.mae.networks import unflatten
 from hlvm.mae.program import Arms, Program
@@ -86,11 +86,11 @@ def held_out_losses(
                 values,
                 masked,
                 weights,
+                draw_noise(program.network, objective, noise_key, batch),
                 arm.code_dims,
-                noise_key,
                 train.compute,
             )
-            return loss, (weights.sum(axis=-1) > 0).sum()
+            return loss.mean, (weights.sum(axis=-1) > 0).sum()
 
         losses, counts = jax.lax.map(of_batch, jnp.arange(len(rows.values)))
         return (losses * counts).sum() / jnp.maximum(counts.sum(), 1)

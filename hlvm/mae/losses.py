@@ -158,17 +158,39 @@ def _lowest_shared(graph: LatentGraph, masked: Bool[Array, "n cells"]) -> Shaped
 # ---------------------------------------------------------------------- scores
 
 
+class LossSum(NamedTuple):
+    """The loss of some samples, such that those of parts of a batch need only be added up.
+
+    Attributes:
+        loss: the sum.
+        total: what it is a sum over: weight, or samples with any.
+    """
+
+    loss: Scalar
+    total: Scalar
+
+    @property
+    def divisor(self) -> Scalar:
+        """What makes the sum a mean, 0 where nothing counts."""
+        return jnp.maximum(self.total, _TINY)
+
+    @property
+    def mean(self) -> Scalar:
+        """The loss itself."""
+        return self.loss / self.divisor
+
+
 def squared_error(
     guess: Float[Array, "n columns"], target: Float[Array, "n columns"], weights: Float[Array, "n columns"]
-) -> Scalar:
-    """Weighted mean of squared errors over all columns of all samples."""
-    return jnp.sum(weights * (guess - target) ** 2) / jnp.maximum(jnp.sum(weights), _TINY)
+) -> LossSum:
+    """Squared errors, weighted, over all columns of all samples."""
+    return LossSum(jnp.sum(weights * (guess - target) ** 2), jnp.sum(weights))
 
 
 def energy_score(
     guesses: Float[Array, "2 n columns"], target: Float[Array, "n columns"], weights: Float[Array, "n columns"]
-) -> Scalar:
-    """Mean over samples of the energy score, estimated from two independent reconstructions.
+) -> LossSum:
+    """Energy scores of all samples, estimated from two independent reconstructions.
 
     Args:
         guesses: two draws.
@@ -176,7 +198,7 @@ def energy_score(
         weights: of every column of every sample; a sample without weight does not count.
 
     Returns:
-        The score in units of the columns' standard deviation; its expectation is smallest where the draws follow the
+        Scores in units of the columns' standard deviation; their expectation is smallest where the draws follow the
         conditional law of the target.
 
     References:
@@ -190,7 +212,15 @@ def energy_score(
 
     to_truth = (distance(guesses[0], target) + distance(guesses[1], target)) / 2
     scores = jnp.where(total > 0, to_truth - distance(guesses[0], guesses[1]) / 2, 0.0)
-    return jnp.sum(scores) / jnp.maximum(jnp.sum(total > 0), 1)
+    return LossSum(jnp.sum(scores), jnp.sum(total > 0).astype(jnp.float32))
+
+
+def draw_noise(network: Network, objective: Objective, key: PRNGKeyArray, n: int) -> Float[Array, "draws n noise"]:
+    """The noise that a stochastic decoder reads for a batch; of others, one draw of no numbers."""
+    if not network.noise_size:
+        return jnp.zeros((1, n, 0))
+    draws = objective.loss.draws
+    return jax.random.normal(key, (draws * n * network.noise_size,)).reshape(draws, n, network.noise_size)
 
 
 def training_loss(
@@ -200,11 +230,11 @@ def training_loss(
     values: Float[Array, "n columns"],
     masked: Bool[Array, "n cells"],
     weights: Float[Array, "n columns"],
+    noise: Float[Array, "draws n noise"],
     code_dim: Scalar,
-    noise_key: PRNGKeyArray,
     compute: Compute = "float32",
-) -> Scalar:
-    """The loss of one batch.
+) -> LossSum:
+    """The loss of one batch, or of some of its samples.
 
     Args:
         network: the network.
@@ -213,15 +243,10 @@ def training_loss(
         values: standardised observed values.
         masked: the masks.
         weights: from :func:`column_weights`.
+        noise: from :func:`draw_noise`.
         code_dim: numbers in the code.
-        noise_key: for the noise that a stochastic decoder reads.
         compute: precision of the network; the loss itself is worked out in float32.
     """
-    draws, n = objective.loss.draws, len(values)
-    noise = jnp.zeros((1, n, 0))
-    if network.noise_size:
-        size = draws * n * network.noise_size
-        noise = jax.random.normal(noise_key, (size,)).reshape(draws, n, network.noise_size)
     target = network.targets(values)
     if compute == "bfloat16":
         params, values, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, values, noise))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.feeding import Feed
-from hlvm.mae.losses import LossArrays, Objective, column_weights, training_loss
+from hlvm.mae.losses import LossArrays, LossSum, Objective, column_weights, draw_noise, training_loss
 from hlvm.mae.masks import Kind, MaskArrays, draw_masks
 from hlvm.mae.networks import Network, unflatten
 
@@ -123,41 +124,109 @@ def run_chunk(
     Everything random follows from the keys and the step's number, so a run that goes on from a saved state ends as one
     that never stopped.
     """
-    optimizer, network = _optimizer(train), program.network
-
-    def update(
-        state: State, arm: Arms, values: Float[Array, "batch columns"], step: Int[Array, ""], i: Int[Array, ""]
-    ) -> Any:
-        mask_key, noise_key = (jax.random.fold_in(key, step) for key in (arm.mask_keys, arm.noise_keys))
-        masked = draw_masks(program.kind, arm.masks, mask_key, train.batch, i)
-        weights = column_weights(program.objective, arm.losses, arm.masks, masked)
-
-        def loss_of(flat: Float[Array, " parameters"]) -> Array:
-            params = unflatten(network, flat)
-            return training_loss(
-                network, program.objective, params, values, masked, weights, arm.code_dims, noise_key, train.compute
-            )
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
-        change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = jnp.asarray(optax.apply_updates(state.params, change))
-        stepped = State(params, optimizer_state, state.steps_done + 1)
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
-        alive = finite & (state.steps_done == step)
-        return jax.tree.map(lambda new, old: jnp.where(alive, new, old), stepped, state), loss
+    optimizer, n = _optimizer(train), train.batch
 
     def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
-        values = program.spread(feed.batch(start + i, i, train.batch, shift, scale), None, "batch", None)
-        if len(values) == 1:
-            state, loss = jax.vmap(update, in_axes=(0, 0, None, None, None))(state, arms, values[0], start + i, i)
-        else:
-            state, loss = jax.vmap(update, in_axes=(0, 0, 0, None, None))(
-                state, arms, values[arms.data_of], start + i, i
-            )
+        step = start + i
+        values = program.spread(feed.batch(step, i, n, shift, scale), None, "batch", None)
+        shared = len(values) == 1
+        batch = jax.vmap(lambda arm: _draw_batch(program, arm, step, i, n))(arms)
+        gradient_of = _over_devices(program, functools.partial(_gradients, program, train, shared), shared)
+        found = gradient_of(state.params, arms.code_dims, values[0 if shared else arms.data_of], batch)
+        state, loss = jax.vmap(functools.partial(_update, optimizer, step))(state, *found)
         state = jax.tree.map(lambda leaf: program.spread(leaf, "members", *[None] * (leaf.ndim - 1)), state)
         return state, losses.at[i].set(loss)
 
     losses = jnp.zeros((program.chunk, len(arms.code_dims)))
     state, losses = jax.lax.fori_loop(0, count, body, (state, losses))
     return state, program.spread(losses, None, None)
+
+
+class _Batch(NamedTuple):
+    """What is drawn for every member's step beside the values.
+
+    Attributes:
+        masked: the masks.
+        weights: of every column of every sample.
+        noise: that of stochastic decoders.
+    """
+
+    masked: Bool[Array, "members n cells"]
+    weights: Float[Array, "members n columns"]
+    noise: Float[Array, "members draws n noise"]
+
+
+def _draw_batch(program: Program, arm: Arms, step: Int[Array, ""], i: Int[Array, ""], n: int) -> _Batch:
+    mask_key, noise_key = (jax.random.fold_in(key, step) for key in (arm.mask_keys, arm.noise_keys))
+    masked = draw_masks(program.kind, arm.masks, mask_key, n, i)
+    weights = column_weights(program.objective, arm.losses, arm.masks, masked)
+    noise = draw_noise(program.network, program.objective, noise_key, n)
+    return _Batch(masked, weights, noise)
+
+
+def _gradients(
+    program: Program,
+    train: TrainConfig,
+    shared: bool,
+    params: Float[Array, "members parameters"],
+    code_dims: Int[Array, " members"],
+    values: Float[Array, "*members n columns"],
+    batch: _Batch,
+) -> tuple[LossSum, Float[Array, "members parameters"]]:
+    """Loss of every member as a sum over the samples given, and the gradient of the sum."""
+
+    def of_member(flat: Array, code_dim: Array, values: Array, batch: _Batch) -> tuple[LossSum, Array]:
+        def loss_of(flat: Float[Array, " parameters"]) -> tuple[Array, LossSum]:
+            found = training_loss(
+                program.network,
+                program.objective,
+                unflatten(program.network, flat),
+                values,
+                batch.masked,
+                batch.weights,
+                batch.noise,
+                code_dim,
+                train.compute,
+            )
+            return found.loss, found
+
+        (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(flat)
+        return found, gradient
+
+    return jax.vmap(of_member, in_axes=(0, 0, None if shared else 0, 0))(params, code_dims, values, batch)
+
+
+def _over_devices(program: Program, gradients: Callable[..., Any], shared: bool) -> Callable[..., Any]:
+    """Let every device sum over its own samples, and add the sums up once.
+
+    Left to the compiler, devices wait for each other at every array of parameters.
+    """
+    if program.mesh is None:
+        return gradients
+    members, samples = PartitionSpec("members"), PartitionSpec("members", "batch")
+    of_batch: tuple[Any, ...] = (samples, samples, PartitionSpec("members", None, "batch"))
+    return jax.shard_map(
+        lambda *arguments: jax.lax.psum(gradients(*arguments), "batch"),
+        mesh=program.mesh,
+        in_specs=(members, members, PartitionSpec("batch") if shared else samples, _Batch(*of_batch)),
+        out_specs=members,
+        check_vma=False,  # or gradients are added up one parameter array at a time, before the sum here
+    )
+
+
+def _update(
+    optimizer: optax.GradientTransformation,
+    step: Int[Array, ""],
+    state: State,
+    found: LossSum,
+    gradient: Float[Array, " parameters"],
+) -> tuple[State, Float[Array, ""]]:
+    """One member after a step, or as it was if it has diverged; and its loss before."""
+    loss, gradient = found.mean, gradient / found.divisor
+    change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    params = jnp.asarray(optax.apply_updates(state.params, change))
+    stepped = State(params, optimizer_state, state.steps_done + 1)
+    finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
+    alive = finite & (state.steps_done == step)
+    return jax.tree.map(lambda new, old: jnp.where(alive, new, old), stepped, state), loss
