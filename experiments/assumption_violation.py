@@ -39,7 +39,7 @@ from experiments.assumption_violation_figures import draw_gap, draw_violations
 from experiments.assumption_violation_findings import judge
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Frame
+from experiments.findings import Frame, check_seeds
 from experiments.training import train
 from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
 from hlvm import mae
@@ -97,8 +97,7 @@ class Config:
     key: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        check_seeds(self.seeds)
         if min(self.code_dims, default=0) != 1 or max(self.code_dims) < 2:
             raise ValueError(f"code_dims must hold 1, which is d_c, and more than that, got {self.code_dims}")
         if not self.noises or min(self.noises) <= 0:

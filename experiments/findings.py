@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring import Interval
 
-__all__ = ["Finding", "Frame", "every", "means_over_seeds", "over_seeds", "within"]
+__all__ = ["Finding", "Frame", "check_seeds", "every", "means_over_seeds", "over_seeds", "within"]
 
 Frame: TypeAlias = Any
 """A pandas DataFrame, or a part of one, where static types cannot follow what is selected and grouped."""
@@ -74,6 +74,16 @@ def _shown(interval: Interval) -> str:
     decimals = 3 if max(map(abs, interval)) >= 0.01 else 5
     value, low, high = (f"{end:.{decimals}f}" for end in (interval.value, interval.low, interval.high))
     return f"{value} [{low}, {high}]"
+
+
+def check_seeds(seeds: int) -> None:
+    """Refuse settings that leave no interval over seeds.
+
+    Raises:
+        ValueError: fewer than 2.
+    """
+    if seeds < 2:
+        raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={seeds}")
 
 
 def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:

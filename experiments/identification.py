@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import scipy.stats
 
+from experiments.findings import check_seeds
 from experiments.records import parsed_options, write_results
 from hlvm import mae, scoring
 from hlvm.graph import LatentGraph
@@ -50,8 +51,7 @@ class Config:
     key: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        check_seeds(self.seeds)
 
 
 SMOKE = Config(

@@ -39,6 +39,7 @@ from jaxtyping import Float
 from experiments.command import command
 from experiments.designed_masks import by_height, designed, dim_of, lowest_shared, shares, targets, touching
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import check_seeds
 from experiments.mask_design_claims import ARMS, DESIGNED, judge
 from experiments.mask_design_figure import draw
 from experiments.training import train
@@ -85,8 +86,7 @@ class Config:
     key: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        check_seeds(self.seeds)
         if self.height < 2:
             raise ValueError(f"a target below the root needs height of at least 2, got {self.height}")
 

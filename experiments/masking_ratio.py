@@ -36,8 +36,9 @@ import pandas as pd
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
 from experiments.findings import Finding, Frame
-from experiments.masking_ratio_figures import IN_FULL, draw
+from experiments.masking_ratio_figures import draw
 from experiments.quadtree_fits import (
+    COMPARED,
     REGIMES,
     QuadtreeFits,
     available,
@@ -47,6 +48,7 @@ from experiments.quadtree_fits import (
     input_records,
     per_seed,
     separated_at,
+    share_says,
     shares_in_c,
     strategy,
     trained,
@@ -122,7 +124,7 @@ def _predict(config: Config) -> Prediction:
     heights = range(1, top + 1)
     shares = {
         (mechanism, name, ratio): shares_in_c(graph, strategy(config.fits, name, ratio), REGIMES[mechanism])
-        for mechanism in IN_FULL
+        for mechanism in COMPARED
         for name, ratio in arms
     }
     return {
@@ -164,7 +166,7 @@ def _groups(config: Config) -> list[Group]:
 
 def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     mechanism, ratio, steps = group["mechanism"], group["ratio"], group["steps"]
-    full = mechanism in IN_FULL and steps == config.fits.steps
+    full = mechanism in COMPARED and steps == config.fits.steps
     main = mechanism == "invertible" and full
     names = ["uniform"]
     if full and ratio in config.strategy_ratios:
@@ -202,19 +204,25 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
 
     shares = pd.DataFrame(prediction["share_in_c"]).set_index(["mechanism", "strategy", "ratio", "height"])["share"]
 
-    def noisy(claim: str, pairs: Sequence[tuple[tuple[str, float], tuple[str, float]]], height: int | None) -> Finding:
+    def noisy(
+        claim: str,
+        pairs: Sequence[tuple[tuple[str, float], tuple[str, float]]],
+        height: int | None = None,
+        paper: str = "",
+    ) -> Finding:
         """A claim that what noisy mechanisms hide is found better in some arms (strategy, ratio) than in others."""
-        at = [[shares.at["noisy", *arm, height or top] for arm in pair] for pair in pairs]
-        numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in at)
-        expected = "yes" if all(more > less + 0.05 for more, less in at) else "no reason for it"
-        scores = [
-            [of(ratio, strategy=name, mechanism="noisy", height=height) for name, ratio in pair] for pair in pairs
-        ]
+
+        def scores(arm: tuple[str, float]) -> Frame:
+            return of(arm[1], strategy=arm[0], mechanism="noisy", height=height)
+
+        def share(arm: tuple[str, float]) -> float:
+            return shares.at["noisy", *arm, height or top]
+
         return claim_of_differences(
             f"noisy mechanisms: {claim}",
-            {f"{_words(a)} − {_words(b)}": x - y for (a, b), (x, y) in zip(pairs, scores, strict=True)},
-            paper="yes: random masks are a poor tool" if "subtrees" in claim else "",
-            theory=f"{expected}: in c with probability {numbers}",
+            {f"{_words(more)} − {_words(less)}": scores(more) - scores(less) for more, less in pairs},
+            paper=paper,
+            theory=share_says([(share(more), share(less)) for more, less in pairs]),
         )
 
     def lead(end: float, **where: Any) -> Frame:
@@ -308,22 +316,20 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
         noisy(
             f"the root is found better at ratio {half} than at {low} and at {middle}",
             [(("uniform", half), ("uniform", other)) for other in (low, middle)],
-            None,
         ),
         noisy(
             f"what enters at height 1 is found better at ratio {half} than at {low} and at {high}",
             [(("uniform", half), ("uniform", end)) for end in ends],
-            1,
+            height=1,
         ),
         noisy(
             "masks of the root's subtrees bring out more of the root than uniform ones",
             [(("subtree", r), ("uniform", r)) for r in prediction["strategy_ratios"]],
-            None,
+            paper="yes: random masks are a poor tool",
         ),
         noisy(
             f"ratio {small}: blocks bring out more of the root than uniform masks",
             [(("block", small), ("uniform", small))],
-            None,
         ),
     ]
 

@@ -7,13 +7,10 @@ from matplotlib.figure import Figure
 
 from experiments.experiment import Prediction
 from experiments.findings import Frame
-from experiments.quadtree_fits import draw_over_seeds
+from experiments.quadtree_fits import COMPARED, draw_over_seeds, height_words
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look
 
-__all__ = ["IN_FULL", "draw"]
-
-IN_FULL = ("invertible", "noisy")
-"""Mechanisms with all ratios and strategies."""
+__all__ = ["draw"]
 
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
@@ -25,16 +22,16 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
 
 
 def _draw_heights(records: Frame, prediction: Prediction) -> Figure:
-    figure, panels = figure_with_panels(7.0, 5.0, rows=2, columns=len(IN_FULL), sharex=True, sharey="row")
+    figure, panels = figure_with_panels(7.0, 5.0, rows=2, columns=len(COMPARED), sharex=True, sharey="row")
     top, long = prediction["top"], prediction["steps"][1]
     shares = pd.DataFrame(prediction["share_in_c"]).query("strategy == 'uniform'")
     whole = records[(records["view"] == 0) & (records["strategy"] == "uniform") & (records["part"] == "noise")]
-    for (predicted, measured), mechanism in zip(panels.T, IN_FULL, strict=True):
+    for (predicted, measured), mechanism in zip(panels.T, COMPARED, strict=True):
         share: Frame = shares[shares["mechanism"] == mechanism]
         arm: Frame = whole[whole["mechanism"] == mechanism]
         for height in range(top, -1, -1):
             look = height_look(height)
-            label = "root" if height == top else "cells" if not height else f"height {height}"
+            label = height_words(height, top)
             of_share, of_height = (table[table["height"] == height] for table in (share, arm))
             if height:
                 predicted.plot(of_share["ratio"], of_share["share"], label=label, **look)

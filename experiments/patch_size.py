@@ -4,7 +4,7 @@
 
 A transformer is trained on a quadtree of latents with masking units of one to four cells along a side, at several
 ratios; its own patch stays at one cell. Scores are those of ``masking_ratio``. Predictions, made before training,
-of units at one ratio; only the last is of all ratios:
+of units at one ratio; only the fifth is of all ratios:
 
 1. A latent inside one unit is never in the shared information ``c``. So what enters at height 1 is found less with
    units of 2 x 2 cells than with single cells, and what enters at height 2 less with units of 4 x 4 than of 2 x 2.
@@ -34,12 +34,14 @@ from experiments.experiment import Experiment, Group, Prediction, Record, Result
 from experiments.findings import Finding, Frame
 from experiments.patch_size_figures import draw
 from experiments.quadtree_fits import (
+    COMPARED,
     REGIMES,
     QuadtreeFits,
     claim_of_differences,
     code_records,
     held_out,
     per_seed,
+    share_says,
     shares_in_c,
     strategy,
     trained,
@@ -94,7 +96,6 @@ class Config:
         return squares + strips + ([] if noisy else [("block", self.block_ratio, unit) for unit in self.units])
 
 
-_MECHANISMS = ("invertible", "noisy")
 _TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 SMOKE = Config(fits=_TINY, units=(1, 2), ratios=(0.5, 0.75))
 LAPTOP = Config(fits=QuadtreeFits(steps=2000))
@@ -116,7 +117,7 @@ def _predict(config: Config) -> Prediction:
                 "height": height,
                 "share": round(share, 5),
             }
-            for mechanism in _MECHANISMS
+            for mechanism in COMPARED
             for name, ratio, unit in config.arms(mechanism)
             for height, share in enumerate(
                 shares_in_c(config.fits.graph, strategy(config.fits, name, ratio, unit), REGIMES[mechanism]), start=1
@@ -131,7 +132,7 @@ def _predict(config: Config) -> Prediction:
 def _groups(config: Config) -> list[Group]:
     return [
         {"mechanism": mechanism, "strategy": name, "ratio": ratio}
-        for mechanism in _MECHANISMS
+        for mechanism in COMPARED
         for name, ratio in dict.fromkeys(arm[:2] for arm in config.arms(mechanism))
         if name != "strip"
     ]
@@ -179,29 +180,35 @@ def rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "
     return pd.Series({seed: sum(values) / len(values) for seed, values in scores.items()}, dtype=float)
 
 
+def _of(records: Frame, prediction: Prediction, unit: int, height: int, **where: Any) -> Frame:
+    """Scores of the noise of a height; of the root's values, which are its noise."""
+    about = {"mechanism": "invertible", "strategy": "uniform", "unit": unit, "height": height, "part": "noise"}
+    at = {} if where.get("strategy") == "block" else {"ratio": prediction["ratio"]}  # blocks have a ratio of their own
+    return per_seed(records, **{**about, "of": "trained", **at, **where})
+
+
+def _inside(records: Frame, prediction: Prediction, mechanism: str) -> dict[str, Frame]:
+    """What is lost of a height when its latents come to lie inside one unit."""
+    return {
+        f"height {height}, unit {a} − {b}": _of(records, prediction, a, height, mechanism=mechanism)
+        - _of(records, prediction, b, height, mechanism=mechanism)
+        for height, (a, b) in enumerate(itertools.pairwise(prediction["units"]), start=1)
+    }
+
+
 def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
     units, top, ratio = prediction["units"], prediction["top"], prediction["ratio"]
     steps = list(itertools.pairwise(units))
 
     def of(unit: int, height: int, **where: Any) -> Frame:
-        """Scores of the noise of a height; of the root's values, which are its noise."""
-        about = {"mechanism": "invertible", "strategy": "uniform", "unit": unit, "height": height, "part": "noise"}
-        at = {} if where.get("strategy") == "block" else {"ratio": ratio}  # blocks have one ratio of their own
-        return per_seed(records, **{**about, "of": "trained", **at, **where})
-
-    def steps_of(mechanism: str) -> dict[str, Frame]:
-        return {
-            f"height {inside[b]}, unit {a} − {b}": of(a, inside[b], mechanism=mechanism)
-            - of(b, inside[b], mechanism=mechanism)
-            for a, b in steps
-        }
+        return _of(records, prediction, unit, height, **where)
 
     inside = {unit: level for level, unit in enumerate(units)}  # the height whose latents lie inside a unit
     last = units[-1]
     found = [
         claim_of_differences(
             "a unit as large as the latents of a height brings out less of what enters there than one half as large",
-            steps_of("invertible"),
+            _inside(records, prediction, "invertible"),
             theory="yes: a latent inside one unit is never in c",
         ),
         claim_of_differences(
@@ -232,31 +239,33 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
             {f"unit {unit}": of(unit, top) - of(1, top, of="untrained") for unit in units},
         ),
     ]
-    if "noisy" not in set(records["mechanism"]):
-        return found
+    return found + (_judge_noisy(records, prediction) if "noisy" in set(records["mechanism"]) else [])
+
+
+def _judge_noisy(records: Frame, prediction: Prediction) -> list[Finding]:
     shares: Frame = pd.DataFrame(prediction["share_in_c"])
-    shares = shares[(shares["mechanism"] == "noisy") & (shares["strategy"] == "uniform") & (shares["ratio"] == ratio)]
+    shares = shares[
+        (shares["mechanism"] == "noisy") & (shares["strategy"] == "uniform") & (shares["ratio"] == prediction["ratio"])
+    ]
     share = shares.set_index(["unit", "height"])["share"]
-    found.append(
+    found = [
         claim_of_differences(
             "noisy mechanisms: a unit as large as the latents of a height brings out less of what enters there",
-            steps_of("noisy"),
+            _inside(records, prediction, "noisy"),
             theory="yes: a latent inside one unit is never in c",
         )
-    )
-    for height, (small, unit) in enumerate(steps, start=2):
+    ]
+    for height, (small, unit) in enumerate(itertools.pairwise(prediction["units"]), start=2):
         what, paper = f"what enters at height {height}", ""
-        if height == top:
+        if height == prediction["top"]:
             what, paper = "the root", "yes: its table rises, though its text says that it falls at the largest"
-        more, less = share.at[unit, height], share.at[small, height]
-        says = "yes" if more > less + 0.05 else "no reason for it"
-        scores = of(unit, height, mechanism="noisy") - of(small, height, mechanism="noisy")
+        large_one, small_one = (_of(records, prediction, u, height, mechanism="noisy") for u in (unit, small))
         found.append(
             claim_of_differences(
                 f"noisy mechanisms: {what} is found better with units as large as its children than with smaller ones",
-                {f"height {height}, unit {unit} − {small}": scores},
+                {f"height {height}, unit {unit} − {small}": large_one - small_one},
                 paper=paper,
-                theory=f"{says}: in c with probability {more:.2f} against {less:.2f}",
+                theory=share_says([(share.at[unit, height], share.at[small, height])]),
             )
         )
     correlations = rank_correlations(records, prediction, "noisy")

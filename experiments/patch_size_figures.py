@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.experiment import Prediction
 from experiments.findings import Frame
-from experiments.quadtree_fits import draw_over_seeds
+from experiments.quadtree_fits import draw_over_seeds, height_words
 from hlvm.plotting.style import figure_with_panels, height_look
 
 __all__ = ["draw"]
@@ -46,11 +46,10 @@ def _draw_units(noise: Frame, shares: Frame, prediction: Prediction) -> Figure:
         of_shares, of_noise = (_units_of(table, name, prediction["ratio"]) for table in (shares, noise))
         for height in range(top, -1, -1):
             look = height_look(height)
-            words = "root" if height == top else "cells" if not height else f"height {height}"
             chosen = of_shares[of_shares["height"] == height].sort_values("unit")
             arm = of_noise[(of_noise["height"] == height) & (of_noise["of"] == "trained")]
             predicted.plot(units, chosen["share"] if height else [0] * len(units), **look)
-            draw_over_seeds(measured, arm, "unit", words, **look)
+            draw_over_seeds(measured, arm, "unit", height_words(height, top), **look)
             floor = noise[(noise["of"] == "untrained") & (noise["height"] == height)]["value"].mean()
             measured.axhline(floor, color=look["color"], linewidth=0.9, linestyle=":")
         predicted.set(title=label, xscale="log", ylim=(-0.05, 1.05))
@@ -59,8 +58,8 @@ def _draw_units(noise: Frame, shares: Frame, prediction: Prediction) -> Figure:
         measured.set_xlabel("step (cells)" if name == "block" else "unit (cells)")
     panels[0, 0].set_ylabel("predicted share in c")
     panels[1, 0].set_ylabel("R² of what enters")
-    handles, words = panels[1, 0].get_legend_handles_labels()
-    figure.legend(handles, words, loc="outside lower center", ncols=top + 1)
+    handles, names = panels[1, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=top + 1)
     return figure
 
 
@@ -86,8 +85,9 @@ def _draw_grid(noise: Frame, shares: Frame, prediction: Prediction) -> Figure:
     most = max(0.05, float(gains.abs().max()))
     for column, height in zip(panels.T, heights, strict=True):
         share = shares[shares["height"] == height].set_index(["unit", "ratio"])["share"].unstack()
-        words = "root" if height == top else f"height {height}"
-        _draw_cells(column[0], share, f"{words}: share in c", {"cmap": "Blues", "vmin": 0, "vmax": 1})
+        _draw_cells(
+            column[0], share, f"{height_words(height, top)}: share in c", {"cmap": "Blues", "vmin": 0, "vmax": 1}
+        )
         _draw_cells(
             column[1], gains.loc[height].unstack(), "gain in R²", {"cmap": "PuOr_r", "vmin": -most, "vmax": most}
         )

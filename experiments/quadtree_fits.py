@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from experiments.experiment import Record
-from experiments.findings import Finding, Frame, every, means_over_seeds, over_seeds, within
+from experiments.findings import Finding, Frame, check_seeds, every, means_over_seeds, over_seeds, within
 from experiments.training import train
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
@@ -31,6 +31,7 @@ from hlvm.simulator import Sample
 from hlvm.theory import Regime, level_profile
 
 __all__ = [
+    "COMPARED",
     "MECHANISMS",
     "REGIMES",
     "QuadtreeFits",
@@ -38,11 +39,13 @@ __all__ = [
     "claim_of_differences",
     "code_records",
     "draw_over_seeds",
+    "height_words",
     "held_out",
     "input_records",
     "per_seed",
     "quadtree_model",
     "separated_at",
+    "share_says",
     "shares_in_c",
     "strategy",
     "trained",
@@ -57,6 +60,12 @@ MECHANISMS: dict[str, Mechanism] = {
 
 REGIMES: dict[str, Regime] = {"invertible": "invertible", "linear": "invertible", "noisy": "general"}
 """What theory may assume of each: without invertibility, d-separation alone."""
+
+COMPARED = ("invertible", "noisy")
+"""Those that are measured in full."""
+
+_SHARES_APART = 0.05
+"""Shares in ``c`` that differ by less give no reason to expect a difference of scores."""
 
 _REGRESSION = RegressionConfig(
     test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
@@ -95,8 +104,7 @@ class QuadtreeFits:
     key: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        check_seeds(self.seeds)
 
     @property
     def graph(self) -> LatentGraph:
@@ -335,6 +343,22 @@ def claim_of_differences(
         paper_agrees=agrees(paper),
         theory_agrees=agrees(theory),
     )
+
+
+def share_says(shares: Sequence[tuple[float, float]]) -> str:
+    """What theory says of a claim that something is found better where it is in ``c`` more often.
+
+    Args:
+        shares: of each comparison, the share where it should be found better, and the other.
+    """
+    says = "yes" if all(more > less + _SHARES_APART for more, less in shares) else "no reason for it"
+    numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in shares)
+    return f"{says}: in c with probability {numbers}"
+
+
+def height_words(height: int, top: int) -> str:
+    """What a figure calls the variables of a height."""
+    return "root" if height == top else f"height {height}" if height else "cells"
 
 
 def draw_over_seeds(axes: Axes, records: Frame, x: str, label: str, **look: Any) -> None:

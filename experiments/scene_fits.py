@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from experiments.experiment import Group
+from experiments.findings import check_seeds
 from experiments.training import train
 from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
@@ -70,8 +71,7 @@ class SceneFits:
     key: int = 0
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        check_seeds(self.seeds)
         if self.ratio not in self.ratios or self.unit not in self.units:
             raise ValueError(
                 f"the series share an arm: ratio {self.ratio} must be among ratios and unit {self.unit} among units, "

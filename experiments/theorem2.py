@@ -33,7 +33,7 @@ import numpy as np
 
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.findings import Finding, Frame, check_seeds, every, over_seeds, within
 from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, Arm, arms_of_graph
 from experiments.theorem2_figures import draw
 from experiments.training import train
@@ -54,11 +54,11 @@ TOLERANCE = 0.05
 PLATEAU = 0.03
 """R² that numbers beyond ``d_c`` may add."""
 
-_READERS = ("c itself", "c itself, too narrow")
-"""Networks whose input is ``c``, with codes of ``d_c`` and ``d_c - 1`` numbers."""
-
 DROP = 0.1
 """R² of the worst direction that one number too few costs at least."""
+
+_READERS = ("c itself", "c itself, too narrow")
+"""Networks whose input is ``c``, with codes of ``d_c`` and ``d_c - 1`` numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,7 @@ class Config:
     key: int = 1
 
     def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise ValueError(f"an interval over seeds needs at least 2 of them, got seeds={self.seeds}")
+        check_seeds(self.seeds)
 
 
 SMOKE = Config(
@@ -219,7 +218,7 @@ def _pairs(sample: Sample, masked: Sequence[str]) -> ArrayData:
 
 
 def _last_losses(fit: Fit) -> float:
-    """Mean loss of the last tenth of the steps, each on samples of its own."""
+    """Mean training loss of the last tenth of the steps."""
     return float(fit.losses[-max(1, len(fit.losses) // 10) :].mean())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from hlvm._graph_checks import positive
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import ArrayData, Source
@@ -54,13 +55,17 @@ class Group(NamedTuple):
 
 
 def group_members(
-    graph: LatentGraph, members: Sequence[Member], train: TrainConfig, devices: Sequence[Any] | None = None
+    graph: LatentGraph,
+    members: Sequence[Member],
+    train: TrainConfig,
+    devices: Sequence[Any] | None = None,
+    microbatch: int | None = None,
 ) -> list[Group]:
     """Check all members and sort them into as few groups as there are programs.
 
     Raises:
         ValueError: no members; or a mask, network, loss and graph that do not fit together; or devices that can share
-            neither members nor batches evenly.
+            neither members nor batches evenly; or a microbatch that does not divide a device's part of a batch.
     """
     if not members:
         raise ValueError("an ensemble needs at least one member")
@@ -81,12 +86,16 @@ def group_members(
             raise ValueError(f"member {index}: {error}" if len(members) > 1 else str(error)) from None
         found.setdefault(program, []).append((index, plan))
     groups = [Group(program, *zip(*rows, strict=True)) for program, rows in found.items()]
-    if devices is None or len(devices) == 1:
-        return groups
-    return [
-        g._replace(program=dataclasses.replace(g.program, mesh=_mesh(devices, len(g.members), train.batch)))
-        for g in groups
-    ]
+    return [group._replace(program=_placed_on(group, train.batch, devices, microbatch)) for group in groups]
+
+
+def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbatch: int | None) -> Program:
+    """A group's program spread over devices, each of which goes through its samples part by part."""
+    mesh = None if devices is None or len(devices) == 1 else _mesh(devices, len(group.members), batch)
+    samples = batch if mesh is None else batch // mesh.shape["batch"]
+    if microbatch is not None and samples % positive(microbatch, "microbatch"):
+        raise ValueError(f"microbatch={microbatch} must divide the {samples} samples of a batch that each device has")
+    return dataclasses.replace(group.program, mesh=mesh, parts=samples // (microbatch or samples))
 
 
 def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh:

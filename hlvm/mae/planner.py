@@ -101,6 +101,7 @@ def plan_ensemble(
     train: TrainConfig,
     *,
     devices: Sequence[Any] | None = None,
+    microbatch: int | None = None,
     measure: bool = False,
 ) -> Plan:
     """Say what :func:`~hlvm.mae.fit_ensemble` will take, without training.
@@ -110,6 +111,7 @@ def plan_ensemble(
         members: what to train.
         train: the optimisation.
         devices: devices that share the work.
+        microbatch: samples of a batch that each goes through at a time.
         measure: compile every program and time a few steps, which takes the time of compiling. Otherwise times follow
             from a count of arithmetic operations and a short measurement of this device's matrix products; they are
             good to a factor of two or three.
@@ -121,7 +123,7 @@ def plan_ensemble(
         ValueError: as :func:`~hlvm.mae.fit_ensemble`.
     """
     data = check_data(data)
-    groups = group_members(data.graph, members, train, devices)
+    groups = group_members(data.graph, members, train, devices, microbatch)
     key = jax.random.key(0)  # nothing that is planned depends on it
     data, _ = hold_out(data, train.held_out, key)
     shift, scale = standardization(data, key)
@@ -132,7 +134,7 @@ def plan_ensemble(
 
 def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
     lowered = one.lower()
-    flops = (lowered.cost_analysis() or {}).get("flops")
+    flops = _without_parts(one, lowered).get("flops")
     flops = float(flops) if flops and flops > 0 else None
     working = compile_seconds = None
     per_step = None if flops is None or speed is None else flops / speed
@@ -155,6 +157,14 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
         seconds_per_step=per_step,
         compile_seconds=compile_seconds,
     )
+
+
+def _without_parts(one: Prepared, lowered: Any) -> dict[str, float]:
+    """What a step costs; of a loop over parts of the batch only one pass would be counted."""
+    if one.program.parts > 1:
+        group = one.group._replace(program=dataclasses.replace(one.program, parts=1))
+        lowered = dataclasses.replace(one, group=group).lower()
+    return lowered.cost_analysis() or {}
 
 
 def _timed(program: Any, one: Prepared) -> float:

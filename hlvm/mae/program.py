@@ -36,6 +36,7 @@ class Program:
         n_listed: rows of the list of masks, 0 where there is none.
         chunk: most steps of one call.
         mesh: devices that members and batches are spread over, with the axes "members" and "batch"; ``None`` for one.
+        parts: parts of a device's samples that it goes through one after the other, at least 1.
     """
 
     network: Network
@@ -44,6 +45,7 @@ class Program:
     n_listed: int
     chunk: int = CHUNK
     mesh: Mesh | None = None
+    parts: int = 1
 
     def spread(self, array: Array, *axes: str | None) -> Array:
         """Spread an array over the devices along these axes, one per dimension; traced."""
@@ -132,7 +134,8 @@ def run_chunk(
         values = program.spread(feed.batch(step, i, n, shift, scale), None, "batch", None)
         shared = len(values) == 1
         batch = jax.vmap(lambda arm: _draw_batch(program, arm, step, i, n))(arms)
-        gradient_of = _over_devices(program, functools.partial(_gradients, program, train, shared), shared)
+        gradients = functools.partial(_gradients, program, train, shared)
+        gradient_of = _over_devices(program, _in_parts(program, gradients, shared), shared)
         found = gradient_of(state.params, arms.code_dims, values[0 if shared else arms.data_of], batch)
         state, loss = jax.vmap(functools.partial(_update, optimizer, step))(state, *found)
         state = jax.tree.map(lambda leaf: program.spread(leaf, "members", *[None] * (leaf.ndim - 1)), state)
@@ -195,6 +198,32 @@ def _gradients(
         return found, gradient
 
     return jax.vmap(of_member, in_axes=(0, 0, None if shared else 0, 0))(params, code_dims, values, batch)
+
+
+def _in_parts(program: Program, gradients: Callable[..., Any], shared: bool) -> Callable[..., Any]:
+    """Let a device go through its samples part by part, and add the sums up."""
+    if program.parts == 1:
+        return gradients
+
+    def cut(array: Array, axis: int) -> Array:
+        rows = array.shape[axis] // program.parts
+        parts = array.reshape(*array.shape[:axis], program.parts, rows, *array.shape[axis + 1 :])
+        return jnp.moveaxis(parts, axis, 0)
+
+    def in_parts(params: Array, code_dims: Array, values: Array, batch: _Batch) -> Any:
+        cut_batch = _Batch(cut(batch.masked, 1), cut(batch.weights, 1), cut(batch.noise, 2))
+        parts = cut(values, 0 if shared else 1), cut_batch
+        first = jax.tree.map(lambda leaf: leaf[0], parts)
+        nothing = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradients, params, code_dims, *first)
+        )
+
+        def add(sums: Any, part: tuple[Array, _Batch]) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, sums, gradients(params, code_dims, *part)), None
+
+        return jax.lax.scan(add, nothing, parts)[0]
+
+    return in_parts
 
 
 def _over_devices(program: Program, gradients: Callable[..., Any], shared: bool) -> Callable[..., Any]:

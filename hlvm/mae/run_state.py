@@ -71,13 +71,16 @@ class GroupState(NamedTuple):
 class RunFolder:
     """The folder of one run: what it is, and the states of its groups."""
 
-    def __init__(self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1, microbatch: int | None = None
+    ) -> None:
         """Open the folder, and check that what it holds is this run.
 
         Args:
             checkpoints: which folder.
             what: everything that the result depends on, ready for JSON.
-            n_devices: devices that share the work. What else the last bits depend on is looked up and recorded.
+            n_devices: devices that share the work.
+            microbatch: samples that each goes through at a time. What else the last bits depend on is looked up.
 
         Raises:
             ValueError: the folder holds another run, or something else.
@@ -92,7 +95,7 @@ class RunFolder:
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
         self.folder.mkdir(parents=True, exist_ok=True)
-        here = _environment(n_devices)
+        here = _environment(n_devices, microbatch)
         if environments:
             _warn_of_changes(self.folder, environments[-1], here)
         if here not in environments[-1:] and jax.process_index() == 0:
@@ -170,13 +173,14 @@ def _item(state: State, losses: np.ndarray, held_out: np.ndarray) -> dict[str, A
     return {"state": state._asdict(), "losses": losses} | ({"held_out": held_out} if held_out.size else {})
 
 
-def _environment(n_devices: int) -> dict[str, Any]:
+def _environment(n_devices: int, microbatch: int | None) -> dict[str, Any]:
     """What the last bits of a result depend on beside what was asked for."""
     device = jax.devices()[0]
     return {
         **{name: found for name, found in versions("jax", "jaxlib").items() if name != "python"},
         "device": f"{device.platform}: {device.device_kind}",
         "n_devices": n_devices,
+        "microbatch": microbatch,
     }
 
 

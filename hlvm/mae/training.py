@@ -77,6 +77,7 @@ def fit(
     on_progress: Callable[[Progress], None] | None = None,
     checkpoints: Checkpoints | None = None,
     devices: Sequence[Any] | None = None,
+    microbatch: int | None = None,
 ) -> Fit:
     """Train one masked autoencoder.
 
@@ -92,6 +93,9 @@ def fit(
         on_progress: called between chunks of steps.
         checkpoints: where the state is kept, so that a stopped run can go on; ``None`` keeps nothing.
         devices: devices that share the work; ``None`` for JAX's default device.
+        microbatch: samples of a batch whose gradients each device works out at a time, a divisor of those it has;
+            ``None`` for all of them. Smaller parts need less memory, and are faster where arrays then fit into a cache.
+            The result is the same up to rounding.
 
     Returns:
         The trained autoencoder with its losses.
@@ -102,12 +106,19 @@ def fit(
         KeyboardInterrupt: Ctrl-C; with checkpoints the running steps are done first and their state is kept.
 
     Warns:
-        UserWarning: a stopped run goes on with another JAX or other devices.
+        UserWarning: a stopped run goes on with another JAX, other devices or another microbatch.
     """
     member = Member(mask=mask, network=config, loss=loss or LossConfig())
-    return fit_ensemble(key, data, [member], train, on_progress=on_progress, checkpoints=checkpoints, devices=devices)[
-        0
-    ]
+    return fit_ensemble(
+        key,
+        data,
+        [member],
+        train,
+        on_progress=on_progress,
+        checkpoints=checkpoints,
+        devices=devices,
+        microbatch=microbatch,
+    )[0]
 
 
 def fit_ensemble(
@@ -119,6 +130,7 @@ def fit_ensemble(
     on_progress: Callable[[Progress], None] | None = None,
     checkpoints: Checkpoints | None = None,
     devices: Sequence[Any] | None = None,
+    microbatch: int | None = None,
 ) -> tuple[Fit, ...]:
     """Train many masked autoencoders in as few compiled programs as there are network shapes.
 
@@ -133,6 +145,7 @@ def fit_ensemble(
         checkpoints: as for :func:`fit`; groups of members that are done are not done again.
         devices: devices that share the members of each program, and batches where there are more devices than members.
             In several processes (``jax.distributed``) every process makes the same call with all devices.
+        microbatch: as for :func:`fit`.
 
     Returns:
         One fit per member, in the given order.
@@ -146,12 +159,13 @@ def fit_ensemble(
         UserWarning: as for :func:`fit`.
     """
     data = check_data(data)
-    groups = group_members(data.graph, members, train, devices)
+    groups = group_members(data.graph, members, train, devices, microbatch)
     standardize_key, members_key = jax.random.split(checked_key(key))
     kept, held_out = hold_out(data, train.held_out, members_key)
     folder = None
     if checkpoints is not None:
-        folder = RunFolder(checkpoints, describe_run(key, data, members, train), 1 if devices is None else len(devices))
+        n_devices = 1 if devices is None else len(devices)
+        folder = RunFolder(checkpoints, describe_run(key, data, members, train), n_devices, microbatch)
     shift, scale = standardization(kept, standardize_key)
     prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out) for group in groups]
     fits: dict[int, Fit] = {}
