@@ -91,13 +91,10 @@ class Config:
             raise ValueError(f"a target below the root needs height of at least 2, got {self.height}")
 
 
-# One ratio for all: each number of visible cells is a program of its own, and compiling is most of a minute.
 SMOKE = Config(
     height=2,
     seeds=2,
     ratios=(0.5,),
-    low=0.75,
-    high=0.75,
     bottleneck=TrainConfig(steps=3, batch=16, warmup=1),
     bottleneck_width=16,
     vit=TrainConfig(steps=3, batch=16, warmup=1),
