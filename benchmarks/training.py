@@ -87,8 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--quick", action="store_true", help="few settings and rounds, to try the script out")
-    parser.add_argument("--one-device", action="store_true", help="one device for all cores instead of one per core")
-    parser.add_argument("--sweep", type=int, default=0, metavar="STEPS", help="steps of every member of the sweep")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--one-device", action="store_true", help="one device for all cores instead of one per core")
+    either.add_argument("--sweep", type=int, default=0, metavar="STEPS", help="steps of every member of the sweep")
     arguments = parser.parse_args()
     if arguments.sweep:
         rows = sweep(arguments.sweep)

@@ -63,8 +63,8 @@ def train(
         tensorboard: also write event files to DIR/events; needs tensorboardX.
         devices: one device, all that JAX finds, or every core of the CPU as a device, which is faster for several
             members, and for one whose batch they can share.
-        microbatch: samples of a batch that each device goes through at a time; all, if not given. Smaller parts need
-            less memory; for transformers on a CPU's cores 16 or 32 are faster than large batches.
+        microbatch: most samples of a batch that a device goes through at a time, a divisor of those it has; all, if not
+            given. Smaller parts need less memory; for transformers on a CPU's cores 16 are faster than large batches.
         save_every: steps between two states.
     """
     from hlvm.mae.settings import load_settings
@@ -72,6 +72,8 @@ def train(
     settings = load_settings(config)
     if save_every < 1:
         raise ValueError(f"--save-every must be at least 1, got {save_every}")
+    if microbatch is not None and microbatch < 1:
+        raise ValueError(f"--microbatch must be at least 1, got {microbatch}")
     if not plan and out is None:
         raise ValueError("say with --out DIR where the results go; only --plan needs no folder")
     if not plan and out is not None:
@@ -191,14 +193,12 @@ def _check_members(source: Any, settings: Settings, where: dict[str, Any], confi
     checked = check_data(source)
     try:
         hold_out(checked, settings.train.held_out, jax.random.key(0))
-        group_members(checked.graph, settings.members, settings.train, where["devices"])
-    except ValueError as error:
-        text = re.sub(r"^member (\d+):", lambda found: f"{settings.names[int(found[1])]}:", in_file_words(str(error)))
-        raise ValueError(f"{config}: {text}") from None
-    try:
         group_members(checked.graph, settings.members, settings.train, **where)
     except ValueError as error:
-        raise ValueError(str(error).replace("microbatch=", "--microbatch ")) from None
+        if str(error).startswith("microbatch="):
+            raise ValueError(f"--{error}") from None
+        text = re.sub(r"^member (\d+):", lambda found: f"{settings.names[int(found[1])]}:", in_file_words(str(error)))
+        raise ValueError(f"{config}: {text}") from None
 
 
 # ---------------------------------------------------------------------- watching

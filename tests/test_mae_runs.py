@@ -236,7 +236,7 @@ def test_run_that_goes_on_elsewhere_says_so(model, tmp_path):
     path = tmp_path / "run" / "run.json"
     here = json.loads(path.read_text())["environments"][-1]
     assert here["jax"] == jax.__version__
-    assert (here["device"], here["n_devices"], here["microbatch"]) == ("cpu: cpu", 1, None)
+    assert (here["device"], here["n_devices"], here["parts"]) == ("cpu: cpu", 1, [1])
     path.write_text(path.read_text().replace(f'"jax": "{jax.__version__}"', '"jax": "0.1"'))
     with pytest.warns(UserWarning, match=f"goes on with jax 0.1 before and {jax.__version__} now: .* not bit for bit"):
         fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
@@ -279,7 +279,7 @@ def test_batch_gone_through_in_parts_gives_the_same_losses(model, network, loss,
         assert not np.array_equal(b.params, a.params)  # rounding: it was gone through in another way
 
 
-@pytest.mark.parametrize(("microbatch", "message"), [(5, "must divide the 4 samples"), (0, "microbatch")])
+@pytest.mark.parametrize(("microbatch", "message"), [(3, "must divide the 4 samples"), (0, "microbatch")])
 def test_microbatch_that_does_not_fit_is_refused(model, microbatch, message):
     with pytest.raises(ValueError, match=message):
         fit(KEY, model, MASK, SMALL, TrainConfig(steps=5, batch=4, warmup=1), microbatch=microbatch)
@@ -417,6 +417,21 @@ config, data = TrainConfig(steps=10, batch=8, warmup=1), check_data(model)
 key = jax.random.key(0)
 program = prepare(key, data, group, members, config, *standardization(data, key)).lower().compile()
 print(json.dumps(re.findall(r" (all-[a-z]+|collective-[a-z]+|reduce-scatter)\\(", program.as_text())))
+"""
+
+
+@pytest.mark.slow
+def test_plan_counts_the_work_of_all_devices():
+    program = "devices = jax.devices() if len(jax.devices()) > 1 else None" + PLANNED
+    one, two = (finished(python(program, XLA_FLAGS=f"--xla_force_host_platform_device_count={n}")) for n in (1, 2))
+    assert one == two
+
+
+PLANNED = """
+model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
+members = [Member(mask=RandomMask(ratio=0.5), network=ViTConfig(width=16, depth=1))]
+plan = plan_ensemble(model, members, TrainConfig(steps=10, batch=16, warmup=1), devices=devices, microbatch=4)
+print(json.dumps(plan.programs[0].flops_per_step))
 """
 
 

@@ -65,10 +65,12 @@ def group_members(
 
     Raises:
         ValueError: no members; or a mask, network, loss and graph that do not fit together; or devices that can share
-            neither members nor batches evenly; or a microbatch that does not divide a device's part of a batch.
+            neither members nor batches evenly; or a microbatch below 1, or that does not divide a
+            device's part of a batch.
     """
     if not members:
         raise ValueError("an ensemble needs at least one member")
+    microbatch = None if microbatch is None else positive(microbatch, "microbatch")
     found: dict[Program, list[tuple[int, MaskPlan]]] = {}
     for index, member in enumerate(members):
         try:
@@ -93,9 +95,13 @@ def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbat
     """A group's program spread over devices, each of which goes through its samples part by part."""
     mesh = None if devices is None or len(devices) == 1 else _mesh(devices, len(group.members), batch)
     samples = batch if mesh is None else batch // mesh.shape["batch"]
-    if microbatch is not None and samples % positive(microbatch, "microbatch"):
-        raise ValueError(f"microbatch={microbatch} must divide the {samples} samples of a batch that each device has")
-    return dataclasses.replace(group.program, mesh=mesh, parts=samples // (microbatch or samples))
+    at_once = samples if microbatch is None else min(microbatch, samples)
+    if samples % at_once:
+        raise ValueError(
+            f"microbatch={microbatch} must divide the {samples} samples that each device has of the batches of member "
+            f"{group.members[0]}"
+        )
+    return dataclasses.replace(group.program, mesh=mesh, parts=samples // at_once)
 
 
 def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh:

@@ -18,9 +18,11 @@ from hlvm.mae.networks import Network
 
 __all__ = [
     "LossArrays",
+    "LossSum",
     "Objective",
     "check_region",
     "column_weights",
+    "draw_noise",
     "energy_score",
     "loss_arrays",
     "objective",
@@ -171,7 +173,7 @@ class LossSum(NamedTuple):
 
     @property
     def divisor(self) -> Scalar:
-        """What makes the sum a mean, 0 where nothing counts."""
+        """What makes the sum a mean; the mean is 0 where nothing counts."""
         return jnp.maximum(self.total, _TINY)
 
     @property

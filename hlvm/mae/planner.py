@@ -111,7 +111,7 @@ def plan_ensemble(
         members: what to train.
         train: the optimisation.
         devices: devices that share the work.
-        microbatch: samples of a batch that each goes through at a time.
+        microbatch: as for :func:`~hlvm.mae.fit`.
         measure: compile every program and time a few steps, which takes the time of compiling. Otherwise times follow
             from a count of arithmetic operations and a short measurement of this device's matrix products; they are
             good to a factor of two or three.
@@ -134,10 +134,11 @@ def plan_ensemble(
 
 def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
     lowered = one.lower()
-    flops = _without_parts(one, lowered).get("flops")
+    flops = _whole_step(one, lowered).get("flops")
     flops = float(flops) if flops and flops > 0 else None
     working = compile_seconds = None
-    per_step = None if flops is None or speed is None else flops / speed
+    n_devices = 1 if one.program.mesh is None else one.program.mesh.size
+    per_step = None if flops is None or speed is None else flops / (speed * n_devices)
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(one.state))
     parameters = one.state.params.shape[1]
     if speed is None:
@@ -159,10 +160,10 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
     )
 
 
-def _without_parts(one: Prepared, lowered: Any) -> dict[str, float]:
-    """What a step costs; of a loop over parts of the batch only one pass would be counted."""
-    if one.program.parts > 1:
-        group = one.group._replace(program=dataclasses.replace(one.program, parts=1))
+def _whole_step(one: Prepared, lowered: Any) -> dict[str, float]:
+    """What a step costs; of a batch in parts only one part on one device would be counted."""
+    if one.program.parts > 1 or one.program.mesh is not None:
+        group = one.group._replace(program=dataclasses.replace(one.program, parts=1, mesh=None))
         lowered = dataclasses.replace(one, group=group).lower()
     return lowered.cost_analysis() or {}
 

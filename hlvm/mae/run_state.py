@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +32,9 @@ class Checkpoints:
 
     A folder belongs to one run: what was asked for is written into it, and a run with anything else is refused there.
     If the folder holds a state of the same run, the run goes on from it, and ends bit for bit as if it had never been
-    stopped, with the same JAX on equally many devices of the same kind; otherwise it goes on with a warning, and ends
-    alike up to rounding. A state is written under another name and renamed when it is complete. Ctrl-C is held back
-    until the running steps are done, whose state is then kept; a second one is not.
+    stopped, with the same JAX and microbatch on equally many devices of the same kind; otherwise it goes on with a
+    warning, and ends alike up to rounding. A state is written under another name and renamed when it is complete.
+    Ctrl-C is held back until the running steps are done, whose state is then kept; a second one is not.
 
     Attributes:
         folder: made if it is not there.
@@ -72,15 +72,17 @@ class RunFolder:
     """The folder of one run: what it is, and the states of its groups."""
 
     def __init__(
-        self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1, microbatch: int | None = None
+        self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1, parts: Sequence[int] = (1,)
     ) -> None:
         """Open the folder, and check that what it holds is this run.
+
+        What the last bits depend on beside the number of devices and of parts is looked up and recorded.
 
         Args:
             checkpoints: which folder.
             what: everything that the result depends on, ready for JSON.
             n_devices: devices that share the work.
-            microbatch: samples that each goes through at a time. What else the last bits depend on is looked up.
+            parts: parts of its samples of a batch that each of them goes through, for every group.
 
         Raises:
             ValueError: the folder holds another run, or something else.
@@ -95,7 +97,7 @@ class RunFolder:
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
         self.folder.mkdir(parents=True, exist_ok=True)
-        here = _environment(n_devices, microbatch)
+        here = _environment(n_devices, parts)
         if environments:
             _warn_of_changes(self.folder, environments[-1], here)
         if here not in environments[-1:] and jax.process_index() == 0:
@@ -173,14 +175,14 @@ def _item(state: State, losses: np.ndarray, held_out: np.ndarray) -> dict[str, A
     return {"state": state._asdict(), "losses": losses} | ({"held_out": held_out} if held_out.size else {})
 
 
-def _environment(n_devices: int, microbatch: int | None) -> dict[str, Any]:
+def _environment(n_devices: int, parts: Sequence[int]) -> dict[str, Any]:
     """What the last bits of a result depend on beside what was asked for."""
     device = jax.devices()[0]
     return {
         **{name: found for name, found in versions("jax", "jaxlib").items() if name != "python"},
         "device": f"{device.platform}: {device.device_kind}",
         "n_devices": n_devices,
-        "microbatch": microbatch,
+        "parts": [*parts],
     }
 
 

@@ -93,16 +93,17 @@ def fit(
         on_progress: called between chunks of steps.
         checkpoints: where the state is kept, so that a stopped run can go on; ``None`` keeps nothing.
         devices: devices that share the work; ``None`` for JAX's default device.
-        microbatch: samples of a batch whose gradients each device works out at a time, a divisor of those it has;
-            ``None`` for all of them. Smaller parts need less memory, and are faster where arrays then fit into a cache.
-            The result is the same up to rounding.
+        microbatch: most samples of a batch whose gradients a device works out at a time, at least 1; it must divide the
+            samples that the device has, where it has more. ``None`` for all of them. Smaller parts need less memory,
+            and are faster where arrays then fit into a cache. The result is the same up to rounding. Losses on rows
+            held out are taken of whole batches.
 
     Returns:
         The trained autoencoder with its losses.
 
     Raises:
-        ValueError: data, mask, network, loss and graph do not fit together, or the folder of states belongs to another
-            run.
+        ValueError: data, mask, network, loss and graph do not fit together; devices and microbatch cannot share a batch
+            evenly; or the folder of states belongs to another run.
         KeyboardInterrupt: Ctrl-C; with checkpoints the running steps are done first and their state is kept.
 
     Warns:
@@ -165,7 +166,8 @@ def fit_ensemble(
     folder = None
     if checkpoints is not None:
         n_devices = 1 if devices is None else len(devices)
-        folder = RunFolder(checkpoints, describe_run(key, data, members, train), n_devices, microbatch)
+        parts = [group.program.parts for group in groups]
+        folder = RunFolder(checkpoints, describe_run(key, data, members, train), n_devices, parts)
     shift, scale = standardization(kept, standardize_key)
     prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out) for group in groups]
     fits: dict[int, Fit] = {}
