@@ -100,8 +100,8 @@ def test_held_out_loss_is_the_error_of_reconstructions_of_those_rows():
 def test_few_rows_learnt_by_heart_show_in_the_held_out_loss():
     train = TrainConfig(steps=600, batch=32, warmup=5, held_out=100, learning_rate=1e-2)
     made = fit(KEY, dataset(table(132)), MASK, BottleneckConfig(code_dim=8, width=64), train)
-    assert made.losses[-20:].mean() < 0.5 * made.held_out.losses[-1]
-    assert made.held_out.losses[-1] > made.held_out.losses.min()
+    assert made.losses[-1] < 1e-3
+    assert made.held_out.losses[-1] > 0.5  # of the variance
 
 
 @pytest.mark.parametrize("mask", [OwnHalves(), RatioRange(low=0.3, high=0.6)], ids=["own", "range"])
