@@ -19,7 +19,7 @@ training:
    always: less of what enters there should be found.
 8. With noise, ``c`` is the smallest part that separates (the general regime). The root is in it most often at a ratio
    of 1/2, in a third of all masks, and hardly ever at other ratios of uniform masks; always under masks of the subtrees
-   of its children, and in two thirds of the blocks of a quarter of the cells. It should be found best accordingly.
+   of its children, and in 0.64 of the blocks of a quarter of the cells. It should be found best accordingly.
 """
 
 from __future__ import annotations

@@ -285,10 +285,14 @@ def test_microbatch_that_does_not_fit_is_refused(model, microbatch, message):
         fit(KEY, model, MASK, SMALL, TrainConfig(steps=5, batch=4, warmup=1), microbatch=microbatch)
 
 
-def test_plan_counts_all_parts(model):
-    members, train = [Member(mask=MASK, network=SMALL)], TrainConfig(steps=5, batch=512, warmup=1)
-    whole, parts = (plan_ensemble(model, members, train, microbatch=part).programs[0] for part in (None, 64))
+def test_parts_are_the_same_work_in_less_memory(rows):
+    wide = BottleneckConfig(code_dim=2, width=256, depth=1)
+    members, train = [Member(mask=MASK, network=wide)], TrainConfig(steps=5, batch=256, warmup=1)
+    whole, parts = (
+        plan_ensemble(rows, members, train, microbatch=part, measure=True).programs[0] for part in (None, 16)
+    )
     assert parts.flops_per_step == whole.flops_per_step
+    assert parts.working_bytes < whole.working_bytes / 1.5
 
 
 # ---------------------------------------------------------------------- other processes
