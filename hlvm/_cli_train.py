@@ -64,7 +64,8 @@ def train(
         devices: one device, all that JAX finds, or every core of the CPU as a device, which is faster for several
             members, and for one whose batch they can share.
         microbatch: most samples of a batch that a device goes through at a time, a divisor of those it has; all, if not
-            given. Smaller parts need less memory, and may be faster for transformers on a CPU: try 16 with --devices cores.
+            given. Smaller parts need less memory, and may be faster for transformers on a CPU: try 16 with --devices
+            cores.
         save_every: steps between two states.
     """
     from hlvm.mae.settings import load_settings
