@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import scipy.stats
 
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
@@ -35,14 +34,16 @@ from experiments.findings import Finding, Frame
 from experiments.patch_size_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
-    REGIMES,
     QuadtreeFits,
     claim_of_differences,
     code_records,
+    gains_by_training,
     held_out,
     per_seed,
+    rank_correlations_by_height,
     share_says,
-    shares_in_c,
+    share_table,
+    shares_by_arm,
     strategy,
     trained,
 )
@@ -108,21 +109,7 @@ GPU = Config(
 
 def _predict(config: Config) -> Prediction:
     return {
-        "share_in_c": [
-            {
-                "mechanism": mechanism,
-                "strategy": name,
-                "ratio": ratio,
-                "unit": unit,
-                "height": height,
-                "share": round(share, 5),
-            }
-            for mechanism in COMPARED
-            for name, ratio, unit in config.arms(mechanism)
-            for height, share in enumerate(
-                shares_in_c(config.fits.graph, strategy(config.fits, name, ratio, unit), REGIMES[mechanism]), start=1
-            )
-        ],
+        "share_in_c": share_table(config.fits, {mechanism: config.arms(mechanism) for mechanism in COMPARED}),
         "units": list(config.units),
         "ratio": config.ratio,
         "top": config.fits.height,
@@ -165,19 +152,9 @@ def rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "
         Seed -> mean over the heights between cells and root whose share differs between arms; empty if there are none.
         Gains that are the same in all arms count as 0.
     """
-    noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
-    arms = ["strategy", "ratio", "unit"]
-    shares: Frame = pd.DataFrame(prediction["share_in_c"])
-    shares = shares[shares["mechanism"] == mechanism].set_index(["height", *arms])["share"]
-    scores: dict[int, list[float]] = {}
-    for (seed, height), cell in noise.groupby(["seed", "height"]):
-        if 0 < height < prediction["top"] and shares.loc[height].nunique() > 1:
-            floor = cell[cell["of"] == "untrained"]["value"].item()
-            gains = cell[cell["of"] == "trained"].set_index(arms)["value"] - floor
-            rank: Any = scipy.stats.spearmanr
-            follows = rank(shares.loc[height].loc[gains.index], gains).statistic if gains.nunique() > 1 else 0.0
-            scores.setdefault(seed, []).append(float(follows))
-    return pd.Series({seed: sum(values) / len(values) for seed, values in scores.items()}, dtype=float)
+    found = rank_correlations_by_height(gains_by_training(records, mechanism), shares_by_arm(prediction).loc[mechanism])
+    between = [of_height for height, of_height in found.items() if 0 < height < prediction["top"]]
+    return pd.concat(between, axis=1).mean(axis=1) if between else pd.Series(dtype=float)
 
 
 def _of(records: Frame, prediction: Prediction, unit: int, height: int, **where: Any) -> Frame:
@@ -243,11 +220,9 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
 
 
 def _judge_noisy(records: Frame, prediction: Prediction) -> list[Finding]:
-    shares: Frame = pd.DataFrame(prediction["share_in_c"])
-    shares = shares[
-        (shares["mechanism"] == "noisy") & (shares["strategy"] == "uniform") & (shares["ratio"] == prediction["ratio"])
-    ]
-    share = shares.set_index(["unit", "height"])["share"]
+    share = shares_by_arm(prediction).xs(
+        ("noisy", "uniform", prediction["ratio"]), level=("mechanism", "strategy", "ratio")
+    )
     found = [
         claim_of_differences(
             "noisy mechanisms: a unit as large as the latents of a height brings out less of what enters there",
@@ -265,7 +240,7 @@ def _judge_noisy(records: Frame, prediction: Prediction) -> list[Finding]:
                 f"noisy mechanisms: {what} is found better with units as large as its children than with smaller ones",
                 {f"height {height}, unit {unit} − {small}": large_one - small_one},
                 paper=paper,
-                theory=share_says([(share.at[unit, height], share.at[small, height])]),
+                theory=share_says([(share[height, unit], share[height, small])]),
             )
         )
     correlations = rank_correlations(records, prediction, "noisy")

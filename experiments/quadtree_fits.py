@@ -15,11 +15,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
+import scipy.stats
 from jaxtyping import Bool
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from experiments.experiment import Record
+from experiments.experiment import Prediction, Record
 from experiments.findings import Finding, Frame, check_seeds, every, means_over_seeds, over_seeds, within
 from experiments.training import train
 from hlvm import HierarchicalModel, LatentGraph, mae
@@ -34,18 +36,23 @@ __all__ = [
     "COMPARED",
     "MECHANISMS",
     "REGIMES",
+    "SHARES_APART",
     "QuadtreeFits",
     "available",
     "claim_of_differences",
     "code_records",
     "draw_over_seeds",
+    "gains_by_training",
     "height_words",
     "held_out",
     "input_records",
     "per_seed",
     "quadtree_model",
+    "rank_correlations_by_height",
     "separated_at",
     "share_says",
+    "share_table",
+    "shares_by_arm",
     "shares_in_c",
     "strategy",
     "trained",
@@ -64,8 +71,11 @@ REGIMES: dict[str, Regime] = {"invertible": "invertible", "linear": "invertible"
 COMPARED = ("invertible", "noisy")
 """Those that are measured in full."""
 
-_SHARES_APART = 0.05
+SHARES_APART = 0.05
 """Shares in ``c`` that differ by less give no reason to expect a difference of scores."""
+
+_ABOVE_ZERO = math.nextafter(0.0, 1.0)
+"""Scores that are the same to the last digit are no difference."""
 
 _REGRESSION = RegressionConfig(
     test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
@@ -155,6 +165,30 @@ def shares_in_c(graph: LatentGraph, sampler: MaskSampler, regime: Regime = "inve
         return level_profile(graph, [sampler.ratio], patches=patches).share[0].tolist()
     key = jax.random.key(0)
     return level_profile(graph, strategy=sampler, regime=regime, key=key, n_masks=2000).share[0].tolist()
+
+
+def share_table(config: QuadtreeFits, arms: Mapping[str, Sequence[tuple[str, float, int]]]) -> list[dict[str, Any]]:
+    """Predicted shares of every height in the shared information, as records.
+
+    Args:
+        config: sizes.
+        arms: mechanism -> strategy, ratio and unit of its arms.
+    """
+    return [
+        {
+            "mechanism": mechanism,
+            "strategy": name,
+            "ratio": ratio,
+            "unit": unit,
+            "height": height,
+            "share": round(share, 5),
+        }
+        for mechanism, of_mechanism in arms.items()
+        for name, ratio, unit in of_mechanism
+        for height, share in enumerate(
+            shares_in_c(config.graph, strategy(config, name, ratio, unit), REGIMES[mechanism]), start=1
+        )
+    ]
 
 
 def available(n_cells: int, below: int, ratio: float) -> float:
@@ -309,11 +343,60 @@ def per_seed(records: Frame, **where: Any) -> Frame:
     return found
 
 
+_ARM = ["height", "strategy", "ratio", "unit"]
+
+
+def shares_by_arm(prediction: Prediction) -> Frame:
+    """Predicted shares: (mechanism, height, strategy, ratio, unit) -> share."""
+    return pd.DataFrame(prediction["share_in_c"]).set_index(["mechanism", *_ARM])["share"].sort_index()
+
+
+def gains_by_training(records: Frame, mechanism: str) -> Frame:
+    """What training gains of the noise of every height over the same encoders untrained.
+
+    Args:
+        records: with the columns of the arms, :func:`code_records` of whole images.
+        mechanism: whose records.
+
+    Returns:
+        (height, strategy, ratio, unit) -> one column per seed.
+    """
+    noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
+    scores = noise[noise["of"] == "trained"].pivot(index=_ARM, columns="seed", values="value")
+    floors = noise[noise["of"] == "untrained"].pivot(index="height", columns="seed", values="value")
+    return scores - floors.loc[scores.index.get_level_values("height")].to_numpy()
+
+
+def rank_correlations_by_height(gains: Frame, share: Frame) -> dict[int, Frame]:
+    """Spearman's correlation, over arms, of what training gains with what is shared.
+
+    Args:
+        gains: as :func:`gains_by_training` has them.
+        share: (height, strategy, ratio, unit) -> share in the shared information.
+
+    Returns:
+        Height -> one correlation per seed, of the heights whose share differs between arms. Gains that are the same in
+        all arms count as 0.
+    """
+    rank: Any = scipy.stats.spearmanr
+
+    def follows(x: Frame, y: Frame) -> float:
+        return float(rank(x, y).statistic) if y.nunique() > 1 else 0.0
+
+    found = {}
+    for height in sorted(set(gains.index.get_level_values("height")) & set(share.index.get_level_values("height"))):
+        of_height = gains.loc[height]
+        of_share = share.loc[height].loc[of_height.index]
+        if of_share.nunique() > 1:
+            found[height] = pd.Series({seed: follows(of_share, of_height[seed]) for seed in of_height})
+    return found
+
+
 def claim_of_differences(
     claim: str,
     differences: Mapping[str, Frame],
     *,
-    low: float = 0.0,
+    low: float = _ABOVE_ZERO,
     high: float = math.inf,
     paper: str = "",
     theory: str = "",
@@ -323,7 +406,7 @@ def claim_of_differences(
     Args:
         claim: one sentence.
         differences: name -> one difference per seed.
-        low: least difference.
+        low: least difference; more than 0 where nothing else is said.
         high: largest difference.
         paper: what the paper says of the claim, beginning with "yes" or "no"; empty where it says nothing.
         theory: the same for the theory.
@@ -351,7 +434,7 @@ def share_says(shares: Sequence[tuple[float, float]]) -> str:
     Args:
         shares: of each comparison, the share where it should be found better, and the other.
     """
-    says = "yes" if all(more > less + _SHARES_APART for more, less in shares) else "no reason for it"
+    says = "yes" if all(more > less + SHARES_APART for more, less in shares) else "no reason for it"
     numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in shares)
     return f"{says}: in c with probability {numbers}"
 

@@ -1,0 +1,261 @@
+"""Where over ratio, unit and strategy is each height of latents found best, and does it follow what is shared?
+
+``python -m experiments.masking_grid --preset smoke|laptop|gpu --out DIR [--resume]``
+
+``masking_ratio`` varies the ratio and ``patch_size`` the unit; this is their product: every ratio with every unit that
+can hide exactly so much, drawn at random or as one block, with invertible and with noisy mechanisms. On a quadtree
+squares of 2 x 2 cells are the cells below the latents of height 1, squares of 4 x 4 those of height 2: larger units at
+random are whole subtrees at random. Scores are those of ``masking_ratio``, of whole images. Predictions, made before
+training:
+
+1. In the invertible regime the root is in ``c`` with every mask, so theory sees no optimum over the ratio for it, with
+   any unit. The paper's tables are best at 0.75.
+2. With the ratio, what enters at height 1 is in ``c`` with single cells at ratios in the middle, and what enters at
+   height 2 with units of 2 x 2 likewise: theory sees an optimum there. The paper's words give low levels to both ends.
+3. In the invertible regime, what training gains at a height rises and falls with its share in ``c`` over the whole
+   grid, and arms that have a height in ``c`` in most masks gain more there than arms that never have.
+4. With noise, ``c`` is the smallest part that separates (the general regime), and the same should hold for it, for the
+   root as well.
+5. At the same ratio and unit one block has the latents of height 2 in ``c`` less often than squares at random: it
+   should bring out less of what enters there. Of the root it should bring out as much.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+from experiments.command import command
+from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.findings import Finding, Frame
+from experiments.masking_grid_figures import draw
+from experiments.quadtree_fits import (
+    COMPARED,
+    SHARES_APART,
+    QuadtreeFits,
+    claim_of_differences,
+    code_records,
+    gains_by_training,
+    held_out,
+    rank_correlations_by_height,
+    share_says,
+    share_table,
+    shares_by_arm,
+    strategy,
+    trained,
+)
+from hlvm.masking import BlockMask
+
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
+
+_STRATEGIES = ("uniform", "block")
+
+_OFTEN, _NEVER = 0.5, 0.05
+"""A height is called often in ``c`` from the first share on, and never up to the second."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        fits: sizes of training and scoring.
+        ratios: masking ratios, increasing; those that no unit hides exactly are refused.
+        middle: the ratio where the paper's tables are best; among ``ratios``.
+        units: sides of the masking unit in cells; they divide the grid, and the first is 1.
+    """
+
+    fits: QuadtreeFits = dataclasses.field(default_factory=QuadtreeFits)
+    ratios: tuple[float, ...] = (1 / 16, 1 / 4, 1 / 2, 3 / 4, 7 / 8, 15 / 16)
+    middle: float = 3 / 4
+    units: tuple[int, ...] = (1, 2, 4)
+
+    def __post_init__(self) -> None:
+        side = 2**self.fits.height
+        if list(self.ratios) != sorted(set(self.ratios)) or self.middle not in self.ratios:
+            raise ValueError(f"ratios must increase and hold middle={self.middle}, got {self.ratios}")
+        if self.units[0] != 1 or any(side % unit or unit >= side for unit in self.units):
+            raise ValueError(f"units must begin with 1 and divide the side of {side} cells, got {self.units}")
+        impossible = [ratio for ratio in self.ratios if not self._hides("uniform", ratio, 1)]
+        if impossible:
+            raise ValueError(f"ratios {impossible} do not hide a whole number of the {side * side} cells")
+
+    @property
+    def arms(self) -> list[tuple[str, float, int]]:
+        """Strategy, ratio and unit of all arms, with every kind of mechanism."""
+        product = itertools.product(_STRATEGIES, self.ratios, self.units)
+        return [(name, ratio, unit) for name, ratio, unit in product if self._hides(name, ratio, unit)]
+
+    def _hides(self, name: str, ratio: float, unit: int) -> bool:
+        """Whether units can hide so much: exactly, or as one rectangle of several units to within 1/16."""
+        n_units = (2**self.fits.height // unit) ** 2
+        hidden = ratio * n_units
+        if name == "uniform":
+            return hidden == round(hidden) and 0 < hidden < n_units
+        try:
+            tall, wide = BlockMask(ratio=ratio, unit=unit).rectangle(self.fits.graph)
+        except ValueError:  # as large as the grid
+            return False
+        return tall * wide > 1 and abs(tall * wide / n_units - ratio) <= 1 / 16
+
+
+_TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
+SMOKE = Config(fits=_TINY, ratios=(0.25, 0.5), middle=0.5, units=(1, 2))
+LAPTOP = Config(fits=QuadtreeFits(steps=1200))
+GPU = Config(
+    fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=10, steps=30_000, batch=256, per_height=16),
+    ratios=(1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 15 / 16),
+    units=(1, 2, 4, 8),
+)
+
+
+def _predict(config: Config) -> Prediction:
+    return {
+        "share_in_c": share_table(config.fits, dict.fromkeys(COMPARED, config.arms)),
+        "middle": config.middle,
+        "ends": [config.ratios[0], config.ratios[-1]],
+        "units": list(config.units),
+        "top": config.fits.height,
+    }
+
+
+def _groups(config: Config) -> list[Group]:
+    return [{"mechanism": mechanism, "ratio": ratio} for mechanism in COMPARED for ratio in config.ratios]
+
+
+def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+    mechanism, ratio = group["mechanism"], group["ratio"]
+    arms = [arm for arm in config.arms if arm[1] == ratio]
+    found = trained(config.fits, mechanism, [strategy(config.fits, *arm) for arm in arms], states)
+    sample = held_out(config.fits, mechanism)
+    records: list[Record] = []
+    for (name, _, unit), fits in zip(arms, found, strict=True):
+        about = {**group, "strategy": name, "unit": unit}
+        for fit in fits:
+            records += code_records(config.fits, fit, sample, 0.0, **about, of="trained")
+            if (name, ratio, unit) == ("uniform", config.middle, 1):
+                records += code_records(config.fits, fit.untrained(), sample, 0.0, **about, of="untrained")
+    return records
+
+
+# ---------------------------------------------------------------------- verdicts
+
+
+def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
+    shares = shares_by_arm(prediction)
+    return [
+        finding
+        for mechanism in COMPARED
+        for finding in _judge_mechanism(
+            gains_by_training(records, mechanism), shares.loc[mechanism], prediction, f"{mechanism} mechanisms: "
+        )
+    ]
+
+
+def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: str) -> list[Finding]:
+    """Claims about one kind of mechanism.
+
+    Args:
+        gains: (height, strategy, ratio, unit) -> one column per seed.
+        share: of the same arms.
+        prediction: as written down.
+        begin: first words of every claim.
+    """
+    top, units = prediction["top"], prediction["units"]
+    heights = range(1, top + 1)
+    # Of lower heights with the largest units that do not hide them whole, where shares have an optimum.
+    found = [_optimum(gains, share, prediction, top, unit, begin) for unit in units[:2]]
+    found += [_optimum(gains, share, prediction, h, unit, begin) for h, unit in zip(heights[:-1], units, strict=False)]
+    for height in heights:
+        what, of_height, of_share = _what(height, top), gains.loc[height], share.loc[height]
+        often, never = of_share[of_share >= _OFTEN].index, of_share[of_share <= _NEVER].index
+        if len(often) and len(never):
+            difference = of_height.loc[often].mean() - of_height.loc[never].mean()
+            found.append(
+                claim_of_differences(
+                    f"{begin}more of {what} is gained where it is often in c than where it never is",
+                    {f"{len(often)} arms − {len(never)} arms": difference},
+                    theory="yes",
+                )
+            )
+        pairs = _unlike_pairs(of_share)
+        if pairs:
+            more, less = (of_height.loc[list(arms)] for arms in zip(*pairs, strict=True))
+            found.append(
+                claim_of_differences(
+                    f"{begin}of squares at random and one block, same ratio and unit, that which has {what} in c more "
+                    "often brings out more of it",
+                    {f"{len(pairs)} pairs": more.mean() - less.mean()},
+                    theory="yes",
+                )
+            )
+    for height, correlations in rank_correlations_by_height(gains, share).items():
+        found.append(
+            claim_of_differences(
+                f"{begin}over the grid, what is gained of {_what(height, top)} goes up and down with its share in c",
+                {"rank correlation over arms": correlations},
+                theory="yes",
+            )
+        )
+    return found
+
+
+def _optimum(gains: Frame, share: Frame, prediction: Prediction, height: int, unit: int, begin: str) -> Finding:
+    """The claim that a height is found better at the ratio in the middle than at both ends, with one unit."""
+    middle, ends, top = prediction["middle"], prediction["ends"], prediction["top"]
+
+    def of(table: Frame, ratio: float) -> Any:
+        return table.loc[(height, "uniform", ratio, unit)]
+
+    shares = [(of(share, middle), of(share, end)) for end in ends]
+    paper = "yes: its tables are best at 0.75" if height == top else "no: extreme ratios give low levels"
+    return claim_of_differences(
+        f"{begin}with units of {unit} × {unit}, {_what(height, top)} is found better at ratio {middle:g} than at "
+        f"{ends[0]:g} and at {ends[1]:g}",
+        {f"{middle:g} − {end:g}": of(gains, middle) - of(gains, end) for end in ends},
+        paper=paper,
+        theory=share_says(shares),
+    )
+
+
+def _unlike_pairs(share: Frame) -> list[tuple[tuple[str, float, int], tuple[str, float, int]]]:
+    """Arms of the same ratio and unit whose shares differ, the greater share first."""
+    pairs = []
+    for name, ratio, unit in share.index:
+        one, other = (name, ratio, unit), ("uniform", ratio, unit)
+        if name == "block" and other in share.index and abs(share[one] - share[other]) > SHARES_APART:
+            pairs.append((one, other) if share[one] > share[other] else (other, one))
+    return pairs
+
+
+def _what(height: int, top: int) -> str:
+    return "the root" if height == top else f"what enters at height {height}"
+
+
+EXPERIMENT = Experiment(
+    name="masking_grid",
+    title="Ratio, unit and strategy",
+    question="Where over ratio, unit and strategy is each height found best, and does that follow what is shared?",
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    predict=_predict,
+    groups=_groups,
+    measure=_measure,
+    judge=_judge,
+    draw=draw,
+)
+
+
+def run(config: Config = LAPTOP, **where: Any) -> Results:
+    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
+    return conduct(EXPERIMENT, config, **where)
+
+
+def main() -> None:
+    """Run the command line."""
+    raise SystemExit(command("masking_grid"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The grid's arms against masks that are enumerated, verdicts on made-up records."""
+
+import itertools
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import masking_grid
+from experiments.masking_grid import LAPTOP, Config
+from experiments.quadtree_fits import COMPARED, QuadtreeFits, shares_by_arm, strategy
+from hlvm.masking import SubtreeMask
+
+PREDICTION = masking_grid.EXPERIMENT.predict(LAPTOP)
+SHARE = shares_by_arm(PREDICTION)
+
+
+@pytest.mark.parametrize("arm", LAPTOP.arms)
+def test_masks_hide_what_the_ratio_says(arm):
+    name, ratio, unit = arm
+    masks = np.asarray(strategy(LAPTOP.fits, *arm).sample(jax.random.key(0), 50, LAPTOP.fits.graph))
+    assert abs(masks.mean(axis=1) - ratio).max() <= (0 if name == "uniform" else 1 / 16)
+    grid = masks.reshape(-1, 8 // unit, unit, 8 // unit, unit)
+    assert (grid.all(axis=(2, 4)) == grid.any(axis=(2, 4))).all()
+
+
+@pytest.mark.parametrize("height", [1, 2])
+def test_larger_units_at_random_are_subtrees_at_random(height):
+    config = QuadtreeFits(height=2) if height == 1 else QuadtreeFits()
+
+    def drawn(sampler):
+        masks = np.asarray(sampler.sample(jax.random.key(1), 400, config.graph))
+        return {tuple(mask) for mask in masks}
+
+    units = drawn(strategy(config, "uniform", 0.5, 2**height))
+    assert units == drawn(SubtreeMask(height=height, ratio=0.5))
+    assert len(units) == 6
+
+
+def made_up(value, noise=1e-4):
+    rng = np.random.default_rng(0)
+    records = []
+    for mechanism, height, part, seed in itertools.product(COMPARED, range(4), ("value", "noise"), range(4)):
+        arms = [*((*arm, "trained") for arm in LAPTOP.arms), ("uniform", LAPTOP.middle, 1, "untrained")]
+        for name, ratio, unit, of in arms:
+            cell = {"mechanism": mechanism, "strategy": name, "ratio": ratio, "unit": unit, "of": of, "height": height}
+            about = {"part": part, "seed": seed, "value": value(cell) + noise * rng.normal()}
+            records.append(cell | about)
+    return pd.DataFrame(records)
+
+
+def as_shared(cell):
+    if cell["of"] == "untrained" or not cell["height"]:
+        return 0.1
+    return 0.2 + 0.5 * SHARE[tuple(cell[key] for key in ("mechanism", "height", "strategy", "ratio", "unit"))]
+
+
+def test_where_codes_hold_what_is_shared_every_claim_of_theory_agrees():
+    found = masking_grid.EXPERIMENT.judge(made_up(as_shared), PREDICTION)
+    decided = [finding for finding in found if finding.theory.startswith("yes")]
+    assert len(decided) > 15
+    assert all(finding.theory_agrees for finding in decided)
+    open_ones = [finding for finding in found if "no reason" in finding.theory]
+    assert all("the root is found better" in finding.claim for finding in open_ones)
+    lowest = [finding for finding in found if "height 1 is found better" in finding.claim]
+    assert [(finding.holds, finding.paper_agrees) for finding in lowest] == [(True, False)] * 2
+
+
+def test_where_codes_hold_the_opposite_every_claim_of_theory_fails():
+    found = masking_grid.EXPERIMENT.judge(made_up(lambda cell: 1 - as_shared(cell)), PREDICTION)
+    assert [finding.theory_agrees for finding in found if finding.theory.startswith("yes")].count(True) == 0
+    assert [finding.holds for finding in found if "often" in finding.claim].count(False) > 5
+
+
+def test_where_all_arms_are_the_same_nothing_holds():
+    found = masking_grid.EXPERIMENT.judge(made_up(lambda cell: 0.5, noise=0.0), PREDICTION)
+    assert {finding.holds for finding in found} == {False}
+
+
+def test_optimum_of_the_root_in_the_middle_is_the_papers():
+    def value(cell):
+        return 0.5 + 0.3 * (cell["ratio"] == LAPTOP.middle and cell["height"] == 3)
+
+    found = masking_grid.EXPERIMENT.judge(made_up(value), PREDICTION)
+    of_root = [finding for finding in found if "the root is found better" in finding.claim]
+    assert [finding.paper_agrees for finding in of_root] == [True] * 4
+    assert "invertible" in of_root[0].claim
+    assert of_root[0].theory_agrees is False
+
+
+def test_what_is_compared_with_what():
+    """Differences are those of the records, arm by arm."""
+    rng = np.random.default_rng(1)
+    scores = {
+        (mechanism, height, *arm): rng.random() for mechanism in COMPARED for height in range(4) for arm in LAPTOP.arms
+    }
+
+    def value(cell):
+        arm = tuple(cell[key] for key in ("mechanism", "height", "strategy", "ratio", "unit"))
+        return scores[arm] if cell["of"] == "trained" else 0.0
+
+    found = masking_grid.EXPERIMENT.judge(made_up(value, noise=0.0), PREDICTION)
+    (pairs,) = [f for f in found if f.claim.startswith("noisy") and "that which has the root in c" in f.claim]
+    of_root = SHARE["noisy", 3]
+    signed = [
+        np.sign(of_root["block", ratio, unit] - of_root["uniform", ratio, unit])
+        * (scores["noisy", 3, "block", ratio, unit] - scores["noisy", 3, "uniform", ratio, unit])
+        for name, ratio, unit in LAPTOP.arms
+        if name == "block" and abs(of_root["block", ratio, unit] - of_root["uniform", ratio, unit]) > 0.05
+    ]
+    ((name, interval),) = pairs.scores.items()
+    assert name == f"{len(signed)} pairs"
+    assert interval.value == pytest.approx(np.mean(signed))
+    (often,) = [f for f in found if f.claim.startswith("invertible") and "more of what enters at height 2" in f.claim]
+    of_height = SHARE["invertible", 2]
+    expected = [
+        np.mean([scores["invertible", 2, *arm] for arm in LAPTOP.arms if chosen(of_height[arm])])
+        for chosen in (lambda share: share >= 0.5, lambda share: share <= 0.05)
+    ]
+    assert next(iter(often.scores.values())).value == pytest.approx(expected[0] - expected[1])
+
+
+def test_every_figure_is_drawn():
+    assert list(masking_grid.EXPERIMENT.draw(made_up(as_shared), PREDICTION)) == [
+        "masking_grid_invertible",
+        "masking_grid_noisy",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ratios": (0.75, 0.25)}, "must increase"),
+        ({"ratios": (0.25, 0.5)}, "hold middle"),
+        ({"ratios": (0.1, 0.75)}, "whole number of the 64 cells"),
+        ({"units": (2, 4)}, "begin with 1"),
+        ({"units": (1, 3)}, "divide the side of 8"),
+        ({"units": (1, 8)}, "divide the side of 8"),
+    ],
+)
+def test_config_refuses(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**settings)
