@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -334,9 +335,22 @@ def python(program, *arguments, **environment):
 
 
 def finished(process):
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-3000:]
-    return json.loads(out.splitlines()[-1])
+    (found,) = all_finished([process])
+    return found
+
+
+def all_finished(processes):
+    """What each of them printed last."""
+    found = outputs(processes)
+    for process, (_, errors) in zip(processes, found, strict=True):
+        assert process.returncode == 0, errors[-3000:]
+    return [json.loads(out.splitlines()[-1]) for out, _ in found]
+
+
+def outputs(processes):
+    """What they write until they end; all are read at once, since one whose pipe is full keeps the others waiting."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda process: process.communicate(timeout=300), processes))
 
 
 LOSSES = "\nprint(json.dumps([f.losses.tolist() for f in fits]))"
@@ -445,18 +459,37 @@ def test_two_processes_train_like_one(held_out):
     """Four members over two processes of two devices each."""
     show = "\nprint(json.dumps([(f.held_out or f).losses.tolist() for f in fits]))"
     one = finished(python(f"fits = train(None, None, 300, {held_out})" + show))
+    for found in all_finished(two_processes(f"fits = train(None, jax.devices(), 300, {held_out})" + show)):
+        np.testing.assert_allclose(found, one, rtol=2e-4)
+
+
+def two_processes(program, *arguments):
+    """The program in two processes of two devices each; its own arguments come third."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    program = (
+    begin = (
         "jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))\n"
         "assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2\n"
-        f"fits = train(None, jax.devices(), 300, {held_out})" + show
     )
     flags = "--xla_force_host_platform_device_count=2"
-    processes = [python(program, address, rank, XLA_FLAGS=flags) for rank in range(2)]
-    for process in processes:
-        np.testing.assert_allclose(finished(process), one, rtol=2e-4)
+    return [python(begin + program, address, rank, *arguments, XLA_FLAGS=flags) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_go_on(tmp_path):
+    """Ctrl-C reaches one of them, which both keep the state of the same step for; then they end as if never stopped."""
+    program, folder = "fits = train(sys.argv[3], jax.devices(), 900)" + LOSSES, tmp_path / "run"
+    whole = all_finished(two_processes(program, tmp_path / "whole"))
+    assert whole[0] == whole[1]
+    processes = two_processes(program, folder)
+    while processes[1].poll() is None and not (folder / "states" / "0" / "200").exists():
+        time.sleep(0.0005)
+    processes[1].send_signal(signal.SIGINT)
+    for process, (_, errors) in zip(processes, outputs(processes), strict=True):
+        assert process.returncode == -signal.SIGINT
+        assert "KeyboardInterrupt: stopped; the state is kept in" in errors
+    assert all_finished(two_processes(program, folder)) == whole
 
 
 # ---------------------------------------------------------------------- precision, plans, watching

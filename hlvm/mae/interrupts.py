@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-import jax
+import numpy as np
 
 __all__ = ["Interrupts"]
 
@@ -15,24 +15,32 @@ __all__ = ["Interrupts"]
 class Interrupts:
     """Holds the first Ctrl-C back inside the context; a second one is not held back.
 
-    Signals belong to the main thread, and steps of several processes are waited for by all of them, so outside the
-    main thread and in several processes nothing is held back. Where Ctrl-C is ignored, as in the background, it stays
-    ignored.
+    Signals belong to the main thread, so outside of it nothing is held back. Where Ctrl-C is ignored, as in the
+    background, it stays ignored.
 
     Attributes:
-        wanted: whether there was one.
+        wanted: whether there was one in this process.
+        shared: whether several processes take the steps together; then all of them stop when one is to.
     """
 
-    def __init__(self) -> None:
-        self.wanted = False
+    def __init__(self, *, shared: bool = False) -> None:
+        self.wanted, self.shared = False, shared
         self._before: Any = None
 
     def __enter__(self) -> Interrupts:
         handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and jax.process_count() == 1 and callable(handler):
+        if threading.current_thread() is threading.main_thread() and callable(handler):
             self._before = handler
             signal.signal(signal.SIGINT, self._hold)
         return self
+
+    def wanted_by_any(self) -> bool:
+        """Whether there was one in any process that takes part, asked by all of them at the same step."""
+        if not self.shared:
+            return self.wanted
+        from jax.experimental import multihost_utils
+
+        return bool(np.any(multihost_utils.process_allgather(np.asarray(self.wanted))))
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:

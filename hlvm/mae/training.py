@@ -23,6 +23,7 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 from hlvm._keys import checked_key
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.cores import shared_by_processes
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member, Prepared, group_members, prepare
@@ -145,7 +146,8 @@ def fit_ensemble(
         on_progress: called between chunks of steps.
         checkpoints: as for :func:`fit`; groups of members that are done are not done again.
         devices: devices that share the members of each program, and batches where there are more devices than members.
-            In several processes (``jax.distributed``) every process makes the same call with all devices.
+            In several processes (``jax.distributed``) every process makes the same call with all devices, and with the
+            same folder of checkpoints on a file system that all of them see.
         microbatch: as for :func:`fit`.
 
     Returns:
@@ -167,7 +169,8 @@ def fit_ensemble(
     if checkpoints is not None:
         n_devices = 1 if devices is None else len(devices)
         parts = [group.program.parts for group in groups]
-        folder = RunFolder(checkpoints, describe_run(key, data, members, train), n_devices, parts)
+        what = describe_run(key, data, members, train)
+        folder = RunFolder(checkpoints, what, n_devices, parts, shared=shared_by_processes(devices))
     shift, scale = standardization(kept, standardize_key)
     prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out) for group in groups]
     fits: dict[int, Fit] = {}
@@ -284,7 +287,8 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
     program = compiling.result()
     if reporter is not None:
         reporter.begin(reached.step)
-    with nullcontext() if states is None else Interrupts() as interrupts:
+    shared = one.program.mesh is not None and shared_by_processes(one.program.mesh.devices.flat)
+    with nullcontext() if states is None else Interrupts(shared=shared) as interrupts:
         for start in range(reached.step, steps, one.program.chunk):
             count = min(one.program.chunk, steps - start)
             arguments = one.arguments(reached.state, start)
@@ -297,7 +301,7 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
                 states.keep(reached)
             if reporter is not None:
                 reporter.report(reached, count)
-            if states is not None and interrupts is not None and interrupts.wanted and reached.step < steps:
+            if states is not None and interrupts is not None and interrupts.wanted_by_any() and reached.step < steps:
                 states.keep(reached, now=True)
                 raise KeyboardInterrupt(
                     f"stopped; the state is kept in {states.folder}: the same call goes on from there"
