@@ -46,6 +46,7 @@ from hlvm.mae import ArrayData, LossConfig, Member, TrainConfig, ViTConfig, fit_
 from hlvm.mae.data import standardization
 from hlvm.mae.groups import Prepared, group_members, prepare
 from hlvm.mae.networks import unflatten
+from hlvm.mae.program import compile_program
 from hlvm.masking import RandomMask
 
 CONFIG = ViTConfig(patch=1, width=64, depth=4, heads=4, decoder_width=32, decoder_depth=2, mlp_ratio=4)
@@ -137,7 +138,7 @@ class Ours:
     def __init__(self, data: ArrayData, ratio: float, train: TrainConfig, devices: Sequence[Any] | None) -> None:
         self.one = prepared(data, ratio, train, devices)
         begin = time.perf_counter()
-        self.program = self.one.lower().compile()
+        self.program = compile_program(self.one.lower())
         self.compile_seconds = time.perf_counter() - begin
         self.state, self.step = self.one.state, 0
 

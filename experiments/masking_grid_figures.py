@@ -29,11 +29,13 @@ def _draw(mechanism: str, records: Frame, prediction: Prediction) -> Figure:
     shares = shares[shares["mechanism"] == mechanism]
     noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
     trained_ones, untrained = noise[noise["of"] == "trained"], noise[noise["of"] == "untrained"]
-    figure, panels = figure_with_panels(7.0, 4.8, rows=2, columns=top, sharex=True, sharey="row")
+    figure, panels = figure_with_panels(7.0, 4.8, rows=2, columns=top, sharex=True)
     for height, (predicted, measured) in enumerate(panels.T, start=1):
         for name, line in _LINES.items():
             for index, unit in enumerate(prediction["units"]):
                 look = _look(index) | {"linestyle": line}
+                if name == "block":
+                    look["markerfacecolor"] = "white"
                 arm, share = (
                     table[(table["height"] == height) & (table["strategy"] == name) & (table["unit"] == unit)]
                     for table in (trained_ones, shares)
@@ -42,13 +44,13 @@ def _draw(mechanism: str, records: Frame, prediction: Prediction) -> Figure:
                     predicted.plot(share["ratio"], share["share"], **look)
                     draw_over_seeds(measured, arm, "ratio", _label(name, unit), **look)
         floor = untrained[untrained["height"] == height]["value"].mean()
-        measured.axhline(floor, color=COLORS["black"], linewidth=0.9, linestyle=":", label="untrained")
+        measured.axhline(floor, color=COLORS["black"], linewidth=0.9, linestyle=":")
         predicted.set(title=height_words(height, top), ylim=(-0.05, 1.05))
         measured.set(xlabel="masking ratio", xlim=(0, 1))
     panels[0, 0].set_ylabel("predicted share in c")
     panels[1, 0].set_ylabel("R² of what enters")
     handles, labels = panels[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -38,6 +38,7 @@ from hlvm.mae import (
     save_fits,
 )
 from hlvm.mae import data as data_module
+from hlvm.mae import program as program_module
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
@@ -533,6 +534,22 @@ def test_plan_counts_programs_parameters_and_time(model):
     measured = plan_ensemble(model, members()[:1], TRAIN, measure=True)
     assert measured.programs[0].compile_seconds > 0
     assert measured.bytes > plan.programs[0].state_bytes / 2
+
+
+@pytest.mark.parametrize("options", [{"xla_cpu_no_such_option": True}, program_module._CPU_OPTIONS])
+def test_programs_compile_where_jax_lacks_the_options(model, monkeypatch, options):
+    monkeypatch.setattr(program_module, "_CPU_OPTIONS", options)
+    whole = fit(KEY, model, MASK, SMALL, TrainConfig(steps=3, batch=4, warmup=0))
+    assert np.isfinite(whole.losses).all()
+
+
+def test_other_errors_of_the_compiler_are_raised(monkeypatch):
+    class Lowered:
+        def compile(self, **_):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="EXHAUSTED"):
+        program_module.compile_program(Lowered())
 
 
 def test_tensorboard_files_hold_every_loss(model, tmp_path):

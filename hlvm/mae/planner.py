@@ -15,6 +15,7 @@ import numpy as np
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.groups import Member, Prepared, group_members, prepare
+from hlvm.mae.program import compile_program
 
 __all__ = ["Plan", "ProgramPlan", "plan_ensemble"]
 
@@ -143,7 +144,7 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
     parameters = one.state.params.shape[1]
     if speed is None:
         begin = time.perf_counter()
-        compiled = lowered.compile()
+        compiled = compile_program(lowered)
         compile_seconds = time.perf_counter() - begin
         analysis = compiled.memory_analysis()
         working = None if analysis is None else int(analysis.temp_size_in_bytes)

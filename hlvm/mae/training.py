@@ -30,7 +30,7 @@ from hlvm.mae.groups import Member, Prepared, group_members, prepare
 from hlvm.mae.held_out import HeldOut
 from hlvm.mae.interrupts import Interrupts
 from hlvm.mae.masks import TrainingMask, as_strategy
-from hlvm.mae.program import State
+from hlvm.mae.program import State, compile_program
 from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, RunFolder
 
 __all__ = ["Progress", "fit", "fit_ensemble"]
@@ -229,7 +229,7 @@ def _compiling(lowered: Sequence[Any]) -> Iterator[list[Future[Any]]]:
     """
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     try:
-        yield [pool.submit(program.compile) for program in lowered]
+        yield [pool.submit(compile_program, program) for program in lowered]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
