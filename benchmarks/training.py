@@ -138,7 +138,7 @@ class Ours:
     def __init__(self, data: ArrayData, ratio: float, train: TrainConfig, devices: Sequence[Any] | None) -> None:
         self.one = prepared(data, ratio, train, devices)
         begin = time.perf_counter()
-        self.program = compile_program(self.one.lower())
+        self.program = compile_program(self.one.lower(), self.one.program.platform)
         self.compile_seconds = time.perf_counter() - begin
         self.state, self.step = self.one.state, 0
 

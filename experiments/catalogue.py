@@ -8,6 +8,7 @@ NAMES = (
     "theorem2",
     "masking_ratio",
     "patch_size",
+    "masking_grid",
     "reconstruction",
     "attention",
     "linear_separability",

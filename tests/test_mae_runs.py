@@ -310,17 +310,17 @@ from hlvm.mae import *
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 
-def train(folder, devices=None, steps=1500, held_out=0, microbatch=None):
+def train(folder, devices=None, steps=1500, held_out=0, microbatch=None, every=100, on_progress=None):
     data = model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
     small = BottleneckConfig(code_dim=2, width=8, depth=1)
     members = [Member(mask=RandomMask(ratio=0.5), network=small, seed=s) for s in range(4)]
-    checkpoints = None if folder is None else Checkpoints(folder=folder, every=100)
+    checkpoints = None if folder is None else Checkpoints(folder=folder, every=every)
     if held_out:
         rows = model.sample(jax.random.key(2), 200).observed
         data = Dataset.from_arrays(observed={x: np.asarray(rows[x]) for x in rows}, graph=model.graph)
     return fit_ensemble(
         jax.random.key(0), data, members, TrainConfig(steps=steps, batch=16, warmup=10, held_out=held_out),
-        checkpoints=checkpoints, devices=devices, microbatch=microbatch,
+        checkpoints=checkpoints, devices=devices, microbatch=microbatch, on_progress=on_progress,
     )
 """
 
@@ -429,12 +429,14 @@ EXCHANGED = """
 import re
 from hlvm.mae.groups import group_members, prepare
 from hlvm.mae.data import check_data, standardization
+from hlvm.mae.program import compile_program
 model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
 members = [Member(mask=RandomMask(ratio=0.5), network=ViTConfig(width=16, depth=1))]
 config, data = TrainConfig(steps=10, batch=8, warmup=1), check_data(model)
 (group,) = group_members(data.graph, members, config, jax.devices())
 key = jax.random.key(0)
-program = prepare(key, data, group, members, config, *standardization(data, key)).lower().compile()
+one = prepare(key, data, group, members, config, *standardization(data, key))
+program = compile_program(one.lower(), one.program.platform)
 print(json.dumps(re.findall(r" (all-[a-z]+|collective-[a-z]+|reduce-scatter)\\(", program.as_text())))
 """
 
@@ -479,18 +481,38 @@ def two_processes(program, *arguments):
 
 @pytest.mark.slow
 def test_two_processes_stop_together_and_go_on(tmp_path):
-    """Ctrl-C reaches one of them, which both keep the state of the same step for; then they end as if never stopped."""
-    program, folder = "fits = train(sys.argv[3], jax.devices(), 900)" + LOSSES, tmp_path / "run"
-    whole = all_finished(two_processes(program, tmp_path / "whole"))
+    """Ctrl-C reaches one of them; both keep the state of that step, where none was due, and end as if never stopped."""
+    show, folder = LOSSES, tmp_path / "run"
+    begin = "fits = train(sys.argv[3], jax.devices(), 900, every=10**6"
+    whole = all_finished(two_processes(begin + ")" + show, tmp_path / "whole"))
     assert whole[0] == whole[1]
-    processes = two_processes(program, folder)
-    while processes[1].poll() is None and not (folder / "states" / "0" / "200").exists():
-        time.sleep(0.0005)
-    processes[1].send_signal(signal.SIGINT)
-    for process, (_, errors) in zip(processes, outputs(processes), strict=True):
+    interrupted = INTERRUPT + begin + ", on_progress=interrupt)"
+    stopped = two_processes(interrupted, folder)
+    for process, (_, errors) in zip(stopped, outputs(stopped), strict=True):
         assert process.returncode == -signal.SIGINT
         assert "KeyboardInterrupt: stopped; the state is kept in" in errors
-    assert all_finished(two_processes(program, folder)) == whole
+    assert [path.name for path in (folder / "states" / "0").glob("[0-9]*")] == ["200"]
+    assert all_finished(two_processes(begin + ")" + show, folder)) == whole
+
+
+INTERRUPT = """
+def interrupt(progress):
+    if progress.step == 200 and jax.process_index() == 1:
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_train_together_keep_no_states(tmp_path):
+    program = """
+try:
+    train(sys.argv[3], jax.local_devices(), 100)
+except ValueError as error:
+    print(json.dumps(str(error)))
+"""
+    for said in all_finished(two_processes(program, tmp_path / "run")):
+        assert "checkpoints are kept by all 2 processes together" in said
+    assert not (tmp_path / "run").exists()
 
 
 # ---------------------------------------------------------------------- precision, plans, watching
@@ -536,20 +558,48 @@ def test_plan_counts_programs_parameters_and_time(model):
     assert measured.bytes > plan.programs[0].state_bytes / 2
 
 
-@pytest.mark.parametrize("options", [{"xla_cpu_no_such_option": True}, program_module._CPU_OPTIONS])
-def test_programs_compile_where_jax_lacks_the_options(model, monkeypatch, options):
-    monkeypatch.setattr(program_module, "_CPU_OPTIONS", options)
-    whole = fit(KEY, model, MASK, SMALL, TrainConfig(steps=3, batch=4, warmup=0))
-    assert np.isfinite(whole.losses).all()
+def test_programs_compile_where_jax_lacks_the_options(model, monkeypatch):
+    monkeypatch.setattr(program_module, "_CPU_OPTIONS", {"xla_cpu_no_such_option": True})
+    assert np.isfinite(fit(KEY, model, MASK, SMALL, TrainConfig(steps=3, batch=4, warmup=0)).losses).all()
 
 
-def test_other_errors_of_the_compiler_are_raised(monkeypatch):
-    class Lowered:
-        def compile(self, **_):
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+class Lowered:
+    """Stands for a lowered program; says with what it was compiled."""
 
+    def __init__(self, error=None):
+        self.error = error
+
+    def compile(self, compiler_options=None):
+        if compiler_options and self.error:
+            raise jax.errors.JaxRuntimeError(self.error)
+        return compiler_options
+
+
+def test_options_are_used_on_a_cpu_where_jax_has_them():
+    compiled = program_module.compile_program
+    assert compiled(Lowered(), "cpu") == program_module._CPU_OPTIONS
+    assert compiled(Lowered("No such compile option: 'xla_cpu_x'"), "cpu") is None
+    assert compiled(Lowered(), "gpu") is None
     with pytest.raises(jax.errors.JaxRuntimeError, match="EXHAUSTED"):
-        program_module.compile_program(Lowered())
+        compiled(Lowered("RESOURCE_EXHAUSTED"), "cpu")
+
+
+def test_interrupt_in_the_last_steps_of_a_group_stops_the_next(model, tmp_path, in_terminal):
+    """Two groups of one chunk each; the same call then goes on with the second."""
+    wide = [Member(mask=MASK, network=dataclasses.replace(SMALL, width=width)) for width in (8, 16)]
+    short, checkpoints = TrainConfig(steps=50, batch=4, warmup=1), Checkpoints(folder=tmp_path / "run")
+    groups_seen = []
+
+    def interrupt(progress):
+        groups_seen.append(progress.group)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="the same call goes on from there"):
+        fit_ensemble(KEY, model, wide, short, checkpoints=checkpoints, on_progress=interrupt)
+    assert groups_seen == [0]
+    whole = fit_ensemble(KEY, model, wide, short)
+    resumed = fit_ensemble(KEY, model, wide, short, checkpoints=checkpoints)
+    assert [fit.losses.tolist() for fit in resumed] == [fit.losses.tolist() for fit in whole]
 
 
 def test_tensorboard_files_hold_every_loss(model, tmp_path):

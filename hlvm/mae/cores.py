@@ -1,9 +1,8 @@
-"""Devices: a CPU as one per core, so that members of an ensemble are trained side by side; whose process they are."""
+"""A CPU as several devices, one per core, so that members of an ensemble are trained side by side."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import jax
 from hlvm._environment import available_cores
 from hlvm._graph_checks import positive
 
-__all__ = ["one_device_per_core", "shared_by_processes"]
+__all__ = ["one_device_per_core"]
 
 _FLAG = "--xla_cpu_multi_thread_eigen=false"
 
@@ -45,8 +44,3 @@ def one_device_per_core(n: int | None = None) -> list[Any]:
     if _FLAG not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}".strip()
     return list(jax.devices("cpu"))
-
-
-def shared_by_processes(devices: Iterable[Any] | None) -> bool:
-    """Whether devices, ``None`` for the first one here, are those of several processes."""
-    return devices is not None and len({device.process_index for device in devices}) > 1

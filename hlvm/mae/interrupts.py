@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Any
 
+import jax
 import numpy as np
 
 __all__ = ["Interrupts"]
@@ -20,11 +21,10 @@ class Interrupts:
 
     Attributes:
         wanted: whether there was one in this process.
-        shared: whether several processes take the steps together; then all of them stop when one is to.
     """
 
-    def __init__(self, *, shared: bool = False) -> None:
-        self.wanted, self.shared = False, shared
+    def __init__(self) -> None:
+        self.wanted = False
         self._before: Any = None
 
     def __enter__(self) -> Interrupts:
@@ -35,8 +35,8 @@ class Interrupts:
         return self
 
     def wanted_by_any(self) -> bool:
-        """Whether there was one in any process that takes part, asked by all of them at the same step."""
-        if not self.shared:
+        """Whether there was one in any process; all processes ask at the same step."""
+        if jax.process_count() == 1:
             return self.wanted
         from jax.experimental import multihost_utils
 

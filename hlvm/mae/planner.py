@@ -144,7 +144,7 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
     parameters = one.state.params.shape[1]
     if speed is None:
         begin = time.perf_counter()
-        compiled = compile_program(lowered)
+        compiled = compile_program(lowered, one.program.platform)
         compile_seconds = time.perf_counter() - begin
         analysis = compiled.memory_analysis()
         working = None if analysis is None else int(analysis.temp_size_in_bytes)

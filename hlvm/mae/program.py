@@ -47,6 +47,11 @@ class Program:
     mesh: Mesh | None = None
     parts: int = 1
 
+    @property
+    def platform(self) -> str:
+        """Where it runs: "cpu", "gpu" or "tpu"."""
+        return jax.default_backend() if self.mesh is None else self.mesh.devices.flat[0].platform
+
     def spread(self, array: Array, *axes: str | None) -> Array:
         """Spread an array over the devices along these axes, one per dimension; traced."""
         if self.mesh is None:
@@ -150,9 +155,9 @@ _CPU_OPTIONS: dict[str, Any] = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY
 """Matrix products from XLA's library of kernels, but not sums: those of short rows are slower there than XLA's own."""
 
 
-def compile_program(lowered: Any) -> Any:
+def compile_program(lowered: Any, platform: str) -> Any:
     """Compile what :func:`run_chunk` was lowered to, with the options that make its steps faster where JAX has them."""
-    if jax.default_backend() == "cpu":
+    if platform == "cpu":
         try:
             return lowered.compile(compiler_options=_CPU_OPTIONS)
         except jax.errors.JaxRuntimeError as error:

@@ -72,24 +72,18 @@ class RunFolder:
     """The folder of one run: what it is, and the states of its groups."""
 
     def __init__(
-        self,
-        checkpoints: Checkpoints,
-        what: Mapping[str, Any],
-        n_devices: int = 1,
-        parts: Sequence[int] = (1,),
-        *,
-        shared: bool = False,
+        self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1, parts: Sequence[int] = (1,)
     ) -> None:
         """Open the folder, and check that what it holds is this run.
 
-        What the last bits depend on beside the number of devices and of parts is looked up and recorded.
+        What the last bits depend on beside the number of devices and of parts is looked up and recorded. Several
+        processes open it together: the first one writes, after all have read.
 
         Args:
             checkpoints: which folder.
             what: everything that the result depends on, ready for JSON.
             n_devices: devices that share the work.
             parts: parts of its samples of a batch that each of them goes through, for every group.
-            shared: whether several processes open the folder together; then the first one writes, after all have read.
 
         Raises:
             ValueError: the folder holds another run, or something else.
@@ -103,17 +97,15 @@ class RunFolder:
             environments = self._check_same(path, described)
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
-        if shared:
-            _wait_for_all("run folder read")
+        _wait_for_all("run folder read")
         self.folder.mkdir(parents=True, exist_ok=True)
         here = _environment(n_devices, parts)
         if environments:
             _warn_of_changes(self.folder, environments[-1], here)
-        if here not in environments[-1:] and not (shared and jax.process_index()):
+        if here not in environments[-1:] and jax.process_index() == 0:
             described[_ENVIRONMENTS] = [*environments, here]
             write_text_atomically(path, json.dumps(described, indent=1) + "\n")
-        if shared:
-            _wait_for_all("run folder written")
+        _wait_for_all("run folder written")
 
     def _check_same(self, path: Path, described: dict[str, Any]) -> list[dict[str, Any]]:
         """Check that the folder holds the run described; what it was run with until now."""
@@ -183,6 +175,8 @@ class GroupFolder:
 
 def _wait_for_all(what: str) -> None:
     """Wait until all processes have come here."""
+    if jax.process_count() == 1:
+        return
     from jax.experimental import multihost_utils
 
     multihost_utils.sync_global_devices(f"hlvm: {what}")

@@ -23,7 +23,6 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 from hlvm._keys import checked_key
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
-from hlvm.mae.cores import shared_by_processes
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member, Prepared, group_members, prepare
@@ -155,7 +154,8 @@ def fit_ensemble(
 
     Raises:
         ValueError: no members, or data, a mask, network, loss and graph that do not fit together, before any training;
-            a strategy of your own that draws masks it must not; or a folder of states that belongs to another run.
+            a strategy of your own that draws masks it must not; a folder of states that belongs to another run; or,
+            in several processes, checkpoints without devices of all of them.
         KeyboardInterrupt: as for :func:`fit`.
 
     Warns:
@@ -169,12 +169,13 @@ def fit_ensemble(
     if checkpoints is not None:
         n_devices = 1 if devices is None else len(devices)
         parts = [group.program.parts for group in groups]
+        _check_processes(devices)
         what = describe_run(key, data, members, train)
-        folder = RunFolder(checkpoints, what, n_devices, parts, shared=shared_by_processes(devices))
+        folder = RunFolder(checkpoints, what, n_devices, parts)
     shift, scale = standardization(kept, standardize_key)
     prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out) for group in groups]
     fits: dict[int, Fit] = {}
-    with _compiling([one.lower() for one in prepared]) as programs:
+    with _compiling([(one, one.lower()) for one in prepared]) as programs:
         for number, (one, program) in enumerate(zip(prepared, programs, strict=True)):
 
             def fits_of(reached: GroupState, one: Prepared = one) -> tuple[Fit, ...]:
@@ -188,6 +189,16 @@ def fit_ensemble(
                     reached = _run(program, one, states, reporter)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
     return tuple(fits[i] for i in range(len(members)))
+
+
+def _check_processes(devices: Sequence[Any] | None) -> None:
+    """States are kept by all processes together, each of which waits for the others."""
+    taking_part = {device.process_index for device in devices or jax.local_devices()}
+    if len(taking_part) < jax.process_count():
+        raise ValueError(
+            f"checkpoints are kept by all {jax.process_count()} processes together, but devices are those of "
+            f"{len(taking_part)}: use devices=jax.devices() in all of them, or no checkpoints"
+        )
 
 
 def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
@@ -222,14 +233,14 @@ def _held_out(one: Prepared, reached: GroupState, row: int, steps_done: int) -> 
 
 
 @contextmanager
-def _compiling(lowered: Sequence[Any]) -> Iterator[list[Future[Any]]]:
+def _compiling(lowered: Sequence[tuple[Prepared, Any]]) -> Iterator[list[Future[Any]]]:
     """Compile all programs, as many at a time as there are processors; a group trains while later ones compile.
 
     Leaving early (an error, Ctrl-C) drops those not begun.
     """
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     try:
-        yield [pool.submit(compile_program, program) for program in lowered]
+        yield [pool.submit(compile_program, program, one.program.platform) for one, program in lowered]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -287,8 +298,7 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
     program = compiling.result()
     if reporter is not None:
         reporter.begin(reached.step)
-    shared = one.program.mesh is not None and shared_by_processes(one.program.mesh.devices.flat)
-    with nullcontext() if states is None else Interrupts(shared=shared) as interrupts:
+    with nullcontext() if states is None else Interrupts() as interrupts:
         for start in range(reached.step, steps, one.program.chunk):
             count = min(one.program.chunk, steps - start)
             arguments = one.arguments(reached.state, start)
@@ -301,7 +311,7 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
                 states.keep(reached)
             if reporter is not None:
                 reporter.report(reached, count)
-            if states is not None and interrupts is not None and interrupts.wanted_by_any() and reached.step < steps:
+            if states is not None and interrupts is not None and interrupts.wanted_by_any():
                 states.keep(reached, now=True)
                 raise KeyboardInterrupt(
                     f"stopped; the state is kept in {states.folder}: the same call goes on from there"
