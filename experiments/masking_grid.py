@@ -68,7 +68,7 @@ class Config:
         fits: sizes of training and scoring.
         ratios: masking ratios, increasing. Single cells must hide each exactly; larger units those they can.
         middle: the ratio where the paper's tables are best; among ``ratios``, between the first and the last. The two
-            smallest units, and those of half the grid's height at most, must hide these three exactly.
+            smallest units, and all up to a quarter of the grid's side, must hide these three exactly.
         units: sides of the masking unit in cells: 1, 2, 4 and so on, at least two of them.
     """
 
@@ -197,7 +197,7 @@ def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: 
                 )
             )
         alike, pairs = _block_pairs(of_share)
-        if height == top and not pairs:
+        if height == top and alike and not pairs:
             one, other = (of_height.loc[list(arms)] for arms in zip(*alike, strict=True))
             found.append(
                 claim_of_differences(
