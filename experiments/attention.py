@@ -1,6 +1,6 @@
 """Do patches attend to the patches that share their object's latents, and where does the class token look?
 
-python -m experiments.attention --preset smoke|laptop|gpu --out DIR [--resume]
+python -m experiments.attention --preset smoke|laptop|gpu|long --out DIR [--resume]
 
 The paper shows maps of the encoder's last attention, mean over heads: of the class token, and of a token in an object.
 Here the graph says which patches are kin, that is, share latents of an object, so that attention gets a score: how
@@ -50,7 +50,7 @@ from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
 from hlvm.scoring import Interval
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 AUC, EQUAL, LIFT, CLASS = "AUC", "AUC at equal distance", "lift", "class token AUC"
 
@@ -78,6 +78,7 @@ class Config:
 
 SMOKE = Config(fits=dataclasses.replace(scene_fits.SMOKE, objects=(1, 2)), images=4)
 LAPTOP = Config(fits=scene_fits.LAPTOP)
+LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, images=1000)
 
 
@@ -311,7 +312,7 @@ EXPERIMENT = Experiment(
     name="attention",
     title="Attention",
     question="Do patches attend to the patches that share their object's latents, and where does the class token look?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
     groups=lambda config: arms(config.fits),
     measure=measure,

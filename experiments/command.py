@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments.experiment import PRESETS, conduct, named_experiment
+from experiments.experiment import conduct, named_experiment
 from experiments.findings import Finding
 from experiments.groups import UnusableError
 from hlvm._cli_input import use_compilation_cache
@@ -39,7 +39,9 @@ def command(name: str, arguments: Sequence[str] | None = None) -> int:
         prog=f"python -m experiments.{experiment.name}", description=f"{experiment.title}. {experiment.question}"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    parser.add_argument("--preset", choices=PRESETS, default="laptop", help="how much is run (default: %(default)s)")
+    parser.add_argument(
+        "--preset", choices=tuple(experiment.presets), default="laptop", help="how much is run (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument(
         "--scheduler", metavar="local|tcp://...", help="hand groups to Dask workers; needs pip install 'hlvm[dask]'"

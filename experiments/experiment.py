@@ -20,6 +20,7 @@ from hlvm._files import write_text_atomically
 from hlvm.plotting import save_figure, style
 
 __all__ = [
+    "LONG",
     "PRESETS",
     "Experiment",
     "Group",
@@ -33,6 +34,9 @@ __all__ = [
 
 PRESETS = ("smoke", "laptop", "gpu")
 """Names of the presets: to see that it runs (a minute), two cores (half an hour), one GPU (the paper's grid)."""
+
+LONG = "long"
+"""A further preset of some experiments: that of the laptop, trained for longer than half an hour."""
 
 _DISTRIBUTIONS = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-learn")
 
@@ -57,7 +61,8 @@ class Experiment:
         name: of its module in ``experiments``, whose ``EXPERIMENT`` it is.
         title: a few words.
         question: one sentence.
-        presets: a config for each of :data:`PRESETS`: a frozen dataclass of plain values.
+        presets: a config for each of :data:`PRESETS`, and for :data:`LONG` where there is one: a frozen dataclass of
+            plain values.
         predict: config -> prediction, from theory alone.
         groups: config -> what is measured together; independent of each other, and each in one go, so a group is what
             is handed to a worker and what is not repeated when a run goes on.
@@ -77,8 +82,10 @@ class Experiment:
     draw: Callable[[Frame, Prediction], dict[str, Figure]]
 
     def __post_init__(self) -> None:
-        if tuple(self.presets) != PRESETS:
-            raise ValueError(f"{self.name}: presets must be {', '.join(PRESETS)}, got {', '.join(self.presets)}")
+        if tuple(self.presets) not in (PRESETS, (*PRESETS, LONG)):
+            raise ValueError(
+                f"{self.name}: presets must be {', '.join(PRESETS)}, and may be {LONG}, got {', '.join(self.presets)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

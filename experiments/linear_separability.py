@@ -1,6 +1,6 @@
 """Which masking ratio and unit make the class of a scene linearly readable from the frozen code?
 
-    python -m experiments.linear_separability --preset smoke|laptop|gpu --out DIR [--resume]
+    python -m experiments.linear_separability --preset smoke|laptop|gpu|long --out DIR [--resume]
 
 Predicted before training:
 
@@ -57,7 +57,7 @@ from experiments.scene_probes import accuracies, codes_of, crossed, label_of
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "run"]
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "run"]
 
 PAPER: Paper = {
     "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
@@ -93,6 +93,7 @@ class Config:
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, map_rows=40, neighbours=3, masks=5)
 LAPTOP = Config()
+LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=10_000, map_rows=2000, masks=1000)
 
 
@@ -297,7 +298,7 @@ EXPERIMENT = Experiment(
     name="linear_separability",
     title="Linear separability",
     question="Which masking ratio and unit make the class linearly readable from the frozen code?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

@@ -1,6 +1,6 @@
 """How do pixel metrics and structural metrics of reconstructions follow the masking ratio and the masking unit?
 
-python -m experiments.reconstruction --preset smoke|laptop|gpu --out DIR [--resume]
+python -m experiments.reconstruction --preset smoke|laptop|gpu|long --out DIR [--resume]
 
 The paper lets its autoencoders reconstruct whole images, with nothing masked. The loss never asks for that: it covers
 masked places only. So both are measured here: the whole image from the whole image, and the masked part at the ratio of
@@ -44,7 +44,7 @@ from hlvm.mae.networks import unflatten
 from hlvm.mae.vit import ViTNetwork
 from hlvm.plotting.style import MASKED_RGB
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,7 @@ class Config:
 
 SMOKE = Config(fits=scene_fits.SMOKE, images=4)
 LAPTOP = Config(fits=scene_fits.LAPTOP)
+LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, images=1000)
 
 
@@ -299,7 +300,7 @@ EXPERIMENT = Experiment(
     name="reconstruction",
     title="Reconstruction",
     question="How do pixel metrics and structural metrics of reconstructions follow the masking ratio and unit?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
     groups=lambda config: arms(config.fits),
     measure=measure,

@@ -23,7 +23,7 @@ from hlvm.images import SceneImages
 from hlvm.mae import Fit, ImageData, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.masking import RandomMask
 
-__all__ = ["GPU", "LAPTOP", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained", "training_data"]
+__all__ = ["GPU", "LAPTOP", "LONG", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained", "training_data"]
 
 _AT_ONCE = 32
 """Images drawn by one call."""
@@ -90,6 +90,7 @@ SMOKE = SceneFits(
     size=16, patch=4, objects=(1, 1), ratios=(0.25, 0.75), unit=1, units=(1, 2), seeds=2, images=64, steps=3, batch=8
 )
 LAPTOP = SceneFits()
+LONG = dataclasses.replace(LAPTOP, steps=10 * LAPTOP.steps)
 GPU = SceneFits(size=64, patch=8, seeds=5, images=None, steps=30_000, batch=256, width=192, depth=6)
 
 

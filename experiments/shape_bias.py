@@ -1,6 +1,6 @@
 """Does a probe of the frozen code follow shape or texture when they disagree, and does that depend on masking?
 
-    python -m experiments.shape_bias --preset smoke|laptop|gpu --out DIR [--resume]
+    python -m experiments.shape_bias --preset smoke|laptop|gpu|long --out DIR [--resume]
 
 Predicted before training:
 
@@ -51,7 +51,7 @@ from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "decisions", "run"]
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "decisions", "run"]
 
 PAPER: Paper = {"ratio": {0.1: 0.1352, 0.25: 0.2545, 0.5: 0.2458, 0.75: 0.2563, 0.9: 0.2014}}
 """Shape bias of the paper's encoders; it has none for the series of units."""
@@ -82,6 +82,7 @@ class Config:
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, conflicts=80, masks=5)
 LAPTOP = Config()
+LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, conflicts=10_000, masks=1000)
 
 
@@ -274,7 +275,7 @@ EXPERIMENT = Experiment(
     name="shape_bias",
     title="Shape bias",
     question="Does a probe of the frozen code follow shape or texture when they disagree?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

@@ -1,6 +1,6 @@
 """Does a probe of the frozen code survive changes of low-level latents, and does the code serve a second task?
 
-    python -m experiments.transfer --preset smoke|laptop|gpu --out DIR [--resume]
+    python -m experiments.transfer --preset smoke|laptop|gpu|long --out DIR [--resume]
 
 Probes of the class are trained on scenes as the encoder knows them, and tested on scenes whose colours, frequencies,
 textures, light or positions are drawn from elsewhere. Predicted before training:
@@ -52,7 +52,7 @@ from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "run"]
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "run"]
 
 _SETS: dict[str, dict[float, tuple[float, ...]]] = {
     "ratio": {
@@ -117,6 +117,7 @@ class Config:
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, masks=5)
 LAPTOP = Config()
+LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=5000, masks=1000)
 
 
@@ -303,7 +304,7 @@ EXPERIMENT = Experiment(
     name="transfer",
     title="Transfer",
     question="Does a probe of the frozen code survive changes of low-level latents?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,
