@@ -1,11 +1,12 @@
 """Figures and tables of verdicts of the experiments' pages, made from committed results: nothing is trained here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 from figures import STYLE
 
+from experiments import training_time
 from experiments.catalogue import NAMES
 from experiments.experiment import Results, load_results, named_experiment
 from experiments.findings import Finding
@@ -29,23 +30,63 @@ def draw_all(folder: Path) -> None:
                 figure.savefig(folder / "experiments" / f"{name}_{figure_name}.svg", metadata={"Date": None})
         (FRAGMENTS / f"{name}.md").write_text(verdicts(results), encoding="utf-8")
     (FRAGMENTS / "summary.md").write_text(summary(found), encoding="utf-8")
+    _draw_training_time(found, folder)
+
+
+def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
+    long = {name: load_results(RESULTS / f"{name}_long") for name in training_time.NAMES}
+    with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
+        figure = training_time.draw(short, long)
+        figure.savefig(folder / "experiments" / "training_time_scores.svg", metadata={"Date": None})
+    table = verdict_table(training_time.compare(short, long))
+    (FRAGMENTS / "training_time.md").write_text(f"{table}\n{about(long['transfer'], 'long')}", encoding="utf-8")
+    (FRAGMENTS / "training_time_claims.md").write_text(judged_twice(short, long), encoding="utf-8")
 
 
 def verdicts(results: Results) -> str:
     """The table of one experiment, and what the run was."""
+    return f"{verdict_table(results.findings)}\n{about(results, 'laptop')}"
+
+
+def about(results: Results, preset: str) -> str:
+    """One line on what the run was."""
+    where = results.environment
+    versions = f"hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}"
+    return (
+        f"Preset `{preset}`, {versions}, {where['cores']} cores of {where['processor']}. "
+        "Intervals are 95 % (Student) over training seeds unless the text says otherwise.\n"
+    )
+
+
+def judged_twice(short: Mapping[str, Results], long: Mapping[str, Results]) -> str:
+    """The claims for which the short run, the long one or both came to a verdict, a table for each experiment."""
+    header = ("claim", "after short training", "after long training")
+    parts = []
+    for name in training_time.NAMES:
+        pairs = training_time.decided(short[name], long[name])
+        rows = [
+            (
+                pair[1].claim,
+                *(f"{_measured(each, most=2)}<br>holds:\N{NO-BREAK SPACE}{WORDS[each.holds]}" for each in pair),
+            )
+            for pair in pairs
+        ]
+        n_open = len(long[name].findings) - len(pairs)
+        rest = f"{n_open} more are open after both.\n" if n_open else ""
+        parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}\n{rest}")
+    return "\n".join(parts)
+
+
+def verdict_table(findings: Sequence[Finding]) -> str:
+    """One row for each finding."""
     header = ("claim", "measured", "verdict")
     rows = []
-    for finding in results.findings:
+    for finding in findings:
         known = [(name, says, agrees) for name, says, agrees in _sources(finding) if says]
         claim = [finding.claim, *(f"*{name}:* {says}" for name, says, _ in known)]
         verdict = [f"holds: {WORDS[finding.holds]}", *(f"{name} agrees: {WORDS[agrees]}" for name, _, agrees in known)]
         rows.append(("<br>".join(claim), _measured(finding), "<br>".join(map(_unbroken, verdict))))
-    where = results.environment
-    about = (
-        f"Preset `laptop`, hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}, {where['cores']} cores "
-        f"of {where['processor']}. Intervals are 95 % (Student) over training seeds unless the text says otherwise.\n"
-    )
-    return f"{_table(header, rows)}\n{about}"
+    return _table(header, rows)
 
 
 def summary(found: dict[str, Results]) -> str:

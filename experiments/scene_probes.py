@@ -68,7 +68,7 @@ def linear_probe(codes: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"])
     kept = 3 * len(codes) // 4
 
     def fitted(strength: float, rows: slice) -> Pipeline:
-        regression = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+        regression = LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
         return make_pipeline(StandardScaler(), regression).fit(codes[rows], labels[rows])
 
     on_rest = [fitted(strength, slice(kept)).score(codes[kept:], labels[kept:]) for strength in _STRENGTHS]

@@ -21,13 +21,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from experiments.attention import AUC
 from experiments.experiment import Results
 from experiments.findings import Finding, Frame, every, over_seeds, within
-from experiments.scene_comparisons import of_arm, of_code
+from experiments.scene_comparisons import draw_level, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
+from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["NAMES", "compare", "decided"]
+__all__ = ["NAMES", "compare", "decided", "draw"]
 
 NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "transfer")
 """The experiments with a preset ``long``."""
@@ -115,6 +118,51 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[F
             },
         ),
     ]
+
+
+_LOOKS: tuple[Mapping[str, Any], ...] = (
+    {"color": COLORS["blue"], "marker": "o", "linestyle": "--", "markersize": 4},
+    {"color": COLORS["vermilion"], "marker": "D", "markersize": 4},
+)
+
+
+def draw(short: Mapping[str, Results], long: Mapping[str, Results]) -> Figure:
+    """Four scores over ratio and unit, after short and after long training, with what needs no training.
+
+    Args:
+        short: as for :func:`compare`.
+        long: as for :func:`compare`.
+    """
+    prediction = long["linear_separability"].prediction
+    of_class = _both(short, long, "linear_separability", score="accuracy", latent="class")
+    layout = _both(short, long, "transfer", task="layout")
+    depth = long["attention"].prediction["depth"]
+    error: dict[str, Any] = {"seen": "visible part", "score": "MSE"}
+    shown = {
+        "squared error,\nmasked part": _both(short, long, "reconstruction", source="trained", **error),
+        "attends more to kin\nthan to strangers (AUC)": _both(
+            short, long, "attention", source="trained", score=AUC, block=depth
+        ),
+        "accuracy of the class": of_class,
+        "accuracy of the layout": layout,
+    }
+    figure, axes = figure_with_panels(7.0, 8.0, len(shown), 2, sharey="row", sharex="col", width_ratios=(5, 3))
+    for row, (what, pair) in zip(axes, shown.items(), strict=True):
+        for rows, results, look in zip(pair, (short, long), _LOOKS, strict=True):
+            steps = results["linear_separability"].config["fits"]["steps"]
+            trained = rows[rows["code"] == "trained"] if "code" in rows else rows
+            draw_series(row, trained, prediction, name=f"{steps:,} steps", **look)
+        dress(row, prediction, what)
+    for row, rows in ((axes[2], of_class[1]), (axes[3], layout[1])):
+        draw_level(row, of_code(rows, "untrained"), name="untrained", color=COLORS["grey"], linestyle="-.")
+        draw_level(row, of_code(rows, "pixels"), name="pixels", color=COLORS["black"], linestyle=":")
+    for panel in axes[1]:
+        panel.axhline(0.5, color=COLORS["black"], linestyle=(0, (1, 4)), label="chance")
+    for row in axes:
+        row[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for panel in axes[:-1].flat:
+        panel.set_xlabel("")
+    return figure
 
 
 def decided(short: Results, long: Results) -> list[tuple[Finding, Finding]]:

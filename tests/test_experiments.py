@@ -16,6 +16,7 @@ import pytest
 import scipy.stats
 from counting_experiment import EXPERIMENT, Config
 
+from experiments import training_time
 from experiments.catalogue import NAMES
 from experiments.experiment import conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
@@ -187,11 +188,14 @@ def test_unreachable_scheduler_is_said(config):
 # ---------------------------------------------------------------------- committed results
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_committed_results_are_those_of_the_code(name):
+@pytest.mark.parametrize(
+    ("name", "preset"), [(name, "laptop") for name in NAMES] + [(name, "long") for name in training_time.NAMES]
+)
+def test_committed_results_are_those_of_the_code(name, preset):
     """Settings and prediction are the script's, and its verdicts follow from the records."""
-    experiment, found = named_experiment(name), load_results(ROOT / "experiments" / "results" / name)
-    config = experiment.presets["laptop"]
+    folder = ROOT / "experiments" / "results" / (name if preset == "laptop" else f"{name}_{preset}")
+    experiment, found = named_experiment(name), load_results(folder)
+    config = experiment.presets[preset]
     assert found.config == json.loads(json.dumps(dataclasses.asdict(config)))
     assert experiment.predict(config) == _approx(found.prediction)
     judged = [finding.to_dict() for finding in experiment.judge(found.records, found.prediction)]
@@ -207,7 +211,7 @@ def _approx(content):
     return pytest.approx(content, rel=1e-6, abs=1e-9) if isinstance(content, float) else content
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "training_time"])
 def test_every_measured_experiment_has_a_page(name):
     text = (ROOT / "docs" / "experiments" / f"{name}.md").read_text()
     assert f"{{include}} generated/{name}.md" in text
