@@ -18,6 +18,7 @@ from hlvm.mae import (
     Member,
     RatioRange,
     TrainConfig,
+    ViTConfig,
     data,
     encode,
     fit,
@@ -114,6 +115,24 @@ def test_members_share_the_rows_held_out_and_are_scored_as_alone(mask, tmp_path)
     np.testing.assert_array_equal(both[0].held_out.rows, both[1].held_out.rows)
     np.testing.assert_allclose(both[1].held_out.losses, alone.held_out.losses, rtol=1e-4)
     assert [p.held_out.tolist() for p in seen] == np.stack([f.held_out.losses for f in both], axis=1).tolist()
+
+
+@pytest.mark.parametrize("held_out", [HELD, 6], ids=["batches", "less than one"])
+@pytest.mark.parametrize(
+    ("network", "loss"),
+    [
+        (ViTConfig(width=8, depth=1, decoder_width=8), LossConfig()),
+        (SMALL, LossConfig(score="energy")),
+    ],
+    ids=["vit", "energy"],
+)
+def test_held_out_losses_are_the_same_in_parts(network, loss, held_out):
+    """Parts of 4 rows: 6 rows do not fill two of them."""
+    train = dataclasses.replace(TRAIN, steps=3, warmup=1, held_out=held_out)
+    members = [Member(mask=RandomMask(ratio=0.5), network=network, loss=loss, seed=seed) for seed in (0, 1)]
+    whole, parts = (fit_ensemble(KEY, dataset(table()), members, train, microbatch=part) for part in (None, 4))
+    for a, b in zip(whole, parts, strict=True):
+        assert b.held_out.losses == pytest.approx(a.held_out.losses, rel=1e-4)
 
 
 class StopEarlyError(Exception):

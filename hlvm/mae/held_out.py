@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import ArrayData
-from hlvm.mae.losses import column_weights, draw_noise, training_loss
-from hlvm.mae.masks import draw_masks
-from hlvm.mae.networks import unflatten
-from hlvm.mae.program import Arms, Program
+from hlvm.mae.program import Arms, Batch, Program, draw_batch, in_parts, loss_of_member
 
 __all__ = ["HeldOut", "HeldOutRows", "held_out_losses", "held_out_rows"]
 
@@ -65,34 +62,27 @@ def held_out_losses(
     """Loss of every member, averaged over the rows that it can be taken of.
 
     Masks and noise are those of steps after the last, so they are nowhere trained on. ``arms`` hold one batch of masks
-    per batch of rows where the host draws them.
+    per batch of rows where the host draws them. A device goes through a batch in parts if it does so in training.
     """
     batch = rows.values.shape[1]
+    at_once = program.samples_at_once(train.batch) if program.parts > 1 else batch
+    n_parts = -(-batch // at_once)
+    missing = n_parts * at_once - batch
+    of_part = jax.vmap(functools.partial(loss_of_member, program, train), in_axes=(0, 0, None, 0))
 
-    def of_member(flat: Float[Array, " parameters"], arm: Arms) -> Array:
-        params = unflatten(program.network, flat)
+    def filled(array: Array, axis: int, **how: Any) -> Array:
+        return jnp.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)], **how)
 
-        def of_batch(number: Int[Array, ""]) -> tuple[Array, Array]:
-            step = train.steps + number
-            mask_key, noise_key = (jax.random.fold_in(key, step) for key in (arm.mask_keys, arm.noise_keys))
-            masked = draw_masks(program.kind, arm.masks, mask_key, batch, number)
-            weights = column_weights(program.objective, arm.losses, arm.masks, masked)
-            weights = weights * rows.counted[number][:, None]
-            values, objective = rows.values[number], program.objective
-            loss = training_loss(
-                program.network,
-                objective,
-                params,
-                values,
-                masked,
-                weights,
-                draw_noise(program.network, objective, noise_key, batch),
-                arm.code_dims,
-                train.compute,
-            )
-            return loss.mean, (weights.sum(axis=-1) > 0).sum()
+    def of_batch(number: Int[Array, ""]) -> tuple[Array, Array]:
+        drawn = jax.vmap(lambda arm: draw_batch(program, arm, train.steps + number, number, batch))(arms)
+        weights = drawn.weights * rows.counted[number][:, None]
+        counts = (weights.sum(axis=-1) > 0).sum(axis=-1)
+        drawn = Batch(
+            masked=filled(drawn.masked, 1, mode="edge"), weights=filled(weights, 1), noise=filled(drawn.noise, 2)
+        )
+        values = filled(rows.values[number], 0, mode="edge")
+        sums = in_parts(of_part, n_parts, shared=True)(params, arms.code_dims, values, drawn)
+        return jax.vmap(lambda of_member: of_member.mean)(sums), counts
 
-        losses, counts = jax.lax.map(of_batch, jnp.arange(len(rows.values)))
-        return (losses * counts).sum() / jnp.maximum(counts.sum(), 1)
-
-    return jax.vmap(of_member)(params, arms)
+    losses, counts = jax.lax.map(of_batch, jnp.arange(len(rows.values)))
+    return (losses * counts).sum(axis=0) / jnp.maximum(counts.sum(axis=0), 1)

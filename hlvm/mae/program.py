@@ -19,7 +19,19 @@ from hlvm.mae.losses import LossArrays, LossSum, Objective, column_weights, draw
 from hlvm.mae.masks import Kind, MaskArrays, draw_masks
 from hlvm.mae.networks import Network, unflatten
 
-__all__ = ["CHUNK", "Arms", "Program", "State", "compile_program", "first_state", "run_chunk"]
+__all__ = [
+    "CHUNK",
+    "Arms",
+    "Batch",
+    "Program",
+    "State",
+    "compile_program",
+    "draw_batch",
+    "first_state",
+    "in_parts",
+    "loss_of_member",
+    "run_chunk",
+]
 
 CHUNK = 100
 """Most steps of one call of the program; between calls there is progress to report, and the state can be saved."""
@@ -51,6 +63,11 @@ class Program:
     def platform(self) -> str:
         """Where it runs: "cpu", "gpu" or "tpu"."""
         return jax.default_backend() if self.mesh is None else self.mesh.devices.flat[0].platform
+
+    def samples_at_once(self, batch: int) -> int:
+        """Most samples of a batch that a device goes through at a time."""
+        on_device = batch if self.mesh is None else batch // self.mesh.shape["batch"]
+        return on_device // self.parts
 
     def spread(self, array: Array, *axes: str | None) -> Array:
         """Spread an array over the devices along these axes, one per dimension; traced."""
@@ -138,9 +155,9 @@ def run_chunk(
         step = start + i
         values = program.spread(feed.batch(step, i, n, shift, scale), None, "batch", None)
         shared = len(values) == 1
-        batch = jax.vmap(lambda arm: _draw_batch(program, arm, step, i, n))(arms)
+        batch = jax.vmap(lambda arm: draw_batch(program, arm, step, i, n))(arms)
         gradients = functools.partial(_gradients, program, train, shared)
-        gradient_of = _over_devices(program, _in_parts(program, gradients, shared), shared)
+        gradient_of = _over_devices(program, in_parts(gradients, program.parts, shared), shared)
         found = gradient_of(state.params, arms.code_dims, values[0 if shared else arms.data_of], batch)
         state, loss = jax.vmap(functools.partial(_update, optimizer, step))(state, *found)
         state = jax.tree.map(lambda leaf: program.spread(leaf, "members", *[None] * (leaf.ndim - 1)), state)
@@ -166,7 +183,7 @@ def compile_program(lowered: Any, platform: str) -> Any:
     return lowered.compile()
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """What is drawn for every member's step beside the values.
 
     Attributes:
@@ -180,12 +197,21 @@ class _Batch(NamedTuple):
     noise: Float[Array, "members draws n noise"]
 
 
-def _draw_batch(program: Program, arm: Arms, step: Int[Array, ""], i: Int[Array, ""], n: int) -> _Batch:
+def draw_batch(program: Program, arm: Arms, step: Int[Array, ""], i: Int[Array, ""], n: int) -> Batch:
+    """What one member draws for a step; traced.
+
+    Args:
+        program: what the member shares with others.
+        arm: the member.
+        step: the number from which masks and noise follow.
+        i: which of the batches of masks it is, where the host draws them.
+        n: samples in the batch.
+    """
     mask_key, noise_key = (jax.random.fold_in(key, step) for key in (arm.mask_keys, arm.noise_keys))
     masked = draw_masks(program.kind, arm.masks, mask_key, n, i)
     weights = column_weights(program.objective, arm.losses, arm.masks, masked)
     noise = draw_noise(program.network, program.objective, noise_key, n)
-    return _Batch(masked, weights, noise)
+    return Batch(masked, weights, noise)
 
 
 def _gradients(
@@ -195,23 +221,13 @@ def _gradients(
     params: Float[Array, "members parameters"],
     code_dims: Int[Array, " members"],
     values: Float[Array, "*members n columns"],
-    batch: _Batch,
+    batch: Batch,
 ) -> tuple[LossSum, Float[Array, "members parameters"]]:
     """Loss of every member as a sum over the samples given, and the gradient of the sum."""
 
-    def of_member(flat: Array, code_dim: Array, values: Array, batch: _Batch) -> tuple[LossSum, Array]:
+    def of_member(flat: Array, code_dim: Array, values: Array, batch: Batch) -> tuple[LossSum, Array]:
         def loss_of(flat: Float[Array, " parameters"]) -> tuple[Array, LossSum]:
-            found = training_loss(
-                program.network,
-                program.objective,
-                unflatten(program.network, flat),
-                values,
-                batch.masked,
-                batch.weights,
-                batch.noise,
-                code_dim,
-                train.compute,
-            )
+            found = loss_of_member(program, train, flat, code_dim, values, batch)
             return found.loss, found
 
         (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(flat)
@@ -220,30 +236,67 @@ def _gradients(
     return jax.vmap(of_member, in_axes=(0, 0, None if shared else 0, 0))(params, code_dims, values, batch)
 
 
-def _in_parts(program: Program, gradients: Callable[..., Any], shared: bool) -> Callable[..., Any]:
-    """Let a device go through its samples part by part, and add the sums up."""
-    if program.parts == 1:
-        return gradients
+def loss_of_member(
+    program: Program,
+    train: TrainConfig,
+    flat: Float[Array, " parameters"],
+    code_dim: Int[Array, ""],
+    values: Float[Array, "n columns"],
+    batch: Batch,
+) -> LossSum:
+    """Loss of one member as a sum over the samples given; traced.
+
+    Args:
+        program: what the member shares with others.
+        train: the optimisation.
+        flat: its parameters.
+        code_dim: numbers in its code.
+        values: standardised values.
+        batch: of this member.
+    """
+    return training_loss(
+        program.network,
+        program.objective,
+        unflatten(program.network, flat),
+        values,
+        batch.masked,
+        batch.weights,
+        batch.noise,
+        code_dim,
+        train.compute,
+    )
+
+
+def in_parts(sums_of: Callable[..., Any], n_parts: int, shared: bool) -> Callable[..., Any]:
+    """Let a device go through its samples part by part, and add the sums up.
+
+    Args:
+        sums_of: parameters, code dims, values and batch of all members -> arrays that are sums over samples.
+        n_parts: a divisor of the samples.
+        shared: whether all members have the same values.
+    """
+    if n_parts == 1:
+        return sums_of
 
     def cut(array: Array, axis: int) -> Array:
-        rows = array.shape[axis] // program.parts
-        parts = array.reshape(*array.shape[:axis], program.parts, rows, *array.shape[axis + 1 :])
+        rows = array.shape[axis] // n_parts
+        parts = array.reshape(*array.shape[:axis], n_parts, rows, *array.shape[axis + 1 :])
         return jnp.moveaxis(parts, axis, 0)
 
-    def in_parts(params: Array, code_dims: Array, values: Array, batch: _Batch) -> Any:
-        cut_batch = _Batch(cut(batch.masked, 1), cut(batch.weights, 1), cut(batch.noise, 2))
+    def added_up(params: Array, code_dims: Array, values: Array, batch: Batch) -> Any:
+        cut_batch = Batch(cut(batch.masked, 1), cut(batch.weights, 1), cut(batch.noise, 2))
         parts = cut(values, 0 if shared else 1), cut_batch
         first = jax.tree.map(lambda leaf: leaf[0], parts)
         nothing = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradients, params, code_dims, *first)
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(sums_of, params, code_dims, *first)
         )
 
-        def add(sums: Any, part: tuple[Array, _Batch]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, sums, gradients(params, code_dims, *part)), None
+        def add(sums: Any, part: tuple[Array, Batch]) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, sums, sums_of(params, code_dims, *part)), None
 
         return jax.lax.scan(add, nothing, parts)[0]
 
-    return in_parts
+    return added_up
 
 
 def _over_devices(program: Program, gradients: Callable[..., Any], shared: bool) -> Callable[..., Any]:
@@ -258,7 +311,7 @@ def _over_devices(program: Program, gradients: Callable[..., Any], shared: bool)
     return jax.shard_map(
         lambda *arguments: jax.lax.psum(gradients(*arguments), "batch"),
         mesh=program.mesh,
-        in_specs=(members, members, PartitionSpec("batch") if shared else samples, _Batch(*of_batch)),
+        in_specs=(members, members, PartitionSpec("batch") if shared else samples, Batch(*of_batch)),
         out_specs=members,
         check_vma=False,  # or gradients are added up one parameter array at a time, before the sum here
     )

@@ -96,7 +96,7 @@ def fit(
         microbatch: most samples of a batch whose gradients a device works out at a time, at least 1; it must divide the
             samples that the device has, where it has more. ``None`` for all of them. Smaller parts need less memory,
             and are faster where arrays then fit into a cache. The result is the same up to rounding. Losses on rows
-            held out are taken of whole batches.
+            held out are taken in the same parts.
 
     Returns:
         The trained autoencoder with its losses.
