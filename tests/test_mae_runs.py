@@ -40,6 +40,7 @@ from hlvm.mae import (
 from hlvm.mae import data as data_module
 from hlvm.mae import program as program_module
 from hlvm.mae.checkpoints import describe_run
+from hlvm.mae.groups import shares
 from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
@@ -403,6 +404,36 @@ def test_eight_devices_train_like_one():
             program.format("jax.devices()", microbatch), XLA_FLAGS="--xla_force_host_platform_device_count=8"
         )
         np.testing.assert_allclose(finished(eight), one, rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_devices_that_cannot_share_evenly_train_like_one():
+    """Of seven devices, four share four members; with them go rows held out, and a batch of 16 in parts."""
+    show = "\nprint(json.dumps([[*f.losses.tolist(), *f.held_out.losses.tolist()] for f in fits]))"
+    program = "fits = train(None, {}, 300, held_out=40, microbatch={})" + show
+    one = finished(python(program.format(None, None)))
+    seven = python(program.format("jax.devices()", 8), XLA_FLAGS="--xla_force_host_platform_device_count=7")
+    np.testing.assert_allclose(finished(seven), one, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("devices", "members", "batch", "expected"),
+    [
+        (1, 4, 32, (1, 1)),
+        (2, 4, 32, (2, 1)),
+        (4, 4, 32, (4, 1)),
+        (8, 4, 32, (4, 2)),
+        (6, 4, 32, (4, 1)),  # not 2 and 3: 32 is no multiple of 3
+        (6, 4, 33, (2, 3)),
+        (12, 5, 32, (5, 2)),
+        (16, 1, 64, (1, 16)),
+        (7, 1, 5, (1, 5)),
+        (3, 2, 7, (2, 1)),
+        (5, 1, 1, (1, 1)),
+    ],
+)
+def test_as_many_devices_as_can_share_evenly(devices, members, batch, expected):
+    assert shares(devices, members, batch) == expected
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_pl
 from hlvm.mae.networks import build_network, code_dim_of, init_flat
 from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk
 
-__all__ = ["Group", "Member", "Prepared", "group_members", "prepare"]
+__all__ = ["Group", "Member", "Prepared", "group_members", "prepare", "shares"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ def group_members(
     """Check all members and sort them into as few groups as there are programs.
 
     Raises:
-        ValueError: no members; or a mask, network, loss and graph that do not fit together; or devices that can share
-            neither members nor batches evenly; or a microbatch below 1, or that does not divide a
+        ValueError: no members; or a mask, network, loss and graph that do not fit together; or devices of several
+            processes that cannot share members and batches evenly; or a microbatch below 1, or that does not divide a
             device's part of a batch.
     """
     if not members:
@@ -93,7 +93,7 @@ def group_members(
 
 def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbatch: int | None) -> Program:
     """A group's program spread over devices, each of which goes through its samples part by part."""
-    mesh = None if devices is None or len(devices) == 1 else _mesh(devices, len(group.members), batch)
+    mesh = None if devices is None else _mesh(devices, len(group.members), batch)
     samples = batch if mesh is None else batch // mesh.shape["batch"]
     at_once = samples if microbatch is None else min(microbatch, samples)
     if samples % at_once:
@@ -104,16 +104,34 @@ def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbat
     return dataclasses.replace(group.program, mesh=mesh, parts=samples // at_once)
 
 
-def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh:
-    """As many devices as possible share the members, the others the batch of each member."""
-    over_members = math.gcd(len(devices), n_members)
-    over_batch = len(devices) // over_members
-    if batch % over_batch:
+def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh | None:
+    """As many devices as possible share the members, the others the batch of each member; ``None`` for one device."""
+    over_members, over_batch = shares(len(devices), n_members, batch)
+    used = over_members * over_batch
+    if used < len(devices) and len({device.process_index for device in devices}) > 1:
         raise ValueError(
-            f"{len(devices)} devices cannot share {n_members} members and a batch of {batch} evenly: use a batch that "
-            f"is a multiple of {over_batch}, or fewer devices"
+            f"{len(devices)} devices of several processes cannot share {n_members} members and a batch of {batch} "
+            f"evenly: use a batch that is a multiple of {len(devices) // math.gcd(len(devices), n_members)}, or fewer "
+            f"devices"
         )
-    return Mesh(np.asarray(devices).reshape(over_members, over_batch), ("members", "batch"))
+    if used == 1:
+        return None
+    return Mesh(np.asarray(devices[:used]).reshape(over_members, over_batch), ("members", "batch"))
+
+
+def shares(n_devices: int, n_members: int, batch: int) -> tuple[int, int]:
+    """By how many devices members are shared, and by how many the batch of each: evenly, and as many as can be.
+
+    Args:
+        n_devices: at least 1.
+        n_members: members of one program.
+        batch: samples in a batch.
+    """
+    for used in range(n_devices, 1, -1):
+        over_members = math.gcd(used, n_members)
+        if batch % (used // over_members) == 0:
+            return over_members, used // over_members
+    return 1, 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,8 @@ def fit(
         loss: what is made small; ``None`` for the squared error of the masked part.
         on_progress: called between chunks of steps.
         checkpoints: where the state is kept, so that a stopped run can go on; ``None`` keeps nothing.
-        devices: devices that share the work; ``None`` for JAX's default device.
+        devices: devices that share the work; ``None`` for JAX's default device. Where all of them cannot share it
+            evenly, as many as can do it.
         microbatch: most samples of a batch whose gradients a device works out at a time, at least 1; it must divide the
             samples that the device has, where it has more. ``None`` for all of them. Smaller parts need less memory,
             and are faster where arrays then fit into a cache. The result is the same up to rounding. Losses on rows
@@ -102,8 +103,8 @@ def fit(
         The trained autoencoder with its losses.
 
     Raises:
-        ValueError: data, mask, network, loss and graph do not fit together; devices and microbatch cannot share a batch
-            evenly; or the folder of states belongs to another run.
+        ValueError: data, mask, network, loss and graph do not fit together; the microbatch does not divide a device's
+            samples; or the folder of states belongs to another run.
         KeyboardInterrupt: Ctrl-C; with checkpoints the running steps are done first and their state is kept.
 
     Warns:
@@ -144,9 +145,10 @@ def fit_ensemble(
         train: the optimisation, common to all.
         on_progress: called between chunks of steps.
         checkpoints: as for :func:`fit`; groups of members that are done are not done again.
-        devices: devices that share the members of each program, and batches where there are more devices than members.
-            In several processes (``jax.distributed``) every process makes the same call with all devices, and with the
-            same folder of checkpoints on a file system that all of them see.
+        devices: devices that share the members of each program, and batches where there are more devices than members;
+            of each program, as many of them as can do so evenly. In several processes (``jax.distributed``) every
+            process makes the same call with all devices, which then must be able to, and with the same folder of
+            checkpoints on a file system that all of them see.
         microbatch: as for :func:`fit`.
 
     Returns:
