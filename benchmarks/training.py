@@ -142,6 +142,14 @@ class Ours:
         self.compile_seconds = time.perf_counter() - begin
         self.state, self.step = self.one.state, 0
 
+    @property
+    def devices(self) -> str:
+        """How many share a batch, and how much of it each has at a time; not all that there are may share it evenly."""
+        program = self.one.program
+        if program.mesh is None:
+            return "one device"
+        return f"{program.mesh.size} devices, {program.samples_at_once(self.one.train.batch)} samples at a time"
+
     def __call__(self, count: int) -> None:
         """Take some steps."""
         arguments = self.one.arguments(self.state, 0)
@@ -249,8 +257,9 @@ def peak_flops() -> float:
 def steps(devices: Sequence[Any] | None, *, batch: int, ratio: float, rounds: int, compiled: bool) -> list[Row]:
     data, train = images(), TrainConfig(steps=10_000, batch=batch)
     check_same(data, ratio, train)
-    ours = "hlvm, one device" if devices is None else f"hlvm, {len(devices)} devices, {MICROBATCH} samples at a time"
-    contenders: dict[str, Any] = {ours: Ours(data, ratio, train, devices)}
+    this = Ours(data, ratio, train, devices)
+    ours = f"hlvm, {this.devices}"
+    contenders: dict[str, Any] = {ours: this}
     contenders["PyTorch, eager"] = Theirs(data, ratio, train, compiled=False)
     if compiled:
         try:
