@@ -37,10 +37,10 @@ test-all: $(STAMP)/test ## all tests that need no GPU
 smoke: $(STAMP)/test ## every experiment at its smallest size, into runs/smoke anew
 	rm -rf runs/smoke
 	mkdir -p runs/smoke
-	$(BIN)/python -c 'from experiments.catalogue import NAMES; print(*NAMES, sep="\n")' | \
-	  xargs -P $(WORKERS) -I NAME sh -c 'begin=$$(date +%s); \
-	    $(BIN)/python -m experiments.NAME --preset smoke --out runs/smoke/NAME > runs/smoke/NAME.log 2>&1 \
-	    && echo "NAME runs, $$(( $$(date +%s) - begin )) s" || { cat runs/smoke/NAME.log; exit 1; }'
+	$(BIN)/python -c 'from experiments.catalogue import NAMES; print(*NAMES, sep="\n")' > runs/smoke/names
+	xargs -n 1 -P $(WORKERS) sh -c 'begin=$$(date +%s); \
+	    $(BIN)/python -m experiments.$$0 --preset smoke --out runs/smoke/$$0 > runs/smoke/$$0.log 2>&1 \
+	    && echo "$$0 runs, $$(( $$(date +%s) - begin )) s" || { cat runs/smoke/$$0.log; exit 1; }' < runs/smoke/names
 
 lint: $(STAMP)/dev ## ruff and pyright
 	$(BIN)/ruff check

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
+import jax
 from rich.console import Console
 from rich.table import Table
 
@@ -19,8 +23,11 @@ from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_findings"]
 
-_QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+_QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 """What XLA leaves out for smoke runs, most of whose time is compiling."""
+
+_QUICKER_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
+"""The same; from 0.11 on jaxlib does not know it, and ends the process at a flag that it does not know."""
 
 
 def command(name: str, arguments: Sequence[str] | None = None) -> int:
@@ -50,12 +57,18 @@ def command(name: str, arguments: Sequence[str] | None = None) -> int:
         "--fits", type=Path, metavar="DIR", help="keep what is trained here, for experiments that train the same"
     )
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without "≥" shall still get the verdicts
     if options.preset == "smoke":
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK_TO_COMPILE}"
+        quick = [_QUICK_TO_COMPILE] + [_QUICKER_TO_COMPILE] * (version("jaxlib") < "0.11")
+        os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *quick])
     use_compilation_cache()
     try:
-        if options.scheduler is None:
-            one_device_per_core()
+        if options.scheduler is not None:
+            jax.config.update("jax_platforms", "cpu")  # accelerators are for the workers
+        else:
+            with contextlib.suppress(ValueError):  # JAX was told to leave CPUs out
+                one_device_per_core()
         results = conduct(
             experiment,
             experiment.presets[options.preset],

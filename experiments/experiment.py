@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from experiments.findings import Finding, Frame
 from experiments.groups import UnusableError, run_groups
 from hlvm._environment import environment
-from hlvm._files import write_text_atomically
+from hlvm._files import is_new_folder, write_text_atomically
 from hlvm.plotting import save_figure, style
 
 __all__ = [
@@ -128,12 +128,15 @@ def conduct(
         scheduler: ``None`` for this process, ``"local"`` for one Dask worker per core, or the address of a Dask
             scheduler.
         fits: folder where training states are kept for good, to be shared with experiments that train the same;
-            ``None`` keeps them in ``out`` until all is done. Only one process at a time may use it.
+            ``None`` keeps them in ``out`` until all is done. Only one process at a time may use it, so it does not go
+            with a scheduler.
 
     Raises:
         UnusableError: the folder is not empty and ``resume`` is not given, or it belongs to other settings; the
-            scheduler cannot be reached.
+            scheduler cannot be reached, or is given with ``fits``.
     """
+    if fits is not None and scheduler is not None:
+        raise UnusableError("--fits is for one process at a time: leave it out with --scheduler")
     described = _jsonable({"experiment": experiment.name, "config": dataclasses.asdict(config)})
     if out is not None:
         _open(out, described, resume=resume)
@@ -195,7 +198,7 @@ def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
                 f"{out} holds a run of {known.get('experiment')} with other settings"
                 f"{': ' + ', '.join(other) if other else ''}; go on with the same, or choose a new folder"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif not is_new_folder(out, path.name):
         raise UnusableError(f"{out} holds other files: choose a new folder")
     else:
         out.mkdir(parents=True, exist_ok=True)

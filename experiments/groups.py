@@ -27,12 +27,13 @@ class UnusableError(ValueError):
     """What was asked for cannot be done: a folder, a scheduler or a setting that does not fit."""
 
 
-_SINGLE_THREAD = {
+_ONE_CORE = {
+    "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Workers of this machine, one per core, must not each start as many threads as there are cores."""
+"""Workers of this machine, one per core, must not each start as many threads as there are cores, or share a GPU."""
 
 
 def run_groups(
@@ -108,7 +109,14 @@ def _timed(experiment: Experiment, config: Any, group: Any, states: Path | None)
 def _measured_by_name(module: str, config: Any, group: Any, states: str | None) -> tuple[list[Record], float]:
     """What a worker does; it finds the experiment by the name of its module."""
     experiment = importlib.import_module(module).EXPERIMENT
-    return _timed(experiment, config, group, None if states is None else Path(states))
+    folder = None if states is None else Path(states)
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logging.getLogger("distributed.worker").warning("states of training are not kept here: %s", error)
+        folder = None
+    return _timed(experiment, config, group, folder)
 
 
 def _run_on_dask(
@@ -133,7 +141,8 @@ def _run_on_dask(
                 module,
                 config,
                 groups[number],
-                None if states is None else str(states.absolute()),
+                # One folder each: groups that train the same must not write to one place at the same time.
+                None if states is None else str(states.absolute() / _name(number, groups[number])),
                 pure=False,
                 resources=resources,
             ): number
@@ -157,10 +166,11 @@ def _client(scheduler: str) -> Iterator[Any]:
     if scheduler == "local":
         no_dashboard: Any = None
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": _SINGLE_THREAD}),
+            dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_CORE}),
             LocalCluster(
                 n_workers=available_cores(),
                 threads_per_worker=1,
+                memory_limit=None,  # or workers are killed at a core's share of the memory, whatever is free
                 dashboard_address=no_dashboard,
                 silence_logs=logging.WARNING,
             ) as cluster,

@@ -121,7 +121,7 @@ _TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, ste
 SMOKE = Config(fits=_TINY, ratios=(0.25, 0.5, 0.75), middle=0.5, units=(1, 2))
 LAPTOP = Config(fits=QuadtreeFits(steps=1200))
 GPU = Config(
-    fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=10, steps=30_000, batch=256, per_height=16),
+    fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=5, steps=10_000, batch=256, per_height=16),
     ratios=(1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 15 / 16),
     units=(1, 2, 4, 8),
 )

@@ -6,16 +6,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from jaxtyping import PRNGKeyArray
 
 from hlvm import mae
-from hlvm.mae import Checkpoints, Fit, Member, TrainConfig, TrainingData
+from hlvm.mae import Checkpoints, Fit, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.data import check_data
 
-__all__ = ["train"]
+__all__ = ["microbatch", "train"]
+
+_AT_ONCE = 2048
+"""Most samples, of all members, that are in an accelerator's memory at once: some 50 GB for the largest preset."""
 
 
 def train(
@@ -39,10 +43,24 @@ def train(
         every: steps between two states.
     """
     devices = jax.devices() if len(jax.devices()) > 1 else None
+    where: dict[str, Any] = {"devices": devices, "microbatch": microbatch(members, config.batch)}
     if states is None:
-        return mae.fit_ensemble(key, data, members, config, devices=devices)
+        return mae.fit_ensemble(key, data, members, config, **where)
     what = json.dumps(describe_run(key, check_data(data), members, config), sort_keys=True)
     folder = states / hashlib.sha256(what.encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder=folder, every=every, keep=1)
-    return mae.fit_ensemble(key, data, members, config, checkpoints=checkpoints, devices=devices)
+    return mae.fit_ensemble(key, data, members, config, checkpoints=checkpoints, **where)
+
+
+def microbatch(members: Sequence[Member], batch: int) -> int | None:
+    """In what parts an accelerator goes through a batch of transformers; ``None`` for all at once.
+
+    Members of one program take their steps together, so that tens of them, with batches of hundreds, are more than its
+    memory holds. Parts are powers of two. On CPUs, where batches and ensembles are small, there are none.
+    """
+    transformers = sum(isinstance(member.network, ViTConfig) for member in members)
+    if jax.default_backend() == "cpu" or transformers * batch <= _AT_ONCE:
+        return None
+    fits = [part for part in (2**power for power in range(batch.bit_length())) if batch % part == 0]
+    return max((part for part in fits if transformers * part <= _AT_ONCE), default=1)

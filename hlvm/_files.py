@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_folder", "atomic_path", "check_new_folder", "write_text_atomically"]
+__all__ = ["atomic_folder", "atomic_path", "check_new_folder", "is_new_folder", "write_text_atomically"]
 
 
 @contextmanager
@@ -74,6 +74,19 @@ def check_new_folder(path: Path) -> None:
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path} exists already: choose another folder, or remove it first")
+
+
+def is_new_folder(folder: Path, first: str) -> bool:
+    """Whether a folder is missing or empty, but for what a stop left of writing its first file.
+
+    Args:
+        folder: the folder.
+        first: name of the file that is written first.
+    """
+    stem, suffix = os.path.splitext(first)
+    return not folder.exists() or all(
+        path.name.startswith(f".{stem}-") and path.suffix == suffix for path in folder.iterdir()
+    )
 
 
 def write_text_atomically(path: Path, text: str) -> None:

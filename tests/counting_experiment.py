@@ -27,7 +27,7 @@ class Config:
 
 def measure(config, group, states):
     with Path(config.notes).open("a") as file:
-        file.write(f"{group['number']} {os.getpid()}\n")
+        file.write(f"{group['number']} {os.getpid()} {states}\n")
     if group["number"] == config.fails_at:
         raise RuntimeError("this group fails")
     time.sleep(config.seconds)

@@ -10,17 +10,20 @@ import time
 from pathlib import Path
 
 import counting_experiment
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 from counting_experiment import EXPERIMENT, Config
 
-from experiments import training_time
+from experiments import groups, training, training_time
 from experiments.catalogue import NAMES
 from experiments.experiment import conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
+from hlvm.mae import BottleneckConfig, Member, ViTConfig
+from hlvm.masking import RandomMask
 from hlvm.scoring import Interval
 
 ROOT = Path(__file__).parent.parent
@@ -139,6 +142,13 @@ def _failing_at_2(config, group, states):
     return counting_experiment.measure(config, group, states)
 
 
+def test_a_run_killed_while_it_wrote_its_first_file_can_go_on(tmp_path, config):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".config-x1y2.json").write_text("{")
+    assert len(conduct(EXPERIMENT, config, out=out, resume=True).records) == config.n_groups * config.seeds
+
+
 def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(UnusableError, match="other files"):
@@ -175,14 +185,58 @@ class _KillsOneWorker(threading.Thread):
     def run(self):
         while not self.notes.exists() or len(self.notes.read_text().splitlines()) < 2:
             time.sleep(0.02)
-        self.lost, process = map(int, self.notes.read_text().splitlines()[1].split())
+        self.lost, process = map(int, self.notes.read_text().splitlines()[1].split()[:2])
         os.kill(process, signal.SIGKILL)
+
+
+def test_groups_on_workers_keep_their_states_apart(tmp_path, config, monkeypatch):
+    """Those of two groups that train the same may otherwise write to one folder at the same time."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        monkeypatch.setattr(groups, "_client", lambda scheduler: distributed.Client(address))
+        conduct(EXPERIMENT, config, out=tmp_path / "out", scheduler="local")
+    found = [line.split()[2] for line in Path(config.notes).read_text().splitlines()]
+    assert len(set(found)) == len(found) == config.n_groups
+    assert {Path(folder).parent for folder in found} == {tmp_path / "out" / "states"}
+
+
+def test_a_worker_that_cannot_write_there_trains_without_states(tmp_path, config):
+    (tmp_path / "file").write_text("no folder")
+    records, _ = groups._measured_by_name("counting_experiment", config, {"number": 1}, str(tmp_path / "file" / "x"))
+    assert len(records) == config.seeds
+    assert Path(config.notes).read_text().split()[2] == "None"
+
+
+def test_fits_of_one_process_are_not_for_workers(tmp_path, config):
+    with pytest.raises(UnusableError, match="--fits is for one process"):
+        conduct(EXPERIMENT, config, scheduler="local", fits=tmp_path)
 
 
 def test_unreachable_scheduler_is_said(config):
     pytest.importorskip("distributed")
     with pytest.raises(UnusableError, match="local or an address"):
         conduct(EXPERIMENT, config, scheduler="remote")
+
+
+# ---------------------------------------------------------------------- training
+
+
+def test_accelerators_go_through_large_ensembles_in_parts(monkeypatch):
+    """Never more than 2,048 samples of transformers at once; a part divides the batch."""
+    vit, narrow = (
+        Member(mask=RandomMask(ratio=0.5), network=network) for network in (ViTConfig(), BottleneckConfig(code_dim=2))
+    )
+    assert training.microbatch([vit] * 70, 256) is None  # on a CPU
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert training.microbatch([vit] * 70, 256) == 16
+    assert training.microbatch([vit] * 8, 256) is None
+    assert training.microbatch([vit] * 9, 256) == 128
+    assert training.microbatch([vit] * 30, 96) == 32
+    assert training.microbatch([vit] * 5000, 32) == 1
+    assert training.microbatch([narrow] * 144, 512) is None
 
 
 # ---------------------------------------------------------------------- committed results

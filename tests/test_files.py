@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from hlvm._files import atomic_folder, atomic_path, check_new_folder, write_text_atomically
+from hlvm._files import atomic_folder, atomic_path, check_new_folder, is_new_folder, write_text_atomically
 
 
 def test_write_text_atomically_replaces_and_honours_the_umask(tmp_path):
@@ -64,3 +64,13 @@ def test_check_new_folder_refuses_files_and_full_folders(tmp_path):
     for target in (tmp_path, tmp_path / "a.txt"):
         with pytest.raises(FileExistsError, match="exists already"):
             check_new_folder(target)
+
+
+def test_what_a_stop_left_of_the_first_file_is_no_content(tmp_path):
+    assert is_new_folder(tmp_path / "none", "run.json")
+    assert is_new_folder(tmp_path, "run.json")
+    (tmp_path / ".run-a1b2.json").touch()
+    assert is_new_folder(tmp_path, "run.json")
+    assert not is_new_folder(tmp_path, "config.json")
+    (tmp_path / "mine.txt").touch()
+    assert not is_new_folder(tmp_path, "run.json")

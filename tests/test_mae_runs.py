@@ -40,7 +40,8 @@ from hlvm.mae import (
 from hlvm.mae import data as data_module
 from hlvm.mae import program as program_module
 from hlvm.mae.checkpoints import describe_run
-from hlvm.mae.groups import shares
+from hlvm.mae.data import check_data
+from hlvm.mae.groups import Tables, group_members, prepare, shares
 from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
@@ -98,6 +99,27 @@ def test_array_data_cuts_images_into_the_graphs_patches():
     assert bytes_.max() == pytest.approx(47 / 255)
     with pytest.raises(ValueError, match="a 2 x 2 grid of patches does not fill images of 5 x 6 pixels"):
         ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 5, 6, 3)), graph=graph))
+
+
+def test_rows_are_placed_once_for_all_programs(rows):
+    data = check_data(rows)
+    tables = Tables(data, *data_module.standardization(data, KEY))
+    vit = ViTConfig(width=8, depth=1, decoder_width=8)
+    members = [Member(mask=RandomMask(ratio=ratio), network=vit) for ratio in (0.25, 0.5)]
+    train = TrainConfig(steps=5, batch=4, warmup=1)
+    groups = group_members(GRAPH, members, train)
+    standard = data_module.standardization(data, KEY)
+    found = [prepare(KEY, data, group, members, train, *standard, tables=tables).feeder.table for group in groups]
+    assert len(found) == 2
+    assert all(table is found[0] is not None for table in found)
+
+
+@pytest.mark.parametrize(("copies", "kept"), [(1, True), (2, True), (3, False)])
+def test_copies_in_one_memory_count(rows, monkeypatch, copies, kept):
+    data = check_data(rows)
+    shift, scale = data_module.standardization(data, KEY)
+    monkeypatch.setattr(feeding, "_TABLE_BYTES", 2 * 4 * len(data) * data.n_columns)
+    assert (feeding.table_of(data, shift, scale, copies) is not None) is kept
 
 
 @pytest.mark.slow
@@ -298,6 +320,20 @@ def test_parts_are_the_same_work_in_less_memory(rows):
     assert parts.working_bytes < whole.working_bytes / 1.5
 
 
+@pytest.mark.parametrize("network", ["vit", "bottleneck"])
+def test_work_of_all_blocks_is_counted(model, network):
+    """Of more than four blocks, which are a loop, as of fewer."""
+
+    def flops(depth):
+        vit = ViTConfig(width=16, depth=depth, decoder_width=8)
+        config = vit if network == "vit" else BottleneckConfig(code_dim=2, encoder=vit)
+        member = Member(mask=RandomMask(ratio=0.5), network=config)
+        return plan_ensemble(model, [member], TrainConfig(steps=5, batch=8, warmup=1)).programs[0].flops_per_step
+
+    two, four, eight = map(flops, (2, 4, 8))
+    assert eight - four == pytest.approx(2 * (four - two), rel=0.02)
+
+
 # ---------------------------------------------------------------------- other processes
 
 SCRIPT = """
@@ -434,6 +470,33 @@ def test_devices_that_cannot_share_evenly_train_like_one():
 )
 def test_as_many_devices_as_can_share_evenly(devices, members, batch, expected):
     assert shares(devices, members, batch) == expected
+
+
+@pytest.mark.slow
+def test_a_single_device_is_the_one_that_was_named():
+    """JAX's first needs no placing; another one is where the program runs."""
+    show = """
+seen = []
+fits = train(None, [jax.devices()[int(sys.argv[1])]], 100, on_progress=lambda progress: seen.append(placed()))
+print(json.dumps([seen, [f.losses.tolist() for f in fits]]))
+"""
+    placed = """
+def placed():
+    devices = {d.id for array in jax.live_arrays() for d in array.devices() if array.ndim == 2 and len(array) == 4}
+    return sorted(devices)
+"""
+    flags = "--xla_force_host_platform_device_count=3"
+    (first, one), (other, same) = (finished(python(placed + show, n, XLA_FLAGS=flags)) for n in (0, 2))
+    assert first == [[0]]
+    assert 2 in other[0]
+    np.testing.assert_allclose(same, one, rtol=1e-5)
+
+
+def test_cores_are_no_devices_where_jax_leaves_cpus_out():
+    code = "from hlvm.mae import one_device_per_core; one_device_per_core()"
+    environment = os.environ | {"JAX_PLATFORMS": "cuda"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "ValueError: JAX leaves CPUs out (JAX_PLATFORMS=cuda): add cpu to it" in found.stderr
 
 
 @pytest.mark.slow

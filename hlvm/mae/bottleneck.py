@@ -26,6 +26,7 @@ class Bottleneck(nn.Module):
         n_columns: total dims of the observed variables.
         grid: token rows and columns for a transformer encoder, else ``None``.
         keep_attention: whether a transformer encoder keeps its attention.
+        unrolled: whether the blocks of a transformer encoder are written out one after the other.
     """
 
     padded_code: int
@@ -33,6 +34,7 @@ class Bottleneck(nn.Module):
     n_columns: int
     grid: tuple[int, int] | None = None
     keep_attention: bool = False
+    unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
@@ -40,7 +42,9 @@ class Bottleneck(nn.Module):
         if self.config.encoder is None or self.grid is None:
             self.encoder = [nn.Dense(width) for _ in range(depth)]
         else:
-            self.vit = vit_encoder(self.config.encoder, self.grid, keep_attention=self.keep_attention)
+            self.vit = vit_encoder(
+                self.config.encoder, self.grid, keep_attention=self.keep_attention, unrolled=self.unrolled
+            )
         self.to_code = nn.Dense(self.padded_code)
         self.decoder = [nn.Dense(width) for _ in range(depth)]
         self.to_columns = nn.Dense(self.n_columns)
@@ -110,6 +114,7 @@ class BottleneckNetwork:
         n_visible: for a transformer encoder, the most tokens a mask may leave visible.
         padded: for a transformer encoder, whether some masks leave fewer visible.
         noise_dim: numbers of noise the decoder reads; 0 for none.
+        unrolled: for a transformer encoder, whether its blocks are written out one after the other.
     """
 
     config: BottleneckConfig
@@ -119,6 +124,7 @@ class BottleneckNetwork:
     n_visible: int = 0
     padded: bool = False
     noise_dim: int = 0
+    unrolled: bool = False
 
     @property
     def noise_size(self) -> int:
@@ -132,6 +138,7 @@ class BottleneckNetwork:
             n_columns=sum(self.cell_dims),
             grid=None if self.tokens is None else self.tokens.sides,
             keep_attention=keep_attention,
+            unrolled=self.unrolled,
         )
 
     def visible(self, masked: Bool[Array, "n cells"]) -> tuple[Int[Array, "n v"], Bool[Array, "n v"] | None]:

@@ -30,10 +30,14 @@ def one_device_per_core(n: int | None = None) -> list[Any]:
         The devices.
 
     Raises:
-        ValueError: ``n`` is below 1.
+        ValueError: ``n`` is below 1, or JAX was told to leave CPUs out (``JAX_PLATFORMS``).
         RuntimeError: JAX has computed something already.
     """
     count = available_cores() if n is None else positive(n, "n")
+    config: Any = jax.config
+    platforms = config.jax_platforms
+    if platforms and "cpu" not in platforms.split(","):
+        raise ValueError(f"JAX leaves CPUs out (JAX_PLATFORMS={platforms}): add cpu to it, or use other devices")
     flags = os.environ.get("XLA_FLAGS", "")
     try:
         jax.config.update("jax_num_cpu_devices", count)

@@ -17,10 +17,10 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from hlvm.mae.data import ArrayData, Generator, Source, draw_rows
 
-__all__ = ["Feed", "Feeder", "feeder"]
+__all__ = ["Feed", "Feeder", "feeder", "table_of"]
 
 _TABLE_BYTES = 2**30
-"""Largest data set that is kept on the device."""
+"""Most memory of a device, or of the machine for devices that share it, that a data set is kept in."""
 
 _STREAM_BYTES = 2**28
 """Largest part of a longer one that is sent there at once."""
@@ -105,16 +105,30 @@ def feeder(
     chunk: int,
     shift: Float[Array, " columns"],
     scale: Float[Array, " columns"],
+    table: Float[Array, "n columns"] | None = None,
 ) -> Feeder:
     """The feeder of some seeds; ``chunk`` is the most steps of a call, fewer where rows are streamed and wide."""
-    made = Feeder(data=data, keys=keys, batch=batch, chunk=chunk, shift=shift, scale=scale)
-    if not isinstance(data, ArrayData):
+    made = Feeder(data=data, keys=keys, batch=batch, chunk=chunk, shift=shift, scale=scale, table=table)
+    if not isinstance(data, ArrayData) or table is not None:
         return made
-    if 4 * len(data) * data.n_columns <= _TABLE_BYTES:
-        table = (jnp.asarray(data.rows(np.arange(len(data)))) - shift) / scale
-        return dataclasses.replace(made, table=table)
     per_step = 4 * len(keys) * batch * data.n_columns
     return dataclasses.replace(made, chunk=max(1, min(chunk, _STREAM_BYTES // per_step)))
+
+
+def table_of(
+    data: Source, shift: Float[Array, " columns"], scale: Float[Array, " columns"], copies: int
+) -> Float[Array, "n columns"] | None:
+    """All rows, standardised, for a device to keep; ``None`` for a generator, and for rows that are too many.
+
+    Args:
+        data: where rows come from.
+        shift: mean of every column.
+        scale: standard deviation of every column.
+        copies: how often one memory will hold them.
+    """
+    if not isinstance(data, ArrayData) or 4 * len(data) * data.n_columns * copies > _TABLE_BYTES:
+        return None
+    return (jnp.asarray(data.rows(np.arange(len(data)))) - shift) / scale
 
 
 def _positions(key: PRNGKeyArray, n: int, start: int, size: int) -> Int[np.ndarray, " size"]:

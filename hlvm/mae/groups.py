@@ -17,7 +17,7 @@ from hlvm._graph_checks import positive
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import ArrayData, Source
-from hlvm.mae.feeding import Feed, Feeder, feeder
+from hlvm.mae.feeding import Feed, Feeder, feeder, table_of
 from hlvm.mae.fit import seed_keys
 from hlvm.mae.held_out import HeldOutRows, held_out_losses, held_out_rows
 from hlvm.mae.linear import LinearNetwork
@@ -26,7 +26,7 @@ from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_pl
 from hlvm.mae.networks import build_network, code_dim_of, init_flat
 from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk
 
-__all__ = ["Group", "Member", "Prepared", "group_members", "prepare", "shares"]
+__all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "prepare", "shares"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbat
 
 
 def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh | None:
-    """As many devices as possible share the members, the others the batch of each member; ``None`` for one device."""
+    """As many devices as possible share the members, the others the batch of each member; ``None`` for JAX's first."""
     over_members, over_batch = shares(len(devices), n_members, batch)
     used = over_members * over_batch
     if used < len(devices) and len({device.process_index for device in devices}) > 1:
@@ -114,7 +114,7 @@ def _mesh(devices: Sequence[Any], n_members: int, batch: int) -> Mesh | None:
             f"evenly: use a batch that is a multiple of {len(devices) // math.gcd(len(devices), n_members)}, or fewer "
             f"devices"
         )
-    if used == 1:
+    if used == 1 and devices[0] == jax.devices()[0]:
         return None
     return Mesh(np.asarray(devices[:used]).reshape(over_members, over_batch), ("members", "batch"))
 
@@ -257,6 +257,24 @@ def _placed(tree: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(place, tree)
 
 
+class Tables:
+    """The rows of a data set where programs read them, made once for all programs on the same devices."""
+
+    def __init__(self, data: Source, shift: Float[Array, " columns"], scale: Float[Array, " columns"]) -> None:
+        self._data, self._shift, self._scale = data, shift, scale
+        self._found: dict[Mesh | None, Array | None] = {}
+
+    def on(self, mesh: Mesh | None) -> Float[Array, "n columns"] | None:
+        """The rows on all devices of a mesh; ``None`` where they are not kept there."""
+        if mesh not in self._found:
+            copies = mesh.size if mesh is not None and mesh.devices.flat[0].platform == "cpu" else 1
+            table = table_of(self._data, self._shift, self._scale, copies)
+            if table is not None and mesh is not None:
+                table = _placed(table, NamedSharding(mesh, PartitionSpec()))
+            self._found[mesh] = table
+        return self._found[mesh]
+
+
 def prepare(
     key: PRNGKeyArray,
     data: Source,
@@ -266,8 +284,21 @@ def prepare(
     shift: Float[Array, " columns"],
     scale: Float[Array, " columns"],
     held_out: ArrayData | None = None,
+    tables: Tables | None = None,
 ) -> Prepared:
-    """Initial parameters and everything that the members of one group read; ``members`` are all of the ensemble."""
+    """Initial parameters and everything that the members of one group read.
+
+    Args:
+        key: of the ensemble.
+        data: the generator or data set.
+        group: which of the members they are.
+        members: all of the ensemble.
+        train: the optimisation.
+        shift: mean of every column.
+        scale: standard deviation of every column.
+        held_out: rows that nothing is trained on.
+        tables: of this data, shared by all groups of an ensemble; ``None`` makes its own.
+    """
     own = tuple(members[i] for i in group.members)
     seeds = list(dict.fromkeys(member.seed for member in own))
     keys = [seed_keys(key, seed) for seed in seeds]
@@ -281,7 +312,9 @@ def prepare(
         noise_keys=jnp.stack([k.noise for k in keys])[data_of],
     )
     params = init_flat(group.program.network, jnp.stack([k.init for k in keys]))[data_of]
-    feeds = feeder(data, jnp.stack([k.data for k in keys]), batch=train.batch, chunk=CHUNK, shift=shift, scale=scale)
+    table = (Tables(data, shift, scale) if tables is None else tables).on(group.program.mesh)
+    seed_data = jnp.stack([k.data for k in keys])
+    feeds = feeder(data, seed_data, batch=train.batch, chunk=CHUNK, shift=shift, scale=scale, table=table)
     program = dataclasses.replace(group.program, chunk=feeds.chunk)
     return Prepared(
         group=group._replace(program=program),

@@ -31,9 +31,9 @@ from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkC
 from hlvm.mae.linear import LinearNetwork
 from hlvm.mae.masks import MaskPlan
 from hlvm.mae.tokens import TokenGrid
-from hlvm.mae.vit import ViTNetwork
+from hlvm.mae.vit import MOST_UNROLLED, ViTNetwork
 
-__all__ = ["Network", "attending", "build_network", "code_dim_of", "init_flat", "unflatten"]
+__all__ = ["Network", "attending", "build_network", "code_dim_of", "init_flat", "unflatten", "unrolled"]
 
 Network = LinearNetwork | BottleneckNetwork | ViTNetwork
 
@@ -89,6 +89,18 @@ def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[TokenGrid, 
 def attending(network: Network) -> bool:
     """Whether a network has tokens, and attention over them."""
     return isinstance(network, ViTNetwork) or (isinstance(network, BottleneckNetwork) and network.tokens is not None)
+
+
+def unrolled(network: Network) -> Network:
+    """The network with no loop over blocks, whose work is then counted in full; itself where there is no loop."""
+    depths: tuple[int, ...] = ()
+    if isinstance(network, ViTNetwork):
+        depths = network.config.depth, network.config.decoder_depth
+    elif isinstance(network, BottleneckNetwork) and network.config.encoder is not None:
+        depths = (network.config.encoder.depth,)
+    if isinstance(network, LinearNetwork) or max(depths, default=0) <= MOST_UNROLLED:
+        return network
+    return dataclasses.replace(network, unrolled=True)
 
 
 @functools.lru_cache(maxsize=64)

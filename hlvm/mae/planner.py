@@ -14,7 +14,8 @@ import numpy as np
 
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
-from hlvm.mae.groups import Member, Prepared, group_members, prepare
+from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
+from hlvm.mae.networks import unrolled
 from hlvm.mae.program import compile_program
 
 __all__ = ["Plan", "ProgramPlan", "plan_ensemble"]
@@ -128,7 +129,8 @@ def plan_ensemble(
     key = jax.random.key(0)  # nothing that is planned depends on it
     data, _ = hold_out(data, train.held_out, key)
     shift, scale = standardization(data, key)
-    prepared = [prepare(key, data, group, members, train, shift, scale) for group in groups]
+    tables = Tables(data, shift, scale)
+    prepared = [prepare(key, data, group, members, train, shift, scale, tables=tables) for group in groups]
     speed = None if measure else _SHARE_OF_PEAK * _matrix_flops()
     return Plan(programs=tuple(_plan(one, speed) for one in prepared), steps=train.steps, measured=measure)
 
@@ -162,10 +164,10 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
 
 
 def _whole_step(one: Prepared, lowered: Any) -> dict[str, float]:
-    """What a step costs; of a batch in parts only one part on one device would be counted."""
-    if one.program.parts > 1 or one.program.mesh is not None:
-        group = one.group._replace(program=dataclasses.replace(one.program, parts=1, mesh=None))
-        lowered = dataclasses.replace(one, group=group).lower()
+    """What a step costs; of blocks in a loop and of a batch in parts only one on one device would be counted."""
+    program = dataclasses.replace(one.program, parts=1, mesh=None, network=unrolled(one.program.network))
+    if program != one.program:
+        lowered = dataclasses.replace(one, group=one.group._replace(program=program)).lower()
     return lowered.cost_analysis() or {}
 
 

@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import Float
 
 from hlvm._environment import versions
-from hlvm._files import write_text_atomically
+from hlvm._files import is_new_folder, write_text_atomically
 from hlvm._graph_checks import positive
 from hlvm.mae.program import State
 
@@ -95,7 +95,7 @@ class RunFolder:
         environments = []
         if path.exists():
             environments = self._check_same(path, described)
-        elif self.folder.exists() and any(self.folder.iterdir()):
+        elif not is_new_folder(self.folder, path.name):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
         _wait_for_all("run folder read")
         self.folder.mkdir(parents=True, exist_ok=True)

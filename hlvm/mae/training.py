@@ -25,7 +25,7 @@ from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.fit import Fit
-from hlvm.mae.groups import Member, Prepared, group_members, prepare
+from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
 from hlvm.mae.held_out import HeldOut
 from hlvm.mae.interrupts import Interrupts
 from hlvm.mae.masks import TrainingMask, as_strategy
@@ -175,7 +175,8 @@ def fit_ensemble(
         what = describe_run(key, data, members, train)
         folder = RunFolder(checkpoints, what, n_devices, parts)
     shift, scale = standardization(kept, standardize_key)
-    prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out) for group in groups]
+    tables = Tables(kept, shift, scale)
+    prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out, tables) for group in groups]
     fits: dict[int, Fit] = {}
     with _compiling([(one, one.lower()) for one in prepared]) as programs:
         for number, (one, program) in enumerate(zip(prepared, programs, strict=True)):

@@ -25,9 +25,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 from hlvm.mae.config import ViTConfig
 from hlvm.mae.tokens import TokenGrid
 
-__all__ = ["ViTEncoder", "ViTMAE", "ViTNetwork", "sine_cosine_positions", "vit_encoder"]
+__all__ = ["MOST_UNROLLED", "ViTEncoder", "ViTMAE", "ViTNetwork", "sine_cosine_positions", "vit_encoder"]
 
-_UNROLLED = 4
+MOST_UNROLLED = 4
 """Most blocks that are written out one after the other rather than scanned."""
 
 
@@ -94,7 +94,7 @@ def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return x * jax.nn.sigmoid(2.0 * (2.0 / np.pi) ** 0.5 * (x + 0.044715 * x**3))
 
 
-def _stack(depth: int, name: str, **block: Any) -> nn.Module:
+def _stack(depth: int, name: str, *, unrolled: bool, **block: Any) -> nn.Module:
     broadcast: Any = nn.broadcast
     scanned = nn.scan(
         Block,
@@ -102,7 +102,7 @@ def _stack(depth: int, name: str, **block: Any) -> nn.Module:
         split_rngs={"params": True},
         in_axes=broadcast,
         length=depth,
-        unroll=depth if depth <= _UNROLLED else 1,
+        unroll=depth if unrolled or depth <= MOST_UNROLLED else 1,
     )
     return scanned(name=name, **block)
 
@@ -117,6 +117,7 @@ class ViTEncoder(nn.Module):
         heads: attention heads.
         mlp_ratio: hidden units of a block's perceptron over its width.
         keep_attention: whether the second result is the attention of every block.
+        unrolled: whether blocks are written out one after the other, however many they are.
     """
 
     grid: tuple[int, int]
@@ -125,13 +126,15 @@ class ViTEncoder(nn.Module):
     heads: int
     mlp_ratio: int
     keep_attention: bool = False
+    unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
         self.embed = nn.Dense(self.width)
         self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
-        block = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
-        self.encoder_blocks = _stack(self.depth, "encoder_blocks", keep_attention=self.keep_attention, **block)
+        block: dict[str, Any] = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
+        block |= {"keep_attention": self.keep_attention, "unrolled": self.unrolled}
+        self.encoder_blocks = _stack(self.depth, "encoder_blocks", **block)
         self.encoder_norm = nn.LayerNorm()
 
     def __call__(
@@ -175,6 +178,7 @@ class ViTMAE(nn.Module):
         token_dim: numbers per token.
         noise_dim: numbers of noise that the decoder reads at every hidden token.
         keep_attention: whether :meth:`encode` also returns the attention.
+        unrolled: whether blocks are written out one after the other, however many they are.
     """
 
     config: ViTConfig
@@ -182,17 +186,23 @@ class ViTMAE(nn.Module):
     token_dim: int
     noise_dim: int = 0
     keep_attention: bool = False
+    unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
         config, width = self.config, self.config.decoder_width
-        self.encoder = vit_encoder(config, self.grid, keep_attention=self.keep_attention)
+        self.encoder = vit_encoder(config, self.grid, keep_attention=self.keep_attention, unrolled=self.unrolled)
         self.decoder_embed = nn.Dense(width)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
         if self.noise_dim:
             self.noise_embed = nn.Dense(width)
         self.decoder_blocks = _stack(
-            config.decoder_depth, "decoder_blocks", width=width, heads=config.heads, mlp_ratio=config.mlp_ratio
+            config.decoder_depth,
+            "decoder_blocks",
+            unrolled=self.unrolled,
+            width=width,
+            heads=config.heads,
+            mlp_ratio=config.mlp_ratio,
         )
         self.decoder_norm = nn.LayerNorm()
         self.to_token = nn.Dense(self.token_dim)
@@ -255,6 +265,8 @@ class ViTNetwork:
         n_visible: tokens the encoder sees; the most that a mask may leave visible.
         padded: whether some masks leave fewer visible.
         noise_dim: numbers of noise that the decoder reads at every hidden token; 0 for none.
+        unrolled: whether blocks are written out one after the other, however many they are: a loop's work is counted
+            as that of one turn.
     """
 
     config: ViTConfig
@@ -262,6 +274,7 @@ class ViTNetwork:
     n_visible: int
     padded: bool = False
     noise_dim: int = 0
+    unrolled: bool = False
 
     @property
     def noise_size(self) -> int:
@@ -275,6 +288,7 @@ class ViTNetwork:
             token_dim=self.tokens.token_dim,
             noise_dim=self.noise_dim,
             keep_attention=keep_attention,
+            unrolled=self.unrolled,
         )
 
     def visible(self, masked: Bool[Array, "n cells"]) -> tuple[Int[Array, "n v"], Bool[Array, "n v"] | None]:
