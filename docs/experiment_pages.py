@@ -24,13 +24,21 @@ def draw_all(folder: Path) -> None:
     FRAGMENTS.mkdir(parents=True, exist_ok=True)
     found = {name: load_results(RESULTS / name) for name in NAMES}
     for name, results in found.items():
-        with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
-            figures = named_experiment(name).draw(results.records, results.prediction)
-            for figure_name, figure in figures.items():
-                figure.savefig(folder / "experiments" / f"{name}_{figure_name}.svg", metadata={"Date": None})
-        (FRAGMENTS / f"{name}.md").write_text(verdicts(results), encoding="utf-8")
+        _draw_one(name, results, "laptop", folder)
+    _draw_one("masking_ratio", load_results(RESULTS / "masking_ratio_long"), "long", folder)
     (FRAGMENTS / "summary.md").write_text(summary(found), encoding="utf-8")
     _draw_training_time(found, folder)
+
+
+def _draw_one(name: str, results: Results, preset: str, folder: Path) -> None:
+    """Figures and verdicts of one run; what is not of the preset ``laptop`` says so in its names."""
+    label = name if preset == "laptop" else f"{name}_{preset}"
+    with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
+        for figure_name, figure in named_experiment(name).draw(results.records, results.prediction).items():
+            figure.savefig(folder / "experiments" / f"{label}_{figure_name}.svg", metadata={"Date": None})
+    (FRAGMENTS / f"{label}.md").write_text(
+        f"{verdict_table(results.findings)}\n{about(results, preset)}", encoding="utf-8"
+    )
 
 
 def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
@@ -41,11 +49,6 @@ def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
     table = verdict_table(training_time.compare(short, long))
     (FRAGMENTS / "training_time.md").write_text(f"{table}\n{about(long['transfer'], 'long')}", encoding="utf-8")
     (FRAGMENTS / "training_time_claims.md").write_text(judged_twice(short, long), encoding="utf-8")
-
-
-def verdicts(results: Results) -> str:
-    """The table of one experiment, and what the run was."""
-    return f"{verdict_table(results.findings)}\n{about(results, 'laptop')}"
 
 
 def about(results: Results, preset: str) -> str:

@@ -124,7 +124,7 @@ def conduct(
         out: folder for the prediction (written before anything is measured), the records of each group as it is done,
             and at the end ``records.csv``, ``results.json`` and the figures; ``None`` writes nothing.
         resume: go on in a folder that a stopped run has left: groups that are done are not done again, and training
-            goes on from its last state.
+            goes on from its last state, which is kept elsewhere with a scheduler than without.
         scheduler: ``None`` for this process, ``"local"`` for one Dask worker per core, or the address of a Dask
             scheduler.
         fits: folder where training states are kept for good, to be shared with experiments that train the same;

@@ -15,6 +15,7 @@ from hlvm import mae
 from hlvm.mae import Checkpoints, Fit, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.data import check_data
+from hlvm.mae.groups import shares
 
 __all__ = ["microbatch", "train"]
 
@@ -62,5 +63,6 @@ def microbatch(members: Sequence[Member], batch: int) -> int | None:
     transformers = sum(isinstance(member.network, ViTConfig) for member in members)
     if jax.default_backend() == "cpu" or transformers * batch <= _AT_ONCE:
         return None
-    fits = [part for part in (2**power for power in range(batch.bit_length())) if batch % part == 0]
-    return max((part for part in fits if transformers * part <= _AT_ONCE), default=1)
+    on_device = batch // shares(len(jax.devices()), len(members), batch)[1]
+    parts = [2**power for power in range(on_device.bit_length()) if on_device % 2**power == 0]
+    return max((part for part in parts if transformers * part <= _AT_ONCE), default=1)

@@ -103,7 +103,6 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[F
         _changed(
             f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends",
             leads,
-            paper="ahead of both ends by 20 and 4 points, after long training",
         ),
         _changed(
             "Attention to kin is stronger after long training wherever kin may be visible",
@@ -194,16 +193,14 @@ def _change(rows: tuple[Frame, ...], arm: Mapping[str, Any]) -> Any:
     return over_seeds(of_arm(rows[1], arm) - of_arm(rows[0], arm))
 
 
-def _changed(claim: str, scores: Mapping[str, Any], theory: str = "", *, paper: str = "", up: bool = True) -> Finding:
+def _changed(claim: str, scores: Mapping[str, Any], theory: str = "", *, up: bool = True) -> Finding:
     """That all scores are above zero, or below it."""
     ends = {"low": 0.0} if up else {"high": 0.0}
     holds = every(within(interval, **ends) for interval in scores.values())
     return Finding(
         claim=claim,
-        paper=paper,
         theory=theory,
         scores=scores,
         holds=holds,
-        paper_agrees=holds if paper else None,
         theory_agrees=holds if theory else None,
     )

@@ -22,8 +22,10 @@ from experiments.catalogue import NAMES
 from experiments.experiment import conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
-from hlvm.mae import BottleneckConfig, Member, ViTConfig
+from hlvm import HierarchicalModel, LatentGraph
+from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
 from hlvm.masking import RandomMask
+from hlvm.mechanisms import LinearGaussian
 from hlvm.scoring import Interval
 
 ROOT = Path(__file__).parent.parent
@@ -239,11 +241,24 @@ def test_accelerators_go_through_large_ensembles_in_parts(monkeypatch):
     assert training.microbatch([narrow] * 144, 512) is None
 
 
+def test_states_and_parts_reach_the_training(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(training, "microbatch", lambda members, batch: 7)
+    monkeypatch.setattr(training.mae, "fit_ensemble", lambda *arguments, **options: given.append(options) or ())
+    model = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 2), LinearGaussian())
+    member = Member(mask=RandomMask(ratio=0.5), network=BottleneckConfig(code_dim=2))
+    for states in (None, tmp_path / "states"):
+        training.train(jax.random.key(0), model, [member], TrainConfig(steps=3, warmup=1), states)
+    assert [options["microbatch"] for options in given] == [7, 7]
+    assert given[1]["checkpoints"].folder.parent == tmp_path / "states"
+
+
 # ---------------------------------------------------------------------- committed results
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), [(name, "laptop") for name in NAMES] + [(name, "long") for name in training_time.NAMES]
+    ("name", "preset"),
+    [(name, "laptop") for name in NAMES] + [(name, "long") for name in ("masking_ratio", *training_time.NAMES)],
 )
 def test_committed_results_are_those_of_the_code(name, preset):
     """Settings and prediction are the script's, and its verdicts follow from the records."""
@@ -271,3 +286,5 @@ def test_every_measured_experiment_has_a_page(name):
     assert f"{{include}} generated/{name}.md" in text
     assert name in (ROOT / "docs" / "experiments" / "index.md").read_text()
     assert f"generated/experiments/{name}_" in text
+    if name == "masking_ratio":
+        assert f"{{include}} generated/{name}_long.md" in text

@@ -41,7 +41,7 @@ from hlvm.mae import data as data_module
 from hlvm.mae import program as program_module
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.data import check_data
-from hlvm.mae.groups import Tables, group_members, prepare, shares
+from hlvm.mae.groups import shares
 from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
@@ -101,17 +101,18 @@ def test_array_data_cuts_images_into_the_graphs_patches():
         ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 5, 6, 3)), graph=graph))
 
 
-def test_rows_are_placed_once_for_all_programs(rows):
-    data = check_data(rows)
-    tables = Tables(data, *data_module.standardization(data, KEY))
+def test_rows_are_placed_once_for_all_programs(rows, monkeypatch):
+    made = []
+    of_rows = groups.table_of
+    monkeypatch.setattr(groups, "table_of", lambda *arguments: made.append(of_rows(*arguments)) or made[-1])
     vit = ViTConfig(width=8, depth=1, decoder_width=8)
     members = [Member(mask=RandomMask(ratio=ratio), network=vit) for ratio in (0.25, 0.5)]
     train = TrainConfig(steps=5, batch=4, warmup=1)
-    groups = group_members(GRAPH, members, train)
-    standard = data_module.standardization(data, KEY)
-    found = [prepare(KEY, data, group, members, train, *standard, tables=tables).feeder.table for group in groups]
-    assert len(found) == 2
-    assert all(table is found[0] is not None for table in found)
+    assert len(plan_ensemble(rows, members, train).programs) == 2
+    assert len(made) == 1
+    fit_ensemble(KEY, rows, members, train)
+    assert len(made) == 2
+    assert [len(table) for table in made] == [300, 300]
 
 
 @pytest.mark.parametrize(("copies", "kept"), [(1, True), (2, True), (3, False)])
@@ -353,8 +354,9 @@ def train(folder, devices=None, steps=1500, held_out=0, microbatch=None, every=1
     members = [Member(mask=RandomMask(ratio=0.5), network=small, seed=s) for s in range(4)]
     checkpoints = None if folder is None else Checkpoints(folder=folder, every=every)
     if held_out:
-        rows = model.sample(jax.random.key(2), 200).observed
-        data = Dataset.from_arrays(observed={x: np.asarray(rows[x]) for x in rows}, graph=model.graph)
+        draw = np.random.default_rng(2)  # which is the same on any devices, to the last digit
+        rows = {x: draw.normal(size=(200, model.graph.dim(x))) for x in model.graph.observed}
+        data = Dataset.from_arrays(observed=rows, graph=model.graph)
     return fit_ensemble(
         jax.random.key(0), data, members, TrainConfig(steps=steps, batch=16, warmup=10, held_out=held_out),
         checkpoints=checkpoints, devices=devices, microbatch=microbatch, on_progress=on_progress,
@@ -445,11 +447,53 @@ def test_eight_devices_train_like_one():
 @pytest.mark.slow
 def test_devices_that_cannot_share_evenly_train_like_one():
     """Of seven devices, four share four members; with them go rows held out, and a batch of 16 in parts."""
-    show = "\nprint(json.dumps([[*f.losses.tolist(), *f.held_out.losses.tolist()] for f in fits]))"
-    program = "fits = train(None, {}, 300, held_out=40, microbatch={})" + show
-    one = finished(python(program.format(None, None)))
-    seven = python(program.format("jax.devices()", 8), XLA_FLAGS="--xla_force_host_platform_device_count=7")
-    np.testing.assert_allclose(finished(seven), one, rtol=2e-4)
+    train = "fits = train(None, {}, 300, held_out=40, microbatch={})"
+    one = finished(python(SHARED + train.format(None, None) + ALL_LOSSES))
+    seven = python(SHARED + train.format("jax.devices()", 8) + ALL_LOSSES, XLA_FLAGS=SEVEN_DEVICES)
+    seven = finished(seven)
+    assert [found.pop("devices") for found in (one, seven)] == [[], [4]]
+    np.testing.assert_allclose(seven["losses"], one["losses"], rtol=2e-4)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_devices_that_stream_what_one_keeps(tmp_path):
+    """The steps of a call, by which losses on rows held out are reported, do not follow from the devices."""
+    limits = """
+from hlvm.mae import feeding
+feeding._TABLE_BYTES, feeding._STREAM_BYTES = 2 * 4 * 160 * 56, 4 * 4 * 16 * 56 * 30  # two copies; 30 steps a call
+
+def stop(progress):
+    raise KeyboardInterrupt
+"""
+    train = "fits = train({}, {}, 120, held_out=40, every=30, on_progress={})"
+    whole = finished(python(SHARED + limits + train.format(None, None, None) + ALL_LOSSES))
+    folder = repr(str(tmp_path / "run"))
+    begin = limits + "\ntry:\n    " + train.format(folder, None, "stop") + "\nexcept KeyboardInterrupt:\n    print(1)"
+    assert finished(python(begin)) == 1
+    go_on = SHARED + limits + train.format(folder, "jax.devices()", None) + ALL_LOSSES
+    found = finished(python(go_on, XLA_FLAGS=SEVEN_DEVICES))
+    assert found["devices"] == [4]
+    np.testing.assert_allclose(found["losses"], whole["losses"], rtol=2e-4)
+
+
+SEVEN_DEVICES = "--xla_force_host_platform_device_count=7"
+
+SHARED = """
+from hlvm.mae import groups
+sizes, mesh_of = [], groups._mesh
+
+def noted(*arguments):
+    mesh = mesh_of(*arguments)
+    sizes.append(mesh.size)
+    return mesh
+
+groups._mesh = noted
+"""
+
+ALL_LOSSES = """
+losses = [[*f.losses.tolist(), *f.held_out.losses.tolist()] for f in fits]
+print(json.dumps({"devices": sizes, "losses": losses}))
+"""
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ _TABLE_BYTES = 2**30
 """Most memory of a device, or of the machine for devices that share it, that a data set is kept in."""
 
 _STREAM_BYTES = 2**28
-"""Largest part of a longer one that is sent there at once."""
+"""Largest part of a longer one that is sent there at once, and most bytes of rows in the steps of a call."""
 
 
 class Feed(NamedTuple):
@@ -107,9 +107,13 @@ def feeder(
     scale: Float[Array, " columns"],
     table: Float[Array, "n columns"] | None = None,
 ) -> Feeder:
-    """The feeder of some seeds; ``chunk`` is the most steps of a call, fewer where rows are streamed and wide."""
+    """The feeder of some seeds; ``chunk`` is the most steps of a call, fewer where rows are wide.
+
+    Whether there is a table depends on the devices. The steps of a call do not: what is drawn and reported by call must
+    be the same when a run goes on with others.
+    """
     made = Feeder(data=data, keys=keys, batch=batch, chunk=chunk, shift=shift, scale=scale, table=table)
-    if not isinstance(data, ArrayData) or table is not None:
+    if not isinstance(data, ArrayData):
         return made
     per_step = 4 * len(keys) * batch * data.n_columns
     return dataclasses.replace(made, chunk=max(1, min(chunk, _STREAM_BYTES // per_step)))

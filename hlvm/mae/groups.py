@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
@@ -267,12 +268,19 @@ class Tables:
     def on(self, mesh: Mesh | None) -> Float[Array, "n columns"] | None:
         """The rows on all devices of a mesh; ``None`` where they are not kept there."""
         if mesh not in self._found:
-            copies = mesh.size if mesh is not None and mesh.devices.flat[0].platform == "cpu" else 1
+            copies = _copies_in_one_memory(mesh)
             table = table_of(self._data, self._shift, self._scale, copies)
             if table is not None and mesh is not None:
                 table = _placed(table, NamedSharding(mesh, PartitionSpec()))
             self._found[mesh] = table
         return self._found[mesh]
+
+
+def _copies_in_one_memory(mesh: Mesh | None) -> int:
+    """How often one memory holds what is on all devices: those of a CPU share one, accelerators have their own."""
+    if mesh is None or mesh.devices.flat[0].platform != "cpu":
+        return 1
+    return max(collections.Counter(device.process_index for device in mesh.devices.flat).values())
 
 
 def prepare(

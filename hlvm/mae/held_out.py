@@ -65,7 +65,7 @@ def held_out_losses(
     per batch of rows where the host draws them. A device goes through a batch in parts if it does so in training.
     """
     batch = rows.values.shape[1]
-    at_once = program.samples_at_once(train.batch) if program.parts > 1 else batch
+    at_once = min(batch, program.samples_at_once(train.batch))
     n_parts = -(-batch // at_once)
     missing = n_parts * at_once - batch
     of_part = jax.vmap(functools.partial(loss_of_member, program, train), in_axes=(0, 0, None, 0))

@@ -104,7 +104,7 @@ def fit(
 
     Raises:
         ValueError: data, mask, network, loss and graph do not fit together; the microbatch does not divide a device's
-            samples; or the folder of states belongs to another run.
+            samples; devices of several processes cannot share evenly; or the folder of states belongs to another run.
         KeyboardInterrupt: Ctrl-C; with checkpoints the running steps are done first and their state is kept.
 
     Warns:
@@ -155,7 +155,8 @@ def fit_ensemble(
         One fit per member, in the given order.
 
     Raises:
-        ValueError: no members, or data, a mask, network, loss and graph that do not fit together, before any training;
+        ValueError: no members, or data, a mask, network, loss and graph that do not fit together, or devices of several
+            processes that cannot share evenly, before any training;
             a strategy of your own that draws masks it must not; a folder of states that belongs to another run; or,
             in several processes, checkpoints without devices of all of them.
         KeyboardInterrupt: as for :func:`fit`.
