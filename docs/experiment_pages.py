@@ -1,10 +1,11 @@
 """Figures and tables of verdicts of the experiments' pages, made from committed results: nothing is trained here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 from figures import STYLE
+from matplotlib.figure import Figure
 
 from experiments import training_time
 from experiments.catalogue import NAMES
@@ -33,19 +34,21 @@ def draw_all(folder: Path) -> None:
 def _draw_one(name: str, results: Results, preset: str, folder: Path) -> None:
     """Figures and verdicts of one run; what is not of the preset ``laptop`` says so in its names."""
     label = name if preset == "laptop" else f"{name}_{preset}"
-    with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
-        for figure_name, figure in named_experiment(name).draw(results.records, results.prediction).items():
-            figure.savefig(folder / "experiments" / f"{label}_{figure_name}.svg", metadata={"Date": None})
+    _save(label, lambda: named_experiment(name).draw(results.records, results.prediction), folder)
     (FRAGMENTS / f"{label}.md").write_text(
         f"{verdict_table(results.findings)}\n{about(results, preset)}", encoding="utf-8"
     )
 
 
+def _save(label: str, draw: Callable[[], Mapping[str, Figure]], folder: Path) -> None:
+    with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
+        for name, figure in draw().items():
+            figure.savefig(folder / "experiments" / f"{label}_{name}.svg", metadata={"Date": None})
+
+
 def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
     long = {name: load_results(RESULTS / f"{name}_long") for name in training_time.NAMES}
-    with style(), matplotlib.rc_context({**STYLE, "savefig.dpi": 160}):
-        figure = training_time.draw(short, long)
-        figure.savefig(folder / "experiments" / "training_time_scores.svg", metadata={"Date": None})
+    _save("training_time", lambda: {"scores": training_time.draw(short, long)}, folder)
     table = verdict_table(training_time.compare(short, long))
     (FRAGMENTS / "training_time.md").write_text(f"{table}\n{about(long['transfer'], 'long')}", encoding="utf-8")
     (FRAGMENTS / "training_time_claims.md").write_text(judged_twice(short, long), encoding="utf-8")

@@ -20,7 +20,7 @@ from hlvm.mae.groups import shares
 __all__ = ["microbatch", "train"]
 
 _AT_ONCE = 2048
-"""Most samples, of all members, that are in an accelerator's memory at once: some 50 GB for the largest preset."""
+"""Most samples, of all members, that are in an accelerator's memory at once; reckoned, not tried on one."""
 
 
 def train(

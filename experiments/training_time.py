@@ -33,7 +33,7 @@ from hlvm.plotting.style import COLORS, figure_with_panels
 __all__ = ["NAMES", "compare", "decided", "draw"]
 
 NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "transfer")
-"""The experiments with a preset ``long``."""
+"""The experiments on scenes: results of each are given by these names."""
 
 
 def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[Finding]:
@@ -56,8 +56,7 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[F
     errors = _both(short, long, "reconstruction", source="trained", seen="visible part", score="MSE")
     of_class = _both(short, long, "linear_separability", score="accuracy", latent="class")
     of_kin = _both(short, long, "attention", source="trained", score=AUC, block=long["attention"].prediction["depth"])
-    transferred = _both(short, long, "transfer", task="class")
-    shifted = tuple(rows[rows["shift"] != "none"] for rows in transferred)
+    shifted = tuple(rows[rows["shift"] != "none"] for rows in _both(short, long, "transfer", task="class"))
     layout = _both(short, long, "transfer", task="layout")
     pixels = of_code(of_class[1], "pixels")
     kin = [
@@ -100,10 +99,7 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[F
             scores={"difference, long": over_pixels, "raw pixels": over_seeds(pixels)},
             holds=within(over_pixels, low=0),
         ),
-        _changed(
-            f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends",
-            leads,
-        ),
+        _changed(f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads),
         _changed(
             "Attention to kin is stronger after long training wherever kin may be visible",
             {label(arm): _change(of_kin, arm) for arm in kin},
@@ -111,10 +107,7 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[F
         ),
         _changed(
             f"The layout, and the class after a shift, are read better after long training ({label(best)})",
-            {
-                "layout": _change(layout, best),
-                "class after a shift": _change(shifted, best),
-            },
+            {"layout": _change(layout, best), "class after a shift": _change(shifted, best)},
         ),
     ]
 
@@ -149,8 +142,7 @@ def draw(short: Mapping[str, Results], long: Mapping[str, Results]) -> Figure:
     for row, (what, pair) in zip(axes, shown.items(), strict=True):
         for rows, results, look in zip(pair, (short, long), _LOOKS, strict=True):
             steps = results["linear_separability"].config["fits"]["steps"]
-            trained = rows[rows["code"] == "trained"] if "code" in rows else rows
-            draw_series(row, trained, prediction, name=f"{steps:,} steps", **look)
+            draw_series(row, rows, prediction, name=f"{steps:,} steps", **look)
         dress(row, prediction, what)
     for row, rows in ((axes[2], of_class[1]), (axes[3], layout[1])):
         draw_level(row, of_code(rows, "untrained"), name="untrained", color=COLORS["grey"], linestyle="-.")

@@ -17,9 +17,9 @@ import pytest
 import scipy.stats
 from counting_experiment import EXPERIMENT, Config
 
-from experiments import groups, training, training_time
+from experiments import groups, training
 from experiments.catalogue import NAMES
-from experiments.experiment import conduct, load_results, named_experiment
+from experiments.experiment import LONG, conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
 from hlvm import HierarchicalModel, LatentGraph
@@ -258,7 +258,7 @@ def test_states_and_parts_reach_the_training(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "preset"),
-    [(name, "laptop") for name in NAMES] + [(name, "long") for name in ("masking_ratio", *training_time.NAMES)],
+    [(name, preset) for name in NAMES for preset in ("laptop", LONG) if preset in named_experiment(name).presets],
 )
 def test_committed_results_are_those_of_the_code(name, preset):
     """Settings and prediction are the script's, and its verdicts follow from the records."""

@@ -28,6 +28,7 @@ from hlvm.mae import (
     reconstruct,
     save_fits,
 )
+from hlvm.mae import held_out as held_out_module
 from hlvm.mae.results import loss_curves, loss_table
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import LinearGaussian
@@ -126,13 +127,22 @@ def test_members_share_the_rows_held_out_and_are_scored_as_alone(mask, tmp_path)
     ],
     ids=["vit", "energy"],
 )
-def test_held_out_losses_are_the_same_in_parts(network, loss, held_out):
+def test_held_out_losses_are_the_same_in_parts(network, loss, held_out, monkeypatch):
     """Parts of 4 rows: 6 rows do not fill two of them."""
+    seen = []
+    of_member = held_out_module.loss_of_member
+
+    def noted(program, train, flat, code_dim, values, batch):
+        seen.append(len(values))
+        return of_member(program, train, flat, code_dim, values, batch)
+
+    monkeypatch.setattr(held_out_module, "loss_of_member", noted)
     train = dataclasses.replace(TRAIN, steps=3, warmup=1, held_out=held_out)
     members = [Member(mask=RandomMask(ratio=0.5), network=network, loss=loss, seed=seed) for seed in (0, 1)]
     whole, parts = (fit_ensemble(KEY, dataset(table()), members, train, microbatch=part) for part in (None, 4))
     for a, b in zip(whole, parts, strict=True):
         assert b.held_out.losses == pytest.approx(a.held_out.losses, rel=1e-4)
+    assert set(seen) == {min(held_out, 32), 4}
 
 
 class StopEarlyError(Exception):

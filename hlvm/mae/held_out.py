@@ -62,7 +62,7 @@ def held_out_losses(
     """Loss of every member, averaged over the rows that it can be taken of.
 
     Masks and noise are those of steps after the last, so they are nowhere trained on. ``arms`` hold one batch of masks
-    per batch of rows where the host draws them. A device goes through a batch in parts if it does so in training.
+    per batch of rows where the host draws them. A device goes through as many rows at a time as in training.
     """
     batch = rows.values.shape[1]
     at_once = min(batch, program.samples_at_once(train.batch))

@@ -155,10 +155,10 @@ def fit_ensemble(
         One fit per member, in the given order.
 
     Raises:
-        ValueError: no members, or data, a mask, network, loss and graph that do not fit together, or devices of several
-            processes that cannot share evenly, before any training;
-            a strategy of your own that draws masks it must not; a folder of states that belongs to another run; or,
-            in several processes, checkpoints without devices of all of them.
+        ValueError: before any training, no members; data, a mask, network, loss and graph that do not fit together; a
+            microbatch that does not divide a device's samples; devices of several processes that cannot share evenly; a
+            folder of states that belongs to another run; or, in several processes, checkpoints without devices of all
+            of them. Later, a strategy of your own that draws masks it must not.
         KeyboardInterrupt: as for :func:`fit`.
 
     Warns:
