@@ -422,10 +422,11 @@ def test_too_large_a_matrix_is_refused_before_it_is_made():
 def test_sides_that_share_nothing():
     graph = LatentGraph.from_edges([("a", "x1"), ("b", "x2")], dims=2)
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, 0))
-    assert oracle.canonical_correlations(["x1"]).tolist() == [0, 0]
+    # Zero up to the rounding of principal directions, which differs between processors.
+    assert oracle.canonical_correlations(["x1"]) == pytest.approx([0, 0], abs=1e-14)
     assert oracle.rank_agreement(["x1"]) == (0, 0, True)
     assert oracle.bayes_loss(["x1"]).relative == pytest.approx(1.0)
-    assert oracle.latent_r2(["x1"])["a"] == 0
+    assert oracle.latent_r2(["x1"])["a"] == pytest.approx(0, abs=1e-14)
     assert oracle.reduced_rank(["x1"], 1).loss == pytest.approx(1.0)
 
 
