@@ -1,6 +1,7 @@
 """How fast masked autoencoders are trained: ratios against the same network in PyTorch, measured in the same run.
 
 python benchmarks/training.py [--out benchmarks/results/training.json] [--quick] [--one-device | --sweep STEPS]
+                              [--microbatch N]
 
 The network has an encoder of width 64 and depth 4, a decoder of width 32 and depth 2, 8 tokens by 8 of 4 x 4 pixels of
 three colours. Both sides start from the same weights and are shown to compute the same loss before anything is timed.
@@ -11,7 +12,8 @@ there is a C++ compiler); compile times stand beside.
 
 Here every core is a device, the devices share the batch, and each goes through its samples 16 at a time, which is what
 docs/mae.md advises for a CPU. --one-device measures the default instead, one device with as many threads as there are
-cores, which needs a process of its own; PyTorch is not compiled then.
+cores and whole batches, which needs a process of its own. --microbatch N goes through N samples at a time, or through
+whole batches for 0, whichever way devices are made. With either option PyTorch is not compiled.
 
 The share of peak is the arithmetic of the network's matrix products (three times the forward pass) over the speed of a
 product of two square matrices of 2048 rows, measured in the same run.
@@ -91,23 +93,28 @@ def main() -> None:
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--one-device", action="store_true", help="one device for all cores instead of one per core")
     either.add_argument("--sweep", type=int, default=0, metavar="STEPS", help="steps of every member of the sweep")
+    parser.add_argument("--microbatch", type=int, metavar="N", help="samples at a time, 0 for whole batches")
     arguments = parser.parse_args()
     if arguments.sweep:
         rows = sweep(arguments.sweep)
         print_rows(rows)
     else:
         devices = None if arguments.one_device else one_device_per_core()
-        rows = all_steps(devices, quick=arguments.quick)
+        microbatch = arguments.microbatch
+        if microbatch is None:
+            microbatch = 0 if arguments.one_device else MICROBATCH
+        advised = devices is not None and microbatch == MICROBATCH
+        rows = all_steps(devices, microbatch, quick=arguments.quick, compiled=advised and not arguments.quick)
     if arguments.out is not None:
         write_rows(arguments.out, rows, "jax", "torch")
 
 
-def all_steps(devices: Sequence[Any] | None, *, quick: bool) -> list[Row]:
+def all_steps(devices: Sequence[Any] | None, microbatch: int, *, quick: bool, compiled: bool) -> list[Row]:
     rows: list[Row] = []
     for batch in (64,) if quick else (64, 256):
         for ratio in (0.75,) if quick else RATIOS:
-            compiled = devices is not None and not quick
-            found = steps(devices, batch=batch, ratio=ratio, rounds=3 if quick else 7, compiled=compiled)
+            rounds = 3 if quick else 7
+            found = steps(devices, microbatch, batch=batch, ratio=ratio, rounds=rounds, compiled=compiled)
             print_rows(found)
             rows += found
     return rows
@@ -125,9 +132,11 @@ def images() -> ArrayData:
     return ArrayData(graph=graph, parts=tuple(values[:, i] for i in range(SIDE * SIDE)))
 
 
-def prepared(data: ArrayData, ratio: float, train: TrainConfig, devices: Sequence[Any] | None = None) -> Prepared:
+def prepared(
+    data: ArrayData, ratio: float, train: TrainConfig, devices: Sequence[Any] | None = None, microbatch: int = 0
+) -> Prepared:
     members = [Member(mask=RandomMask(ratio=ratio), network=CONFIG)]
-    (group,) = group_members(data.graph, members, train, devices, None if devices is None else MICROBATCH)
+    (group,) = group_members(data.graph, members, train, devices, microbatch or None)
     key = jax.random.key(SEED)
     return prepare(key, data, group, members, train, *standardization(data, key))
 
@@ -135,8 +144,10 @@ def prepared(data: ArrayData, ratio: float, train: TrainConfig, devices: Sequenc
 class Ours:
     """Some steps of this package's training program, whose state goes on from call to call."""
 
-    def __init__(self, data: ArrayData, ratio: float, train: TrainConfig, devices: Sequence[Any] | None) -> None:
-        self.one = prepared(data, ratio, train, devices)
+    def __init__(
+        self, data: ArrayData, ratio: float, train: TrainConfig, devices: Sequence[Any] | None, microbatch: int
+    ) -> None:
+        self.one = prepared(data, ratio, train, devices, microbatch)
         begin = time.perf_counter()
         self.program = compile_program(self.one.lower(), self.one.program.platform)
         self.compile_seconds = time.perf_counter() - begin
@@ -146,9 +157,8 @@ class Ours:
     def devices(self) -> str:
         """How many share a batch, and how much of it each has at a time; not all that there are may share it evenly."""
         program = self.one.program
-        if program.mesh is None:
-            return "one device"
-        return f"{program.mesh.size} devices, {program.samples_at_once(self.one.train.batch)} samples at a time"
+        count = "one device" if program.mesh is None else f"{program.mesh.size} devices"
+        return f"{count}, {program.samples_at_once(self.one.train.batch)} samples at a time"
 
     def __call__(self, count: int) -> None:
         """Take some steps."""
@@ -254,10 +264,12 @@ def peak_flops() -> float:
 # ---------------------------------------------------------------------- the questions
 
 
-def steps(devices: Sequence[Any] | None, *, batch: int, ratio: float, rounds: int, compiled: bool) -> list[Row]:
+def steps(
+    devices: Sequence[Any] | None, microbatch: int, *, batch: int, ratio: float, rounds: int, compiled: bool
+) -> list[Row]:
     data, train = images(), TrainConfig(steps=10_000, batch=batch)
     check_same(data, ratio, train)
-    this = Ours(data, ratio, train, devices)
+    this = Ours(data, ratio, train, devices, microbatch)
     ours = f"hlvm, {this.devices}"
     contenders: dict[str, Any] = {ours: this}
     contenders["PyTorch, eager"] = Theirs(data, ratio, train, compiled=False)

@@ -4,8 +4,8 @@ Architecture of :cite:t:`he2022mae`: the encoder sees visible tokens only, the l
 learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions.
 
 Many blocks are scanned, so that compile time does not grow with depth; few are written out, which compiles as fast and
-saves stacking what the backward pass reads. Attention is explicit, the faster form on a CPU; so are matrix products
-over one long list of tokens rather than over samples of tokens.
+saves stacking what the backward pass reads. Layers see one long list of tokens rather than samples of tokens, which is
+faster on a CPU, and are written for it (:mod:`hlvm.mae.layers`).
 
 Where masks differ in how many tokens they leave visible, the shorter lists are padded with hidden tokens that nothing
 attends to.
@@ -14,6 +14,7 @@ attends to.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -23,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
 from hlvm.mae.config import ViTConfig
+from hlvm.mae.layers import Dense, LayerNorm, attend, attention_weights
 from hlvm.mae.tokens import TokenGrid
 
 __all__ = ["MOST_UNROLLED", "ViTEncoder", "ViTMAE", "ViTNetwork", "sine_cosine_positions", "vit_encoder"]
@@ -70,28 +72,29 @@ class Block(nn.Module):
         """Attend to the tokens that are present (all, if ``None``), then transform every token."""
         n, t, _ = tokens.shape
         head = self.width // self.heads
-        normed = nn.LayerNorm()(tokens).reshape(n * t, self.width)
-        qkv = nn.DenseGeneral((self.heads, 3 * head))(normed).reshape(n, t, self.heads, 3 * head)
-        query, key, value = jnp.split(qkv, 3, axis=-1)
-        scores = jnp.einsum("nqhd,nkhd->nhqk", query / head**0.5, key)
-        if present is not None:
-            scores = jnp.where(present[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
-        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-        total = weights.sum(axis=-1, dtype=jnp.float32).astype(weights.dtype)
-        # Divided by the total after the product, which is over fewer numbers than before it.
-        mixed = jnp.einsum("nhqk,nkhd->nqhd", weights, value) / jnp.swapaxes(total, 1, 2)[..., None]
-        added = nn.DenseGeneral(self.width, axis=(-2, -1))(mixed.reshape(n * t, self.heads, head))
-        tokens = tokens + added.reshape(n, t, self.width)
-        hidden = nn.LayerNorm()(tokens).reshape(n * t, self.width)
-        hidden = _gelu(nn.Dense(self.mlp_ratio * self.width)(hidden))
-        added = nn.Dense(self.width)(hidden)
-        attention = weights / total[..., None] if self.keep_attention else None
-        return tokens + added.reshape(n, t, self.width), attention
+        rows = tokens.reshape(n * t, self.width)
+        normed = LayerNorm(name="LayerNorm_0")(rows)
+        qkv = Dense((self.heads, 3 * head), name="DenseGeneral_0")(normed)
+        by_head = jnp.swapaxes(qkv.reshape(n, t, self.heads, 3 * head), 1, 2)
+        query, key, value = jnp.split(by_head, 3, axis=-1)
+        mixed = jnp.transpose(attend(query, key, value, present), (0, 3, 1, 2)).reshape(n * t, self.heads, head)
+        rows = rows + Dense((self.width,), name="DenseGeneral_1")(mixed)
+        normed = LayerNorm(name="LayerNorm_1")(rows)
+        hidden = Dense((self.mlp_ratio * self.width,), name="Dense_0")(normed)
+        rows = rows + Dense((self.width,), name="Dense_1")(_gelu(hidden))
+        attention = attention_weights(query, key, present) if self.keep_attention else None
+        return rows.reshape(n, t, self.width), attention
 
 
 def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """The usual approximation ``x (1 + tanh(u)) / 2`` of the Gaussian error linear unit, as ``x sigmoid(2 u)``."""
     return x * jax.nn.sigmoid(2.0 * (2.0 / np.pi) ** 0.5 * (x + 0.044715 * x**3))
+
+
+def _per_token(layer: Callable[[Array], Array], tokens: Float[Array, "n t i"]) -> Float[Array, "n t o"]:
+    """Apply a layer of rows to every token."""
+    n, t, width = tokens.shape
+    return layer(tokens.reshape(n * t, width)).reshape(n, t, -1)
 
 
 def _stack(depth: int, name: str, *, unrolled: bool, **block: Any) -> nn.Module:
@@ -130,7 +133,7 @@ class ViTEncoder(nn.Module):
 
     def setup(self) -> None:
         """Declare the layers."""
-        self.embed = nn.Dense(self.width)
+        self.embed = Dense((self.width,))
         self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
         block: dict[str, Any] = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
         block |= {"keep_attention": self.keep_attention, "unrolled": self.unrolled}
@@ -155,7 +158,7 @@ class ViTEncoder(nn.Module):
         if present is not None:
             seen = jnp.where(present[..., None], seen, 0.0)
             present = jnp.pad(present, ((0, 0), (1, 0)), constant_values=True)
-        embedded = self.embed(seen)
+        embedded = _per_token(self.embed, seen)
         embedded = embedded + positions[visible].astype(embedded.dtype)
         class_token = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
         coded, attention = self.encoder_blocks(jnp.concatenate([class_token, embedded], axis=1), present)
@@ -192,10 +195,10 @@ class ViTMAE(nn.Module):
         """Declare the layers."""
         config, width = self.config, self.config.decoder_width
         self.encoder = vit_encoder(config, self.grid, keep_attention=self.keep_attention, unrolled=self.unrolled)
-        self.decoder_embed = nn.Dense(width)
+        self.decoder_embed = Dense((width,))
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
         if self.noise_dim:
-            self.noise_embed = nn.Dense(width)
+            self.noise_embed = Dense((width,))
         self.decoder_blocks = _stack(
             config.decoder_depth,
             "decoder_blocks",
@@ -204,8 +207,8 @@ class ViTMAE(nn.Module):
             heads=config.heads,
             mlp_ratio=config.mlp_ratio,
         )
-        self.decoder_norm = nn.LayerNorm()
-        self.to_token = nn.Dense(self.token_dim)
+        self.decoder_norm = LayerNorm()
+        self.to_token = Dense((self.token_dim,))
 
     def encode(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
@@ -223,10 +226,10 @@ class ViTMAE(nn.Module):
         """Reconstruction of all tokens from the codes of the visible ones, and from noise at the hidden ones."""
         n, n_tokens, width = len(coded), self.grid[0] * self.grid[1], self.config.decoder_width
         positions = jnp.asarray(sine_cosine_positions(*self.grid, width))
-        lowered = self.decoder_embed(coded)
+        lowered = _per_token(self.decoder_embed, coded)
         blank = jnp.broadcast_to(self.mask_token, (n, n_tokens, width))
         if self.noise_dim:
-            blank = blank + self.noise_embed(noise.reshape(n, n_tokens, self.noise_dim))
+            blank = blank + _per_token(self.noise_embed, noise.reshape(n, n_tokens, self.noise_dim))
         seen = lowered[:, 1:]
         if present is not None:
             seen = jnp.where(present[..., None], seen, jnp.take_along_axis(blank, visible[..., None], axis=1))
@@ -234,7 +237,7 @@ class ViTMAE(nn.Module):
         placed = jax.vmap(lambda row, at, values: row.at[at].set(values, unique_indices=True, mode="promise_in_bounds"))
         filled = placed(blank, visible, seen) + positions.astype(seen.dtype)
         out, _ = self.decoder_blocks(jnp.concatenate([lowered[:, :1], filled], axis=1), None)
-        return self.to_token(self.decoder_norm(out[:, 1:]))
+        return _per_token(lambda rows: self.to_token(self.decoder_norm(rows)), out[:, 1:])
 
     def __call__(
         self,
