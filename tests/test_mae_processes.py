@@ -320,6 +320,29 @@ def interrupt(progress):
 
 
 @pytest.mark.slow
+def test_two_processes_stop_together_while_they_compile(tmp_path):
+    """Ctrl-C reaches one of them before the first step; the other must not wait for it."""
+    stopped = two_processes(INTERRUPT_COMPILING + "train(sys.argv[3], jax.devices(), 300)", tmp_path / "run")
+    for process, (_, errors) in zip(stopped, outputs(stopped), strict=True):
+        assert process.returncode == -signal.SIGINT
+        assert "KeyboardInterrupt: stopped; no step was done yet" in errors
+
+
+INTERRUPT_COMPILING = """
+import os
+from hlvm.mae import training
+compile_program = training.compile_program
+
+def interrupted(*arguments):
+    if jax.process_index() == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    return compile_program(*arguments)
+
+training.compile_program = interrupted
+"""
+
+
+@pytest.mark.slow
 def test_processes_that_do_not_train_together_keep_no_states(tmp_path):
     program = """
 try:

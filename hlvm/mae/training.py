@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -177,9 +177,16 @@ def fit_ensemble(
         folder = RunFolder(checkpoints, what, n_devices, parts)
     shift, scale = standardization(kept, standardize_key)
     tables = Tables(kept, shift, scale)
-    prepared = [prepare(members_key, kept, group, members, train, shift, scale, held_out, tables) for group in groups]
     fits: dict[int, Fit] = {}
-    with _compiling([(one, one.lower()) for one in prepared]) as programs:
+    interrupts = Interrupts()
+    # One process of several must not stop while programs are compiled: the others would wait for it.
+    with ExitStack() as stack:
+        if folder is not None and jax.process_count() > 1:
+            stack.enter_context(interrupts)
+        prepared = [
+            prepare(members_key, kept, group, members, train, shift, scale, held_out, tables) for group in groups
+        ]
+        programs = stack.enter_context(_compiling([(one, one.lower()) for one in prepared]))
         for number, (one, program) in enumerate(zip(prepared, programs, strict=True)):
 
             def fits_of(reached: GroupState, one: Prepared = one) -> tuple[Fit, ...]:
@@ -187,10 +194,10 @@ def fit_ensemble(
 
             reporter = None if on_progress is None else _Reporter(on_progress, number, len(groups), one, fits_of)
             if folder is None:
-                reached = _run(program, one, None, reporter)
+                reached = _run(program, one, None, reporter, interrupts)
             else:
                 with folder.group(number) as states:
-                    reached = _run(program, one, states, reporter)
+                    reached = _run(program, one, states, reporter, interrupts)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
     return tuple(fits[i] for i in range(len(members)))
 
@@ -289,7 +296,13 @@ class _Reporter:
         )
 
 
-def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, reporter: _Reporter | None) -> GroupState:
+def _run(
+    compiling: Future[Any],
+    one: Prepared,
+    states: GroupFolder | None,
+    reporter: _Reporter | None,
+    interrupts: Interrupts,
+) -> GroupState:
     """Run a group chunk by chunk to the end, from the newest state that is kept."""
     steps, n_members = one.train.steps, len(one.members)
     if states is None:
@@ -297,12 +310,14 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
         reached = GroupState(one.state, losses, held_out, 0)
     else:
         reached = states.latest(one.state, steps, n_members, one.reports)
+    _stop_if_wanted(interrupts, states, reached)
     if reached.step == steps:
         return reached
     program = compiling.result()
     if reporter is not None:
         reporter.begin(reached.step)
-    with nullcontext() if states is None else Interrupts() as interrupts:
+    with nullcontext() if states is None else interrupts:
+        _stop_if_wanted(interrupts, states, reached)
         for start in range(reached.step, steps, one.program.chunk):
             count = min(one.program.chunk, steps - start)
             arguments = one.arguments(reached.state, start)
@@ -315,12 +330,17 @@ def _run(compiling: Future[Any], one: Prepared, states: GroupFolder | None, repo
                 states.keep(reached)
             if reporter is not None:
                 reporter.report(reached, count)
-            if states is not None and interrupts is not None and interrupts.wanted_by_any():
-                states.keep(reached, now=True)
-                raise KeyboardInterrupt(
-                    f"stopped; the state is kept in {states.folder}: the same call goes on from there"
-                )
+            _stop_if_wanted(interrupts, states, reached)
     return reached
+
+
+def _stop_if_wanted(interrupts: Interrupts, states: GroupFolder | None, reached: GroupState) -> None:
+    """Stop after a Ctrl-C that was held back, and keep what there is; in all processes if there was one in any."""
+    if states is None or not interrupts.wanted_by_any():
+        return
+    states.keep(reached, now=True)
+    kept = f"the state is kept in {states.folder}" if reached.step else "no step was done yet"
+    raise KeyboardInterrupt(f"stopped; {kept}: the same call goes on from there")
 
 
 def _on_host(array: Shaped[Array, "..."]) -> np.ndarray:
