@@ -1,7 +1,7 @@
 """Does a trained bottleneck identify what theory says, and what squared error cannot see?
 
 Section 4 of docs/theory.md over several seeds: three masks of a quadtree, and the polar counter-example with its repair
-by the energy score. Predictions are written down before anything is trained.
+by the energy score, also without a bottleneck. Predictions are written down before anything is trained.
 
     python -m experiments.identification --out runs/identification [--preset smoke|laptop]
 """
@@ -20,7 +20,7 @@ from experiments.findings import check_seeds
 from experiments.records import parsed_options, write_results
 from hlvm import mae, scoring
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
+from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches
 from hlvm.mechanisms import InvertibleMLP, Polar
 from hlvm.scoring import RegressionConfig
@@ -69,23 +69,16 @@ class Case:
     Attributes:
         label: in words.
         mask: what is masked.
-        code_dim: numbers in the code.
+        network: the autoencoder; the code of one without a bottleneck is its class token.
         loss: the loss.
         predicted: scores -> the interval in which the mean over seeds must lie, for the prediction to hold.
-        encoder: a transformer to encode with; ``None`` for a perceptron.
     """
 
     label: str
     mask: FixedMask
-    code_dim: int
+    network: NetworkConfig
     loss: LossConfig
     predicted: dict[str, tuple[float, float]]
-    encoder: ViTConfig | None = None
-
-    @property
-    def network(self) -> BottleneckConfig:
-        """The autoencoder."""
-        return BottleneckConfig(code_dim=self.code_dim, encoder=self.encoder)
 
 
 def quadtree_cases(graph: LatentGraph) -> list[Case]:
@@ -99,13 +92,23 @@ def quadtree_cases(graph: LatentGraph) -> list[Case]:
         Case(
             label="two subtrees",
             mask=two,
-            code_dim=narrow,
+            network=BottleneckConfig(code_dim=narrow),
             loss=plain,
             predicted={"code -> c": high, "c -> code": high},
         ),
-        Case(label="leaf, too narrow", mask=leaf, code_dim=wide - 1, loss=plain, predicted={"code -> c": low}),
         Case(
-            label="leaf, exact", mask=leaf, code_dim=wide, loss=plain, predicted={"code -> c": high, "c -> code": high}
+            label="leaf, too narrow",
+            mask=leaf,
+            network=BottleneckConfig(code_dim=wide - 1),
+            loss=plain,
+            predicted={"code -> c": low},
+        ),
+        Case(
+            label="leaf, exact",
+            mask=leaf,
+            network=BottleneckConfig(code_dim=wide),
+            loss=plain,
+            predicted={"code -> c": high, "c -> code": high},
         ),
     ]
 
@@ -118,23 +121,37 @@ def polar_graph() -> LatentGraph:
 
 
 def polar_cases() -> list[Case]:
-    """Two autoencoders, of which one encodes with a transformer, each with either loss."""
+    """Three autoencoders, each with either loss: codes of one number by a perceptron and a transformer, and wide ones.
+
+    A wide code has c before training, and nothing makes it drop the rest: it cannot be a function of c. The energy
+    score needs c all the same, to the loss of the others, so the code should follow c more than with squared error.
+    """
     none = {"gain over floor": (-1.0, 0.1)}
     both = {"code -> c": (0.98, 1.0), "c -> code": (0.98, 1.0)}
+    contained = {"untrained code -> c": (0.98, 1.0), "code -> c": (0.98, 1.0)}
+    networks: list[tuple[str, NetworkConfig, tuple[dict[str, tuple[float, float]], ...]]] = [
+        ("", BottleneckConfig(code_dim=1), (none, both)),
+        (", transformer", BottleneckConfig(code_dim=1, encoder=ViTConfig()), (none, both)),
+        (
+            ", no bottleneck",
+            ViTConfig(),
+            (
+                {**contained, "c -> code": (-1.0, 0.4)},
+                {**contained, "c -> code": (0.4, 0.95), "final loss": (0.589, 0.609)},
+            ),
+        ),
+    ]
+    losses = {"squared error": LossConfig(), "energy score": LossConfig(score="energy")}
     return [
         Case(
-            label=f"polar, {score}{network}",
+            label=f"polar, {score}{name}",
             mask=FixedMask(masked=("x1", "x2")),
-            code_dim=1,
+            network=network,
             loss=loss,
             predicted=predicted,
-            encoder=encoder,
         )
-        for encoder, network in ((None, ""), (ViTConfig(), ", transformer"))
-        for score, loss, predicted in (
-            ("squared error", LossConfig(), none),
-            ("energy score", LossConfig(score="energy"), both),
-        )
+        for name, network, predictions in networks
+        for (score, loss), predicted in zip(losses.items(), predictions, strict=True)
     ]
 
 
@@ -193,8 +210,8 @@ def _scores(fit: Fit, case: Case, sample: Sample, config: Config) -> dict[str, f
     if "z1_0_0" in graph.latents and "z1_0_0" not in targets:
         targets["z1_0_0"] = np.asarray(sample.latents["z1_0_0"])  # not claimed
     settings = RegressionConfig(max_train=config.max_train)
-    code = np.asarray(mae.encode(fit, sample, case.mask))
-    untrained = np.asarray(mae.encode(fit.untrained(), sample, case.mask))
+    code = np.asarray(mae.encode(fit, sample, case.mask, pooling="class"))
+    untrained = np.asarray(mae.encode(fit.untrained(), sample, case.mask, pooling="class"))
     forward = scoring.kernel_r2_many(code, targets, key=config.key, config=settings)
     found = {f"code -> {name}": score.value for name, score in forward.items()}
     found["c -> code"] = scoring.kernel_r2(targets["c"], code, key=config.key, config=settings).value
@@ -213,7 +230,7 @@ def _compare(case: Case, scores: list[dict[str, float]]) -> list[Record]:
         records.append(
             {
                 "case": case.label,
-                "code_dim": case.code_dim,
+                "code_dim": _numbers(case.network),
                 "score": name,
                 "mean": mean,
                 "low": mean - float(half),
@@ -224,6 +241,10 @@ def _compare(case: Case, scores: list[dict[str, float]]) -> list[Record]:
             }
         )
     return records
+
+
+def _numbers(network: NetworkConfig) -> int:
+    return network.width if isinstance(network, ViTConfig) else network.code_dim
 
 
 def _line(record: Record) -> str:
