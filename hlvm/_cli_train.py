@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -46,7 +47,7 @@ def train(
 
     DIR gets fits/ (see hlvm.mae.load_fits), losses.csv, losses.png and, from images of one or three channels,
     reconstructions.png. While the run lasts its state is kept in DIR/run; a run that was stopped, in whatever way, goes
-    on from there with --resume and ends as if it had never been stopped.
+    on from there with --resume and ends as if it had never been stopped. Exit code 1 says that all of them diverged.
 
     The settings file holds tables [network], [mask], [train] and, if wanted, [loss] and seeds; with several networks,
     masks, losses or seeds every combination is trained. See hlvm.mae.settings_from_dict.
@@ -119,7 +120,8 @@ def _train(
             watch(progress)
 
     try:
-        with _bars() as bars:
+        with _bars() as bars, warnings.catch_warnings():
+            warnings.simplefilter("ignore", mae.DivergenceWarning)  # printed with the results
             watchers.append(_Watcher(bars, settings))
             fits = mae.fit_ensemble(
                 jax.random.key(settings.seed),
@@ -142,7 +144,10 @@ def _train(
     _write_results(out, settings, fits, source)
     shutil.rmtree(run)
     _print_results(out, settings, fits)
-    return 0
+    diverged = sum(fit.diverged for fit in fits)
+    if diverged:
+        complain(f"{diverged} of {len(fits)} diverged: try a lower learning_rate or a longer warmup in [train]")
+    return int(diverged == len(fits))
 
 
 # ---------------------------------------------------------------------- checks and input
@@ -219,9 +224,17 @@ class _Watcher:
         self._bars.update(
             self._tasks[progress.group],
             completed=progress.step,
-            loss=f"loss {progress.losses.mean():.4f}",
+            loss=f"loss {_mean(progress.losses):.4f}",
             speed=f"{progress.samples_per_second:,.0f} samples/s",
         )
+
+
+def _mean(losses: Any) -> float:
+    """The mean of those that have not diverged."""
+    import numpy as np
+
+    sound = losses[np.isfinite(losses)]
+    return float(sound.mean()) if len(sound) else float("nan")
 
 
 def _bars() -> Bars:

@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; ``None`` takes those of the process.
 
     Returns:
-        The exit code: 0 on success; 1 when the demo came out against the theory, no mask has the designed target, or an
-        assumption that was checked fails; 2 on bad input; 130 on Ctrl-C.
+        The exit code: 0 on success; 1 when the demo came out against the theory, no mask has the designed target, an
+        assumption that was checked fails, or all members that were trained diverged; 2 on bad input; 130 on Ctrl-C.
 
     Raises:
         SystemExit: help was asked for (code 0), or the arguments do not parse (code 2).

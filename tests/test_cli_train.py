@@ -16,6 +16,7 @@ from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
 from hlvm.mae.data import ArrayData, images_of_rows
+from hlvm.mae.networks import init_flat
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
@@ -73,6 +74,20 @@ def test_run_is_that_of_the_package(run, tmp_path):
     assert len(list((tmp_path / "a" / "events").glob("*/*tfevents*"))) == 2
     code, _, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a", "--resume")
     assert (code, "holds a finished run" in err) == (2, True)
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_divergence_is_reported(run, monkeypatch, broken):
+    """One or both of the two members start from NaN; exit code 1 if nothing came out of it."""
+
+    def poisoned(network, keys):
+        return init_flat(network, keys).at[:broken].set(np.nan)
+
+    monkeypatch.setattr("hlvm.mae.groups.init_flat", poisoned)
+    code, out, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a")
+    assert code == (broken == 2)
+    assert out.count("diverged after 0 steps") == broken
+    assert err == f"hlvm: {broken} of 2 diverged: try a lower learning_rate or a longer warmup in [train]\n"
 
 
 def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch, in_terminal):

@@ -9,8 +9,9 @@ import pytest
 
 from hlvm import mae
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
+from hlvm.mae import BottleneckConfig, HeldOut, Member, TrainConfig, ViTConfig
 from hlvm.mae.networks import init_flat
+from hlvm.mae.program import EXPLODED
 from hlvm.mae.tokens import TokenGrid
 from hlvm.mae.vit import Block, sine_cosine_positions
 from hlvm.masking import FixedMask, RandomMask
@@ -105,20 +106,24 @@ def test_diverging_member_stops_and_leaves_the_others_running(model, monkeypatch
         return init_flat(network, keys).at[0].set(jnp.nan)
 
     monkeypatch.setattr("hlvm.mae.groups.init_flat", poisoned)
-    broken, sound = mae.fit_ensemble(jax.random.key(0), model, members, SHORT)
+    with pytest.warns(mae.DivergenceWarning, match="1 of 2 diverged and stopped early: member 0 after 0 steps"):
+        broken, sound = mae.fit_ensemble(jax.random.key(0), model, members, SHORT)
     assert broken.diverged
+    assert "0 steps, diverged" in repr(broken)
     assert len(broken.losses) == 0
     assert not sound.diverged
     np.testing.assert_allclose(sound.losses, alone.losses, rtol=2e-4)
 
 
-def test_exploding_training_keeps_the_last_finite_parameters(model):
-    huge = TrainConfig(steps=40, batch=16, warmup=0, learning_rate=1e30)
+@pytest.mark.parametrize("learning_rate", [1e3, 1e30])  # losses that would stay finite, and that would not
+def test_exploding_training_keeps_the_last_sound_parameters(model, learning_rate):
+    huge = TrainConfig(steps=60, batch=16, warmup=0, learning_rate=learning_rate)
     mask, network = FixedMask(masked=("x_0_0",)), BottleneckConfig(code_dim=2, width=8)
-    fit = mae.fit(jax.random.key(0), model, mask, network, huge)
+    with pytest.warns(mae.DivergenceWarning, match="1 of 1 diverged"):
+        fit = mae.fit(jax.random.key(0), model, mask, network, huge)
     assert fit.diverged
-    assert len(fit.losses) < 40
-    assert np.isfinite(fit.losses).all()
+    assert 0 < len(fit.losses) < 60
+    assert (fit.losses <= EXPLODED).all()
     assert np.isfinite(np.asarray(fit.params)).all()
 
 
@@ -133,6 +138,15 @@ def test_encode_shapes(model, trained):
     assert mae.encode(fits[0], sample, None, pooling="tokens").shape == (6, 17, 16)
     assert mae.encode(fits[0], sample, ["x_0_0", "x_3_3"], pooling="tokens").shape == (6, 15, 16)
     assert mae.encode(fits[4], sample, ["x_0_0"]).shape == (6, 2)
+
+
+def test_no_rows_have_no_codes_and_no_reconstructions(model, trained):
+    _, fits = trained
+    for fit, width in ((fits[0], 16), (fits[4], 2)):
+        none = model.sample(jax.random.key(9), 1).observed_matrix[:0]
+        assert mae.encode(fit, none, ["x_0_0"]).shape == (0, width)
+        assert mae.reconstruct(fit, none, ["x_0_0"]).shape == none.shape
+    assert mae.attention(fits[0], none, ["x_0_0"]).weights.shape[0] == 0
 
 
 def test_encode_takes_a_sample_its_observed_part_or_a_matrix(model, trained):
@@ -240,6 +254,22 @@ def test_save_fits_refuses_to_overwrite_and_leaves_nothing_behind(tmp_path, trai
     assert [p.name for p in tmp_path.rglob("*")] == ["fits", "kept.txt"]
 
 
+def test_fits_without_a_step_are_saved(model, trained, tmp_path):
+    """Those that diverged at once, before the first report on rows held out, and untrained ones."""
+    _, fits = trained
+    rows = np.zeros(0)
+    early = dataclasses.replace(fits[0].untrained(), diverged=True, held_out=HeldOut(np.arange(3), rows, rows))
+    mae.save_fits(tmp_path / "fits", [early, fits[0].untrained(), fits[0]])
+    found = mae.load_fits(tmp_path / "fits")
+    assert [len(fit.losses) for fit in found] == [0, 0, 12]
+    assert [fit.diverged for fit in found] == [True, False, False]
+    assert [None if fit.held_out is None else [len(part) for part in fit.held_out] for fit in found] == [
+        [3, 0, 0],
+        None,
+        None,
+    ]
+
+
 def test_load_fits_rejects_other_folders(tmp_path):
     with pytest.raises(FileNotFoundError):
         mae.load_fits(tmp_path)
@@ -262,6 +292,8 @@ def test_load_fits_rejects_other_folders(tmp_path):
         (lambda: TrainConfig(steps=10, warmup=10), "warmup must lie in"),
         (lambda: TrainConfig(learning_rate=0.0), "learning_rate must be finite and above 0"),
         (lambda: TrainConfig(weight_decay=float("nan")), "weight_decay must be finite"),
+        (lambda: Member(mask=RandomMask(ratio=0.5), network=VIT, seed=-1), "seed must be a whole number of at least 0"),
+        (lambda: Member(mask=RandomMask(ratio=0.5), network=VIT, seed=2**32), r"seed must be at most 2\*\*32 - 1"),
     ],
 )
 def test_configs_refuse_bad_values(make, match):
@@ -315,3 +347,8 @@ def test_encode_refuses_wrong_input(model, trained):
     other = HierarchicalModel.init(jax.random.key(0), graph, InvertibleMLP()).sample(jax.random.key(0), 3)
     with pytest.raises(ValueError, match="another graph"):
         mae.encode(fits[0], other, None)
+
+
+def test_fit_refuses_an_empty_list_of_devices(model):
+    with pytest.raises(ValueError, match="devices is empty"):
+        mae.fit(jax.random.key(0), model, RandomMask(ratio=0.5), VIT, SHORT, devices=[])

@@ -27,10 +27,11 @@ from hlvm.mae import *
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 
-def train(folder, devices=None, steps=1500, held_out=0, microbatch=None, every=100, on_progress=None):
+small = BottleneckConfig(code_dim=2, width=8, depth=1)
+
+def train(folder, devices=None, steps=1500, held_out=0, microbatch=None, every=100, on_progress=None, network=small):
     data = model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
-    small = BottleneckConfig(code_dim=2, width=8, depth=1)
-    members = [Member(mask=RandomMask(ratio=0.5), network=small, seed=s) for s in range(4)]
+    members = [Member(mask=RandomMask(ratio=0.5), network=network, seed=s) for s in range(4)]
     checkpoints = None if folder is None else Checkpoints(folder=folder, every=every)
     if held_out:
         draw = np.random.default_rng(2)  # which is the same on any devices, to the last digit
@@ -89,6 +90,7 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
             time.sleep(0.0005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL
     assert finished(python(program, folder)) == whole
 
 
@@ -112,9 +114,10 @@ def test_interrupted_process_keeps_its_state_and_goes_on_with_other_devices(tmp_
 
 
 @pytest.mark.slow
-def test_eight_devices_train_like_one():
+@pytest.mark.parametrize("network", ["small", "ViTConfig(width=8, depth=5, heads=2, decoder_width=8)"])
+def test_eight_devices_train_like_one(network):
     """Two share each member's batch of 16; in parts of 4 as well."""
-    program = "fits = train(None, {}, 300, microbatch={})" + LOSSES
+    program = "fits = train(None, {}, 100, microbatch={}, network=" + network + ")" + LOSSES
     one = finished(python(program.format(None, None)))
     for microbatch in (None, 4):
         eight = python(
@@ -320,25 +323,34 @@ def interrupt(progress):
 
 
 @pytest.mark.slow
-def test_two_processes_stop_together_while_they_compile(tmp_path):
-    """Ctrl-C reaches one of them before the first step; the other must not wait for it."""
-    stopped = two_processes(INTERRUPT_COMPILING + "train(sys.argv[3], jax.devices(), 300)", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("interrupted", "said"),
+    [
+        ("standardization", "stopped; this program has done no step yet"),
+        ("compile_program", "stopped; this program has done no step yet"),
+        ("_fits", "stopped; all is done and kept"),
+    ],
+)
+def test_two_processes_stop_together_outside_of_steps(tmp_path, interrupted, said):
+    """Ctrl-C reaches one of them before its first step or after the last one; the other must not wait for it."""
+    program = INTERRUPT_IN.format(interrupted) + "train(sys.argv[3], jax.devices(), 300)"
+    stopped = two_processes(program, tmp_path / "run")
     for process, (_, errors) in zip(stopped, outputs(stopped), strict=True):
         assert process.returncode == -signal.SIGINT
-        assert "KeyboardInterrupt: stopped; no step was done yet" in errors
+        assert f"KeyboardInterrupt: {said}" in errors
 
 
-INTERRUPT_COMPILING = """
+INTERRUPT_IN = """
 import os
 from hlvm.mae import training
-compile_program = training.compile_program
+call = training.{0}
 
 def interrupted(*arguments):
     if jax.process_index() == 1:
         os.kill(os.getpid(), signal.SIGINT)
-    return compile_program(*arguments)
+    return call(*arguments)
 
-training.compile_program = interrupted
+training.{0} = interrupted
 """
 
 

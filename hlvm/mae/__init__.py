@@ -4,7 +4,7 @@ from hlvm.mae.checkpoints import load_fits, save_fits
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.cores import one_device_per_core
 from hlvm.mae.data import ArrayData, ImageData, Images, TrainingData
-from hlvm.mae.fit import Fit
+from hlvm.mae.fit import DivergenceWarning, Fit
 from hlvm.mae.groups import Member
 from hlvm.mae.held_out import HeldOut
 from hlvm.mae.mask_strategies import MaskList, RatioRange
@@ -20,6 +20,7 @@ __all__ = [
     "Attention",
     "BottleneckConfig",
     "Checkpoints",
+    "DivergenceWarning",
     "Fit",
     "HeldOut",
     "ImageData",

@@ -34,6 +34,7 @@ __all__ = ["describe_run", "load_fits", "save_fits"]
 
 _FORMAT = "hlvm.fits"
 _FORMAT_VERSION = 2
+_NONE = np.zeros(0, np.float32)
 
 
 def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
@@ -195,6 +196,7 @@ def _same_model(a: Source, b: Source) -> bool:
 
 
 def _arrays(fit: Fit) -> dict[str, Any]:
+    """What is written; empty arrays, as those of a fit that took no step, cannot be."""
     arrays: dict[str, Any] = {
         "params": np.asarray(fit.params),
         "losses": np.asarray(fit.losses),
@@ -202,7 +204,9 @@ def _arrays(fit: Fit) -> dict[str, Any]:
         "scale": np.asarray(fit.scale),
         "key": np.asarray(jax.random.key_data(fit.key)),
     }
-    return arrays if fit.held_out is None else arrays | {"held_out": fit.held_out._asdict()}
+    if fit.held_out is not None:
+        arrays["held_out"] = {name: array for name, array in fit.held_out._asdict().items() if array.size}
+    return {name: array for name, array in arrays.items() if name == "held_out" or array.size}
 
 
 def _describe(fit: Fit) -> dict[str, Any]:
@@ -232,11 +236,13 @@ def _restore(
         seed=entry["seed"],
         key=jax.random.wrap_key_data(jnp.asarray(arrays["key"]), impl=entry["key_impl"]),
         params=jnp.asarray(arrays["params"]),
-        losses=np.asarray(arrays["losses"]),
+        losses=np.asarray(arrays.get("losses", _NONE)),
         diverged=entry["diverged"],
         shift=jnp.asarray(arrays["shift"]),
         scale=jnp.asarray(arrays["scale"]),
-        held_out=HeldOut(**arrays["held_out"]) if "held_out" in arrays else None,
+        held_out=HeldOut(**{"steps": _NONE.astype(int), "losses": _NONE, **arrays["held_out"]})
+        if "held_out" in arrays
+        else None,
     )
 
 

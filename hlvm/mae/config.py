@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from hlvm._graph_checks import positive, whole_number
@@ -184,11 +185,11 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Optimisation: AdamW with linear warm-up and cosine decay on freshly generated data.
+    """Optimisation: AdamW with linear warm-up and cosine decay.
 
     Attributes:
         steps: optimiser steps.
-        batch: samples per step; every step draws new ones.
+        batch: samples per step: fresh ones of a generator, or the next rows of a data set.
         learning_rate: peak learning rate.
         warmup: steps of linear warm-up, fewer than ``steps``.
         weight_decay: decoupled weight decay.
@@ -217,12 +218,13 @@ class TrainConfig:
         if self.warmup >= self.steps:
             raise ValueError(
                 f"TrainConfig: warmup must lie in [0, steps={self.steps}), got {self.warmup}: "
-                f"set it lower, for example warmup={self.steps // 10}"
+                f"set it lower, for example warmup={self.steps // 10}, or take more steps"
             )
         for name, low in (("learning_rate", "above 0"), ("clip_norm", "above 0"), ("weight_decay", "at least 0")):
             value = getattr(self, name)
-            if not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):
-                raise ValueError(f"TrainConfig: {name} must be finite and {low}, got {value}")
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):
+                raise ValueError(f"TrainConfig: {name} must be finite and {low}, got {value!r}")
 
 
 def _whole(config: Any, *names: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -89,6 +90,9 @@ class ArrayData:
         """Some rows, in any order, with repetitions allowed: (k, total observed dims), float32.
 
         Images of whole numbers are taken as 0 to 255 and scaled to [0, 1].
+
+        Raises:
+            ValueError: a value is not finite.
         """
         wanted, back = np.unique(np.asarray(positions), return_inverse=True)  # files want increasing positions
         if self.positions is not None:
@@ -96,7 +100,16 @@ class ArrayData:
         found = [np.asarray(part[wanted]) for part in self.parts]
         if found[0].ndim == 4:
             found = [np.asarray(rows_of_images(found[0], self.graph))]
-        return np.concatenate(found, axis=1, dtype=np.float32)[back]
+        values = np.concatenate(found, axis=1, dtype=np.float32)
+        finite = np.isfinite(values)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            name = self.graph.observed[self.graph.arrays.cell_of_column[column]]
+            raise ValueError(
+                f"row {wanted[row]} of the data has the value {values[row, column]} in {name!r}: training needs finite "
+                f"numbers, so leave such rows out or fill the gaps in"
+            )
+        return values[back]
 
 
 @runtime_checkable
@@ -158,17 +171,32 @@ def check_data(data: Any) -> Source:
     """Training data; a :class:`~hlvm.datasets.Dataset` is taken by its images or observed values.
 
     Raises:
-        ValueError: something else, or images that the graph's grid does not divide.
+        ValueError: something else, images that the graph's grid does not divide, or parts of rows that do not fit
+            together or to the graph.
     """
     if isinstance(data, Dataset):
-        return ArrayData.of(data)
-    if isinstance(data, HierarchicalModel | ArrayData | ImageData):
+        data = ArrayData.of(data)
+    if isinstance(data, ArrayData):
+        return _checked_parts(data)
+    if isinstance(data, HierarchicalModel | ImageData):
         return data
     if isinstance(data, Images):
         return ImageData(data)
     raise ValueError(
         f"expected a HierarchicalModel, an image model or a Dataset to train on, got {type(data).__name__}"
     )
+
+
+def _checked_parts(data: ArrayData) -> ArrayData:
+    counts = {len(part) for part in data.parts}
+    if len(counts) != 1:
+        raise ValueError(f"the parts of a data set need equally many rows, got {sorted(counts)}")
+    if not len(data):
+        raise ValueError("the data set has no rows to train on")
+    n_columns = sum(math.prod(part.shape[1:]) for part in data.parts)
+    if n_columns != data.n_columns:
+        raise ValueError(f"the data set has {n_columns} numbers per row, and the graph {data.n_columns}")
+    return data
 
 
 def draw_rows(generator: Generator, key: PRNGKeyArray, n: int) -> Float[Array, "n columns"]:

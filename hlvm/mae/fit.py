@@ -16,7 +16,11 @@ from hlvm.mae.held_out import HeldOut
 from hlvm.mae.masks import TrainingMask, mask_plan
 from hlvm.mae.networks import Network, build_network, init_flat
 
-__all__ = ["Fit", "SeedKeys", "seed_keys"]
+__all__ = ["DivergenceWarning", "Fit", "SeedKeys", "seed_keys"]
+
+
+class DivergenceWarning(UserWarning):
+    """Some members of an ensemble diverged, and stopped before the others."""
 
 
 class SeedKeys(NamedTuple):
@@ -55,8 +59,8 @@ class Fit:
         params: flat parameters, (parameters,).
         losses: training loss of every step taken, (steps,) at the end of training, empty before, shorter when training
             diverged. Squared errors are in units of the columns' variance, energy scores of their standard deviation.
-        diverged: whether training stopped because loss or gradient were no longer finite; ``params`` are those before
-            that step.
+        diverged: whether training stopped because loss or gradient were no longer finite, or the loss was above 1e12;
+            ``params`` are those before that step.
         shift: mean of every observed column, (columns,).
         scale: standard deviation of every observed column, (columns,).
         held_out: the loss on rows kept out of training; ``None`` where there were none.
@@ -77,7 +81,8 @@ class Fit:
     held_out: HeldOut | None = None
 
     def __repr__(self) -> str:
-        return f"Fit({self.config}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps)"
+        ended = ", diverged" if self.diverged else ""
+        return f"Fit({self.config}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps{ended})"
 
     @functools.cached_property
     def network(self) -> Network:

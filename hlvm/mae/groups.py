@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from hlvm._graph_checks import positive
+from hlvm._graph_checks import positive, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import ArrayData, Source
@@ -37,7 +37,8 @@ class Member:
     Attributes:
         mask: how it is masked while training; see :data:`hlvm.mae.TrainingMask`.
         network: its architecture.
-        seed: members with equal seeds are paired: same data, same initial parameters, same mask noise.
+        seed: members with equal seeds are paired: same data, same initial parameters, same mask noise. From 0 to
+            2**32 - 1.
         loss: what it makes small.
     """
 
@@ -45,6 +46,14 @@ class Member:
     network: NetworkConfig
     seed: int = 0
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", whole_number(self.seed, "Member: seed", minimum=0))
+        if self.seed > _LARGEST_SEED:
+            raise ValueError(f"Member: seed must be at most 2**32 - 1, got {self.seed}")
+
+
+_LARGEST_SEED = 2**32 - 1
 
 
 class Group(NamedTuple):
@@ -65,12 +74,14 @@ def group_members(
     """Check all members and sort them into as few groups as there are programs.
 
     Raises:
-        ValueError: no members; or a mask, network, loss and graph that do not fit together; or devices of several
-            processes that cannot share members and batches evenly; or a microbatch below 1, or that does not divide a
-            device's part of a batch.
+        ValueError: no members or no devices; or a mask, network, loss and graph that do not fit together; or devices of
+            several processes that cannot share members and batches evenly; or a microbatch below 1, or that does not
+            divide a device's part of a batch.
     """
     if not members:
         raise ValueError("an ensemble needs at least one member")
+    if devices is not None and not len(devices):
+        raise ValueError("devices is empty: give at least one, or None for JAX's default device")
     microbatch = None if microbatch is None else positive(microbatch, "microbatch")
     found: dict[Program, list[tuple[int, MaskPlan]]] = {}
     for index, member in enumerate(members):

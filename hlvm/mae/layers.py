@@ -76,7 +76,7 @@ class Dense(nn.Module):
         if isinstance(rows, Normed):
             scaled = rows.scale[:, None] * kernel, bias + rows.bias @ kernel
             kernel, bias = jax.lax.optimization_barrier(scaled)
-        return (_product(values.reshape(-1, n_in), kernel) + bias).reshape(-1, *self.outputs)
+        return (_product(values.reshape(len(values), n_in), kernel) + bias).reshape(len(values), *self.outputs)
 
 
 @jax.custom_vjp

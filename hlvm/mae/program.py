@@ -33,6 +33,9 @@ __all__ = [
     "run_chunk",
 ]
 
+EXPLODED = 1e12
+"""A loss above this, in units of the data's variance or standard deviation, is divergence."""
+
 CHUNK = 100
 """Most steps of one call of the program; between calls there is progress to report, and the state can be saved."""
 
@@ -102,7 +105,8 @@ class State(NamedTuple):
     Attributes:
         params: flat parameters of every member.
         optimizer: their optimiser states.
-        steps_done: steps of each member with finite loss and gradient; a member that diverged stays where it was.
+        steps_done: steps of each member before it diverged, if it did: a loss above :data:`EXPLODED`, or a loss or
+            gradient that is not finite. It stays where it was.
     """
 
     params: Float[Array, "members parameters"]
@@ -333,6 +337,6 @@ def _update(
     change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     params = jnp.asarray(optax.apply_updates(state.params, change))
     stepped = State(params, optimizer_state, state.steps_done + 1)
-    finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
-    alive = finite & (state.steps_done == step)
+    sound = (loss <= EXPLODED) & jnp.isfinite(gradient).all()  # a loss of NaN is not
+    alive = sound & (state.steps_done == step)
     return jax.tree.map(lambda new, old: jnp.where(alive, new, old), stepped, state), loss

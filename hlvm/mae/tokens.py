@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -77,8 +78,8 @@ class TokenGrid:
     def join(self, tokens: Float[Array, "*draws tokens dims"]) -> Float[Array, "*draws columns"]:
         """Values side by side, cell by cell: the inverse of :meth:`cut`."""
         (rows, columns), p, lead = self.sides, self.patch, tokens.shape[:-2]
-        cells = tokens.reshape(-1, rows, columns, p, p, self.cell_dim)
-        return cells.transpose(0, 1, 3, 2, 4, 5).reshape(*lead, -1)
+        cells = tokens.reshape(math.prod(lead), rows, columns, p, p, self.cell_dim)
+        return cells.transpose(0, 1, 3, 2, 4, 5).reshape(*lead, self.n_tokens * self.token_dim)
 
     def hidden(self, masked: Bool[Array | np.ndarray, "n cells"]) -> Bool[Array | np.ndarray, "n tokens"]:
         """Which tokens a mask of whole tokens hides."""

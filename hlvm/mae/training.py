@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -24,7 +25,7 @@ from hlvm._keys import checked_key
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
-from hlvm.mae.fit import Fit
+from hlvm.mae.fit import DivergenceWarning, Fit
 from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
 from hlvm.mae.held_out import HeldOut
 from hlvm.mae.interrupts import Interrupts
@@ -109,6 +110,7 @@ def fit(
 
     Warns:
         UserWarning: a stopped run goes on with another JAX, other devices or another microbatch.
+        DivergenceWarning: training diverged and stopped early.
     """
     member = Member(mask=mask, network=config, loss=loss or LossConfig())
     return fit_ensemble(
@@ -136,7 +138,8 @@ def fit_ensemble(
 ) -> tuple[Fit, ...]:
     """Train many masked autoencoders in as few compiled programs as there are network shapes.
 
-    Every member ends as it would alone under the same key, up to rounding.
+    Every member ends as it would alone under the same key, up to rounding. One that diverges stops where it was; the
+    others go on.
 
     Args:
         key: a typed key; everything random follows from it and the members' seeds.
@@ -175,14 +178,14 @@ def fit_ensemble(
         _check_processes(devices)
         what = describe_run(key, data, members, train)
         folder = RunFolder(checkpoints, what, n_devices, parts)
-    shift, scale = standardization(kept, standardize_key)
-    tables = Tables(kept, shift, scale)
     fits: dict[int, Fit] = {}
     interrupts = Interrupts()
     # One process of several must not stop while programs are compiled: the others would wait for it.
     with ExitStack() as stack:
         if folder is not None and jax.process_count() > 1:
             stack.enter_context(interrupts)
+        shift, scale = standardization(kept, standardize_key)
+        tables = Tables(kept, shift, scale)
         prepared = [
             prepare(members_key, kept, group, members, train, shift, scale, held_out, tables) for group in groups
         ]
@@ -199,7 +202,23 @@ def fit_ensemble(
                 with folder.group(number) as states:
                     reached = _run(program, one, states, reporter, interrupts)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
-    return tuple(fits[i] for i in range(len(members)))
+        if folder is not None and interrupts.wanted_by_any():
+            raise KeyboardInterrupt(f"stopped; all is done and kept in {folder.folder}: the same call reads it")
+    found = tuple(fits[i] for i in range(len(members)))
+    _warn_of_divergence(found)
+    return found
+
+
+def _warn_of_divergence(fits: Sequence[Fit]) -> None:
+    ended = [f"member {i} after {len(fit.losses)} steps" for i, fit in enumerate(fits) if fit.diverged]
+    if ended:
+        shown = "; ".join(ended[:5]) + ("; ..." if len(ended) > 5 else "")
+        warnings.warn(
+            f"{len(ended)} of {len(fits)} diverged and stopped early: {shown}. Try a lower learning rate or a longer "
+            f"warm-up",
+            DivergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _check_processes(devices: Sequence[Any] | None) -> None:
@@ -339,7 +358,7 @@ def _stop_if_wanted(interrupts: Interrupts, states: GroupFolder | None, reached:
     if states is None or not interrupts.wanted_by_any():
         return
     states.keep(reached, now=True)
-    kept = f"the state is kept in {states.folder}" if reached.step else "no step was done yet"
+    kept = f"the state is kept in {states.folder}" if reached.step else "this program has done no step yet"
     raise KeyboardInterrupt(f"stopped; {kept}: the same call goes on from there")
 
 

@@ -94,7 +94,8 @@ def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def _per_token(layer: Callable[[Array], Array], tokens: Float[Array, "n t i"]) -> Float[Array, "n t o"]:
     """Apply a layer of rows to every token."""
     n, t, width = tokens.shape
-    return layer(tokens.reshape(n * t, width)).reshape(n, t, -1)
+    rows = layer(tokens.reshape(n * t, width))
+    return rows.reshape(n, t, rows.shape[-1])
 
 
 def _stack(depth: int, name: str, *, unrolled: bool, **block: Any) -> nn.Module:
