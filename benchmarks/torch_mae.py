@@ -1,9 +1,9 @@
 """The vision-transformer masked autoencoder of ``hlvm.mae`` in PyTorch, for comparison only.
 
 The same network, loss and optimiser as :class:`hlvm.mae.ViTConfig` and :class:`hlvm.mae.TrainConfig` describe, written
-as one would in PyTorch: a module per block, eager, attention written out as two matrix products and a softmax, which is
-faster than ``scaled_dot_product_attention`` for short sequences on a CPU. :meth:`TorchMAE.load_flax` takes the weights
-of a fit, so that both sides can be shown to compute the same loss.
+as one would in PyTorch: a module per block, attention written out as two matrix products and a softmax, which is faster
+than ``scaled_dot_product_attention`` for short sequences on a CPU, or the latter (``fused``).
+:meth:`TorchMAE.load_flax` takes the weights of a fit, so that both sides can be shown to compute the same loss.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["TorchMAE", "optimizer", "train_step"]
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int, *, fused: bool) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.fused = heads, fused
         self.norm_1, self.norm_2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, mlp_ratio * width), nn.Linear(mlp_ratio * width, width)
@@ -35,9 +35,11 @@ class Block(nn.Module):
         n, t, width = tokens.shape
         qkv = self.qkv(self.norm_1(tokens)).view(n, t, self.heads, 3, width // self.heads)
         query, key, value = qkv.permute(3, 0, 2, 1, 4)
-        scores = query @ key.transpose(-2, -1) / math.sqrt(width // self.heads)
-        mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(n, t, width)
-        tokens = tokens + self.out(mixed)
+        if self.fused:
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        else:
+            mixed = (query @ key.transpose(-2, -1) / math.sqrt(width // self.heads)).softmax(dim=-1) @ value
+        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(n, t, width))
         return tokens + self.down(nn.functional.gelu(self.up(self.norm_2(tokens)), approximate="tanh"))
 
 
@@ -47,19 +49,21 @@ class TorchMAE(nn.Module):
     positions: torch.Tensor
     decoder_positions: torch.Tensor
 
-    def __init__(self, config: ViTConfig, grid: tuple[int, int], token_dim: int) -> None:
+    def __init__(self, config: ViTConfig, grid: tuple[int, int], token_dim: int, *, fused: bool = False) -> None:
         super().__init__()
+
+        def blocks(depth: int, width: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(width, config.heads, config.mlp_ratio, fused=fused) for _ in range(depth))
+
         small, width, decoder_width = 0.02, config.width, config.decoder_width
         self.n_tokens = grid[0] * grid[1]
         self.embed = nn.Linear(token_dim, width)
         self.class_token = nn.Parameter(small * torch.randn(1, 1, width))
-        self.encoder_blocks = nn.ModuleList(Block(width, config.heads, config.mlp_ratio) for _ in range(config.depth))
+        self.encoder_blocks = blocks(config.depth, width)
         self.encoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_embed = nn.Linear(width, decoder_width)
         self.mask_token = nn.Parameter(small * torch.randn(1, 1, decoder_width))
-        self.decoder_blocks = nn.ModuleList(
-            Block(decoder_width, config.heads, config.mlp_ratio) for _ in range(config.decoder_depth)
-        )
+        self.decoder_blocks = blocks(config.decoder_depth, decoder_width)
         self.decoder_norm = nn.LayerNorm(decoder_width, eps=1e-6)
         self.to_token = nn.Linear(decoder_width, token_dim)
         for name, size in (("positions", width), ("decoder_positions", decoder_width)):
@@ -74,7 +78,8 @@ class TorchMAE(nn.Module):
             coded = block(coded)
         lowered = self.decoder_embed(self.encoder_norm(coded))
         places = visible[..., None].expand(-1, -1, lowered.shape[-1])
-        filled = self.mask_token.expand(n, self.n_tokens, -1).scatter(1, places, lowered[:, 1:])
+        blank = self.mask_token.to(lowered.dtype).expand(n, self.n_tokens, -1)
+        filled = blank.scatter(1, places, lowered[:, 1:])
         out = torch.cat([lowered[:, :1], filled + self.decoder_positions], dim=1)
         for block in self.decoder_blocks:
             out = block(out)
@@ -129,9 +134,11 @@ def _blocks(blocks: nn.ModuleList, tree: Any) -> None:
         _dense(block.down, own["Dense_1"])
 
 
-def optimizer(model: nn.Module, train: TrainConfig) -> tuple[torch.optim.Optimizer, Any]:
+def optimizer(model: nn.Module, train: TrainConfig, *, fused: bool = False) -> tuple[torch.optim.Optimizer, Any]:
     """AdamW with linear warm-up and cosine decay to 0, and its schedule."""
-    adam = torch.optim.AdamW(model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay)
+    adam = torch.optim.AdamW(
+        model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=fused or None
+    )
 
     def share(step: int) -> float:
         if step < train.warmup:

@@ -251,7 +251,7 @@ def _line(record: Record) -> str:
     agrees = {None: "", True: "as predicted", False: "NOT as predicted"}[record["agrees"]]
     seeds = " ".join(f"{value:.3f}" for value in record["seeds"])
     return (
-        f"{record['case']:34} d={record['code_dim']} {record['score']:20} {record['mean']:.3f} "
+        f"{record['case']:35} d={record['code_dim']} {record['score']:20} {record['mean']:.3f} "
         f"[{record['low']:.3f}, {record['high']:.3f}]  {seeds}  {agrees}"
     )
 
