@@ -16,7 +16,7 @@ from hlvm.demo import DemoConfig, DemoResult, run_demo
 from hlvm.demo.run import claims_table
 from hlvm.demo.setting import mask_cases, profiles
 from hlvm.graph import LatentGraph
-from hlvm.mae import TrainConfig, ViTConfig
+from hlvm.mae import DivergenceWarning, TrainConfig, ViTConfig
 from hlvm.scoring import Interval
 
 TINY = DemoConfig(
@@ -151,7 +151,7 @@ def _claim(predicted, verdict):
 
 def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
     wild = dataclasses.replace(TINY, bottleneck=TrainConfig(steps=30, batch=16, warmup=0, learning_rate=1e30))
-    with pytest.raises(RuntimeError, match="training diverged after"):
+    with pytest.warns(DivergenceWarning), pytest.raises(RuntimeError, match="training diverged after"):
         run_demo(wild, tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 
