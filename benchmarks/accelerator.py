@@ -32,25 +32,25 @@ import torch  # pyright: ignore[reportMissingImports]
 from records import write_rows
 from training_contenders import (
     SEED,
+    SMALL,
     Ours,
     Row,
     Setting,
     Theirs,
     check_same,
+    compare_ensembles,
     compare_steps,
     forward_flops,
     images,
-    once,
     peak_flops,
+    prepared,
     print_rows,
-    timed,
 )
 
 from hlvm.mae import Member, TrainConfig, ViTConfig, fit_ensemble
 from hlvm.masking import RandomMask
 
 LARGE = ViTConfig(width=384, depth=12, heads=6, decoder_width=192, decoder_depth=4, mlp_ratio=4)
-SMALL = ViTConfig(width=64, depth=4, heads=4, decoder_width=32, decoder_depth=2, mlp_ratio=4)
 SIDE, CELL = 16, 48
 RATIOS, UNITS, SEEDS = (0.1, 0.25, 0.5, 0.75, 0.9), (1, 2, 4), range(5)
 
@@ -90,7 +90,7 @@ def step(*, quick: bool) -> list[Row]:
     batch, ratio = 16 if quick else 256, 0.75
     data, train = images(setting), TrainConfig(steps=10_000, batch=batch, compute="bfloat16")
     check_same(setting, data, ratio, train)
-    this = Ours(setting, data, ratio, train)
+    this = Ours(prepared(setting, data, ratio, train))
     contenders = {
         f"hlvm, {this.devices}": this,
         "PyTorch, compiled": Theirs(setting, data, ratio, train, compiled=True, device=device, fused=on_gpu),
@@ -132,13 +132,8 @@ def ablation(*, quick: bool) -> list[Row]:
                 )
                 one(n_steps - 1)
 
-    jax.config.update("jax_enable_compilation_cache", False)
-    before = timed(lambda: theirs(arms[::2]))
-    here = timed(ours)
-    after = timed(lambda: theirs(arms[1::2]))
-    other = (before[0] + after[0], before[1] + after[1])
     question = f"{len(arms) * len(seeds)} members x {n_steps} steps, batch 64, compiling included"
-    return once(question, {"hlvm, all at once": here, "PyTorch, eager, one after the other": other})
+    return compare_ensembles(question, ours, arms, theirs)
 
 
 if __name__ == "__main__":

@@ -35,25 +35,25 @@ import jax
 from records import write_rows
 from training_contenders import (
     SEED,
+    SMALL,
     Ours,
     Row,
     Setting,
     Theirs,
     check_same,
+    compare_ensembles,
     compare_steps,
     forward_flops,
     images,
-    once,
     peak_flops,
+    prepared,
     print_rows,
-    timed,
 )
 
-from hlvm.mae import Member, TrainConfig, ViTConfig, fit_ensemble, one_device_per_core
+from hlvm.mae import Member, TrainConfig, fit_ensemble, one_device_per_core
 from hlvm.masking import RandomMask
 
-CONFIG = ViTConfig(patch=1, width=64, depth=4, heads=4, decoder_width=32, decoder_depth=2, mlp_ratio=4)
-SETTING = Setting(config=CONFIG, side=8, cell=48)
+SETTING = Setting(config=SMALL, side=8, cell=48)
 RATIOS = (0.25, 0.5, 0.75, 0.9)
 MICROBATCH = 16
 
@@ -100,7 +100,7 @@ def steps(
 ) -> list[Row]:
     data, train = images(SETTING), TrainConfig(steps=10_000, batch=batch)
     check_same(SETTING, data, ratio, train)
-    this = Ours(SETTING, data, ratio, train, devices, microbatch or None)
+    this = Ours(prepared(SETTING, data, ratio, train, devices, microbatch or None))
     contenders: dict[str, Any] = {f"hlvm, {this.devices}": this}
     contenders["PyTorch, eager"] = Theirs(SETTING, data, ratio, train, compiled=False)
     if compiled:
@@ -119,13 +119,13 @@ def steps(
 
 
 def sweep(n_steps: int) -> list[Row]:
-    """Four ratios and four seeds, from nothing to trained; half of the other side's runs before, half after."""
+    """Four ratios and four seeds, from nothing to trained."""
     devices = one_device_per_core()
     data, train = images(SETTING), TrainConfig(steps=n_steps, batch=64, warmup=min(100, n_steps // 2))
 
     def ours() -> None:
         members = [
-            Member(mask=RandomMask(ratio=ratio), network=CONFIG, seed=seed) for ratio in RATIOS for seed in range(4)
+            Member(mask=RandomMask(ratio=ratio), network=SMALL, seed=seed) for ratio in RATIOS for seed in range(4)
         ]
         fit_ensemble(jax.random.key(SEED), data, members, train, devices=devices)
 
@@ -134,13 +134,8 @@ def sweep(n_steps: int) -> list[Row]:
             for seed in range(4):
                 Theirs(SETTING, data, ratio, train, compiled=False, seed=seed)(n_steps - 1)
 
-    jax.config.update("jax_enable_compilation_cache", False)
-    before = timed(lambda: theirs(RATIOS[::2]))
-    here = timed(ours)
-    after = timed(lambda: theirs(RATIOS[1::2]))
-    other = (before[0] + after[0], before[1] + after[1])
     question = f"4 ratios x 4 seeds x {n_steps} steps, batch 64, compiling included"
-    return once(question, {"hlvm, all at once": here, "PyTorch, eager, one after the other": other})
+    return compare_ensembles(question, ours, RATIOS, theirs)
 
 
 if __name__ == "__main__":

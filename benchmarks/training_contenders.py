@@ -30,21 +30,23 @@ from hlvm.masking import RandomMask
 
 __all__ = [
     "SEED",
+    "SMALL",
     "Ours",
     "Row",
     "Setting",
     "Theirs",
     "check_same",
+    "compare_ensembles",
     "compare_steps",
     "forward_flops",
     "images",
-    "once",
     "peak_flops",
+    "prepared",
     "print_rows",
-    "timed",
 ]
 
 SEED = 0
+SMALL = ViTConfig(patch=1, width=64, depth=4, heads=4, decoder_width=32, decoder_depth=2, mlp_ratio=4)
 _ROWS = 4096
 
 
@@ -126,16 +128,8 @@ def prepared(
 class Ours:
     """Some steps of this package's training program, whose state goes on from call to call."""
 
-    def __init__(
-        self,
-        setting: Setting,
-        data: ArrayData,
-        ratio: float,
-        train: TrainConfig,
-        devices: Sequence[Any] | None = None,
-        microbatch: int | None = None,
-    ) -> None:
-        self.one = prepared(setting, data, ratio, train, devices, microbatch)
+    def __init__(self, one: Prepared) -> None:
+        self.one = one
         begin = time.perf_counter()
         self.program = compile_program(self.one.lower(), self.one.program.platform)
         self.compile_seconds = time.perf_counter() - begin
@@ -345,7 +339,31 @@ def compare_steps(
     ]
 
 
-def once(question: str, found: dict[str, tuple[float, float]]) -> list[Row]:
+def compare_ensembles(
+    question: str, ours: Callable[[], Any], arms: Sequence[Any], theirs: Callable[[Sequence[Any]], None]
+) -> list[Row]:
+    """Train an ensemble here, and its members one after the other in PyTorch: half of these before, half after.
+
+    Compiling is included, and nothing compiled is taken from earlier runs. Each side runs once.
+
+    Args:
+        question: what is asked.
+        ours: trains all members.
+        arms: what members are made of.
+        theirs: trains the members of some arms.
+    """
+    jax.config.update("jax_enable_compilation_cache", False)
+    before = timed(lambda: theirs(arms[::2]))
+    here = timed(ours)
+    after = timed(lambda: theirs(arms[1::2]))
+    found = {
+        "hlvm, all at once": here,
+        "PyTorch, eager, one after the other": (before[0] + after[0], before[1] + after[1]),
+    }
+    return _once(question, found)
+
+
+def _once(question: str, found: dict[str, tuple[float, float]]) -> list[Row]:
     """What ran once each, compiling included: name -> clock and processor time, compared with the first."""
     base = next(iter(found.values()))[0]
     return [
