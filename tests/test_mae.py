@@ -115,7 +115,7 @@ def test_diverging_member_stops_and_leaves_the_others_running(model, monkeypatch
     np.testing.assert_allclose(sound.losses, alone.losses, rtol=2e-4)
 
 
-@pytest.mark.parametrize("learning_rate", [1e3, 1e30])  # losses that would stay finite, and that would not
+@pytest.mark.parametrize("learning_rate", [10.0, 1e30])  # losses that would stay finite, and that would not
 def test_exploding_training_keeps_the_last_sound_parameters(model, learning_rate):
     huge = TrainConfig(steps=60, batch=16, warmup=0, learning_rate=learning_rate)
     mask, network = FixedMask(masked=("x_0_0",)), BottleneckConfig(code_dim=2, width=8)
@@ -146,6 +146,8 @@ def test_no_rows_have_no_codes_and_no_reconstructions(model, trained):
         none = model.sample(jax.random.key(9), 1).observed_matrix[:0]
         assert mae.encode(fit, none, ["x_0_0"]).shape == (0, width)
         assert mae.reconstruct(fit, none, ["x_0_0"]).shape == none.shape
+        images = np.zeros((0, 8, 8, 1), np.float32)  # 2 x 2 pixels per variable of 4 numbers
+        assert mae.encode(fit, images, ["x_0_0"]).shape == (0, width)
     assert mae.attention(fits[0], none, ["x_0_0"]).weights.shape[0] == 0
 
 

@@ -270,7 +270,7 @@ def rows_of_images(
     rows, columns = graph.grid or (1, 1)
     n, height, width, channels = images.shape
     patches = images.reshape(n, rows, height // rows, columns, width // columns, channels)
-    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(n, -1)
+    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * width * channels)
 
 
 def images_of_rows(
@@ -280,7 +280,7 @@ def images_of_rows(
     rows, columns = graph.grid or (1, 1)
     height, width, channels = shape
     patches = values.reshape(len(values), rows, columns, height // rows, width // columns, channels)
-    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
+    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(len(values), height, width, channels)
 
 
 def standardization(data: Source, key: PRNGKeyArray) -> tuple[Float[Array, " columns"], Float[Array, " columns"]]:
