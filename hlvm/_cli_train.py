@@ -230,10 +230,10 @@ class _Watcher:
 
 
 def _mean(losses: Any) -> float:
-    """The mean of those that have not diverged."""
-    import numpy as np
+    """The mean of those that are not divergence."""
+    from hlvm.mae.program import EXPLODED
 
-    sound = losses[np.isfinite(losses)]
+    sound = losses[losses <= EXPLODED]  # which numbers that are none are not
     return float(sound.mean()) if len(sound) else float("nan")
 
 

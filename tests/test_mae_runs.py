@@ -148,6 +148,8 @@ def test_fits_on_arrays_are_saved_with_their_graph(rows, tmp_path):
         (ArrayData(graph=GRAPH, parts=(np.zeros((5, 60)), np.zeros((6, 4)))), r"equally many rows, got \[5, 6\]"),
         (ArrayData(graph=GRAPH, parts=(np.zeros((5, 60)),)), "60 numbers per row, and the graph 64"),
         (ArrayData(graph=GRAPH, parts=(np.zeros((0, 64)),)), "no rows to train on"),
+        (ArrayData(graph=GRAPH, parts=()), "fits are saved without the rows"),
+        (ArrayData(graph=GRAPH, parts=(np.zeros((5, 32, 2)),)), r"arrays \(n, dim\), or one of images"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused(data, message):
@@ -157,16 +159,29 @@ def test_data_that_cannot_be_trained_on_is_refused(data, message):
 
 @pytest.mark.parametrize("gap", [np.nan, np.inf])
 @pytest.mark.parametrize("kept", [True, False])
-def test_gaps_in_rows_are_refused_before_training(rows, monkeypatch, gap, kept):
+def test_gaps_in_rows_are_refused_before_training(rows, monkeypatch, tmp_path, gap, kept):
     """Whether all rows are kept on the device, or they are streamed."""
     if not kept:
         monkeypatch.setattr(feeding, "_TABLE_BYTES", 0)
     observed = {name: np.array(values) for name, values in rows.observed.items()}
     observed["x_1_2"][7, 1] = gap
-    reports = []
+    broken = Dataset.from_arrays(observed=observed, graph=GRAPH)
+    reports, states = [], Checkpoints(folder=tmp_path / "run")
     with pytest.raises(ValueError, match=rf"row 7 of the data has the value {gap} in 'x_1_2'"):
-        fit(KEY, Dataset.from_arrays(observed=observed, graph=GRAPH), MASK, SMALL, TRAIN, on_progress=reports.append)
+        fit(KEY, broken, MASK, SMALL, TRAIN, on_progress=reports.append, checkpoints=states)
     assert not reports
+    assert not states.folder.exists()
+
+
+def test_a_gap_that_only_the_stream_meets_is_refused_when_it_is_read(rows, monkeypatch):
+    """Standardisation reads some of the rows only."""
+    monkeypatch.setattr(feeding, "_TABLE_BYTES", 0)
+    monkeypatch.setattr(data_module, "_STANDARDIZE_ROWS", 10)
+    observed = {name: np.array(values) for name, values in rows.observed.items()}
+    observed["x_1_2"][7, 1] = np.nan
+    broken = Dataset.from_arrays(observed=observed, graph=GRAPH)
+    with pytest.raises(ValueError, match="row 7 of the data has the value nan"):
+        fit(KEY, broken, MASK, SMALL, TRAIN)
 
 
 # ---------------------------------------------------------------------- states on disk

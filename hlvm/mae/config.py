@@ -224,7 +224,7 @@ class TrainConfig:
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):
-                raise ValueError(f"TrainConfig: {name} must be finite and {low}, got {value!r}")
+                raise ValueError(f"TrainConfig: {name} must be a finite number, {low}, got {value!r}")
 
 
 def _whole(config: Any, *names: str) -> None:

@@ -100,14 +100,15 @@ class ArrayData:
         found = [np.asarray(part[wanted]) for part in self.parts]
         if found[0].ndim == 4:
             found = [np.asarray(rows_of_images(found[0], self.graph))]
-        values = np.concatenate(found, axis=1, dtype=np.float32)
+        with np.errstate(over="ignore"):  # found below
+            values = np.concatenate(found, axis=1, dtype=np.float32)
         finite = np.isfinite(values)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             name = self.graph.observed[self.graph.arrays.cell_of_column[column]]
             raise ValueError(
                 f"row {wanted[row]} of the data has the value {values[row, column]} in {name!r}: training needs finite "
-                f"numbers, so leave such rows out or fill the gaps in"
+                f"numbers of single precision, so leave such rows out or fill the gaps in"
             )
         return values[back]
 
@@ -188,9 +189,16 @@ def check_data(data: Any) -> Source:
 
 
 def _checked_parts(data: ArrayData) -> ArrayData:
+    if not data.parts:
+        raise ValueError("there are no rows to train on: fits are saved without the rows of their data set")
     counts = {len(part) for part in data.parts}
     if len(counts) != 1:
         raise ValueError(f"the parts of a data set need equally many rows, got {sorted(counts)}")
+    if {part.ndim for part in data.parts} != {2} and [part.ndim for part in data.parts] != [4]:
+        raise ValueError(
+            f"the parts of a data set are arrays (n, dim), or one of images (n, height, width, channels), got shapes "
+            f"{[tuple(part.shape) for part in data.parts][:5]}"
+        )
     if not len(data):
         raise ValueError("the data set has no rows to train on")
     n_columns = sum(math.prod(part.shape[1:]) for part in data.parts)

@@ -74,10 +74,10 @@ class RunFolder:
     def __init__(
         self, checkpoints: Checkpoints, what: Mapping[str, Any], n_devices: int = 1, parts: Sequence[int] = (1,)
     ) -> None:
-        """Open the folder, and check that what it holds is this run.
+        """Check that what the folder holds, if there is one, is this run; nothing is written before :meth:`open`.
 
-        What the last bits depend on beside the number of devices and of parts is looked up and recorded. Several
-        processes open it together: the first one writes, after all have read.
+        What the last bits depend on beside the number of devices and of parts is looked up. Several processes do it
+        together.
 
         Args:
             checkpoints: which folder.
@@ -90,21 +90,24 @@ class RunFolder:
         """
         self.checkpoints = checkpoints
         self.folder = Path(checkpoints.folder).absolute()
-        described = json.loads(json.dumps({"format": _FORMAT, "version": _FORMAT_VERSION, **what}))
-        path = self.folder / "run.json"
-        environments = []
-        if path.exists():
-            environments = self._check_same(path, described)
-        elif not is_new_folder(self.folder, path.name):
+        self._described = json.loads(json.dumps({"format": _FORMAT, "version": _FORMAT_VERSION, **what}))
+        self._path = self.folder / "run.json"
+        self._here = _environment(n_devices, parts)
+        self._before: list[dict[str, Any]] = []
+        if self._path.exists():
+            self._before = self._check_same(self._path, self._described)
+        elif not is_new_folder(self.folder, self._path.name):
             raise ValueError(f"{self.folder} holds other files: choose a new folder for the states of this run")
         _wait_for_all("run folder read")
+
+    def open(self) -> None:
+        """Make the folder and record what runs here; of several processes the first one writes, after all have read."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        here = _environment(n_devices, parts)
-        if environments:
-            _warn_of_changes(self.folder, environments[-1], here)
-        if here not in environments[-1:] and jax.process_index() == 0:
-            described[_ENVIRONMENTS] = [*environments, here]
-            write_text_atomically(path, json.dumps(described, indent=1) + "\n")
+        if self._before:
+            _warn_of_changes(self.folder, self._before[-1], self._here)
+        if self._here not in self._before[-1:] and jax.process_index() == 0:
+            recorded = {**self._described, _ENVIRONMENTS: [*self._before, self._here]}
+            write_text_atomically(self._path, json.dumps(recorded, indent=1) + "\n")
         _wait_for_all("run folder written")
 
     def _check_same(self, path: Path, described: dict[str, Any]) -> list[dict[str, Any]]:

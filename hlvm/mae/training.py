@@ -113,16 +113,7 @@ def fit(
         DivergenceWarning: training diverged and stopped early.
     """
     member = Member(mask=mask, network=config, loss=loss or LossConfig())
-    return fit_ensemble(
-        key,
-        data,
-        [member],
-        train,
-        on_progress=on_progress,
-        checkpoints=checkpoints,
-        devices=devices,
-        microbatch=microbatch,
-    )[0]
+    return _trained(key, data, [member], train, on_progress, checkpoints, devices, microbatch)[0]
 
 
 def fit_ensemble(
@@ -161,12 +152,26 @@ def fit_ensemble(
         ValueError: before any training, no members; data, a mask, network, loss and graph that do not fit together; a
             microbatch that does not divide a device's samples; devices of several processes that cannot share evenly; a
             folder of states that belongs to another run; or, in several processes, checkpoints without devices of all
-            of them. Later, a strategy of your own that draws masks it must not.
+            of them. A value that is not finite: of rows that are kept on the device before any training, of rows that
+            are streamed when they are read. Later, a strategy of your own that draws masks it must not.
         KeyboardInterrupt: as for :func:`fit`.
 
     Warns:
         UserWarning: as for :func:`fit`.
     """
+    return _trained(key, data, members, train, on_progress, checkpoints, devices, microbatch)
+
+
+def _trained(
+    key: PRNGKeyArray,
+    data: TrainingData,
+    members: Sequence[Member],
+    train: TrainConfig,
+    on_progress: Callable[[Progress], None] | None,
+    checkpoints: Checkpoints | None,
+    devices: Sequence[Any] | None,
+    microbatch: int | None,
+) -> tuple[Fit, ...]:
     data = check_data(data)
     groups = group_members(data.graph, members, train, devices, microbatch)
     standardize_key, members_key = jax.random.split(checked_key(key))
@@ -189,6 +194,8 @@ def fit_ensemble(
         prepared = [
             prepare(members_key, kept, group, members, train, shift, scale, held_out, tables) for group in groups
         ]
+        if folder is not None:
+            folder.open()  # only now, when all rows that are read beforehand have been found to be sound
         programs = stack.enter_context(_compiling([(one, one.lower()) for one in prepared]))
         for number, (one, program) in enumerate(zip(prepared, programs, strict=True)):
 
@@ -202,8 +209,9 @@ def fit_ensemble(
                 with folder.group(number) as states:
                     reached = _run(program, one, states, reporter, interrupts)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
-        if folder is not None and interrupts.wanted_by_any():
-            raise KeyboardInterrupt(f"stopped; all is done and kept in {folder.folder}: the same call reads it")
+        wanted = folder is not None and interrupts.wanted_by_any()
+    if folder is not None and (wanted or interrupts.wanted):
+        raise KeyboardInterrupt(f"stopped; all is done and kept in {folder.folder}: the same call reads it")
     found = tuple(fits[i] for i in range(len(members)))
     _warn_of_divergence(found)
     return found
@@ -217,7 +225,7 @@ def _warn_of_divergence(fits: Sequence[Fit]) -> None:
             f"{len(ended)} of {len(fits)} diverged and stopped early: {shown}. Try a lower learning rate or a longer "
             f"warm-up",
             DivergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
