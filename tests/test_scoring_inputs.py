@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from hlvm.scoring import bootstrap_mean, cca, kernel_r2, linear_r2, permutation_null
@@ -30,7 +31,10 @@ SCORES = {
         (np.zeros((0, 2)), np.zeros((0, 2)), "at least 10 rows"),
         (np.zeros((60, 0)), Z, "at least 10 rows and 1 column"),
         (np.zeros((60, 2, 2)), Z, "flatten everything after the first axis"),
-        (Z * 1e200, Z, "rescale it"),
+        (np.ma.masked_array(Z, Z > 2), Z, "masked array with 1 masked entries"),
+        (pd.DataFrame({"a": Z[:, 0], "b": "text"}), Z, "column 'b': expected numbers"),
+        (Z.astype(object), Z, "got Python objects"),
+        (pd.DataFrame(Z).iloc[::-1], pd.DataFrame(Z), "rows with the same labels in the same order"),
         (Z.astype(complex), Z, "expected real numbers, got dtype complex128"),
         (Z.astype(str), Z, "expected real numbers"),
     ],
@@ -61,7 +65,7 @@ def test_scores_accept_tensors_that_numpy_alone_refuses(kind):
     assert cca(collinear, Z).rank_a == 2  # in bfloat16 the sum is off by 0.4 %
 
 
-@pytest.mark.parametrize("unit", [1e-200, 1e140])
+@pytest.mark.parametrize("unit", [1e-310, 1e-200, 1e140, 1e300])
 def test_regressions_do_not_depend_on_extreme_units(unit):
     for score in (kernel_r2, linear_r2):
         plain = score(Z @ [[1.0, 1.0], [0.0, 2.0]], Z, key=0).value

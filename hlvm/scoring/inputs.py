@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import operator
+import sys
+import warnings
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-__all__ = ["MIN_ROWS", "Streams", "as_array", "matrix", "paired_matrices", "random_streams"]
+from hlvm._numbers import as_numbers, check_same_labels
+
+__all__ = [
+    "MIN_ROWS",
+    "PrecisionWarning",
+    "Streams",
+    "matrix",
+    "paired_matrices",
+    "random_streams",
+    "steps_of",
+    "warn_caller",
+]
 
 MIN_ROWS = 10
 """Fewer samples than this are refused: neither part of a split would mean anything."""
 
-_LARGEST = 1e150  # squares of larger numbers overflow float64
+_SMALLEST, _LARGEST = 1e-100, 1e100  # squares of numbers between them, summed over many rows, stay within float64
+
+_LARGE_OFFSET = 1e3
+
+_ROUNDING_STEPS = 4
+"""A column whose standard deviation is this many steps of its type or fewer is rounding. With five steps rounding is
+0.3 % of the variance, which no verdict depends on."""
 
 
 class Streams(NamedTuple):
@@ -70,65 +90,104 @@ def _seed_words(key: Any) -> np.ndarray | int:
     return seed
 
 
-def as_array(values: Any) -> np.ndarray:
-    """An array of any framework in NumPy, of its own type.
-
-    PyTorch's tensors are detached from their graph and fetched from their device first; NumPy alone refuses those that
-    need gradients, lie on a GPU or are bfloat16.
-    """
-    if not (hasattr(values, "detach") and hasattr(values, "cpu")):
-        return np.asarray(values)
-    tensor = values.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":
-        return tensor.float().numpy().astype(jnp.bfloat16)
-    return tensor.numpy()
+class PrecisionWarning(UserWarning):
+    """A column varies by no more than the rounding of its type: it is scored as a constant."""
 
 
-def matrix(name: str, values: ArrayLike) -> Float[np.ndarray, "n p"]:
-    """Check an array of samples and return it as a float64 matrix.
+def matrix(name: str, values: ArrayLike, *, truth: bool = False) -> Float[np.ndarray, "n p"]:
+    """Check an array of samples and return it as a float64 matrix whose columns have no large offset.
+
+    No score depends on the place of the origin. So a large offset is taken out first, before a cast or a product can
+    lose the digits that are left beside it. Whole numbers of 64 bits are centred in extended precision.
 
     Args:
         name: what to call the array in error messages.
-        values: shape (n, p), or (n,) for one column; real numbers, of NumPy, JAX, PyTorch, pandas or in lists.
+        values: shape (n, p), or (n,) for one column; real numbers, of NumPy, JAX, PyTorch, pandas, Arrow or in lists.
+        truth: whether the columns are known to vary, as latents are. If so, a column of mere rounding is refused.
 
     Returns:
-        Shape (n, p), float64.
+        Shape (n, p), float64. Columns whose mean is above 1,000 of their standard deviations have mean 0 instead; those
+        that vary by rounding only are 0. Numbers whose squares could leave the range of float64 are multiplied by one
+        power of two.
 
     Raises:
-        ValueError: not real numbers, not one or two axes, fewer than 10 rows, no column, NaN or infinite
-            values, or values too large to square.
+        ValueError: not real numbers (see :func:`hlvm._numbers.as_numbers`), not one or two axes, fewer than 10 rows, no
+            column, NaN or infinite values, or a column of the truth that its type cannot tell from a constant.
+
+    Warns:
+        PrecisionWarning: a column of something else that its type cannot tell from a constant.
     """
-    array = as_array(values)
+    array = as_numbers(name, values)
+    given = array.shape
     if array.ndim not in (1, 2):
         raise ValueError(
-            f"{name}: expected shape (rows, columns) or (rows,), got {array.shape}: "
-            "flatten everything after the first axis"
+            f"{name}: expected shape (rows, columns) or (rows,), got {given}: flatten everything after the first axis"
         )
-    # The second test lets bfloat16 and friends in: NumPy calls their kind "V" but can convert them.
-    if array.dtype.kind not in "fiub" and not np.can_cast(array.dtype, np.float64):
-        raise ValueError(f"{name}: expected real numbers, got dtype {array.dtype}: convert it first")
-    given = array.shape
     if array.ndim == 1:
         array = array[:, None]
     if len(array) < MIN_ROWS or array.shape[1] == 0:
         raise ValueError(
             f"{name}: expected at least {MIN_ROWS} rows and 1 column, got shape {given}: bring more samples"
         )
-    array = array.astype(np.float64)
-    finite = np.isfinite(array)
+    steps = steps_of(array)
+    # Longdouble holds whole numbers of 64 bits exactly; of these float64 keeps 53.
+    exact = np.longdouble if array.dtype.itemsize > 4 and array.dtype.kind in "iu" else np.float64
+    wide = array.astype(np.longdouble if array.dtype == np.longdouble else exact)
+    finite = np.isfinite(wide)
     if not finite.all():
         row = int(np.flatnonzero(~finite.all(axis=1))[0])
         raise ValueError(
             f"{name}: expected finite numbers, got {int((~finite).sum())} NaN or infinite values, "
             f"the first in row {row}: drop those rows from both arrays"
         )
-    if np.abs(array).max() > _LARGEST:
-        raise ValueError(f"{name}: expected values up to {_LARGEST:g}, got {np.abs(array).max():g}: rescale it")
-    return array
+    wide, steps = _in_range(wide, steps)
+    centre = wide.mean(axis=0)
+    rows = (wide - centre).astype(np.float64)
+    near = np.abs(centre) <= _LARGE_OFFSET * rows.std(axis=0)
+    rows[:, near] = wide[:, near]  # the usual case, to the bit as it was given
+    rounding = (rows.std(axis=0) <= _ROUNDING_STEPS * steps) | (wide.max(axis=0) == wide.min(axis=0))
+    rows[:, rounding] = 0.0
+    unsure = np.flatnonzero(rounding & (wide.max(axis=0) > wide.min(axis=0)))
+    if len(unsure):
+        said = (
+            f"{name}: column {int(unsure[0])} varies by no more than the rounding of {array.dtype} at numbers of its "
+            f"size ({len(unsure)} such columns): if an offset hides its values, subtract it before the cast to "
+            f"{array.dtype}"
+        )
+        if truth:
+            raise ValueError(f"{said}; if it is a constant, leave it out")
+        warn_caller(f"{said}; it is scored as a constant", PrecisionWarning)
+    return rows
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn in the name of the line outside of this package that called it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hlvm."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)
+
+
+def steps_of(array: np.ndarray) -> Float[np.ndarray, " p"]:
+    """The distance of neighbouring numbers of an array's type, at the size of each column's largest one."""
+    if array.dtype.kind in "iub":
+        return np.zeros(array.shape[1])
+    about = ml_dtypes.finfo(array.dtype) if array.dtype.kind == "V" else np.finfo(array.dtype)
+    largest = np.abs(array.astype(np.promote_types(np.float64, array.dtype))).max(axis=0)
+    return np.maximum(largest * float(about.eps), float(about.smallest_subnormal)).astype(np.float64)
+
+
+def _in_range(array: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The array, multiplied by a power of two if squares of its numbers would overflow or vanish."""
+    largest = np.abs(array).max()
+    if largest == 0 or _SMALLEST < largest < _LARGEST:
+        return array, steps
+    power = -int(np.frexp(largest)[1])
+    return np.ldexp(array, power), np.ldexp(steps, power)
 
 
 def paired_matrices(
-    first_name: str, first: ArrayLike, second_name: str, second: ArrayLike
+    first_name: str, first: ArrayLike, second_name: str, second: ArrayLike, *, truth: bool = False
 ) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, "n q"]]:
     """Check two arrays whose rows belong to the same samples.
 
@@ -137,14 +196,17 @@ def paired_matrices(
         first: shape (n, p) or (n,).
         second_name: what to call the second array.
         second: shape (n, q) or (n,).
+        truth: whether the columns of the second array are known to vary, see :func:`matrix`.
 
     Returns:
         Both as float64 matrices.
 
     Raises:
-        ValueError: either array is unfit (see :func:`matrix`), or their numbers of rows differ.
+        ValueError: either array is unfit (see :func:`matrix`), their numbers of rows differ, or both are frames of
+            pandas whose rows have different labels.
     """
-    a, b = matrix(first_name, first), matrix(second_name, second)
+    check_same_labels(first_name, first, second_name, second)
+    a, b = matrix(first_name, first), matrix(second_name, second, truth=truth)
     if len(a) != len(b):
         raise ValueError(
             f"expected one row per sample in both arrays, got {len(a)} rows in {first_name} and {len(b)} in "

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from hlvm._numbers import check_same_labels
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
@@ -214,15 +215,18 @@ def _score_targets(
     if not targets:
         raise ValueError("targets: expected at least one, got none")
     features = matrix("representation", representation)
-    arrays = [paired_matrices("representation", features, name, values)[1] for name, values in targets.items()]
+    arrays = []
+    for name, values in targets.items():
+        check_same_labels("representation", representation, name, values)
+        arrays.append(paired_matrices("representation", features, name, values)[1])
     widths = [array.shape[1] for array in arrays]
     groups = np.repeat(np.arange(len(arrays)), widths)
     stacked = np.concatenate(arrays, axis=1)
 
     streams = random_streams(key)
     split = config.draw_split(len(features), streams.split)
-    x = Standardiser.fit(features[split.train])
-    y = Standardiser.fit(stacked[split.train])
+    x = Standardiser.fit(features[split.train], among=features)
+    y = Standardiser.fit(stacked[split.train], among=stacked)
     train_targets, test_targets = y.apply(stacked[split.train]), y.apply(stacked[split.test])
     selected, unit = fit(x.apply(features[split.train]), x.apply(features[split.test]), train_targets, groups)
 

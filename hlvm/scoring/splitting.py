@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 __all__ = ["Split", "Standardiser", "random_split"]
 
-# A column that varies by less than this share of its largest value is constant up to float32 rounding.
+# A column that varies by less than this share of its largest value, in some of the rows, is constant there but for
+# rounding of float32.
 _CONSTANT = 1e-6
 
 
@@ -65,12 +66,18 @@ class Standardiser:
     constant: np.ndarray
 
     @classmethod
-    def fit(cls, train: Float[np.ndarray, "n p"]) -> Standardiser:
-        """Learn centre and scale from the training rows."""
+    def fit(cls, train: Float[np.ndarray, "n p"], *, among: Float[np.ndarray, "m p"] | None = None) -> Standardiser:
+        """Learn centre and scale from the training rows.
+
+        Args:
+            train: of columns without a large offset, see :func:`hlvm.scoring.inputs.matrix`.
+            among: all rows, whose largest values tell what counts as constant; ``None`` for the training rows.
+        """
         largest = np.abs(train).max(axis=0)
         unit = np.where(largest > 0, largest, 1.0)  # squares of very small or large numbers would vanish or overflow
         centre, scale = train.mean(axis=0), unit * (train / unit).std(axis=0)
-        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * largest
+        within = largest if among is None else np.abs(among).max(axis=0)
+        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * within
         return cls(centre=centre, scale=np.where(constant, 1.0, scale), constant=constant)
 
     def apply(self, rows: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m p"]:

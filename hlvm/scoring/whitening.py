@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.linalg import get_lapack_funcs, solve_triangular
 
-from hlvm.scoring.inputs import as_array
+from hlvm._numbers import as_numbers
 from hlvm.scoring.splitting import Standardiser
 
 __all__ = ["Whitened", "rank_tolerance", "whiten"]
@@ -18,7 +19,7 @@ __all__ = ["Whitened", "rank_tolerance", "whiten"]
 # stays below 1e-9.
 _WELL_CONDITIONED = 1e-6
 
-_LEAST_TOLERANCE = 1e-10
+_LEAST_TOLERANCE, _GREATEST_TOLERANCE = 1e-10, 0.05
 
 _POTRF, _POCON = get_lapack_funcs(("potrf", "pocon"), dtype=np.float64)
 
@@ -53,15 +54,21 @@ def rank_tolerance(values: ArrayLike) -> float:
         values: the array as the caller gave it, before any conversion.
 
     Returns:
-        ``8 ε`` of a floating type, about 1e-6 for float32, and at least 1e-10: float64 columns are whitened by numbers
-        up to its inverse, and the rest of the precision is needed for the correlations.
+        Eight steps of a floating type at the size of its columns, in units of their spread: about 1e-6 for float32
+        columns of mean 0, more for columns beside an offset. At least 1e-10: float64 columns are whitened by numbers up
+        to its inverse, and the rest of the precision is needed for the correlations. At most 0.05.
     """
-    dtype = as_array(values).dtype
-    if dtype.kind == "f":
-        return max(8 * float(np.finfo(dtype).eps), _LEAST_TOLERANCE)
-    if dtype.kind in "iub":
+    array = as_numbers("values", values)
+    if array.dtype.kind in "iub":
         return _LEAST_TOLERANCE
-    return 0.05  # bfloat16 and narrower: NumPy does not know their precision
+    eps = float(ml_dtypes.finfo(array.dtype).eps)
+    wide = array.reshape(len(array), -1).astype(np.promote_types(np.float64, array.dtype))
+    unit = np.abs(wide).max(axis=0)
+    scaled = wide / np.where(unit > 0, unit, 1)
+    spread = scaled.std(axis=0)
+    varying = spread > eps
+    offset = float((np.abs(scaled.mean(axis=0))[varying] / spread[varying]).max(initial=0.0))
+    return min(max(8 * eps * (1 + offset), _LEAST_TOLERANCE), _GREATEST_TOLERANCE)
 
 
 def whiten(rows: Float[np.ndarray, "n p"], tolerance: float) -> Whitened:
