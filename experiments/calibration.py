@@ -34,8 +34,8 @@ from experiments.records import parsed_options, write_results
 from hlvm._graph_checks import positive
 from hlvm.scoring import RegressionConfig, Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
+from hlvm.scoring.judging import REFUTABLE_SHARE
 from hlvm.scoring.r2 import pooled, resampled_sums
-from hlvm.scoring.verdict import REFUTABLE_SHARE
 
 REGRESSION = RegressionConfig(
     max_train=360, n_boot=300, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0)

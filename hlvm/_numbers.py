@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_numbers", "check_same_labels"]
+__all__ = ["aligned", "as_numbers"]
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -83,24 +83,29 @@ def _of_column(name: str, column: Any) -> np.ndarray:
     return column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", None))
 
 
-def check_same_labels(first_name: str, first: Any, second_name: str, second: Any) -> None:
-    """Refuse two frames whose rows have different labels: they would be paired by position.
+def aligned(first_name: str, first: Any, second_name: str, second: Any) -> Any:
+    """Bring the rows of a second frame into the order of the first one's labels.
 
     Args:
         first_name: what to call the first array.
-        first: any array-like; only those of pandas have labels.
+        first: any array-like; only frames and columns of pandas have labels.
         second_name: what to call the second array.
         second: any array-like.
 
+    Returns:
+        The second array: as it is, or, where both have labels, in the first one's order.
+
     Raises:
-        ValueError: both are frames or columns of pandas, of equal length, and their indices differ.
+        ValueError: both have labels, and these are not the same ones.
     """
     pandas = sys.modules.get("pandas")
     kinds = () if pandas is None else (pandas.DataFrame, pandas.Series)
-    if not (isinstance(first, kinds) and isinstance(second, kinds)) or len(first) != len(second):
-        return
-    if not first.index.equals(second.index):
+    if not (isinstance(first, kinds) and isinstance(second, kinds)) or first.index.equals(second.index):
+        return second
+    same = len(first) == len(second) and first.index.is_unique and second.index.is_unique
+    if not same or not first.index.isin(second.index).all():
         raise ValueError(
-            f"{first_name} and {second_name}: expected rows with the same labels in the same order, got another index: "
-            f"align them with .loc[...], or pass .to_numpy() to pair them by position"
+            f"expected rows with the same labels in both frames, got another index in {second_name} than in "
+            f"{first_name}: select common rows with .loc[...], or pass .to_numpy() to pair rows by position"
         )
+    return second.loc[first.index]

@@ -55,7 +55,7 @@ def test_cca_in_sample_agrees_with_the_angles_between_subspaces_of_scipy(name):
     arrays = awkward_inputs()[name]
     spaces = (scipy.linalg.orth(x - x.mean(axis=0), rcond=1e-10) for x in arrays)
     expected = np.sort(np.cos(scipy.linalg.subspace_angles(*spaces)))[::-1]
-    found = cca(*arrays).in_sample
+    found = cca(*arrays, groups=np.arange(len(arrays[0]))).in_sample
     np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-9)
     np.testing.assert_allclose(found[len(expected) :], 0, atol=1e-9)
 
@@ -115,7 +115,7 @@ def test_cca_column_constant_in_one_half_gives_no_nan():
 
 def test_cca_duplicated_rows_and_one_column_are_fine():
     x = RNG.normal(size=15)
-    found = cca(np.repeat(x, 4), -np.repeat(x, 4))
+    found = cca(np.repeat(x, 4), -np.repeat(x, 4), groups=np.repeat(np.arange(15), 4))
     np.testing.assert_allclose(found.correlations, [1.0])
 
 

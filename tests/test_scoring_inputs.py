@@ -34,7 +34,7 @@ SCORES = {
         (np.ma.masked_array(Z, Z > 2), Z, "masked array with 1 masked entries"),
         (pd.DataFrame({"a": Z[:, 0], "b": "text"}), Z, "column 'b': expected numbers"),
         (Z.astype(object), Z, "got Python objects"),
-        (pd.DataFrame(Z).iloc[::-1], pd.DataFrame(Z), "rows with the same labels in the same order"),
+        (pd.DataFrame(Z, index=range(1, 61)), pd.DataFrame(Z), "expected rows with the same labels"),
         (Z.astype(complex), Z, "expected real numbers, got dtype complex128"),
         (Z.astype(str), Z, "expected real numbers"),
     ],
@@ -47,6 +47,12 @@ def test_scores_unfit_arrays_are_refused(score, a, b, message):
 @pytest.mark.parametrize("convert", [jnp.asarray, np.float32, np.ndarray.tolist, np.asfortranarray])
 def test_kernel_r2_accepts_any_array_like(convert):
     assert kernel_r2(convert(Z), convert(Z), key=0).value == pytest.approx(kernel_r2(Z, Z, key=0).value, abs=1e-4)
+
+
+def test_scores_pair_frames_by_their_labels():
+    frame = pd.DataFrame(Z, index=[f"row {i}" for i in range(60)])
+    assert kernel_r2(frame, frame.iloc[::-1], key=0).value == kernel_r2(Z, Z, key=0).value
+    assert cca(frame, frame.iloc[::-1]).mean == cca(Z, Z).mean
 
 
 @pytest.mark.parametrize("kind", ["grad", "bfloat16", "float64"])

@@ -18,7 +18,7 @@ from hlvm.images import QuadtreeImages, contact_sheet
 from hlvm.mae import Fit
 from hlvm.report import Section, Table, write_html
 from hlvm.scoring import Interval
-from hlvm.scoring.verdict import FORWARD, REVERSE
+from hlvm.scoring.judging import FORWARD, REVERSE
 from hlvm.simulator import Sample
 from hlvm.theory import LevelProfile
 

@@ -14,7 +14,7 @@ from hlvm.scoring.cca import cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.latents import shuffled_rows
+from hlvm.scoring.latents import groups_of_all, shuffled_rows
 from hlvm.scoring.r2 import KernelR2, normalised_r2, r2_over_seeds
 from hlvm.scoring.regression import kernel_r2_many, linear_r2_many, mlp_r2
 
@@ -36,6 +36,7 @@ def score_by_height(
     ensembles: Mapping[str, Collection[str]] | None = None,
     scores: Collection[str] = ("kernel_r2", "linear_r2", "cca"),
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> pd.DataFrame:
     """Score every latent given every fit's representation and its controls.
@@ -55,6 +56,8 @@ def score_by_height(
             mean R² over these fits and its interval (:func:`hlvm.scoring.r2_over_seeds`).
         scores: which of :data:`SCORES`.
         key: a JAX key or an int.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids of the regressions.
 
     Returns:
@@ -78,7 +81,8 @@ def score_by_height(
         {'a': True, 'b': False}
     """
     _check(representations, latents, heights, predicted, floors or {}, ensembles or {}, scores)
-    arrays = {name: matrix(name, values) for name, values in latents.items()}
+    arrays = {name: matrix(name, values, truth=True) for name, values in latents.items()}
+    groups = groups_of_all(next(iter(representations.values())), arrays, groups)
 
     def about(fit: str, name: str) -> dict[str, Any]:
         column = {} if predicted is None else {"predicted": float(predicted[name])}
@@ -86,16 +90,16 @@ def score_by_height(
 
     shared: dict[str, dict[str, dict[str, KernelR2 | Interval]]] = {}
     if ceiling is not None:
-        shared["ceiling"] = _all_scores(ceiling, arrays, scores, key, config)
+        shared["ceiling"] = _all_scores(ceiling, arrays, scores, key, groups, config)
     rows: list[dict[str, Any]] = []
     of_fits: dict[str, dict[str, dict[str, dict[str, KernelR2 | Interval]]]] = {}
     for fit, code in representations.items():
-        found = of_fits[fit] = {"none": _all_scores(code, arrays, scores, key, config)}
+        found = of_fits[fit] = {"none": _all_scores(code, arrays, scores, key, groups, config)}
         if floors and fit in floors:
-            found["floor"] = _all_scores(floors[fit], arrays, scores, key, config)
+            found["floor"] = _all_scores(floors[fit], arrays, scores, key, groups, config)
         found.update(shared)
         if chance:
-            found["chance"] = _all_scores(shuffled_rows(fit, code, key), arrays, scores, key, config)
+            found["chance"] = _all_scores(shuffled_rows(fit, code, key, groups), arrays, scores, key, groups, config)
         for name, score in itertools.product(arrays, scores):
             of = {control: results[score][name] for control, results in found.items()}
             rows += [about(fit, name) | _columns(score, control, result) for control, result in of.items()]
@@ -118,18 +122,20 @@ def _all_scores(
     latents: Mapping[str, ArrayLike],
     scores: Collection[str],
     key: Any,
+    groups: ArrayLike,
     config: RegressionConfig | None,
 ) -> dict[str, dict[str, KernelR2 | Interval]]:
     """Score -> latent -> result."""
     found: dict[str, dict[str, KernelR2 | Interval]] = {}
+    how: dict[str, Any] = {"key": key, "groups": groups, "config": config}
     if "kernel_r2" in scores:
-        found["kernel_r2"] = {**kernel_r2_many(code, latents, key=key, config=config)}
+        found["kernel_r2"] = {**kernel_r2_many(code, latents, **how)}
     if "linear_r2" in scores:
-        found["linear_r2"] = {**linear_r2_many(code, latents, key=key, config=config)}
+        found["linear_r2"] = {**linear_r2_many(code, latents, **how)}
     if "mlp_r2" in scores:
-        found["mlp_r2"] = {name: mlp_r2(code, values, key=key, config=config) for name, values in latents.items()}
+        found["mlp_r2"] = {name: mlp_r2(code, values, **how) for name, values in latents.items()}
     if "cca" in scores:
-        pairs = cca_many(code, latents)
+        pairs = cca_many(code, latents, groups=groups)
         found["cca"] = {name: Interval(pair.low, pair.mean, pair.high) for name, pair in pairs.items()}
     return found
 

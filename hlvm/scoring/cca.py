@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
+from hlvm.scoring.row_groups import row_groups
 from hlvm.scoring.threads import one_blas_thread
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
@@ -47,7 +48,7 @@ class CCA:
     rank_b: int
 
 
-def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
+def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | None = None) -> CCA:
     """Canonical correlations between two arrays, held out and in sample.
 
     The rows are cut in two halves; the canonical pairs of each half are measured on the other and the two
@@ -60,6 +61,8 @@ def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
         b: shape (n, q) or (n,), same rows.
         key: a JAX key or an int, to draw the halves at random. ``None``: even against odd rows, which needs no
             randomness but assumes that neighbouring rows are independent samples.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the halves. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
 
     Returns:
         The correlations.
@@ -76,17 +79,20 @@ def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> CCA:
         >>> cca(z @ [[1.0, 2.0], [0.5, -1.0]], z).correlations.round(3)
         array([1., 1.])
     """
-    return cca_many(a, {"b": b}, key=key)["b"]
+    return cca_many(a, {"b": b}, key=key, groups=groups)["b"]
 
 
 @one_blas_thread
-def cca_many(a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None) -> dict[str, CCA]:
+def cca_many(
+    a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None, groups: ArrayLike | None = None
+) -> dict[str, CCA]:
     """Canonical correlations of one array with each of several; the first array is whitened once.
 
     Args:
         a: shape (n, p) or (n,).
         others: name -> array of shape (n, q) or (n,), same rows.
         key: as for :func:`cca`.
+        groups: as for :func:`cca`.
 
     Returns:
         Name -> what :func:`cca` gives for that pair.
@@ -100,7 +106,8 @@ def cca_many(a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None) 
         first, arrays[name] = paired_matrices("a", a, name, values)
     if not arrays:
         raise ValueError("others: expected at least one array, got none")
-    halves = halves_of(len(first), key)
+    together = row_groups(first, np.concatenate(list(arrays.values()), axis=1), groups)
+    halves = halves_of(len(first), key, together)
     tolerance = rank_tolerance(a)
     white = whiten(first, tolerance)
     white_halves = [whiten(first[rows], tolerance) for rows in halves]
@@ -113,17 +120,22 @@ def cca_many(a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None) 
         held_out = []
         for white_half, rows, other in zip(white_halves, halves, halves[::-1], strict=True):
             found = canonical(first[rows], second[rows], white_half, whiten(second[rows], tolerance))
-            held_out.append(transfer(found, first[other], second[other], count))
+            labels = None if together is None else together[other]
+            held_out.append(transfer(found, first[other], second[other], count, labels))
         results[name] = summary(
             held_out, whole.correlations, (white.rank, white_second.rank), min(first.shape[1], second.shape[1])
         )
     return results
 
 
-def halves_of(n_rows: int, key: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Two halves of the rows: at random, or even and odd ones without a key."""
-    order = np.arange(n_rows) if key is None else random_streams(key).split.permutation(n_rows)
-    return order[::2], order[1::2]
+def halves_of(n_rows: int, key: Any, groups: Int[np.ndarray, " n"] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of the rows, or of their groups: at random, or even and odd ones without a key."""
+    count = n_rows if groups is None else int(groups.max()) + 1
+    order = np.arange(count) if key is None else random_streams(key).split.permutation(count)
+    if groups is None:
+        return order[::2], order[1::2]
+    first = np.isin(groups, order[::2])
+    return np.flatnonzero(first), np.flatnonzero(~first)
 
 
 def summary(
@@ -177,19 +189,26 @@ def span(array: Float[np.ndarray, "n p"], tolerance: float) -> Float[np.ndarray,
 
 
 def transfer(
-    found: Canonical, a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"], count: int
+    found: Canonical,
+    a: Float[np.ndarray, "n p"],
+    b: Float[np.ndarray, "n q"],
+    count: int,
+    groups: Int[np.ndarray, " n"] | None = None,
 ) -> tuple[Float[np.ndarray, " count"], float]:
     """Correlations, on other rows, of canonical pairs that were found; pairs that were not found count as 0.
 
     Returns:
         The correlations, and the squared standard error of their sum by the infinitesimal jackknife: a row with
-        standardised values (u, v) moves a correlation r by ``(u v − r (u² + v²) / 2) / n``.
+        standardised values (u, v) moves a correlation r by ``(u v − r (u² + v²) / 2) / n``. Rows of a group move it
+        together.
     """
     u = _unit_variance((a - a.mean(axis=0)) @ found.directions_a)[:, :count]
     v = _unit_variance((b - b.mean(axis=0)) @ found.directions_b)[:, :count]
     correlations = (u * v).mean(axis=0)
     influence = (u * v - correlations * (u**2 + v**2) / 2).sum(axis=1)
-    return np.pad(correlations, (0, count - len(correlations))), float(influence.var() / len(u))
+    if groups is not None:
+        influence = np.bincount(np.unique(groups, return_inverse=True)[1], weights=influence)
+    return np.pad(correlations, (0, count - len(correlations))), float(influence.var() * len(influence) / len(u) ** 2)
 
 
 def _unit_variance(centred: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.cca import CCA, Canonical, canonical, halves_of, span, summary, transfer
 from hlvm.scoring.inputs import paired_matrices
+from hlvm.scoring.row_groups import row_groups
 from hlvm.scoring.threads import one_blas_thread
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
@@ -30,7 +31,9 @@ class HeldOut(NamedTuple):
 
 
 @one_blas_thread
-def svcca(a: ArrayLike, b: ArrayLike, *, variance: float = 0.99, key: Any = None) -> CCA:
+def svcca(
+    a: ArrayLike, b: ArrayLike, *, variance: float = 0.99, key: Any = None, groups: ArrayLike | None = None
+) -> CCA:
     """CCA between the leading principal components of two arrays.
 
     Dropping directions of small variance before CCA keeps it from finding agreement in noise. Columns are centred
@@ -41,6 +44,8 @@ def svcca(a: ArrayLike, b: ArrayLike, *, variance: float = 0.99, key: Any = None
         b: shape (n, q) or (n,), same rows.
         variance: share of the variance of each side to keep by the fewest components, above 0 and at most 1.
         key: draws the halves; ``None`` for even against odd rows.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the halves. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
 
     Returns:
         As :func:`hlvm.scoring.cca`; the mean is over the number of components of the narrower side (on all rows), and
@@ -64,9 +69,10 @@ def svcca(a: ArrayLike, b: ArrayLike, *, variance: float = 0.99, key: Any = None
 
     whole, ranks = found(np.arange(len(first)))
     count = len(whole.correlations)
-    halves = halves_of(len(first), key)
+    together = row_groups(first, second, groups)
+    halves = halves_of(len(first), key, together)
     held_out = [
-        transfer(found(rows)[0], first[other], second[other], count)
+        transfer(found(rows)[0], first[other], second[other], count, None if together is None else together[other])
         for rows, other in zip(halves, halves[::-1], strict=True)
     ]
     return summary(held_out, whole.correlations, ranks, max(count, 1))
@@ -84,7 +90,7 @@ def _leading(rows: Float[np.ndarray, "n p"], variance: float, tolerance: float) 
 
 
 @one_blas_thread
-def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> HeldOut:
+def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | None = None) -> HeldOut:
     """Mean canonical correlation, weighted by how much of the first array each canonical variable accounts for.
 
     The weight of pair i is ``Σ_j |⟨h_i, a_j⟩|`` over the columns ``a_j`` of the centred first array, with ``h_i`` its
@@ -94,6 +100,8 @@ def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> HeldOut:
         a: shape (n, p) or (n,); gives the weights.
         b: shape (n, q) or (n,), same rows.
         key: draws the halves; ``None`` for even against odd rows.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the halves. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
 
     Returns:
         Held out and in sample; 0 when either array is constant.
@@ -114,7 +122,7 @@ def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None) -> HeldOut:
         return pair, np.abs((centred @ pair.directions_a).T @ centred).sum(axis=1)
 
     whole, weights = found(np.arange(len(first)))
-    halves = halves_of(len(first), key)
+    halves = halves_of(len(first), key, row_groups(first, second, groups))
     values = []
     for rows, other in zip(halves, halves[::-1], strict=True):
         pair, half_weights = found(rows)

@@ -82,8 +82,13 @@ class RegressionConfig:
             if not grid or not increasing or not 0 < grid[0] <= grid[-1] < math.inf:
                 raise ValueError(f"{name}: expected increasing positive finite numbers, got {grid}")
 
-    def draw_split(self, n_rows: int, rng: np.random.Generator) -> Split:
-        """Draw the training and test rows out of ``n_rows``."""
+    def draw_split(self, n_rows: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> Split:
+        """Draw the training and test rows out of ``n_rows``, groups of rows as a whole."""
         return random_split(
-            n_rows, rng, test_fraction=self.test_fraction, max_train=self.max_train, max_test=self.max_test
+            n_rows,
+            rng,
+            test_fraction=self.test_fraction,
+            max_train=self.max_train,
+            max_test=self.max_test,
+            groups=groups,
         )

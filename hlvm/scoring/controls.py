@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm._graph_checks import positive
+from hlvm._numbers import aligned
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
+from hlvm.scoring.multiplicity import count_exceeding
 from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, scorable, sums_of_squares
 from hlvm.scoring.regression import fit_kernel, kernel_r2, kernel_r2_many
+from hlvm.scoring.row_groups import own_labels, permuted, row_groups
 from hlvm.scoring.splitting import Split, Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
@@ -45,9 +49,11 @@ class PermutationNull:
     Attributes:
         observed: score of the latents as they are.
         null: score after each permutation, shape (n_permutations,).
-        chance: mean of ``null``: what a representation without information scores.
+        chance: mean of ``null``: what a representation without information scores; NaN if no permutation has a score.
         upper: 95 % quantile of ``null``.
-        p_value: ``(1 + #{null ≥ observed}) / (1 + n_permutations)``, between ``1 / (1 + n_permutations)`` and 1.
+        p_value: ``(1 + #{null ≥ observed}) / (1 + n_permutations)``, between ``1 / (1 + n_permutations)`` and 1. Scores
+            that differ by rounding are equal. A permutation without a score (NaN) counts as one that is at least as
+            large; without an observed score the p-value is NaN.
     """
 
     observed: float
@@ -59,12 +65,13 @@ class PermutationNull:
     @classmethod
     def of(cls, observed: float, null: np.ndarray) -> PermutationNull:
         """Summarise scores."""
+        known = null[~np.isnan(null)]
         return cls(
             observed=observed,
             null=null,
-            chance=float(null.mean()),
-            upper=float(np.quantile(null, 0.95)),
-            p_value=(1 + int((null >= observed).sum())) / (1 + len(null)),
+            chance=float(known.mean()) if len(known) else math.nan,
+            upper=float(np.quantile(known, 0.95)) if len(known) else math.nan,
+            p_value=(1 + count_exceeding(null, observed)) / (1 + len(null)),
         )
 
 
@@ -75,6 +82,7 @@ def permutation_null(
     *,
     key: Any,
     n_permutations: int = 99,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> PermutationNull:
     """Kernel R² under the null hypothesis that representation and latents are independent.
@@ -82,13 +90,16 @@ def permutation_null(
     The rows of the latents are permuted over the training and test rows together, and bandwidth and ridge are chosen
     anew for each permutation, exactly as for the latents themselves, so the p-value is valid at any number of rows
     (rows must be exchangeable: independent samples, not a time series). The kernel matrices do not
-    change under a permutation: all permutations are further right-hand sides of the same factorisations.
+    change under a permutation: all permutations are further right-hand sides of the same factorisations. Groups of
+    rows change places as a whole, with groups of their size.
 
     Args:
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int; the split is that of :func:`hlvm.scoring.kernel_r2` with the same key.
         n_permutations: how many permutations, at least 1. The smallest p-value is ``1 / (1 + n_permutations)``.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -102,19 +113,19 @@ def permutation_null(
     config = config or RegressionConfig()
     features, targets = paired_matrices("representation", representation, "latents", latents)
     streams = random_streams(key)
-    split = config.draw_split(len(features), streams.split)
+    split = config.draw_split(len(features), streams.split, row_groups(features, targets, groups))
     train_y, test_y, kept = _permuted(targets, split, n_permutations, streams.permutation)
     if not kept[: targets.shape[1]].any():
         raise ValueError("latents: expected at least one column that varies, got constants only")
     standardiser = Standardiser.fit(features[split.train])
-    groups = np.repeat(np.arange(n_permutations + 1), targets.shape[1])
+    blocks = np.repeat(np.arange(n_permutations + 1), targets.shape[1])
     train_x, test_x = standardiser.apply(features[split.train]), standardiser.apply(features[split.test])
-    selected, _ = fit_kernel(train_x, test_x, train_y, groups, config=config)
+    selected, _ = fit_kernel(train_x, test_x, train_y, blocks, split.train_groups, config=config)
     everything = np.ones((1, len(test_y)))
     sse, sst = (kept * sums[0] for sums in sums_of_squares(test_y - selected.predictions, test_y, everything))
-    totals = np.bincount(groups, weights=sst)
+    totals = np.bincount(blocks, weights=sst)
     # A permutation may move all variation of a rare event to one side; it then scores 0, like the mean.
-    scores = np.where(totals > 0, 1 - np.bincount(groups, weights=sse) / np.where(totals > 0, totals, 1.0), 0.0)
+    scores = np.where(totals > 0, 1 - np.bincount(blocks, weights=sse) / np.where(totals > 0, totals, 1.0), 0.0)
     return PermutationNull.of(float(scores[0]), scores[1:])
 
 
@@ -125,6 +136,7 @@ def permutation_test(
     *,
     key: Any,
     n_permutations: int = 99,
+    groups: ArrayLike | None = None,
 ) -> PermutationNull:
     """Any score under the null hypothesis that representation and latents are independent.
 
@@ -136,12 +148,15 @@ def permutation_test(
         latents: shape (n, d) or (n,), same rows, which are permuted; rows must be exchangeable.
         key: a JAX key or an int.
         n_permutations: how many, at least 1.
+        groups: a label per row; groups change places as a whole, with groups of their size. ``None`` to look for
+            copies, see :func:`hlvm.scoring.row_groups.row_groups`.
 
     Returns:
         The null scores and the p-value.
 
     Raises:
-        ValueError: an unfit array (see :func:`hlvm.scoring.cca`), or ``n_permutations`` < 1.
+        ValueError: an unfit array (see :func:`hlvm.scoring.cca`), ``n_permutations`` < 1, or too few groups of one
+            size.
 
     Example:
         >>> from hlvm.scoring import mcc
@@ -153,7 +168,9 @@ def permutation_test(
     positive(n_permutations, "n_permutations")
     code, truth = paired_matrices("representation", representation, "latents", latents)
     rng = random_streams(key).permutation
-    null = [float(score(code, truth[rng.permutation(len(truth))])) for _ in range(n_permutations)]
+    together = row_groups(code, truth, groups)
+    orders = (permuted(together, len(truth), rng, least=n_permutations) for _ in range(n_permutations))
+    null = [float(score(code, truth[order])) for order in orders]
     return PermutationNull.of(float(score(code, truth)), np.asarray(null))
 
 
@@ -183,6 +200,7 @@ def leakage(
     style: ArrayLike,
     *,
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> Leakage:
     """Does the representation hold more of the style than the content does?
@@ -192,6 +210,8 @@ def leakage(
         content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
         style: the latents that it must not hold beyond that, shape (n, e) or (n,), same rows.
         key: a JAX key or an int; all regressions share the split.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -203,7 +223,7 @@ def leakage(
     References:
         docs/theory.md, section 6.
     """
-    return leakage_many(representation, content, {"style": style}, key=key, config=config)["style"]
+    return leakage_many(representation, content, {"style": style}, key=key, groups=groups, config=config)["style"]
 
 
 def leakage_many(
@@ -212,6 +232,7 @@ def leakage_many(
     styles: Mapping[str, ArrayLike],
     *,
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> dict[str, Leakage]:
     """Leakage of several styles, which share every factorisation; each result is that of :func:`leakage`.
@@ -221,6 +242,8 @@ def leakage_many(
         content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
         styles: name -> latents that it must not hold beyond that, shape (n, e) or (n,), same rows; at least one.
         key: a JAX key or an int.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -230,8 +253,9 @@ def leakage_many(
         ValueError: no styles, or an unfit array (see :func:`hlvm.scoring.kernel_r2`).
     """
     code, known = paired_matrices("representation", representation, "content", content)
+    groups = own_labels(row_groups(code, known, groups), len(code))
     from_code, from_content, from_both = (
-        kernel_r2_many(features, styles, key=key, config=config)
+        kernel_r2_many(features, styles, key=key, groups=groups, config=config)
         for features in (code, known, np.concatenate([known, code], axis=1))
     )
     return {
@@ -302,6 +326,7 @@ def controlled_r2(
     style: ArrayLike | None = None,
     key: Any,
     n_permutations: int = 99,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> ControlledScore:
     """Kernel R² with every control in one call, all on the same split and test rows.
@@ -315,6 +340,8 @@ def controlled_r2(
         style: latents that the representation must not hold beyond what ``latents`` tell, shape (n, e) or (n,).
         key: a JAX key or an int.
         n_permutations: of the permutation null, at least 1.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -330,10 +357,13 @@ def controlled_r2(
         >>> found.chance.p_value, found.floor.value < 0.6 < found.score.value, found.normalised.low > 0.8
         (0.01, True, True)
     """
-    chance = permutation_null(representation, latents, key=key, n_permutations=n_permutations, config=config)
-    score = kernel_r2(representation, latents, key=key, config=config)
-    low = None if floor is None else kernel_r2(floor, latents, key=key, config=config)
-    high = None if ceiling is None else kernel_r2(ceiling, latents, key=key, config=config)
+    code, truth = paired_matrices("representation", representation, "latents", latents)
+    groups = own_labels(row_groups(code, truth, groups), len(code))
+    chance = permutation_null(code, truth, key=key, n_permutations=n_permutations, groups=groups, config=config)
+    score_of = partial(kernel_r2, latents=truth, key=key, groups=groups, config=config)
+    score = score_of(code)
+    low = None if floor is None else score_of(aligned("latents", latents, "floor", floor))
+    high = None if ceiling is None else score_of(aligned("latents", latents, "ceiling", ceiling))
     above_floor = normalised = None
     if low is not None:
         above_floor = paired_difference(score, low, key=key)
@@ -346,7 +376,9 @@ def controlled_r2(
         ceiling=high,
         above_floor=above_floor,
         normalised=normalised,
-        leakage=None if style is None else leakage(representation, latents, style, key=key, config=config),
+        leakage=None
+        if style is None
+        else leakage(code, truth, aligned("latents", latents, "style", style), key=key, groups=groups, config=config),
     )
 
 
@@ -355,7 +387,8 @@ def _permuted(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standardised training and test targets, as they are and after each permutation, side by side."""
     used = np.concatenate([split.train, split.test])
-    orders = [used, *(rng.permutation(used) for _ in range(n_permutations))]
+    together = None if split.groups is None else split.groups[used]
+    orders = [used, *(used[permuted(together, len(used), rng, least=n_permutations)] for _ in range(n_permutations))]
     stacked = np.concatenate([targets[order] for order in orders], axis=1)
     n_train = len(split.train)
     standardiser = Standardiser.fit(stacked[:n_train])

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
+from hlvm.scoring.splitting import Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
 __all__ = ["cka", "mutual_information"]
@@ -104,10 +105,12 @@ def mutual_information(
     streams = random_streams(key)
     rows = streams.split.permutation(len(code))[:max_rows]
     seeds = streams.network.integers(2**31, size=truth.shape[1])
+    # scikit-learn divides by the spread, but adds noise in units of the values themselves.
+    code, truth = (Standardiser.fit(array[rows]).apply(array[rows]) for array in (code, truth))
     return np.stack(
         [
-            mutual_info_regression(code[rows], column, n_neighbors=neighbours, random_state=int(seed))
-            for column, seed in zip(truth[rows].T, seeds, strict=True)
+            mutual_info_regression(code, column, n_neighbors=neighbours, random_state=int(seed))
+            for column, seed in zip(truth.T, seeds, strict=True)
         ],
         axis=1,
     )

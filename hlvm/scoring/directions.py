@@ -8,7 +8,7 @@ Choosing and measuring use different rows, so the measurement is not biased by t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from hlvm.scoring.intervals import Interval, percentile_limits
 from hlvm.scoring.r2 import KernelR2, pooled, resampled_sums, sums_of_squares
+from hlvm.scoring.regression import best_of
 from hlvm.scoring.splitting import Split, Standardiser
 
 __all__ = ["LEAST_SHARE", "Axes", "WorstDirection", "principal_axes", "worst_direction"]
@@ -30,7 +31,7 @@ class WorstDirection(NamedTuple):
     Attributes:
         weights: the direction as weights of the block's standardised columns, shape (d,), of unit length.
         share: its share of the variance of the standardised block, from 0 to 1.
-        r2: held-out R² of the block along it, by the better of kernel and linear regression, with its interval.
+        r2: held-out R² of the block along it, by the best of the regressions that were tried, with its interval.
     """
 
     weights: Float[np.ndarray, " d"]
@@ -78,8 +79,7 @@ def principal_axes(block: Float[np.ndarray, "n d"], split: Split) -> Axes:
 
 def worst_direction(
     axes: Axes,
-    kernel: Mapping[str, KernelR2],
-    linear: Mapping[str, KernelR2],
+    tables: Sequence[Mapping[str, KernelR2]],
     weights: Float[np.ndarray, "n_boot n_test"],
     *,
     least_share: float = 0.0,
@@ -88,8 +88,8 @@ def worst_direction(
 
     Args:
         axes: of the block.
-        kernel: kernel regression of :attr:`Axes.targets`, all on the split of the axes.
-        linear: linear regression of the same; an axis takes the regression with the smaller leave-one-out error.
+        tables: scores of :attr:`Axes.targets` by each of several regressions, all on the split of the axes. An axis
+            takes the regression with the least leave-one-out error.
         weights: bootstrap weights of the test rows.
         least_share: axes with a smaller share of the variance are left out.
 
@@ -100,11 +100,10 @@ def worst_direction(
     large = axes.variances >= least_share * total
     best = []
     for name in np.asarray(list(axes.targets))[large]:
-        pair = kernel[name], linear[name]
-        if np.isnan(pair[0].value):
+        scores = [table[name] for table in tables]
+        if np.isnan(scores[0].value):
             return None
-        rows = min(len(score.loo_residuals) for score in pair)
-        best.append(min(pair, key=lambda score: float((score.loo_residuals[:rows] ** 2).sum())))
+        best.append(best_of(scores))
     if not best:
         return None
     rows = min(len(score.loo_residuals) for score in best)
@@ -116,7 +115,7 @@ def worst_direction(
     sse, sst = sums_of_squares(residuals[:, None], targets[:, None], np.ones((1, len(targets))))
     only = np.zeros(1, dtype=int)
     value = float(pooled(sse, sst, only)[0])
-    draws = pooled(*resampled_sums(residuals[:, None], targets[:, None], weights), only)
+    draws = pooled(*resampled_sums(residuals[:, None], targets[:, None], weights, best[0].split.test_groups), only)
     low, high = percentile_limits(draws, best[0].level)
     along = axes.vectors[:, large] @ (direction / np.sqrt(axes.variances[large]))
     size = float(np.linalg.norm(along))

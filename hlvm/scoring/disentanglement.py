@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
+from hlvm.scoring.row_groups import row_groups
 from hlvm.scoring.splitting import Standardiser, random_split
 
 __all__ = ["DCI", "dci", "mcc", "mig", "sap"]
@@ -77,7 +78,15 @@ class DCI:
     importance: np.ndarray
 
 
-def dci(representation: ArrayLike, latents: ArrayLike, *, key: Any, n_trees: int = 50, max_rows: int = 4000) -> DCI:
+def dci(
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    n_trees: int = 50,
+    max_rows: int = 4000,
+    groups: ArrayLike | None = None,
+) -> DCI:
     """DCI of continuous latents: one random forest per latent, importances by impurity, R² on a held-out quarter.
 
     Args:
@@ -86,6 +95,8 @@ def dci(representation: ArrayLike, latents: ArrayLike, *, key: Any, n_trees: int
         key: a JAX key or an int.
         n_trees: trees in each forest.
         max_rows: most rows to use.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
 
     Returns:
         The three scores. With p or d of 1 the matching entropy is 0 and its score 1: nothing can be shared.
@@ -101,7 +112,10 @@ def dci(representation: ArrayLike, latents: ArrayLike, *, key: Any, n_trees: int
 
     code, truth = paired_matrices("representation", representation, "latents", latents)
     streams = random_streams(key)
-    split = random_split(len(code), streams.split, test_fraction=0.25, max_train=max_rows, max_test=max_rows)
+    together = row_groups(code, truth, groups)
+    split = random_split(
+        len(code), streams.split, test_fraction=0.25, max_train=max_rows, max_test=max_rows, groups=together
+    )
     # Trees do not care for units, but compare in float32; a latent that is constant but for rounding becomes 0.
     code, truth = (Standardiser.fit(array[split.train]).apply(array) for array in (code, truth))
     importance = np.zeros((code.shape[1], truth.shape[1]))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from hlvm._numbers import as_numbers, check_same_labels
+from hlvm._numbers import aligned, as_numbers
 
 __all__ = [
     "MIN_ROWS",
@@ -199,13 +199,13 @@ def paired_matrices(
         truth: whether the columns of the second array are known to vary, see :func:`matrix`.
 
     Returns:
-        Both as float64 matrices.
+        Both as float64 matrices. Two frames of pandas are paired by the labels of their rows, in the first one's order.
 
     Raises:
         ValueError: either array is unfit (see :func:`matrix`), their numbers of rows differ, or both are frames of
-            pandas whose rows have different labels.
+            pandas with other labels.
     """
-    check_same_labels(first_name, first, second_name, second)
+    second = aligned(first_name, first, second_name, second)
     a, b = matrix(first_name, first), matrix(second_name, second, truth=truth)
     if len(a) != len(b):
         raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm._graph_checks import positive
@@ -31,17 +31,23 @@ class Interval(NamedTuple):
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def resampling_weights(n_rows: int, n_boot: int, rng: np.random.Generator) -> Float[np.ndarray, "n_boot n_rows"]:
+def resampling_weights(
+    n_rows: int, n_boot: int, rng: np.random.Generator, groups: Int[np.ndarray, " n_rows"] | None = None
+) -> Float[np.ndarray, "n_boot n_rows"]:
     """How often each row is drawn in each bootstrap resample, so that a resampled sum is one matrix product.
 
     Args:
         n_rows: how many rows there are.
         n_boot: how many resamples, at least 1.
         rng: where the draws come from.
+        groups: of the rows; whole groups are drawn. ``None`` for rows of their own.
 
     Returns:
-        Counts as floats; each row of the result sums to ``n_rows``.
+        Counts as floats; each row of the result sums to ``n_rows``, or is made of as many groups as there are.
     """
+    if groups is not None:
+        known, numbered = np.unique(groups, return_inverse=True)
+        return resampling_weights(len(known), n_boot, rng)[:, numbered]
     drawn = rng.integers(0, n_rows, size=(positive(n_boot, "n_boot"), n_rows))
     drawn += n_rows * np.arange(n_boot)[:, None]  # one stretch of bins per resample
     return np.bincount(drawn.ravel(), minlength=n_boot * n_rows).reshape(n_boot, n_rows).astype(np.float64)

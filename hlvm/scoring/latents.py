@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm.scoring.cca import CCA, cca_many
 from hlvm.scoring.config import RegressionConfig
-from hlvm.scoring.inputs import matrix, random_streams
+from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
 from hlvm.scoring.r2 import KernelR2, paired_difference
 from hlvm.scoring.regression import kernel_r2_many
+from hlvm.scoring.row_groups import check_groups, own_labels, permuted, row_groups
 
-__all__ = ["LatentScores", "chance_scores", "score_latents", "score_table", "shuffled_rows"]
+__all__ = ["LatentScores", "chance_scores", "groups_of_all", "score_latents", "score_table", "shuffled_rows"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ def score_latents(
     latents: Mapping[str, ArrayLike],
     *,
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> LatentScores:
     """Kernel R² and canonical correlations of every latent with one representation.
@@ -48,6 +50,8 @@ def score_latents(
         latents: name -> values, shape (n, dim), same rows.
         key: a JAX key or an int; representations scored with the same key and rows share the split, so that their
             differences are paired.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids of the regressions.
 
     Returns:
@@ -56,10 +60,20 @@ def score_latents(
     Raises:
         ValueError: an unfit array, see :func:`hlvm.scoring.kernel_r2`.
     """
+    how = {"key": key, "groups": groups_of_all(representation, latents, groups)}
     return LatentScores(
-        r2=kernel_r2_many(representation, latents, key=key, config=config),
-        cca=cca_many(representation, latents),
+        r2=kernel_r2_many(representation, latents, config=config, **how),
+        cca=cca_many(representation, latents, groups=how["groups"]),
     )
+
+
+def groups_of_all(
+    representation: ArrayLike, latents: Mapping[str, ArrayLike], groups: ArrayLike | None
+) -> Int[np.ndarray, " n"]:
+    """Find the groups of rows once, so that all scores of a table share their split."""
+    code = matrix("representation", representation)
+    arrays = [paired_matrices("representation", code, name, values, truth=True)[1] for name, values in latents.items()]
+    return own_labels(row_groups(code, np.concatenate(arrays, axis=1), groups), len(code))
 
 
 def chance_scores(
@@ -67,6 +81,7 @@ def chance_scores(
     latents: Mapping[str, ArrayLike],
     *,
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> LatentScores:
     """The same scores after one shuffle of the representation's rows: what they give when there is nothing to find.
@@ -75,18 +90,22 @@ def chance_scores(
         representation: shape (n, p).
         latents: name -> values, shape (n, dim).
         key: as for :func:`score_latents`; the shuffle follows from it.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids of the regressions.
 
     Returns:
         The scores by chance; R² near 0 or slightly below.
     """
-    return score_latents(shuffled_rows("representation", representation, key), latents, key=key, config=config)
+    groups = groups_of_all(representation, latents, groups)
+    code = shuffled_rows("representation", representation, key, groups)
+    return score_latents(code, latents, key=key, groups=groups, config=config)
 
 
-def shuffled_rows(name: str, representation: ArrayLike, key: Any) -> Float[np.ndarray, "n p"]:
-    """The representation with its rows in another order, which follows from the key."""
+def shuffled_rows(name: str, representation: ArrayLike, key: Any, groups: np.ndarray) -> Float[np.ndarray, "n p"]:
+    """The representation with its rows, or groups of rows, in another order, which follows from the key."""
     rows = matrix(name, representation)
-    return rows[random_streams(key).permutation.permutation(len(rows))]
+    return rows[permuted(check_groups(groups, len(rows)), len(rows), random_streams(key).permutation)]
 
 
 def score_table(

@@ -1,4 +1,4 @@
-"""Many claims at once: how to keep the chance of any false one."""
+"""p-values: from draws under a null hypothesis, and how to keep the chance of any false claim among many."""
 
 from __future__ import annotations
 
@@ -11,9 +11,31 @@ from jaxtyping import Float
 
 from hlvm.scoring.config import RegressionConfig
 
-__all__ = ["for_many_claims", "holm"]
+__all__ = ["count_exceeding", "for_many_claims", "holm"]
 
 _DRAWS_IN_A_TAIL = 5  # fewer resamples beyond its end, and an interval's end is mostly luck
+
+
+_TIE = 1e-9  # statistics that are equal in exact arithmetic differ by this share at most
+
+
+def count_exceeding(null: Float[np.ndarray, " k"], observed: float) -> float:
+    """Count the draws under a null hypothesis that are at least as large as what was observed.
+
+    Args:
+        null: statistics under the null hypothesis. NaN counts as large: what is undefined must not make anything
+            significant.
+        observed: the statistic of the data.
+
+    Returns:
+        The number; draws that are smaller by rounding only count. NaN when ``observed`` is.
+    """
+    if math.isnan(observed):
+        return math.nan
+    finite = np.abs(np.append(null, observed))
+    finite = finite[np.isfinite(finite)]
+    slack = _TIE * float(finite.max(initial=0.0)) if math.isfinite(observed) else 0.0
+    return float((~(null < observed - slack)).sum())
 
 
 def holm(p_values: Sequence[float] | Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hlvm.scoring.kernels import Kernel, kernel_matrix
-from hlvm.scoring.ridge import Best, Grid, Selected, blocks, select_exact
+from hlvm.scoring.ridge import Best, Grid, Selected, blocks, head, select_exact, smoother_loo
+from hlvm.scoring.row_groups import members
 
 __all__ = ["fit_nystroem"]
 
@@ -51,6 +52,7 @@ def fit_nystroem(
     *,
     n_landmarks: int,
     max_select: int,
+    together: Int[np.ndarray, " n"] | None = None,
 ) -> Selected:
     """Kernel ridge with an approximate kernel.
 
@@ -65,11 +67,12 @@ def fit_nystroem(
         grid: as there.
         n_landmarks: number of landmarks.
         max_select: rows on which the bandwidth is chosen.
+        together: as there; rows of one label follow each other.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
     """
-    first = select_exact(train[:max_select], targets[:max_select], groups, grid)
+    first = select_exact(train[:max_select], targets[:max_select], groups, grid, head(together, max_select))
     best = Best(targets, groups, 0)
     predictions = np.zeros((len(test), targets.shape[1]))
     missed = np.zeros(len(first.ridge))
@@ -78,7 +81,7 @@ def fit_nystroem(
         columns = np.flatnonzero(np.isin(groups, chosen))
         features = _Features.of(train[:n_landmarks], bandwidth * grid.unit, grid.kernel)
         _, renumbered = np.unique(groups[columns], return_inverse=True)
-        part, missed[chosen] = _ridge_on(features, train, targets[:, columns], renumbered, grid.ridges)
+        part, missed[chosen] = _ridge_on(features, train, targets[:, columns], renumbered, grid.ridges, together)
         best.loo[:, columns] = part.loo
         best.ridge[chosen] = part.ridge
         best.bandwidth[chosen] = np.where(np.isfinite(part.ridge), bandwidth, np.nan)
@@ -88,7 +91,12 @@ def fit_nystroem(
 
 
 def _ridge_on(
-    features: _Features, train: np.ndarray, targets: np.ndarray, groups: np.ndarray, ridges: Sequence[float]
+    features: _Features,
+    train: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray,
+    ridges: Sequence[float],
+    together: np.ndarray | None,
 ) -> tuple[Best, float]:
     """Ridge regression on φ with exact leave-one-out, in two passes over the rows, and the diagonal that φ misses."""
     width = features.root.shape[1]
@@ -103,12 +111,12 @@ def _ridge_on(
     rotated = vectors.T @ moments
     shrinks = np.stack([1 / (values + ridge) for ridge in ridges], axis=1)
     residuals = [np.empty_like(targets) for _ in ridges]
-    for block in blocks(len(train)):
+    for block in blocks(len(train), together):
         phi = features.apply(train[block]) @ vectors
-        leverage = (phi**2) @ shrinks
+        parts = members(None if together is None else together[block])
         for k, residual in enumerate(residuals):
             fitted = phi @ (shrinks[:, k, None] * rotated)
-            residual[block] = (targets[block] - fitted) / np.maximum(1 - leverage[:, k, None], np.finfo(float).eps)
+            residual[block] = smoother_loo(targets[block] - fitted, phi, shrinks[:, k], parts)
     best = Best(targets, groups, width)
     for k, ridge in enumerate(ridges):
         best.offer(vectors @ (shrinks[:, k, None] * rotated), residuals[k], bandwidth=np.nan, ridge=ridge)

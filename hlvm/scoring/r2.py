@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.stats import norm, t
 
 from hlvm.scoring.inputs import random_streams
@@ -27,6 +27,8 @@ __all__ = [
     "sums_of_squares",
 ]
 
+_ROUNDING = 1e-10  # share of a sum of squares that is left of it by rounding alone, when its mean is taken off
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class KernelR2:
@@ -44,7 +46,8 @@ class KernelR2:
             test part; such a column is left out of ``value``.
         per_dim_low: lower ends, shape (d,).
         per_dim_high: upper ends, shape (d,).
-        kernel: the kernel's name (:data:`hlvm.scoring.kernels.Kernel`), ``"linear"`` or ``"mlp"``.
+        kernel: the kernel's name (:data:`hlvm.scoring.kernels.Kernel`), with ``" of normal scores"`` where it is one of
+            these, ``"linear"`` or ``"mlp"``.
         bandwidth: chosen length ℓ, as in ``exp(−‖x − y‖² / 2ℓ²)``, on standardised, softly bounded features
             (scikit-learn's gamma is ``1 / 2ℓ²``); NaN without one and when ``ridge`` is infinite.
         ridge: chosen λ (scikit-learn's alpha); infinite when predicting the training mean was best, NaN for a network.
@@ -55,6 +58,8 @@ class KernelR2:
             between 0 and 1; 0 for the exact kernel.
         n_train: number of training rows.
         n_test: number of test rows.
+        n_independent: number of test rows that are samples of their own: groups of rows that belong together count
+            once.
         level: coverage of the interval.
         split: the rows of both parts.
         targets: standardised test targets, shape (n_test, d).
@@ -77,6 +82,7 @@ class KernelR2:
     nystroem_error: float
     n_train: int
     n_test: int
+    n_independent: int
     level: float
     split: Split = dataclasses.field(repr=False)
     targets: np.ndarray = dataclasses.field(repr=False)
@@ -109,7 +115,7 @@ def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000)
         ValueError: the two were scored on different rows or targets.
     """
     _check_comparable(a, b)
-    weights = resampling_weights(a.n_test, n_boot, random_streams(key).bootstrap)
+    weights = resampling_weights(a.n_test, n_boot, random_streams(key).bootstrap, a.split.test_groups)
     scored = np.isfinite(a.per_dim)
     draws = [resampled_r2(score, weights, scored) for score in (a, b)]
     low, high = percentile_limits(draws[0] - draws[1], a.level)
@@ -139,7 +145,7 @@ def normalised_r2(score: KernelR2, *, floor: KernelR2, ceiling: KernelR2, key: A
     """
     for control in (floor, ceiling):
         _check_comparable(score, control)
-    weights = resampling_weights(score.n_test, n_boot, random_streams(key).bootstrap)
+    weights = resampling_weights(score.n_test, n_boot, random_streams(key).bootstrap, score.split.test_groups)
     scored = np.isfinite(score.per_dim)
     of, low, high = (resampled_r2(each, weights, scored) for each in (score, floor, ceiling))
     least = percentile_limits(high - low, score.level)[0]
@@ -178,7 +184,7 @@ def r2_over_seeds(scores: Sequence[KernelR2], *, key: Any, n_boot: int = 500) ->
     half = t.ppf(tail, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     first = scores[0]
     if all(first.split.same_as(other.split) and _same_targets(first, other) for other in scores[1:]):
-        weights = resampling_weights(first.n_test, n_boot, random_streams(key).bootstrap)
+        weights = resampling_weights(first.n_test, n_boot, random_streams(key).bootstrap, first.split.test_groups)
         scored = np.isfinite(first.per_dim)
         draws = np.mean([resampled_r2(score, weights, scored) for score in scores], axis=0)
         half = math.hypot(half, norm.ppf(tail) * float(np.nanstd(draws)))
@@ -210,24 +216,41 @@ def sums_of_squares(
         weights: how often each row counts; one set per row of ``weights``.
 
     Returns:
-        SSE and SST (about the weighted mean) of each column under each set of weights.
+        SSE and SST (about the weighted mean) of each column under each set of weights. SST is 0 where the rows that
+        count are equal but for rounding, as in resamples that miss every case of a rare event.
     """
-    squared_errors = weights @ residuals**2
-    total = weights @ targets**2 - (weights @ targets) ** 2 / weights.sum(axis=1, keepdims=True)
-    return squared_errors, np.maximum(total, 0.0)
+    squared_errors, squares = weights @ residuals**2, weights @ targets**2
+    total = squares - (weights @ targets) ** 2 / weights.sum(axis=1, keepdims=True)
+    return squared_errors, np.where(total > _ROUNDING * squares, total, 0.0)
 
 
 def resampled_sums(
-    residuals: Float[np.ndarray, "m D"], targets: Float[np.ndarray, "m D"], weights: Float[np.ndarray, "B m"]
+    residuals: Float[np.ndarray, "m D"],
+    targets: Float[np.ndarray, "m D"],
+    weights: Float[np.ndarray, "B m"],
+    groups: Int[np.ndarray, " m"] | None = None,
 ) -> tuple[Float[np.ndarray, "B D"], Float[np.ndarray, "B D"]]:
     """Sums of squares under bootstrap weights.
 
-    SST about a resample's own mean is too small by ``(m − 1)/m`` on average; without the factor an interval around a
-    score of 0 can miss its own value.
+    SST about a resample's own mean is too small, by ``(m − 1)/m`` on average for m independent rows; without the factor
+    an interval around a score of 0 can miss its own value. With groups the mean varies by the sums of whole groups.
+
+    Args:
+        residuals: target minus prediction.
+        targets: the targets.
+        weights: of :func:`hlvm.scoring.intervals.resampling_weights`.
+        groups: of the rows, as the weights were drawn; ``None`` for rows of their own.
     """
     squared_errors, total = sums_of_squares(residuals, targets, weights)
     m = len(targets)
-    return squared_errors, total * m / (m - 1)
+    if groups is None:
+        return squared_errors, total * m / (m - 1)
+    centred = targets - targets.mean(axis=0)
+    numbered = np.unique(groups, return_inverse=True)[1]
+    of_groups = np.zeros((numbered.max() + 1, targets.shape[1]))
+    np.add.at(of_groups, numbered, centred)
+    whole, lost = (centred**2).sum(axis=0), (of_groups**2).sum(axis=0) / m
+    return squared_errors, total * np.where(lost < whole, whole / np.where(lost < whole, whole - lost, 1.0), 1.0)
 
 
 def scorable(constant_in_training: Bool[np.ndarray, " D"], test_targets: Float[np.ndarray, "m D"]) -> np.ndarray:
@@ -243,4 +266,5 @@ def pooled(sse: Float[np.ndarray, "B D"], sst: Float[np.ndarray, "B D"], kept: n
 
 
 def resampled_r2(score: KernelR2, weights: np.ndarray, scored: np.ndarray) -> Float[np.ndarray, " B"]:
-    return pooled(*resampled_sums(score.residuals, score.targets, weights), np.flatnonzero(scored))
+    sums = resampled_sums(score.residuals, score.targets, weights, score.split.test_groups)
+    return pooled(*sums, np.flatnonzero(scored))

@@ -8,7 +8,7 @@ of the kernel regression are also softly bounded, so that heavy tails and single
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,23 +16,40 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from hlvm._numbers import check_same_labels
+from hlvm._numbers import aligned
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
 from hlvm.scoring.kernels import median_distance, soften
 from hlvm.scoring.mlp import fit_mlp
+from hlvm.scoring.normal_scores import NormalScores
 from hlvm.scoring.nystroem import fit_nystroem
 from hlvm.scoring.r2 import KernelR2, pooled, resampled_sums, scorable, sums_of_squares
 from hlvm.scoring.ridge import Grid, Selected, fit_exact, fit_linear
+from hlvm.scoring.row_groups import group_counts, row_groups
 from hlvm.scoring.splitting import Standardiser
 from hlvm.scoring.threads import one_blas_thread
 
-__all__ = ["fit_kernel", "kernel_r2", "kernel_r2_many", "linear_r2", "linear_r2_many", "mlp_r2"]
+__all__ = [
+    "best_of",
+    "best_r2_many",
+    "fit_kernel",
+    "kernel_r2",
+    "kernel_r2_many",
+    "linear_r2",
+    "linear_r2_many",
+    "mlp_r2",
+    "rank_r2_many",
+]
 
 
 def kernel_r2(
-    representation: ArrayLike, latents: ArrayLike, *, key: Any, config: RegressionConfig | None = None
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    groups: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
 ) -> KernelR2:
     """Held-out R² of kernel ridge regression from a representation to latents.
 
@@ -44,6 +61,8 @@ def kernel_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int; the same key and number of rows give the same split.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -62,7 +81,7 @@ def kernel_r2(
         >>> score.value > 0.97, score.n_train, score.n_test
         (True, 180, 120)
     """
-    return kernel_r2_many(representation, {"latents": latents}, key=key, config=config)["latents"]
+    return kernel_r2_many(representation, {"latents": latents}, key=key, groups=groups, config=config)["latents"]
 
 
 def kernel_r2_many(
@@ -70,6 +89,7 @@ def kernel_r2_many(
     targets: Mapping[str, ArrayLike],
     *,
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> dict[str, KernelR2]:
     """Score many targets against one representation; each has its own bandwidth and ridge.
@@ -81,6 +101,8 @@ def kernel_r2_many(
         representation: features, shape (n, p) or (n,).
         targets: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -91,11 +113,17 @@ def kernel_r2_many(
     """
     config = config or RegressionConfig()
 
-    return _score_targets(partial(fit_kernel, config=config), config.kernel, representation, targets, key, config)
+    fit = partial(fit_kernel, config=config)
+    return _score_targets(fit, config.kernel, representation, targets, key, groups, config)
 
 
 def linear_r2(
-    representation: ArrayLike, latents: ArrayLike, *, key: Any, config: RegressionConfig | None = None
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    groups: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
 ) -> KernelR2:
     """Held-out R² of linear ridge regression, on the same split as :func:`kernel_r2` with the same key.
 
@@ -103,6 +131,8 @@ def linear_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -111,7 +141,7 @@ def linear_r2(
     Raises:
         ValueError: an unfit array (see :func:`kernel_r2`).
     """
-    return linear_r2_many(representation, {"latents": latents}, key=key, config=config)["latents"]
+    return linear_r2_many(representation, {"latents": latents}, key=key, groups=groups, config=config)["latents"]
 
 
 def linear_r2_many(
@@ -119,6 +149,7 @@ def linear_r2_many(
     targets: Mapping[str, ArrayLike],
     *,
     key: Any,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> dict[str, KernelR2]:
     """Linear R² of many targets, each with its own ridge, by one factorisation; as :func:`kernel_r2_many`.
@@ -127,6 +158,8 @@ def linear_r2_many(
         representation: features, shape (n, p) or (n,).
         targets: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -137,14 +170,92 @@ def linear_r2_many(
     """
     config = config or RegressionConfig()
 
-    def fit(train: np.ndarray, test: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[Selected, float]:
-        return fit_linear(train, test, y, groups, ridges=config.linear_ridges), math.nan
+    def fit(
+        train: np.ndarray, test: np.ndarray, y: np.ndarray, blocks: np.ndarray, together: np.ndarray | None
+    ) -> tuple[Selected, float]:
+        return fit_linear(train, test, y, blocks, ridges=config.linear_ridges, together=together), math.nan
 
-    return _score_targets(fit, "linear", representation, targets, key, config)
+    return _score_targets(fit, "linear", representation, targets, key, groups, config)
+
+
+def rank_r2_many(
+    representation: ArrayLike,
+    targets: Mapping[str, ArrayLike],
+    *,
+    key: Any,
+    groups: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
+) -> dict[str, KernelR2]:
+    """Kernel R² of many targets by way of normal scores: for columns that saturate or have heavy tails.
+
+    Features and targets are replaced by their normal scores among the training rows
+    (:class:`hlvm.scoring.normal_scores.NormalScores`), and predictions mapped back: R² is that of the targets as they
+    are.
+
+    Args:
+        representation: features, shape (n, p) or (n,).
+        targets: name → shape (n, d) or (n,), same rows; at least one.
+        key: a JAX key or an int.
+        groups: a label per row, see :func:`kernel_r2`.
+        config: sizes and grids; ``None`` for the defaults.
+
+    Returns:
+        Name → score, with ``kernel="rbf of normal scores"`` or another kernel's name.
+
+    Raises:
+        ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
+    """
+    config = config or RegressionConfig()
+    fit = partial(fit_kernel, config=config)
+    kernel = f"{config.kernel} of normal scores"
+    return _score_targets(fit, kernel, representation, targets, key, groups, config, by_ranks=True)
+
+
+def best_r2_many(
+    representation: ArrayLike,
+    targets: Mapping[str, ArrayLike],
+    *,
+    key: Any,
+    groups: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
+) -> dict[str, KernelR2]:
+    """Held-out R² of many targets, each by the best of three regressions: kernel, linear, kernel of normal scores.
+
+    The choice is made by leave-one-out on the training rows, so the held-out score is not biased by it.
+
+    Args:
+        representation: features, shape (n, p) or (n,).
+        targets: name → shape (n, d) or (n,), same rows; at least one.
+        key: a JAX key or an int.
+        groups: a label per row, see :func:`kernel_r2`.
+        config: sizes and grids; ``None`` for the defaults.
+
+    Returns:
+        Name → score; its ``kernel`` says which regression it is of.
+
+    Raises:
+        ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
+    """
+    found = [
+        score(representation, targets, key=key, groups=groups, config=config)
+        for score in (kernel_r2_many, linear_r2_many, rank_r2_many)
+    ]
+    return {name: best_of([of[name] for of in found]) for name in targets}
+
+
+def best_of(scores: Sequence[KernelR2]) -> KernelR2:
+    """The score whose regression has the least leave-one-out error on the training rows that all of them used."""
+    rows = min(len(score.loo_residuals) for score in scores)
+    return min(scores, key=lambda score: float((score.loo_residuals[:rows] ** 2).sum()))
 
 
 def mlp_r2(
-    representation: ArrayLike, latents: ArrayLike, *, key: Any, config: RegressionConfig | None = None
+    representation: ArrayLike,
+    latents: ArrayLike,
+    *,
+    key: Any,
+    groups: ArrayLike | None = None,
+    config: RegressionConfig | None = None,
 ) -> KernelR2:
     """Held-out R² of a small neural network, on the same split as :func:`kernel_r2` with the same key.
 
@@ -155,6 +266,8 @@ def mlp_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes; ``None`` for the defaults.
 
     Returns:
@@ -165,11 +278,13 @@ def mlp_r2(
     """
     seed = int(random_streams(key).network.integers(2**31))
 
-    def fit(train: np.ndarray, test: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[Selected, float]:
+    def fit(
+        train: np.ndarray, test: np.ndarray, y: np.ndarray, blocks: np.ndarray, together: np.ndarray | None
+    ) -> tuple[Selected, float]:
         return fit_mlp(train, test, y, seed=seed), math.nan
 
     config = config or RegressionConfig()
-    return _score_targets(fit, "mlp", representation, {"latents": latents}, key, config)["latents"]
+    return _score_targets(fit, "mlp", representation, {"latents": latents}, key, groups, config)["latents"]
 
 
 def fit_kernel(
@@ -177,6 +292,7 @@ def fit_kernel(
     test: Float[np.ndarray, "m p"],
     targets: Float[np.ndarray, "n D"],
     groups: Int[np.ndarray, " D"],
+    together: Int[np.ndarray, " n"] | None = None,
     *,
     config: RegressionConfig,
 ) -> tuple[Selected, float]:
@@ -187,6 +303,8 @@ def fit_kernel(
         test: test features on the same scale.
         targets: standardised training targets.
         groups: to which group each target column belongs.
+        together: label of each training row; rows of one label are left out together, see
+            :func:`hlvm.scoring.ridge.fit_exact`.
         config: grids and soft limit.
 
     Returns:
@@ -198,18 +316,21 @@ def fit_kernel(
     if len(train) > config.max_exact:
         fit = partial(fit_nystroem, n_landmarks=config.landmarks)
     grid = Grid(config.bandwidths, config.ridges, unit, config.kernel)
-    fits = fit(train, test, targets, groups, grid, max_select=config.max_select)
+    fits = fit(train, test, targets, groups, grid, max_select=config.max_select, together=together)
     return fits, unit
 
 
 @one_blas_thread
 def _score_targets(
-    fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[Selected, float]],
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None], tuple[Selected, float]],
     kernel: str,
     representation: ArrayLike,
     targets: Mapping[str, ArrayLike],
     key: Any,
+    given_groups: ArrayLike | None,
     config: RegressionConfig,
+    *,
+    by_ranks: bool = False,
 ) -> dict[str, KernelR2]:
     """Split, standardise, fit all targets at once, and score each one."""
     if not targets:
@@ -217,25 +338,38 @@ def _score_targets(
     features = matrix("representation", representation)
     arrays = []
     for name, values in targets.items():
-        check_same_labels("representation", representation, name, values)
+        values = aligned("representation", representation, name, values)
         arrays.append(paired_matrices("representation", features, name, values)[1])
     widths = [array.shape[1] for array in arrays]
     groups = np.repeat(np.arange(len(arrays)), widths)
     stacked = np.concatenate(arrays, axis=1)
 
     streams = random_streams(key)
-    split = config.draw_split(len(features), streams.split)
+    split = config.draw_split(len(features), streams.split, row_groups(features, stacked, given_groups))
     x = Standardiser.fit(features[split.train], among=features)
     y = Standardiser.fit(stacked[split.train], among=stacked)
     train_targets, test_targets = y.apply(stacked[split.train]), y.apply(stacked[split.test])
-    selected, unit = fit(x.apply(features[split.train]), x.apply(features[split.test]), train_targets, groups)
+    if by_ranks:
+        x, ranks = NormalScores.fit(features[split.train]), NormalScores.fit(train_targets)
+    else:
+        ranks = None
+    selected, unit = fit(
+        x.apply(features[split.train]),
+        x.apply(features[split.test]),
+        train_targets if ranks is None else ranks.apply(train_targets),
+        groups,
+        split.train_groups,
+    )
+    if ranks is not None:
+        selected = _out_of_ranks(selected, ranks, train_targets)
 
     residuals = test_targets - selected.predictions
-    weights = resampling_weights(len(split.test), config.n_boot, streams.bootstrap)
+    weights = resampling_weights(len(split.test), config.n_boot, streams.bootstrap, split.test_groups)
+    independent = group_counts(split.test_groups, len(split.test))
     scored = scorable(y.constant, test_targets)
     with np.errstate(invalid="ignore", divide="ignore"):
         sse, sst = sums_of_squares(residuals, test_targets, np.ones((1, len(split.test))))
-        resampled = resampled_sums(residuals, test_targets, weights)
+        resampled = resampled_sums(residuals, test_targets, weights, split.test_groups)
         per_dim = np.where(scored, 1 - sse[0] / sst[0], np.nan)
         draws = np.where(scored & (resampled[1] > 0), 1 - resampled[0] / resampled[1], np.nan)
     per_dim_low, per_dim_high = percentile_limits(draws, config.level)
@@ -263,6 +397,7 @@ def _score_targets(
             nystroem_error=float(selected.missed[group]),
             n_train=len(split.train),
             n_test=len(split.test),
+            n_independent=independent,
             level=config.level,
             split=split,
             targets=test_targets[:, columns],
@@ -270,6 +405,14 @@ def _score_targets(
             loo_residuals=loo,
         )
     return results
+
+
+def _out_of_ranks(selected: Selected, ranks: NormalScores, train_targets: np.ndarray) -> Selected:
+    """Predictions and leave-one-out errors of normal scores, as those of the targets themselves."""
+    seen = train_targets[: len(selected.loo)]
+    return selected._replace(
+        predictions=ranks.invert(selected.predictions), loo=seen - ranks.invert(ranks.apply(seen) - selected.loo)
+    )
 
 
 def _edges(kernel: str, bandwidth: float, ridge: float, config: RegressionConfig) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Ridge regression with exact leave-one-out errors, shared by all targets of one set of features.
 
 For a linear smoother with fixed features, ``ŷ = H y``, the error on row i of a fit without row i is
-``(y_i − ŷ_i) / (1 − H_ii)``: one factorisation scores all n leave-one-out fits. In the kernel form
+``(y_i − ŷ_i) / (1 − H_ii)``: one factorisation scores all n leave-one-out fits. Rows that belong together are left out
+together, by the same formula with blocks instead of entries. In the kernel form
 ``α = (K + λI)⁻¹ y`` the same number is ``α_i / [(K + λI)⁻¹]_ii``. Both hold for features and targets that are
 standardised once, with all training rows.
 
@@ -11,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,8 +21,21 @@ from jaxtyping import Float, Int
 from scipy.linalg import get_lapack_funcs
 
 from hlvm.scoring.kernels import Kernel, kernel_matrix, kernel_of, squared_distances
+from hlvm.scoring.row_groups import members
 
-__all__ = ["BLOCK", "Best", "Grid", "Selected", "blocks", "fit_exact", "fit_linear", "kernel_loo", "select_exact"]
+__all__ = [
+    "BLOCK",
+    "Best",
+    "Grid",
+    "Selected",
+    "blocks",
+    "fit_exact",
+    "fit_linear",
+    "head",
+    "kernel_loo",
+    "select_exact",
+    "smoother_loo",
+]
 
 BLOCK = 4096
 """Rows handled at a time where a kernel with many rows would not fit into memory."""
@@ -117,6 +132,7 @@ def fit_exact(
     grid: Grid,
     *,
     max_select: int | None = None,
+    together: Int[np.ndarray, " n"] | None = None,
 ) -> Selected:
     """Kernel ridge; bandwidth and ridge chosen for each group of columns by exact leave-one-out.
 
@@ -130,12 +146,13 @@ def fit_exact(
         groups: to which group each target column belongs: 0, 1, ..., G−1, each at least once.
         grid: what to choose from.
         max_select: choose on the first so many training rows, and fit the chosen pairs on all; ``None`` for all.
+        together: label of each training row; rows of one label are left out together. ``None`` for one row at a time.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
     """
     n_select = min(len(train), max_select or len(train))
-    best = select_exact(train[:n_select], targets[:n_select], groups, grid)
+    best = select_exact(train[:n_select], targets[:n_select], groups, grid, head(together, n_select))
     if n_select < len(train):
         best.coefficients = _refitted(best, train, targets, groups, grid)
     predictions = np.zeros((len(test), targets.shape[1]))
@@ -148,15 +165,20 @@ def fit_exact(
 
 
 def select_exact(
-    train: Float[np.ndarray, "n p"], targets: Float[np.ndarray, "n D"], groups: Int[np.ndarray, " D"], grid: Grid
+    train: Float[np.ndarray, "n p"],
+    targets: Float[np.ndarray, "n D"],
+    groups: Int[np.ndarray, " D"],
+    grid: Grid,
+    together: Int[np.ndarray, " n"] | None = None,
 ) -> Best:
     """The selection of :func:`fit_exact`; arguments as there."""
     best = Best(targets, groups, len(train))
+    parts = members(together)
     squared = squared_distances(train, train)
     for bandwidth in grid.bandwidths:
         values = kernel_of(squared, bandwidth * grid.unit, grid.kernel)
         for ridge in grid.ridges:
-            solved = kernel_loo(values, targets, ridge)
+            solved = kernel_loo(values, targets, ridge, parts)
             if solved is not None:
                 best.offer(*solved, bandwidth=bandwidth, ridge=ridge)
     return best
@@ -178,13 +200,25 @@ def _refitted(best: Best, train: np.ndarray, targets: np.ndarray, groups: np.nda
     return coefficients
 
 
-def blocks(n_rows: int) -> Iterator[slice]:
-    """Slices of at most :data:`BLOCK` rows."""
-    return (slice(start, start + BLOCK) for start in range(0, n_rows, BLOCK))
+def blocks(n_rows: int, together: Int[np.ndarray, " n"] | None = None) -> Iterator[slice]:
+    """Slices of about :data:`BLOCK` rows that do not cut through rows of one label."""
+    starts = np.arange(0, n_rows, BLOCK)
+    if together is not None:
+        first = np.flatnonzero(np.append(True, np.diff(together) != 0))
+        starts = np.unique(first[np.searchsorted(first, starts, side="right") - 1])
+    return (slice(int(a), int(b)) for a, b in itertools.pairwise(np.append(starts, n_rows)))
+
+
+def head(together: Int[np.ndarray, " n"] | None, count: int) -> Int[np.ndarray, " count"] | None:
+    """The labels of the first rows."""
+    return None if together is None else together[:count]
 
 
 def kernel_loo(
-    kernel: Float[np.ndarray, "n n"], targets: Float[np.ndarray, "n D"], ridge: float
+    kernel: Float[np.ndarray, "n n"],
+    targets: Float[np.ndarray, "n D"],
+    ridge: float,
+    parts: Sequence[Int[np.ndarray, " k"]] = (),
 ) -> tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n D"]] | None:
     """Solve one kernel ridge regression, with its exact leave-one-out errors.
 
@@ -192,10 +226,12 @@ def kernel_loo(
         kernel: symmetric, positive semi-definite.
         targets: one column per target.
         ridge: λ > 0.
+        parts: row numbers of each set of rows that is left out together.
 
     Returns:
-        Dual coefficients ``α = (K + λI)⁻¹ y`` and leave-one-out errors ``α_i / [(K + λI)⁻¹]_ii``, or ``None`` when
-        rounding leaves ``K + λI`` not positive definite (λ too small for this kernel).
+        Dual coefficients ``α = (K + λI)⁻¹ y`` and leave-one-out errors ``α_i / [(K + λI)⁻¹]_ii`` (of a set G of rows:
+        ``[(K + λI)⁻¹]_GG⁻¹ α_G``), or ``None`` when rounding leaves ``K + λI`` not positive definite (λ too small for
+        this kernel).
     """
     shifted = kernel.T.copy(order="F")  # symmetric: the transpose is the same matrix, already in LAPACK's order
     shifted[np.diag_indices_from(shifted)] += ridge
@@ -207,7 +243,33 @@ def kernel_loo(
     if failed:
         return None
     inverse_diagonal = np.einsum("ki,ki->i", inverse_factor, inverse_factor)
-    return coefficients, coefficients / inverse_diagonal[:, None]
+    errors = coefficients / inverse_diagonal[:, None]
+    for rows in parts:
+        of_rows = inverse_factor[:, rows]
+        errors[rows] = np.linalg.solve(of_rows.T @ of_rows, coefficients[rows])
+    return coefficients, errors
+
+
+def smoother_loo(
+    residual: Float[np.ndarray, "n D"],
+    left: Float[np.ndarray, "n r"],
+    shrink: Float[np.ndarray, " r"],
+    parts: Sequence[Int[np.ndarray, " k"]] = (),
+) -> Float[np.ndarray, "n D"]:
+    """Leave-one-out errors of the smoother ``H = left · diag(shrink) · leftᵀ``.
+
+    Args:
+        residual: ``y − H y``.
+        left: features of each row.
+        shrink: weight of each feature.
+        parts: row numbers of each set G of rows that is left out together: its errors are ``(I − H_GG)⁻¹ residual_G``.
+    """
+    least = np.finfo(np.float64).eps  # with p ≥ n the leverage tends to 1 as λ → 0: rounding must not flip the sign
+    errors = residual / np.maximum(1 - (left**2) @ shrink, least)[:, None]
+    for rows in parts:
+        kept = np.eye(len(rows)) * (1 + least) - (left[rows] * shrink) @ left[rows].T
+        errors[rows] = np.linalg.lstsq(kept, residual[rows])[0]
+    return errors
 
 
 def fit_linear(
@@ -217,6 +279,7 @@ def fit_linear(
     groups: Int[np.ndarray, " D"],
     *,
     ridges: Sequence[float],
+    together: Int[np.ndarray, " n"] | None = None,
 ) -> Selected:
     """Linear ridge; the ridge chosen for each group of columns by exact leave-one-out. One SVD serves everything.
 
@@ -226,19 +289,18 @@ def fit_linear(
         targets: standardised training targets (mean 0).
         groups: to which group each target column belongs.
         ridges: values of λ > 0 to try, besides the infinite one.
+        together: as for :func:`fit_exact`.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
     """
+    parts = members(together)
     left, singular, right = np.linalg.svd(train, full_matrices=False)
     rotated = left.T @ targets
     best = Best(targets, groups, train.shape[1])
     for ridge in ridges:
         shrink = singular**2 / (singular**2 + ridge)
         residual = targets - left @ (shrink[:, None] * rotated)
-        leverage = (left**2) @ shrink
         weights = right.T @ ((singular / (singular**2 + ridge))[:, None] * rotated)
-        # With p ≥ n the leverage tends to 1 as λ → 0; the floor keeps rounding from flipping the sign.
-        loo = residual / np.maximum(1 - leverage, np.finfo(np.float64).eps)[:, None]
-        best.offer(weights, loo, bandwidth=np.nan, ridge=ridge)
+        best.offer(weights, smoother_loo(residual, left, shrink, parts), bandwidth=np.nan, ridge=ridge)
     return best.selected(test @ best.coefficients)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 __all__ = ["Split", "Standardiser", "random_split"]
 
@@ -21,10 +21,23 @@ class Split:
     Attributes:
         train: row numbers of the training part, shape (n_train,).
         test: row numbers of the test part, shape (n_test,); none of them is in ``train``.
+        groups: group of each row of the array, shape (n,); no group has rows in both parts. ``None`` when every row is
+            a sample of its own.
     """
 
     train: np.ndarray
     test: np.ndarray
+    groups: np.ndarray | None = None
+
+    @property
+    def train_groups(self) -> np.ndarray | None:
+        """Group of each training row."""
+        return None if self.groups is None else self.groups[self.train]
+
+    @property
+    def test_groups(self) -> np.ndarray | None:
+        """Group of each test row."""
+        return None if self.groups is None else self.groups[self.test]
 
     def same_as(self, other: Split) -> bool:
         """Whether both parts hold the same rows in the same order."""
@@ -32,7 +45,13 @@ class Split:
 
 
 def random_split(
-    n_rows: int, rng: np.random.Generator, *, test_fraction: float, max_train: int, max_test: int
+    n_rows: int,
+    rng: np.random.Generator,
+    *,
+    test_fraction: float,
+    max_train: int,
+    max_test: int,
+    groups: Int[np.ndarray, " n"] | None = None,
 ) -> Split:
     """Draw disjoint training and test rows; rows beyond the two limits are left out.
 
@@ -42,13 +61,23 @@ def random_split(
         test_fraction: share of the rows for testing, strictly between 0 and 1; at least one row goes to each part.
         max_train: most training rows.
         max_test: most test rows.
+        groups: 0, 1, ... of each row; whole groups are drawn. ``None`` for rows of their own.
 
     Returns:
         The split.
     """
-    order = rng.permutation(n_rows)
-    n_test = min(max(round(test_fraction * n_rows), 1), n_rows - 1)
-    return Split(train=order[n_test:][:max_train], test=order[:n_test][:max_test])
+    if groups is None:
+        order = rng.permutation(n_rows)
+        n_test = min(max(round(test_fraction * n_rows), 1), n_rows - 1)
+    else:
+        sizes = np.bincount(groups)
+        drawn = rng.permutation(len(sizes))
+        place = np.empty_like(drawn)
+        place[drawn] = np.arange(len(drawn))
+        order = np.argsort(place[groups], kind="stable")
+        ends = np.cumsum(sizes[drawn])[:-1]  # never all groups
+        n_test = int(ends[np.argmin(np.abs(ends - test_fraction * n_rows))])
+    return Split(train=order[n_test:][:max_train], test=order[:n_test][:max_test], groups=groups)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,25 +5,33 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import Leakage, leakage_many
-from hlvm.scoring.directions import WorstDirection, principal_axes, worst_direction
-from hlvm.scoring.inputs import paired_matrices, random_streams
-from hlvm.scoring.intervals import resampling_weights
+from hlvm.scoring.directions import WorstDirection
+from hlvm.scoring.inputs import paired_matrices
+from hlvm.scoring.judging import (
+    FORWARD,
+    REVERSE,
+    Question,
+    Verdict,
+    decide,
+    effective_rows,
+    grounds,
+    measure,
+    measure_again,
+    said_of,
+)
 from hlvm.scoring.multiplicity import for_many_claims
+from hlvm.scoring.normal_scores import normal_scores
+from hlvm.scoring.power import Power, power_of
 from hlvm.scoring.r2 import KernelR2
-from hlvm.scoring.regression import kernel_r2, kernel_r2_many, linear_r2_many
+from hlvm.scoring.row_groups import own_labels, row_groups
 
 __all__ = [
-    "FORWARD",
-    "LOST",
-    "REVERSE",
     "BlockVerdict",
     "Verdict",
     "block_verdict",
@@ -31,32 +39,8 @@ __all__ = [
     "containment_verdict",
 ]
 
-FORWARD = "ẑ → c"
-"""Name of the direction from the representation to the content."""
-
-REVERSE = "c → ẑ"
-"""Name of the direction from the content to the representation."""
-
-LOST = 0.5
-"""A single column whose R² is surely below this is lost, however good the average over many columns."""
-
-DIRECTION_LOST = 0.1
-"""A direction is lost when its R² is surely below this. With 360 training rows directions that were lost had at most
-0.04, and those of :data:`REFUTABLE_SHARE` or more at least 0.36 in exact codes of up to 12 dims
-(experiments/calibration.py)."""
-
-REFUTABLE_SHARE = 0.005
-"""Only directions with this share of the content's variance are called lost. A regressor finds a smaller one late in an
-exact but curved code, and from few rows not at all, so that nobody can tell it from a lost one: with 360 training rows
-it explained −0.03 to 0.03 of a direction of 0.1 % of the variance of 8 dims (experiments/calibration.py)."""
-
-
-class Verdict(StrEnum):
-    """Outcome of a claim; each member is its own text."""
-
-    IDENTIFIED = "identified"
-    NOT_IDENTIFIED = "not identified"
-    INCONCLUSIVE = "inconclusive"
+_TELLING_SHARE = 0.5
+"""Of the least number of test rows: so many Gaussian rows must the variance of every column rest on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +55,7 @@ class BlockVerdict:
         threshold: the R² that the claim asks for.
         worst: the direction of the content that the representation holds least of; ``None`` when nothing varies.
         leakage: of each of the other latents that the claim excludes; empty when none were given.
+        power: what exact codes score with these rows; ``None`` unless the scores alone would refute the claim.
     """
 
     verdict: Verdict
@@ -80,6 +65,7 @@ class BlockVerdict:
     threshold: float
     worst: WorstDirection | None
     leakage: Mapping[str, Leakage]
+    power: Power | None
 
     @property
     def directions(self) -> dict[str, KernelR2]:
@@ -96,6 +82,7 @@ def block_verdict(
     threshold: float = 0.9,
     tolerance: float = 0.05,
     min_test_rows: int = 30,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
     """Is the representation an invertible function of the content block, and of nothing else?
@@ -133,7 +120,9 @@ def block_verdict(
         key: a JAX key or an int; both directions use the same split.
         threshold: R² to reach, strictly between 0 and 1.
         tolerance: R² of the others, beyond what the content tells, that counts as none; above 0.
-        min_test_rows: fewer test rows than this are inconclusive.
+        min_test_rows: fewer test rows than this are inconclusive; groups count once.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids of the regressions; ``None`` for the defaults.
 
     Returns:
@@ -152,14 +141,14 @@ def block_verdict(
     """
     if not tolerance > 0:
         raise ValueError(f"tolerance: expected a number above 0, got {tolerance}")
-    found = _verdict(representation, content, key, threshold, min_test_rows, config, two_way=True)
+    found = _verdict(representation, content, key, threshold, min_test_rows, groups, config, two_way=True)
     if others is None:
         return found
     named = others if isinstance(others, Mapping) else {"others": others}
     joint = for_many_claims(config or RegressionConfig(), len(named))
-    leaks = leakage_many(representation, content, named, key=key, config=joint)
+    leaks = leakage_many(representation, content, named, key=key, groups=groups, config=joint)
     verdict, reason = found.verdict, found.reason
-    if found.forward.n_test >= min_test_rows:
+    if found.forward.n_independent >= min_test_rows:
         verdict, reason = _after_leakage(verdict, reason, leaks, tolerance)
     return dataclasses.replace(found, verdict=verdict, reason=reason, leakage=leaks)
 
@@ -171,6 +160,7 @@ def containment_verdict(
     key: Any,
     threshold: float = 0.9,
     min_test_rows: int = 30,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
     """Does a representation, usually wider than the content, contain the content?
@@ -183,7 +173,9 @@ def containment_verdict(
         content: the latents that are claimed, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
         threshold: R² to reach, strictly between 0 and 1.
-        min_test_rows: fewer test rows than this are inconclusive.
+        min_test_rows: fewer test rows than this are inconclusive; groups count once.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids of the regression; ``None`` for the defaults.
 
     Returns:
@@ -192,7 +184,7 @@ def containment_verdict(
     Raises:
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), or ``threshold`` out of range.
     """
-    return _verdict(representation, content, key, threshold, min_test_rows, config, two_way=False)
+    return _verdict(representation, content, key, threshold, min_test_rows, groups, config, two_way=False)
 
 
 def block_verdicts(
@@ -203,6 +195,7 @@ def block_verdicts(
     threshold: float = 0.9,
     two_way: bool = True,
     min_test_rows: int = 30,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> dict[str, BlockVerdict]:
     """Many claims at once, each with an interval wide enough for all of them to hold together.
@@ -215,7 +208,9 @@ def block_verdicts(
         key: a JAX key or an int.
         threshold: R² to reach, strictly between 0 and 1.
         two_way: as :func:`block_verdict`, or, if not, as :func:`containment_verdict`.
-        min_test_rows: fewer test rows than this are inconclusive.
+        min_test_rows: fewer test rows than this are inconclusive; groups count once.
+        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
+            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: for a single claim; its ``level`` is the joint one.
 
     Returns:
@@ -230,7 +225,7 @@ def block_verdicts(
         )
     joint = for_many_claims(config or RegressionConfig(), len(content))
     return {
-        name: _verdict(representations[name], latents, key, threshold, min_test_rows, joint, two_way=two_way)
+        name: _verdict(representations[name], latents, key, threshold, min_test_rows, groups, joint, two_way=two_way)
         for name, latents in content.items()
     }
 
@@ -241,82 +236,68 @@ def _verdict(
     key: Any,
     threshold: float,
     min_test_rows: int,
+    groups: ArrayLike | None,
     config: RegressionConfig | None,
     *,
     two_way: bool,
 ) -> BlockVerdict:
     if not 0 < threshold < 1:
         raise ValueError(f"threshold: expected a number strictly between 0 and 1, got {threshold}")
-    code, latents = paired_matrices("representation", representation, "content", content)
-    if config is None:
-        config = RegressionConfig()
-    streams = random_streams(key)
-    axes = principal_axes(latents, config.draw_split(len(latents), streams.split))
-    forward_scores = kernel_r2_many(code, {"content": latents, **axes.targets}, key=key, config=config)
-    forward = forward_scores["content"]
-    worst = None
-    if axes.targets:
-        linear = linear_r2_many(code, axes.targets, key=key, config=config)
-        weights = resampling_weights(forward.n_test, config.n_boot, streams.bootstrap)
-        worst = worst_direction(axes, forward_scores, linear, weights)
-        large = worst_direction(axes, forward_scores, linear, weights, least_share=REFUTABLE_SHARE)
-        if large is not None and _is_lost(large, threshold):
-            worst = large
-    reverse = kernel_r2(latents, code, key=key, config=config) if two_way else None
-    scores = {FORWARD: forward} | ({} if reverse is None else {REVERSE: reverse})
-    verdict, reason = _decide(scores, worst, threshold, min_test_rows)
+    code, latents = paired_matrices("representation", representation, "content", content, truth=True)
+    question = Question(
+        code=code,
+        latents=latents,
+        source=latents,
+        groups=own_labels(row_groups(code, latents, groups), len(code)),
+        key=key,
+        threshold=threshold,
+        min_test_rows=min_test_rows,
+        two_way=two_way,
+        config=config or RegressionConfig(),
+    )
+    found, heavy = measure(question), ""
+    least = _TELLING_SHARE * min_test_rows
+    if effective_rows(found.scores) < least:
+        # The claim is up to invertible maps, so columns may be mapped one by one to where their variance is known.
+        question = dataclasses.replace(question, code=normal_scores(code), latents=normal_scores(latents))
+        found, heavy = measure(question), "of normal scores, since few rows make up most of the variance: "
+    verdict, reason = decide(found, threshold, min_test_rows)
+    telling = effective_rows(found.scores)
+    if telling < least and found.forward.n_independent >= min_test_rows:
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"the variance of a column rests on about {telling:.0f} test rows: bring more rows of the rare values"
+    power = None
+    if verdict is Verdict.NOT_IDENTIFIED:
+        found = measure_again(question, found)
+        verdict, reason = decide(found, threshold, min_test_rows)
+    if verdict is Verdict.NOT_IDENTIFIED:
+        against = grounds(found, threshold)
+        power = power_of(question, against)
+        if power.enough:
+            reason = said_of(against[against.index(power.ground) :])
+        else:
+            verdict, reason = Verdict.INCONCLUSIVE, f"{reason}; but {_too_few(power, question)}"
     return BlockVerdict(
-        verdict=verdict, reason=reason, forward=forward, reverse=reverse, threshold=threshold, worst=worst, leakage={}
+        verdict=verdict,
+        reason=heavy + reason,
+        forward=found.forward,
+        reverse=found.reverse,
+        threshold=threshold,
+        worst=found.worst,
+        leakage={},
+        power=power,
     )
 
 
-def _is_lost(direction: WorstDirection, threshold: float) -> bool:
-    return direction.share >= REFUTABLE_SHARE and direction.r2.high < min(DIRECTION_LOST, threshold)
-
-
-def _decide(
-    scores: dict[str, KernelR2], worst: WorstDirection | None, threshold: float, min_test_rows: int
-) -> tuple[Verdict, str]:
-    """The rule of :func:`block_verdict`."""
-    n_test = next(iter(scores.values())).n_test
-    if n_test < min_test_rows:
-        return (
-            Verdict.INCONCLUSIVE,
-            f"{n_test} test rows are too few for an interval: at least {min_test_rows} are needed",
-        )
-
-    said = {name: f"R²({name}) = {score.interval}" for name, score in scores.items()}
-    failed = [name for name, score in scores.items() if score.high < threshold]  # a NaN is not below anything
-    unscored = [name for name, score in scores.items() if np.isnan(score.value)]
-    # A constant representation of latents that vary is refuted; of constant latents nothing can be said.
-    if unscored and FORWARD not in failed:
-        return Verdict.INCONCLUSIVE, f"nothing to predict in {' and '.join(unscored)}: every target column is constant"
-    if failed:
-        return Verdict.NOT_IDENTIFIED, f"{' and '.join(said[name] for name in failed)}: below {threshold:g}"
-
-    for name, score in scores.items():
-        lost = np.flatnonzero(score.per_dim_high < min(LOST, threshold))
-        if len(lost):
-            column = int(lost[0])
-            return Verdict.NOT_IDENTIFIED, (
-                f"{said[name]} on average, but target column {column} is lost: R² = {score.per_dim[column]:.3f}"
-            )
-
-    where = ""
-    if worst is not None:
-        where = f"the content's direction of {worst.share:.2g} of its variance has R² = {worst.r2}"
-        if _is_lost(worst, threshold):
-            return Verdict.NOT_IDENTIFIED, f"{said[FORWARD]} on average, but {where}: it is lost"
-
-    open_ones = [name for name, score in scores.items() if score.low < threshold]
-    if open_ones:
-        return (
-            Verdict.INCONCLUSIVE,
-            f"{' and '.join(said[name] for name in open_ones)}: the interval holds {threshold:g}",
-        )
-    if worst is not None and not worst.r2.low >= min(LOST, threshold):
-        return Verdict.INCONCLUSIVE, f"{where}: it may be lost, or need more rows to be found"
-    return Verdict.IDENTIFIED, f"{' and '.join(said.values())}: at least {threshold:g}"
+def _too_few(power: Power, question: Question) -> str:
+    """Say that an exact code would have failed as well, and what would help."""
+    said = f"an exact code as hard to read has R² = {power.r2:.3f} there with these {power.rows} rows"
+    if power.rows_needed == math.inf:
+        return f"{said}, and how many would do cannot be told: bring many more, or fewer columns"
+    rows = round(power.rows_needed, 1 - len(str(int(power.rows_needed))))
+    config = question.config
+    capped = round((1 - config.test_fraction) * rows) > config.max_train
+    return f"{said}: about {rows:,.0f} rows would do" + (", with max_train raised" if capped else "")
 
 
 def _after_leakage(

@@ -18,7 +18,7 @@ from hlvm.scoring import (
     kernel_r2,
     permutation_null,
 )
-from hlvm.scoring.verdict import FORWARD, REVERSE
+from hlvm.scoring.judging import FORWARD, REVERSE
 
 __all__ = ["leakage_failure", "rank_failure", "verdict_failure"]
 
