@@ -54,10 +54,6 @@ REFUSED = {
         lambda: level_profile(TREE, [0.5], regime="general", key=0),
         "must be a typed JAX key such as",
     ),
-    "an old key": (
-        lambda: level_profile(TREE, [0.5], regime="general", key=jax.random.PRNGKey(0)),
-        "must be a typed JAX key such as",
-    ),
     "many keys": (
         lambda: level_profile(TREE, [0.5], regime="general", key=jax.random.split(jax.random.key(0))),
         r"key must be a single key, got a batch of shape \(2,\)",

@@ -9,6 +9,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 from plain_simulator import DIAMOND, FLOAT32, KEY_DATA, KEY_MODEL, MIXED, own_parameters, plain_values
 
+from hlvm._keys import checked_key
 from hlvm._layout import mechanism_per_node
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import (
@@ -21,7 +22,6 @@ from hlvm.mechanisms import (
     Uniform,
 )
 from hlvm.simulator import HierarchicalModel
-from hlvm.simulator.checks import typed_key
 
 
 @pytest.fixture(scope="module")
@@ -217,10 +217,10 @@ def test_sample_refuses_no_samples(mixed, n):
 
 
 def test_init_and_sample_refuse_what_is_no_key(mixed):
-    for key in (0, None, jax.random.split(KEY_DATA)):
+    for key in (0, None, jax.random.split(KEY_DATA), np.zeros(3, np.uint32)):
         with pytest.raises(ValueError, match="key must be a "):
             # Without the check of argument types that tests add.
-            typed_key(key)
+            checked_key(key)
     with pytest.raises((ValueError, TypeError), match="key"):
         mixed.sample(0, 3)
 

@@ -1,33 +1,16 @@
-"""Checks of the key that a model or a sample is drawn from, and of the model that comes out."""
+"""Checks of a model that was drawn."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import PRNGKeyArray
 
-from hlvm._keys import checked_key
 from hlvm._layout import Layout, Leaf
 
-__all__ = ["check_scales", "typed_key"]
+__all__ = ["check_scales"]
 
 _UNEVEN = 0.05
 """A variable of which ``k`` in 4,096 draws stand alone far away has the evenness ``2 sqrt(k / 4096)``: 2.6 draws."""
-
-
-def typed_key(key: Any) -> PRNGKeyArray:
-    """One key, typed if it came as numbers.
-
-    Raises:
-        ValueError: it is no key.
-    """
-    if getattr(key, "dtype", None) == jnp.uint32 and key.ndim == 1:
-        key = jax.random.wrap_key_data(key)
-    return checked_key(key)
 
 
 def check_scales(layout: Layout, scale: Leaf, evenness: Leaf) -> None:

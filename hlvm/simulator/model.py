@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm._layout import Layout, Leaf, mechanism_per_node, noise_per_node
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism, Noise
@@ -97,7 +98,7 @@ class HierarchicalModel:
                 parents or noise there; a noise has no variance, so that nothing can be standardised; or, found outside
                 of jit only, the values of a variable are not finite, or nearly all of them equal beside a few far away.
         """
-        typed = checks.typed_key(key)
+        typed = checked_key(key)
         mechanisms = mechanism_per_node(graph, mechanism)
         noises = noise_per_node(graph, mechanisms, noise)
         wild = [name for name, law in zip(graph.nodes, noises, strict=True) if law.variance == float("inf")]
@@ -159,7 +160,7 @@ class HierarchicalModel:
         if self.set_values is not None and self.set_values.values.shape[1] not in (1, n):
             given = self.set_values.values.shape[1]
             raise ValueError(f"an intervention gave values for {given} samples, one each: draw as many, got n={n}")
-        return _sample(self, checks.typed_key(key), int(n))
+        return _sample(self, checked_key(key), int(n))
 
     # ------------------------------------------------------------------ from values back
 
