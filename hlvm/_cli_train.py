@@ -91,7 +91,7 @@ def train(
     try:
         _check_members(source, settings, where, config)
         if out is None or plan:
-            print(mae.plan_ensemble(source, settings.members, settings.train, **where))
+            print(mae.plan_ensemble(jax.random.key(settings.seed), source, settings.members, settings.train, **where))
             return 0
         return _train(source, settings, out, where, tensorboard=tensorboard, save_every=save_every)
     finally:

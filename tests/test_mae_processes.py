@@ -271,7 +271,8 @@ def test_plan_counts_the_work_of_all_devices():
 PLANNED = """
 model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
 members = [Member(mask=RandomMask(ratio=0.5), network=ViTConfig(width=16, depth=1))]
-plan = plan_ensemble(model, members, TrainConfig(steps=10, batch=16, warmup=1), devices=devices, microbatch=4)
+train = TrainConfig(steps=10, batch=16, warmup=1)
+plan = plan_ensemble(jax.random.key(0), model, members, train, devices=devices, microbatch=4)
 print(json.dumps(plan.programs[0].flops_per_step))
 """
 

@@ -198,7 +198,7 @@ def test_settings_in_the_documentation_can_be_planned(text, tmp_path):
     (tmp_path / "settings.toml").write_text(text)
     found = load_settings(tmp_path / "settings.toml")
     model = HierarchicalModel.init(jax.random.key(0), LatentGraph.quadtree(2), LinearGaussian())
-    plan = plan_ensemble(model, found.members, found.train)
+    plan = plan_ensemble(jax.random.key(0), model, found.members, found.train)
     assert sum(len(program.members) for program in plan.programs) == len(found.members)
     assert plan.steps == found.train.steps
 

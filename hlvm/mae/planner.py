@@ -11,7 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
@@ -98,6 +100,7 @@ class Plan:
 
 
 def plan_ensemble(
+    key: PRNGKeyArray,
     data: TrainingData,
     members: Sequence[Member],
     train: TrainConfig,
@@ -109,6 +112,7 @@ def plan_ensemble(
     """Say what :func:`~hlvm.mae.fit_ensemble` will take, without training.
 
     Args:
+        key: as for :func:`~hlvm.mae.fit_ensemble`; memory and time do not depend on it.
         data: as for :func:`~hlvm.mae.fit_ensemble`.
         members: what to train.
         train: the optimisation.
@@ -124,9 +128,9 @@ def plan_ensemble(
     Raises:
         ValueError: as :func:`~hlvm.mae.fit_ensemble`.
     """
+    key = checked_key(key)
     data = check_data(data)
     groups = group_members(data.graph, members, train, devices, microbatch)
-    key = jax.random.key(0)  # nothing that is planned depends on it
     data, _ = hold_out(data, train.held_out, key)
     shift, scale = standardization(data, key)
     tables = Tables(data, shift, scale)
