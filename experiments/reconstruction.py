@@ -39,8 +39,8 @@ from experiments.reconstruction_figures import draw
 from experiments.scene_fits import SceneFits, arms, scene_model, trained
 from hlvm import mae
 from hlvm.mae import Fit
-from hlvm.mae.data import images_of_rows, rows_of_images
 from hlvm.mae.networks import unflatten
+from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.vit import ViTNetwork
 from hlvm.plotting.style import MASKED_RGB
 

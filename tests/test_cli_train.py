@@ -15,8 +15,9 @@ from hlvm import _cli_train, mae
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
-from hlvm.mae.data import ArrayData, images_of_rows
+from hlvm.mae.data import ArrayData
 from hlvm.mae.networks import init_flat
+from hlvm.mae.pixels import images_of_rows
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel

@@ -200,9 +200,10 @@ def test_loss_table_and_curves_hold_both_losses():
 )
 def test_rows_that_cannot_be_held_out_are_refused(source, n, message):
     train = dataclasses.replace(TRAIN, held_out=n)
-    for call in (fit, lambda _, *rest: plan_ensemble(rest[0], [Member(mask=rest[1], network=rest[2])], rest[3])):
-        with pytest.raises(ValueError, match=message):
-            call(KEY, source, MASK, SMALL, train)
+    with pytest.raises(ValueError, match=message):
+        fit(KEY, source, MASK, SMALL, train)
+    with pytest.raises(ValueError, match=message):
+        plan_ensemble(KEY, source, [Member(mask=MASK, network=SMALL)], train)
 
 
 # ---------------------------------------------------------------------- image models

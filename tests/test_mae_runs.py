@@ -84,11 +84,12 @@ def test_array_data_cuts_images_into_the_graphs_patches():
     graph = LatentGraph.from_edges(
         [("z", f"x{i}") for i in range(4)], dims={"z": 1} | {f"x{i}": 12 for i in range(4)}, grid=(2, 2)
     )
-    images = np.arange(3 * 4 * 4 * 3).reshape(3, 4, 4, 3).astype(np.float32)
+    numbers = np.arange(3 * 4 * 4 * 3).reshape(3, 4, 4, 3)
+    images = numbers.astype(np.float32) / 255
     found = ArrayData.of(Dataset.from_arrays(images=images, graph=graph)).rows([1])
     expected = [images[1, r : r + 2, c : c + 2].reshape(-1) for r in (0, 2) for c in (0, 2)]
     assert np.array_equal(found[0], np.concatenate(expected))
-    bytes_ = ArrayData.of(Dataset.from_arrays(images=images.astype(np.uint8), graph=graph)).rows([0])
+    bytes_ = ArrayData.of(Dataset.from_arrays(images=numbers.astype(np.uint8), graph=graph)).rows([0])
     assert bytes_.max() == pytest.approx(47 / 255)
     with pytest.raises(ValueError, match="a 2 x 2 grid of patches does not fill images of 5 x 6 pixels"):
         ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 5, 6, 3)), graph=graph))
@@ -101,7 +102,7 @@ def test_rows_are_placed_once_for_all_programs(rows, monkeypatch):
     vit = ViTConfig(width=8, depth=1, decoder_width=8)
     members = [Member(mask=RandomMask(ratio=ratio), network=vit) for ratio in (0.25, 0.5)]
     train = TrainConfig(steps=5, batch=4, warmup=1)
-    assert len(plan_ensemble(rows, members, train).programs) == 2
+    assert len(plan_ensemble(KEY, rows, members, train).programs) == 2
     assert len(made) == 1
     fit_ensemble(KEY, rows, members, train)
     assert len(made) == 2
@@ -144,7 +145,7 @@ def test_fits_on_arrays_are_saved_with_their_graph(rows, tmp_path):
             Dataset.from_arrays(observed={"x_0_0": np.zeros((2, 4))}, graph=GRAPH),
             "neither images nor values of 'x_0_1'",
         ),
-        (np.zeros((4, 4)), "expected a HierarchicalModel, an image model or a Dataset to train on, got ndarray"),
+        (np.zeros((4, 4)), "a ndarray has no graph, which says what can be masked: give it with a graph to"),
         (ArrayData(graph=GRAPH, parts=(np.zeros((5, 60)), np.zeros((6, 4)))), r"equally many rows, got \[5, 6\]"),
         (ArrayData(graph=GRAPH, parts=(np.zeros((5, 60)),)), "60 numbers per row, and the graph 64"),
         (ArrayData(graph=GRAPH, parts=(np.zeros((0, 64)),)), "no rows to train on"),
@@ -350,7 +351,7 @@ def test_parts_are_the_same_work_in_less_memory(rows):
     wide = BottleneckConfig(code_dim=2, width=256, depth=1)
     members, train = [Member(mask=MASK, network=wide)], TrainConfig(steps=5, batch=256, warmup=1)
     whole, parts = (
-        plan_ensemble(rows, members, train, microbatch=part, measure=True).programs[0] for part in (None, 16)
+        plan_ensemble(KEY, rows, members, train, microbatch=part, measure=True).programs[0] for part in (None, 16)
     )
     assert parts.flops_per_step == whole.flops_per_step
     assert parts.working_bytes < whole.working_bytes / 1.5
@@ -364,7 +365,7 @@ def test_work_of_all_blocks_is_counted(model, network):
         vit = ViTConfig(width=16, depth=depth, decoder_width=8)
         config = vit if network == "vit" else BottleneckConfig(code_dim=2, encoder=vit)
         member = Member(mask=RandomMask(ratio=0.5), network=config)
-        return plan_ensemble(model, [member], TrainConfig(steps=5, batch=8, warmup=1)).programs[0].flops_per_step
+        return plan_ensemble(KEY, model, [member], TrainConfig(steps=5, batch=8, warmup=1)).programs[0].flops_per_step
 
     two, four, eight = map(flops, (2, 4, 8))
     assert eight - four == pytest.approx(2 * (four - two), rel=0.02)
@@ -403,14 +404,14 @@ def plan_ensemble_lowered(model, config, train):
 
 
 def test_plan_counts_programs_parameters_and_time(model):
-    plan = plan_ensemble(model, members(), TRAIN)
+    plan = plan_ensemble(KEY, model, members(), TRAIN)
     assert [p.members for p in plan.programs] == [(0, 1), (2,)]
     (made,) = fit_ensemble(KEY, model, members()[:1], TrainConfig(steps=1, batch=4, warmup=0))
     assert plan.programs[0].parameters == made.params.size
     assert plan.programs[0].state_bytes >= 2 * 3 * 4 * made.params.size  # two members, parameters and two moments
     assert plan.seconds > 0
     assert "3 members in 2 programs" in str(plan)
-    measured = plan_ensemble(model, members()[:1], TRAIN, measure=True)
+    measured = plan_ensemble(KEY, model, members()[:1], TRAIN, measure=True)
     assert measured.programs[0].compile_seconds > 0
     assert measured.bytes > plan.programs[0].state_bytes / 2
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from hlvm._graph_checks import positive
+from hlvm._numbers import as_numbers
 from hlvm.datasets.source import PARTS
 from hlvm.graph import LatentGraph
 
@@ -95,13 +96,13 @@ class Dataset:
             graph: the graph that they come from; with one, names and dims are checked.
 
         Raises:
-            ValueError: nothing given, arrays with different numbers of rows, other shapes, or names or dims that the
-                graph does not have.
+            ValueError: nothing given, arrays with different numbers of rows, other shapes, masked entries or no real
+                numbers, or names or dims that the graph does not have.
         """
         return cls(
-            images=None if images is None else np.asarray(images),
-            latents=_as_columns(latents),
-            observed=_as_columns(observed),
+            images=None if images is None else as_numbers("images", images),
+            latents=_as_columns("latents", latents),
+            observed=_as_columns("observed", observed),
             noise={},
             graph=graph,
         )
@@ -232,8 +233,8 @@ def _rebuilt(images: Any, latents: Columns, observed: Columns, noise: Columns, g
     return Dataset(images=images, latents=latents, observed=observed, noise=noise, graph=graph, about=about)
 
 
-def _as_columns(values: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
-    arrays = {name: np.asarray(array) for name, array in (values or {}).items()}
+def _as_columns(part: str, values: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
+    arrays = {name: as_numbers(f"{part} {name!r}", array) for name, array in (values or {}).items()}
     return {name: array[:, None] if array.ndim == 1 else array for name, array in arrays.items()}
 
 

@@ -26,6 +26,7 @@ from hlvm.mae.groups import Member
 from hlvm.mae.held_out import HeldOut
 from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.mae.masks import as_strategy
+from hlvm.mae.units import far_columns, moments
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
 from hlvm.mechanisms import mechanism_to_dict, noise_to_dict
 from hlvm.simulator import HierarchicalModel
@@ -170,7 +171,9 @@ def _fingerprint(data: Source) -> str:
             digest.update(np.asarray(leaf).tobytes() if hasattr(leaf, "dtype") else repr(leaf).encode())
         return digest.hexdigest()
     digest.update(json.dumps([len(data), data.graph.to_dict()], sort_keys=True).encode())
-    digest.update(data.rows(np.linspace(0, len(data) - 1, min(len(data), 256)).astype(np.int64)).tobytes())
+    rows = data.numbers(np.linspace(0, len(data) - 1, min(len(data), 256)).astype(np.int64))
+    digest.update(rows.astype(np.float32).tobytes())
+    digest.update(rows[:, far_columns(*moments(rows))].tobytes())  # which single precision does not tell apart
     return digest.hexdigest()
 
 
@@ -238,8 +241,8 @@ def _restore(
         params=jnp.asarray(arrays["params"]),
         losses=np.asarray(arrays.get("losses", _NONE)),
         diverged=entry["diverged"],
-        shift=jnp.asarray(arrays["shift"]),
-        scale=jnp.asarray(arrays["scale"]),
+        shift=np.asarray(arrays["shift"]),  # of data sets in double precision, which JAX would round
+        scale=np.asarray(arrays["scale"]),
         held_out=HeldOut(**{"steps": _NONE.astype(int), "losses": _NONE, **arrays["held_out"]})
         if "held_out" in arrays
         else None,

@@ -11,11 +11,16 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from hlvm._numbers import as_numbers
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
-from hlvm.simulator import HierarchicalModel
+from hlvm.images import ImageSample
+from hlvm.mae import units
+from hlvm.mae.pixels import check_pixels, graph_of_patches, rows_of_images
+from hlvm.mae.units import Columns
+from hlvm.simulator import HierarchicalModel, Sample
 
 __all__ = [
     "ArrayData",
@@ -26,16 +31,16 @@ __all__ = [
     "TrainingData",
     "check_data",
     "draw_rows",
-    "graph_of_patches",
     "hold_out",
-    "images_of_rows",
-    "rows_of_images",
     "standardization",
 ]
 
 _STANDARDIZE_SAMPLES = 4096
 _STANDARDIZE_ROWS = 16_384
 _IMAGES_AT_ONCE = 256
+_FEWEST_STEPS = 32
+"""A column of floats whose values span fewer steps of its dtype, and are not all equal, has lost most of them: those of
+a normal law with a standard deviation of four steps."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -65,7 +70,10 @@ class ArrayData:
                 missing.
         """
         if data.graph is None:
-            raise ValueError("the data set has no graph: load it with load_dataset(path, graph=...)")
+            raise ValueError(
+                "the data set has no graph, which says what can be masked: give graph= to Dataset.from_arrays or "
+                "load_dataset"
+            )
         graph = data.graph
         if data.images is not None:
             graph = graph_of_patches(graph, data.images.shape[1:])
@@ -92,25 +100,45 @@ class ArrayData:
         Images of whole numbers are taken as 0 to 255 and scaled to [0, 1].
 
         Raises:
-            ValueError: a value is not finite.
+            ValueError: as :meth:`numbers`.
+        """
+        return self.numbers(positions).astype(np.float32, copy=False)
+
+    def numbers(self, positions: Sequence[int] | Int[np.ndarray, " k"]) -> Float[np.ndarray, "k columns"]:
+        """Some rows in the precision that they came in: float32, or float64 where that would round them.
+
+        Raises:
+            ValueError: a value that is no finite number of single precision, or an image outside of [0, 1].
         """
         wanted, back = np.unique(np.asarray(positions), return_inverse=True)  # files want increasing positions
         if self.positions is not None:
             wanted = self.positions[wanted]
-        found = [np.asarray(part[wanted]) for part in self.parts]
+        found = [as_numbers(name, part[wanted]) for name, part in zip(self.names, self.parts, strict=True)]
         if found[0].ndim == 4:
+            check_pixels(found[0])
             found = [np.asarray(rows_of_images(found[0], self.graph))]
-        with np.errstate(over="ignore"):  # found below
-            values = np.concatenate(found, axis=1, dtype=np.float32)
-        finite = np.isfinite(values)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            name = self.graph.observed[self.graph.arrays.cell_of_column[column]]
+        exact = all(np.can_cast(part.dtype, np.float32) for part in found)
+        values = np.concatenate(found, axis=1, dtype=np.float32 if exact else np.float64)
+        refused = ~(np.abs(values) <= np.finfo(np.float32).max)  # which numbers that are none are not
+        if refused.any():
+            row, column = np.argwhere(refused)[0]
             raise ValueError(
-                f"row {wanted[row]} of the data has the value {values[row, column]} in {name!r}: training needs finite "
-                f"numbers of single precision, so leave such rows out or fill the gaps in"
+                f"row {wanted[row]} of the data has the value {values[row, column]} in {self.name_of(int(column))!r}: "
+                f"training needs finite numbers of single precision, so leave such rows out or fill the gaps in"
             )
         return values[back]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What to call each part."""
+        if len(self.parts) == 1 and getattr(self.parts[0], "ndim", 0) == 4:
+            return ("images",)
+        known = len(self.parts) == len(self.graph.observed)
+        return tuple(f"observed {self.graph.observed[i]!r}" if known else f"part {i}" for i in range(len(self.parts)))
+
+    def name_of(self, column: int) -> str:
+        """The observed variable that a column belongs to."""
+        return self.graph.observed[self.graph.arrays.cell_of_column[column]]
 
 
 @runtime_checkable
@@ -164,18 +192,22 @@ Generator: TypeAlias = HierarchicalModel | ImageData
 Source: TypeAlias = Generator | ArrayData
 """Where training data comes from: a generator, or rows."""
 
-TrainingData: TypeAlias = Source | Dataset | Images
-"""What a masked autoencoder can be trained on: a generator of values or images, or a data set with its graph."""
+TrainingData: TypeAlias = Source | Dataset | Sample | ImageSample | Images
+"""What a masked autoencoder can be trained on: a generator of values or images, or rows with their graph."""
 
 
 def check_data(data: Any) -> Source:
-    """Training data; a :class:`~hlvm.datasets.Dataset` is taken by its images or observed values.
+    """Training data; a data set or an image sample is taken by its images or observed values.
 
     Raises:
-        ValueError: something else, images that the graph's grid does not divide, or parts of rows that do not fit
-            together or to the graph.
+        ValueError: something else, arrays without a graph, images that the graph's grid does not divide, parts of rows
+            that do not fit together or to the graph, or that are no real numbers.
     """
-    if isinstance(data, Dataset):
+    if isinstance(data, Sample):
+        data = ArrayData(graph=data.graph, parts=tuple(data.observed.values()))
+    elif isinstance(data, ImageSample):
+        data = ArrayData(graph=graph_of_patches(data.graph, data.images.shape[1:]), parts=(data.images,))
+    elif isinstance(data, Dataset):
         data = ArrayData.of(data)
     if isinstance(data, ArrayData):
         return _checked_parts(data)
@@ -183,28 +215,41 @@ def check_data(data: Any) -> Source:
         return data
     if isinstance(data, Images):
         return ImageData(data)
+    if hasattr(data, "__array__") or isinstance(data, Mapping | list | tuple):
+        raise ValueError(
+            f"a {type(data).__name__} has no graph, which says what can be masked: give it with a graph to "
+            f"Dataset.from_arrays(images=... or observed=..., graph=...)"
+        )
     raise ValueError(
-        f"expected a HierarchicalModel, an image model or a Dataset to train on, got {type(data).__name__}"
+        f"expected a HierarchicalModel, an image model, a Dataset or a sample to train on, got {type(data).__name__}"
     )
 
 
 def _checked_parts(data: ArrayData) -> ArrayData:
     if not data.parts:
         raise ValueError("there are no rows to train on: fits are saved without the rows of their data set")
-    counts = {len(part) for part in data.parts}
+    parts = tuple(
+        part if _in_a_file(part) else as_numbers(name, part) for name, part in zip(data.names, data.parts, strict=True)
+    )
+    counts = {len(part) for part in parts}
     if len(counts) != 1:
         raise ValueError(f"the parts of a data set need equally many rows, got {sorted(counts)}")
-    if {part.ndim for part in data.parts} != {2} and [part.ndim for part in data.parts] != [4]:
+    if {part.ndim for part in parts} != {2} and [part.ndim for part in parts] != [4]:
         raise ValueError(
             f"the parts of a data set are arrays (n, dim), or one of images (n, height, width, channels), got shapes "
-            f"{[tuple(part.shape) for part in data.parts][:5]}"
+            f"{[tuple(part.shape) for part in parts][:5]}"
         )
     if not len(data):
         raise ValueError("the data set has no rows to train on")
-    n_columns = sum(math.prod(part.shape[1:]) for part in data.parts)
+    n_columns = sum(math.prod(part.shape[1:]) for part in parts)
     if n_columns != data.n_columns:
         raise ValueError(f"the data set has {n_columns} numbers per row, and the graph {data.n_columns}")
-    return data
+    return dataclasses.replace(data, parts=parts)
+
+
+def _in_a_file(part: Any) -> bool:
+    """Whether rows are read when they are asked for, as from arrays of HDF5 or Zarr."""
+    return hasattr(part, "chunks")
 
 
 def draw_rows(generator: Generator, key: PRNGKeyArray, n: int) -> Float[Array, "n columns"]:
@@ -244,67 +289,40 @@ def hold_out(data: Source, n: int, key: PRNGKeyArray) -> tuple[Source, ArrayData
     return kept, held
 
 
-def graph_of_patches(graph: LatentGraph, shape: tuple[int, ...]) -> LatentGraph:
-    """The graph whose observed variables are the pixels of patches.
-
-    A graph may count a patch as something else: a symbol of a grammar is one number, and many pixels.
-
-    Args:
-        graph: a graph whose grid is the grid of patches.
-        shape: height, width and channels of an image.
-
-    Raises:
-        ValueError: the graph has no grid, or the patches do not fill the image.
-    """
-    height, width, channels = shape
-    if graph.grid is None:
-        raise ValueError("images need a graph with a grid: build it with grid=(rows, columns)")
-    rows, columns = graph.grid
-    if height % rows or width % columns:
-        raise ValueError(f"a {rows} x {columns} grid of patches does not fill images of {height} x {width} pixels")
-    dims = graph.dims[: graph.n_latents] + ((height // rows) * (width // columns) * channels,) * graph.n_observed
-    return graph if dims == graph.dims else dataclasses.replace(graph, dims=dims)
-
-
-def rows_of_images(
-    images: Shaped[Array | np.ndarray, "n h w c"], graph: LatentGraph
-) -> Float[Array | np.ndarray, "n columns"]:
-    """Pixels patch by patch, row by row of the grid; NumPy or JAX.
-
-    Whole numbers are taken as 0 to 255 and scaled to [0, 1].
-    """
-    if images.dtype.kind in "iu":
-        images = images / np.float32(255)
-    rows, columns = graph.grid or (1, 1)
-    n, height, width, channels = images.shape
-    patches = images.reshape(n, rows, height // rows, columns, width // columns, channels)
-    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * width * channels)
-
-
-def images_of_rows(
-    values: Float[Array | np.ndarray, "n columns"], graph: LatentGraph, shape: tuple[int, int, int]
-) -> Float[Array | np.ndarray, "n h w c"]:
-    """Images of a height, width and number of channels: the inverse of :func:`rows_of_images`."""
-    rows, columns = graph.grid or (1, 1)
-    height, width, channels = shape
-    patches = values.reshape(len(values), rows, columns, height // rows, width // columns, channels)
-    return patches.transpose(0, 1, 3, 2, 4, 5).reshape(len(values), height, width, channels)
-
-
-def standardization(data: Source, key: PRNGKeyArray) -> tuple[Float[Array, " columns"], Float[Array, " columns"]]:
+def standardization(data: Source, key: PRNGKeyArray) -> tuple[Columns, Columns]:
     """Mean and standard deviation of every observed column; 1 for a constant column.
 
-    Estimated from 4,096 samples of a generator, or from at most 16,384 rows of a data set, evenly spaced.
+    Estimated from 4,096 samples of a generator, or from at most 16,384 rows of a data set, evenly spaced, in double
+    precision.
+
+    Raises:
+        ValueError: values of a data set so far from zero that their dtype cannot tell them apart.
     """
     if isinstance(data, HierarchicalModel):
         return _of_generator(data, key)
     if isinstance(data, ImageData):
         return _of_images(data, key)
-    rows = data.rows(np.linspace(0, len(data) - 1, min(len(data), _STANDARDIZE_ROWS)).astype(np.int64))
-    spread = rows.std(axis=0, dtype=np.float64)
-    return jnp.asarray(rows.mean(axis=0, dtype=np.float64), jnp.float32), jnp.asarray(
-        np.where(spread > 0, spread, 1.0), jnp.float32
-    )
+    rows = data.numbers(np.linspace(0, len(data) - 1, min(len(data), _STANDARDIZE_ROWS)).astype(np.int64))
+    shift, scale = units.moments(rows)
+    _check_steps(data, rows, shift, scale)
+    return shift, scale
+
+
+def _check_steps(data: ArrayData, rows: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> None:
+    """Refuse columns that lost their values to an offset. Pixels have none: they lie between 0 and 1."""
+    if data.parts[0].ndim == 4:
+        return
+    dtypes = [part.dtype for part in data.parts for _ in range(part.shape[1])]
+    span = rows.max(axis=0) - rows.min(axis=0)
+    steps = np.asarray([units.step(*column) for column in zip(dtypes, np.abs(rows).max(axis=0).tolist(), strict=True)])
+    lost = (span > 0) & (span < _FEWEST_STEPS * steps)
+    if lost.any():
+        column = int(np.flatnonzero(lost)[0])
+        raise ValueError(
+            f"the values of {data.name_of(column)!r} lie {abs(shift[column]) / scale[column]:.0e} standard deviations "
+            f"from zero, where {dtypes[column]} cannot tell most of them apart: take the offset off before they become "
+            f"{dtypes[column]}"
+        )
 
 
 @jax.jit

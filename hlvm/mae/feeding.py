@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from hlvm.mae.data import ArrayData, Generator, Source, draw_rows
+from hlvm.mae.units import Columns, standardized, standardized_on_device
 
 __all__ = ["Feed", "Feeder", "feeder", "table_of"]
 
@@ -79,8 +80,8 @@ class Feeder:
     keys: Key[Array, " seeds"]
     batch: int
     chunk: int
-    shift: Float[Array, " columns"]
-    scale: Float[Array, " columns"]
+    shift: Columns
+    scale: Columns
     table: Float[Array, "n columns"] | None = None
 
     def for_chunk(self, start: int) -> Feed:
@@ -92,9 +93,8 @@ class Feeder:
         if self.table is not None:
             positions = np.stack(orders).reshape(len(orders), self.chunk, self.batch)
             return Feed(table=self.table, positions=jnp.asarray(positions, jnp.int32))
-        rows = np.stack([self.data.rows(order) for order in orders])
-        values = (rows - np.asarray(self.shift)) / np.asarray(self.scale)
-        return Feed(values=jnp.asarray(values.reshape(len(orders), self.chunk, self.batch, -1), jnp.float32))
+        rows = [standardized(self.data.numbers(order), self.shift, self.scale) for order in orders]
+        return Feed(values=jnp.asarray(np.stack(rows).reshape(len(orders), self.chunk, self.batch, -1)))
 
 
 def feeder(
@@ -103,8 +103,8 @@ def feeder(
     *,
     batch: int,
     chunk: int,
-    shift: Float[Array, " columns"],
-    scale: Float[Array, " columns"],
+    shift: Columns,
+    scale: Columns,
     table: Float[Array, "n columns"] | None = None,
 ) -> Feeder:
     """The feeder of some seeds; ``chunk`` is the most steps of a call, fewer where rows are wide.
@@ -119,9 +119,7 @@ def feeder(
     return dataclasses.replace(made, chunk=max(1, min(chunk, _STREAM_BYTES // per_step)))
 
 
-def table_of(
-    data: Source, shift: Float[Array, " columns"], scale: Float[Array, " columns"], copies: int
-) -> Float[Array, "n columns"] | None:
+def table_of(data: Source, shift: Columns, scale: Columns, copies: int) -> Float[Array, "n columns"] | None:
     """All rows, standardised, for a device to keep; ``None`` for a generator, and for rows that are too many.
 
     Args:
@@ -132,7 +130,7 @@ def table_of(
     """
     if not isinstance(data, ArrayData) or 4 * len(data) * data.n_columns * copies > _TABLE_BYTES:
         return None
-    return (jnp.asarray(data.rows(np.arange(len(data)))) - shift) / scale
+    return standardized_on_device(data.numbers(np.arange(len(data))), shift, scale)
 
 
 def _positions(key: PRNGKeyArray, n: int, start: int, size: int) -> Int[np.ndarray, " size"]:

@@ -15,6 +15,7 @@ from hlvm.mae.data import Source
 from hlvm.mae.held_out import HeldOut
 from hlvm.mae.masks import TrainingMask, mask_plan
 from hlvm.mae.networks import Network, build_network, init_flat
+from hlvm.mae.units import Columns
 
 __all__ = ["DivergenceWarning", "Fit", "SeedKeys", "seed_keys"]
 
@@ -61,8 +62,8 @@ class Fit:
             diverged. Squared errors are in units of the columns' variance, energy scores of their standard deviation.
         diverged: whether training stopped because loss or gradient were no longer finite, or the loss was above 1e12;
             ``params`` are those before that step.
-        shift: mean of every observed column, (columns,).
-        scale: standard deviation of every observed column, (columns,).
+        shift: mean of every observed column, (columns,); in double precision for data sets.
+        scale: standard deviation of every observed column, (columns,); in double precision for data sets.
         held_out: the loss on rows kept out of training; ``None`` where there were none.
     """
 
@@ -75,8 +76,8 @@ class Fit:
     params: Float[Array, " parameters"]
     losses: np.ndarray
     diverged: bool
-    shift: Float[Array, " columns"]
-    scale: Float[Array, " columns"]
+    shift: Columns
+    scale: Columns
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     held_out: HeldOut | None = None
 

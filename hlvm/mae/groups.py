@@ -26,6 +26,7 @@ from hlvm.mae.losses import LossArrays, check_region, loss_arrays, objective
 from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_plan
 from hlvm.mae.networks import build_network, code_dim_of, init_flat
 from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk
+from hlvm.mae.units import Columns, single
 
 __all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "prepare", "shares"]
 
@@ -224,7 +225,7 @@ class Prepared:
         return _placed(tree, NamedSharding(self.program.mesh, PartitionSpec("members")))
 
     def _for_all(self, feed: Feed) -> tuple[Feed, Float[Array, " columns"], Float[Array, " columns"]]:
-        shared = (feed, self.feeder.shift, self.feeder.scale)
+        shared = (feed, single(self.feeder.shift), single(self.feeder.scale))
         return (
             shared if self.program.mesh is None else _placed(shared, NamedSharding(self.program.mesh, PartitionSpec()))
         )
@@ -272,7 +273,7 @@ def _placed(tree: Any, sharding: NamedSharding) -> Any:
 class Tables:
     """The rows of a data set where programs read them, made once for all programs on the same devices."""
 
-    def __init__(self, data: Source, shift: Float[Array, " columns"], scale: Float[Array, " columns"]) -> None:
+    def __init__(self, data: Source, shift: Columns, scale: Columns) -> None:
         self._data, self._shift, self._scale = data, shift, scale
         self._found: dict[Mesh | None, Array | None] = {}
 
@@ -300,8 +301,8 @@ def prepare(
     group: Group,
     members: Sequence[Member],
     train: TrainConfig,
-    shift: Float[Array, " columns"],
-    scale: Float[Array, " columns"],
+    shift: Columns,
+    scale: Columns,
     held_out: ArrayData | None = None,
     tables: Tables | None = None,
 ) -> Prepared:

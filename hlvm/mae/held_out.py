@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import ArrayData
 from hlvm.mae.program import Arms, Batch, Program, draw_batch, in_parts, loss_of_member
+from hlvm.mae.units import Columns, standardized_on_device
 
 __all__ = ["HeldOut", "HeldOutRows", "held_out_losses", "held_out_rows"]
 
@@ -43,15 +44,13 @@ class HeldOutRows(NamedTuple):
     counted: Bool[Array, "batches batch"]
 
 
-def held_out_rows(
-    data: ArrayData, batch: int, shift: Float[Array, " columns"], scale: Float[Array, " columns"]
-) -> HeldOutRows:
+def held_out_rows(data: ArrayData, batch: int, shift: Columns, scale: Columns) -> HeldOutRows:
     """All rows in batches."""
     n_batches = -(-len(data) // batch)
     batch = min(batch, len(data))
     positions = np.arange(n_batches * batch).reshape(n_batches, batch)
-    rows = data.rows(np.minimum(positions, len(data) - 1).reshape(-1))
-    values = (jnp.asarray(rows) - shift) / scale
+    rows = data.numbers(np.minimum(positions, len(data) - 1).reshape(-1))
+    values = standardized_on_device(rows, shift, scale)
     return HeldOutRows(values.reshape(n_batches, batch, -1), jnp.asarray(positions < len(data)))
 
 

@@ -172,9 +172,10 @@ def _trained(
     devices: Sequence[Any] | None,
     microbatch: int | None,
 ) -> tuple[Fit, ...]:
+    key = checked_key(key)
     data = check_data(data)
     groups = group_members(data.graph, members, train, devices, microbatch)
-    standardize_key, members_key = jax.random.split(checked_key(key))
+    standardize_key, members_key = jax.random.split(key)
     kept, held_out = hold_out(data, train.held_out, members_key)
     folder = None
     if checkpoints is not None:

@@ -10,16 +10,23 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from numpy.typing import ArrayLike
 
 from hlvm._graph_checks import positive
+from hlvm._numbers import as_numbers
+from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
+from hlvm.images import ImageSample
 from hlvm.mae.config import ViTConfig
-from hlvm.mae.data import graph_of_patches, rows_of_images
+from hlvm.mae.data import ArrayData
 from hlvm.mae.fit import Fit
 from hlvm.mae.linear import LinearNetwork
 from hlvm.mae.masks import mask_plan
 from hlvm.mae.networks import Network, attending, code_dim_of, unflatten
+from hlvm.mae.pixels import check_pixels, graph_of_patches, rows_of_images
+from hlvm.mae.units import restored, standardized_on_device
 from hlvm.mae.vit import ViTNetwork
 from hlvm.masking import masked_array, masked_batch
 from hlvm.simulator import Sample
@@ -27,7 +34,8 @@ from hlvm.simulator import Sample
 __all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "reconstruct"]
 
 Pooling = Literal["mean", "class", "tokens"]
-Observed: TypeAlias = Sample | Mapping[str, Any] | Shaped[Array | np.ndarray, "n ..."]
+Rows: TypeAlias = Sample | ImageSample | Dataset | ArrayData
+Observed: TypeAlias = Rows | Mapping[str, Any] | ArrayLike
 
 _DRAWS_OF_A_MEAN = 64
 
@@ -56,9 +64,9 @@ def encode(
 
     Args:
         fit: the autoencoder.
-        observed: a sample; or its ``observed`` part, name -> (n, dim); or its ``observed_matrix``, (n, total observed
-            dims) in the graph's order; or images, (n, height, width, channels), whose patches are the observed
-            variables.
+        observed: a sample or a data set, with its images or else its observed values; or its ``observed`` part, name
+            -> (n, dim); or its ``observed_matrix``, (n, total observed dims) in the graph's order; or images, (n,
+            height, width, channels), whose patches are the observed variables.
         masked: what the encoder may not see: a :class:`~hlvm.masking.FixedMask` or a designed mask, names, a boolean
             array (observed,) or (n, observed), or ``None`` for nothing. A bottleneck trained with a fixed mask expects
             that mask (``fit.mask``): anything else is out of its training distribution.
@@ -69,8 +77,8 @@ def encode(
         Array (n, code_dim); for a ViT (n, width), or (n, visible tokens + 1, width) for ``"tokens"``.
 
     Raises:
-        ValueError: arrays of the wrong shape, unknown names, a mask that the network cannot take, or ``"tokens"`` with
-            rows that leave different numbers of tokens visible.
+        ValueError: arrays of the wrong shape or of no real numbers, data of another graph, unknown names, a mask that
+            the network cannot take, or ``"tokens"`` with rows that leave different numbers of tokens visible.
     """
     if pooling not in ("mean", "class", "tokens"):
         raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
@@ -93,8 +101,8 @@ def encode(
 
 def reconstruct(
     fit: Fit, observed: Observed, masked: Any, *, key: PRNGKeyArray | None = None, draws: int | None = None
-) -> Float[Array, "*draws n columns"]:
-    """Reconstructions in the data's own units.
+) -> Float[Array | np.ndarray, "*draws n columns"]:
+    """Reconstructions in the data's own units: in float64 where a column lies so far from zero that it takes it.
 
     Args:
         fit: the autoencoder.
@@ -117,9 +125,11 @@ def reconstruct(
     if draws is None:
         guess = guess.mean(axis=0)
     columns = fit.model.graph.arrays.cell_of_column
-    own_units = values * fit.scale + fit.shift
+    own_units = restored(values, fit.shift, fit.scale)
     if not (isinstance(fit.config, ViTConfig) and fit.config.normalize_targets):
-        guess = guess * fit.scale + fit.shift
+        guess = restored(guess, fit.shift, fit.scale)
+    if isinstance(own_units, np.ndarray):
+        return np.where(hidden[:, columns], guess, own_units)
     return jnp.where(hidden[:, columns], guess, own_units)
 
 
@@ -173,34 +183,65 @@ def _inputs(
     fit: Fit, observed: Observed, masked: Any
 ) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
     """Standardised values, one mask per row, and the network sized for it; everything checked."""
-    graph = fit.model.graph
-    if isinstance(observed, Sample) and observed.graph != graph:
-        raise ValueError("the sample comes from another graph than the one this autoencoder was trained on")
-    raw = _matrix(observed, graph)
+    raw = _matrix(observed, fit)
     if raw.ndim != 2 or raw.shape[1] != len(fit.shift):
         raise ValueError(
             f"observed must have shape (n, {len(fit.shift)}), the observed variables side by side, got {raw.shape}: "
-            f"pass a Sample of the same graph, or its observed_matrix"
+            f"pass a sample or a data set of the same graph, or its observed_matrix"
         )
     hidden = _mask_rows(fit, masked, len(raw))
-    return (raw - fit.shift) / fit.scale, jnp.asarray(hidden), _sized(fit.network, hidden)
+    return standardized_on_device(raw, fit.shift, fit.scale), jnp.asarray(hidden), _sized(fit.network, hidden)
 
 
-def _matrix(observed: Observed, graph: LatentGraph) -> Array:
-    """The observed variables side by side."""
-    if isinstance(observed, Sample):
-        return jnp.asarray(observed.observed_matrix)
+def _matrix(observed: Observed, fit: Fit) -> Array | np.ndarray:
+    """The observed variables side by side, in the precision that they came in."""
+    graph = fit.model.graph
+    if isinstance(observed, Rows):
+        observed = _arrays(observed, graph)
     if isinstance(observed, Mapping):
         missing = [name for name in graph.observed if name not in observed]
         if missing:
             raise ValueError(f"observed has no values for {missing[0]!r}: give one array per observed variable")
-        return jnp.concatenate([jnp.asarray(observed[name]) for name in graph.observed], axis=1)
-    array = jnp.asarray(observed)
+        parts = [_numbers(f"observed {name!r}", observed[name]) for name in graph.observed]
+        beside = jnp.concatenate if all(isinstance(part, Array) for part in parts) else np.concatenate
+        return beside([part[:, None] if part.ndim == 1 else part for part in parts], axis=1)
+    array = _numbers("observed", observed)
     if array.ndim != 4:
         return array
     if graph_of_patches(graph, array.shape[1:]) != graph:
         raise ValueError(f"images of shape {array.shape[1:]} are not of the size that this autoencoder was trained on")
-    return jnp.asarray(rows_of_images(array, graph))
+    if isinstance(fit.model, ArrayData) and not isinstance(array, Tracer):
+        check_pixels(np.asarray(array))
+    return rows_of_images(array, graph)
+
+
+def _arrays(data: Rows, graph: LatentGraph) -> Any:
+    """What of a sample or a data set is read: images, or observed values.
+
+    Raises:
+        ValueError: it comes from another graph, or has neither.
+    """
+    if isinstance(data, ArrayData):
+        own, found = data.graph, data.numbers(np.arange(len(data)))
+    elif isinstance(data, Sample):
+        own, found = data.graph, data.observed_matrix
+    elif data.images is not None:
+        found = data.images[:]
+        own = None if data.graph is None else graph_of_patches(data.graph, found.shape[1:])
+    else:
+        own, found = data.graph, {name: values[:] for name, values in data.observed.items()}
+    if own is not None and own != graph:
+        raise ValueError(
+            f"this {type(data).__name__} comes from another graph than the one this autoencoder was trained on"
+        )
+    return found
+
+
+def _numbers(name: str, values: Any) -> Array | np.ndarray:
+    """JAX's arrays stay on their device, and may be traced."""
+    if isinstance(values, jax.Array) and jnp.issubdtype(values.dtype, jnp.floating):
+        return values
+    return as_numbers(name, values)
 
 
 def _mask_rows(fit: Fit, masked: Any, n: int) -> Bool[np.ndarray, "n cells"]:
