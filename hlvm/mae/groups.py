@@ -26,6 +26,7 @@ from hlvm.mae.losses import LossArrays, check_region, loss_arrays, objective
 from hlvm.mae.masks import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_plan
 from hlvm.mae.networks import build_network, code_dim_of, init_flat
 from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk
+from hlvm.mae.sizes import check_sizes
 from hlvm.mae.units import Columns, single
 
 __all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "prepare", "shares"]
@@ -77,7 +78,7 @@ def group_members(
     Raises:
         ValueError: no members or no devices; or a mask, network, loss and graph that do not fit together; or devices of
             several processes that cannot share members and batches evenly; or a microbatch below 1, or that does not
-            divide a device's part of a batch.
+            divide a device's part of a batch; or what cannot fit into memory.
     """
     if not members:
         raise ValueError("an ensemble needs at least one member")
@@ -101,7 +102,9 @@ def group_members(
             raise ValueError(f"member {index}: {error}" if len(members) > 1 else str(error)) from None
         found.setdefault(program, []).append((index, plan))
     groups = [Group(program, *zip(*rows, strict=True)) for program, rows in found.items()]
-    return [group._replace(program=_placed_on(group, train.batch, devices, microbatch)) for group in groups]
+    groups = [group._replace(program=_placed_on(group, train.batch, devices, microbatch)) for group in groups]
+    check_sizes(graph, [(group.program, group.members) for group in groups], train)
+    return groups
 
 
 def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbatch: int | None) -> Program:

@@ -14,11 +14,13 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from hlvm._keys import checked_key
+from hlvm._memory import check_fits
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
 from hlvm.mae.networks import unrolled
 from hlvm.mae.program import compile_program
+from hlvm.mae.sizes import step_bytes
 
 __all__ = ["Plan", "ProgramPlan", "plan_ensemble"]
 
@@ -38,7 +40,7 @@ class ProgramPlan:
         network: the network that they share.
         parameters: parameters of each member.
         state_bytes: memory of parameters and optimiser states of all members.
-        working_bytes: further memory while a step runs; ``None`` unless the program was compiled.
+        working_bytes: further memory while a step runs; the least that it can be unless the program was compiled.
         flops_per_step: arithmetic operations of one step of all members, as XLA counts them before it optimises;
             ``None`` where the backend does not say.
         seconds_per_step: measured, or estimated roughly; ``None`` where neither is possible.
@@ -49,7 +51,7 @@ class ProgramPlan:
     network: Any
     parameters: int
     state_bytes: int
-    working_bytes: int | None
+    working_bytes: int
     flops_per_step: float | None
     seconds_per_step: float | None
     compile_seconds: float | None
@@ -72,7 +74,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Memory of the largest program; programs run one after the other."""
-        return max(p.state_bytes + (p.working_bytes or 0) for p in self.programs)
+        return max(p.state_bytes + p.working_bytes for p in self.programs)
 
     @property
     def seconds(self) -> float | None:
@@ -86,8 +88,8 @@ class Plan:
         members, programs = _counted(n, "member"), _counted(len(self.programs), "program")
         lines = [f"{members} in {programs}, each compiled once; {self.steps} steps; times {kind}"]
         for number, p in enumerate(self.programs):
-            memory = p.state_bytes + (p.working_bytes or 0)
-            at_least = "" if p.working_bytes is not None else "at least "
+            memory = p.state_bytes + p.working_bytes
+            at_least = "" if p.compile_seconds is not None else "at least "
             duration = "" if p.seconds_per_step is None else f", {_clock(self.steps * p.seconds_per_step)}"
             compiled = "" if p.compile_seconds is None else f", compiled in {p.compile_seconds:.1f} s"
             lines.append(
@@ -143,7 +145,8 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
     lowered = one.lower()
     flops = _whole_step(one, lowered).get("flops")
     flops = float(flops) if flops and flops > 0 else None
-    working = compile_seconds = None
+    working = step_bytes(one.program, one.feeder.data.graph, len(one.members), one.train.batch)
+    compile_seconds = None
     n_devices = 1 if one.program.mesh is None else one.program.mesh.size
     per_step = None if flops is None or speed is None else flops / (speed * n_devices)
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(one.state))
@@ -153,7 +156,8 @@ def _plan(one: Prepared, speed: float | None) -> ProgramPlan:
         compiled = compile_program(lowered, one.program.platform)
         compile_seconds = time.perf_counter() - begin
         analysis = compiled.memory_analysis()
-        working = None if analysis is None else int(analysis.temp_size_in_bytes)
+        working = working if analysis is None else int(analysis.temp_size_in_bytes)
+        check_fits(working, "a step", "use a smaller batch or microbatch, or a smaller network", jax.devices()[0])
         per_step = _timed(compiled, one)
     return ProgramPlan(
         members=one.group.members,

@@ -1,16 +1,72 @@
-"""Checks of a model that was drawn."""
+"""Checks of a model: of its size before it is drawn, of its scales afterwards."""
 
 from __future__ import annotations
 
+import collections
+import math
+
+import jax
 import numpy as np
 from jax.core import Tracer
 
 from hlvm._layout import Layout, Leaf
+from hlvm._memory import check_fits
+from hlvm.graph import LatentGraph
+from hlvm.mechanisms import Mechanism
+from hlvm.simulator.forward import CALIBRATION_SAMPLES
 
-__all__ = ["check_scales"]
+__all__ = ["check_model_size", "check_sample_size", "check_scales"]
+
+_SINGLE = 4
+_WIDE, _COUNTED = 1000, 64
+"""Parameters are counted where a mechanism is between so many numbers or more, and those of the largest kinds only."""
 
 _UNEVEN = 0.05
 """A variable of which ``k`` in 4,096 draws stand alone far away has the evenness ``2 sqrt(k / 4096)``: 2.6 draws."""
+
+
+def check_model_size(graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...], standardize: bool) -> None:
+    """Refuse a model whose parameters, or the samples that its scales come from, cannot fit into memory.
+
+    Raises:
+        ValueError: they cannot; the message has the numbers.
+    """
+    kinds: collections.Counter[tuple[Mechanism, int, int, int]] = collections.Counter()
+    noises = 0
+    for node, mechanism in enumerate(mechanisms):
+        dim, noise_size = graph.dims[node], graph.dims[node]
+        if mechanism is not None:
+            parent_dim = sum(graph.dims[parent] for parent in graph.parent_indices[node])
+            try:
+                noise_size = mechanism.noise_size(parent_dim, graph.noise_dims[node], dim)
+            except ValueError:
+                return  # which is refused with the variable's name where rows are laid out
+            kinds[mechanism, parent_dim, noise_size, dim] += 1
+        noises += noise_size
+    width = sum(graph.dims) + noises
+    n = CALIBRATION_SAMPLES if standardize else 1
+    remedy = "use smaller dims or a smaller graph"
+    drawn = f", of which {n:,} are drawn for its scales," if standardize else ""
+    check_fits(_SINGLE * n * width, f"a model of {width:,} numbers per sample{drawn}", remedy)
+    if max((parent_dim + size + dim for _, parent_dim, size, dim in kinds), default=0) < _WIDE:
+        return
+    key, parameters = jax.random.key(0), 0
+    for kind in sorted(kinds, key=lambda kind: -sum(kind[1:]))[:_COUNTED]:
+        mechanism, *sizes = kind
+        drawn = jax.eval_shape(lambda key, mechanism=mechanism, sizes=sizes: mechanism.init(key, *sizes), key)
+        parameters += kinds[kind] * sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(drawn))
+    check_fits(_SINGLE * (parameters + n * width), f"a model of {parameters:,} parameters or more", remedy)
+
+
+def check_sample_size(layout: Layout, n: int) -> None:
+    """Refuse samples that cannot fit into memory.
+
+    Raises:
+        ValueError: they cannot; the message has the numbers.
+    """
+    width = layout.n_values + layout.n_noises
+    what, remedy = f"a draw of {n:,} samples of {width:,} numbers", "draw fewer at once (write_dataset: chunk_size)"
+    check_fits(_SINGLE * n * width, what, remedy)
 
 
 def check_scales(layout: Layout, scale: Leaf, evenness: Leaf) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm._keys import checked_key
@@ -95,8 +96,9 @@ class HierarchicalModel:
 
         Raises:
             ValueError: a mechanism is missing, unknown, named for an unknown variable, or cannot have the graph's dims,
-                parents or noise there; a noise has no variance, so that nothing can be standardised; or, found outside
-                of jit only, the values of a variable are not finite, or nearly all of them equal beside a few far away.
+                parents or noise there; a noise has no variance, so that nothing can be standardised; parameters, or
+                the draws for the scales, cannot fit into memory; or, found outside of jit only, the values of a
+                variable are not finite, or nearly all of them equal beside a few far away.
         """
         typed = checked_key(key)
         mechanisms = mechanism_per_node(graph, mechanism)
@@ -107,6 +109,7 @@ class HierarchicalModel:
                 f"the noise of {wild[0]!r} has no variance, so values cannot be standardised: use standardize=False, "
                 f"or StudentT with more than two degrees of freedom"
             )
+        checks.check_model_size(graph, mechanisms, standardize)
         model, evenness = _init(Layout(graph, mechanisms, noises), standardize, typed)
         checks.check_scales(model.layout, model.scale, evenness)
         return model
@@ -152,15 +155,18 @@ class HierarchicalModel:
         interventions on values, or by the laws of some noises, share the noises of all other variables.
 
         Raises:
-            ValueError: ``n`` is below 1, or not the number of samples that an intervention gave values for; or the key
-                is none.
+            ValueError: ``n`` is below 1, or not the number of samples that an intervention gave values for; the samples
+                cannot fit into memory; or the key is none.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"the number of samples must be a whole number of at least 1, got n={n!r}")
         if self.set_values is not None and self.set_values.values.shape[1] not in (1, n):
             given = self.set_values.values.shape[1]
             raise ValueError(f"an intervention gave values for {given} samples, one each: draw as many, got n={n}")
-        return _sample(self, checked_key(key), int(n))
+        key = checked_key(key)
+        if not isinstance(key, Tracer):  # compiled programs need not keep what they draw
+            checks.check_sample_size(self.layout, int(n))
+        return _sample(self, key, int(n))
 
     # ------------------------------------------------------------------ from values back
 
