@@ -181,8 +181,11 @@ def _check_options(
 def _check_room(out: Path, n: int, model: Any) -> None:
     """The chunks and the finished file are on the disk together for a moment."""
     graph = model.graph
+    noises = sum(graph.noise_dims)
     width = (
-        math.prod(model.shape) + sum(graph.dims[: graph.n_latents]) if hasattr(model, "shape") else 2 * sum(graph.dims)
+        math.prod(model.shape) + sum(graph.dims[: graph.n_latents]) + noises
+        if hasattr(model, "shape")
+        else 2 * sum(graph.dims)
     )
     needed, free = 2 * 4 * n * width, shutil.disk_usage(out.absolute().parent).free
     if needed > free:

@@ -40,7 +40,7 @@ class Blinks:
     def sample(self, key, n):
         level = jax.random.uniform(key, (n, 1)) * (1 - self.offset) + self.offset
         images = jnp.broadcast_to(level[:, :, None, None], (n, *self.shape))
-        return ImageSample(images=images, latents={"level": level}, graph=self.graph)
+        return ImageSample(images=images, latents={"level": level}, graph=self.graph, noise={"level": -level})
 
 
 def stop_after(n_chunks, size):
@@ -67,6 +67,7 @@ def test_images_survive_the_file(tmp_path, suffix):
         np.testing.assert_array_equal(data.images[:, 0, 0, 0], data.latents["level"][:, 0])
         chunks = [Blinks().sample(jax.random.fold_in(KEY, i), 4).latents["level"] for i in range(3)]
         np.testing.assert_array_equal(data.latents["level"][:], np.concatenate(chunks)[:10])
+        np.testing.assert_array_equal(data.noise["level"][:], -np.concatenate(chunks)[:10])
         assert data.about["source"] == "Blinks"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 

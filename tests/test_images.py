@@ -42,6 +42,17 @@ def test_sample_shows_the_models_sample_from_8_to_64_pixels(size, height, root_d
     assert list(found.latents) == list(images.graph.latents)
     for name, value in found.latents.items():
         np.testing.assert_array_equal(value, behind.latents[name])
+    assert list(found.noise) == list(images.graph.nodes)
+    for name, value in found.noise.items():
+        np.testing.assert_array_equal(value, behind.noise[name])
+    np.testing.assert_array_equal(found.latent_matrix(), behind.latent_matrix())
+    picked = list(images.graph.latents[1:3])
+    np.testing.assert_array_equal(
+        behind.latent_matrix(picked), np.concatenate([behind.latents[name] for name in picked], axis=1)
+    )
+    for wrong, message in ((["x_0_0"], "'x_0_0' is not a latent of this sample"), ([], "names is empty")):
+        with pytest.raises(ValueError, match=message):
+            behind.latent_matrix(wrong)
 
 
 def test_sample_sets_latents_and_changes_their_squares_only():

@@ -307,6 +307,15 @@ def test_samples_of_the_prior_are_values_allowed():
     checked_values(scenes._factor_of, scenes.latents(scenes.noises(jax.random.key(0), 400)))  # refuses others
 
 
+def test_sample_gives_the_noise_of_every_latent():
+    scenes = SceneImages(size=16, patch=8)
+    drawn = scenes.sample(jax.random.key(0), 3)
+    assert {name: value.shape for name, value in drawn.noise.items()} == {n: v.shape for n, v in drawn.latents.items()}
+    np.testing.assert_array_equal(
+        np.concatenate(list(drawn.noise.values()), axis=1), scenes.noises(jax.random.key(0), 3)
+    )
+
+
 def test_class_sets_shape_and_texture_as_strongly_as_coupled():
     n = 4000
     for coupling in (0.6, 1.0):

@@ -41,7 +41,11 @@ def drawn_arrays(drawn: Any) -> Arrays:
         ValueError: neither an image sample nor a sample of a hierarchical model.
     """
     if isinstance(drawn, ImageSample):
-        parts: dict[str, Mapping[str, Any]] = {"images": {"": drawn.images}, "latents": drawn.latents}
+        parts: dict[str, Mapping[str, Any]] = {
+            "images": {"": drawn.images},
+            "latents": drawn.latents,
+            "noise": drawn.noise,
+        }
     elif isinstance(drawn, Sample):
         parts = {"latents": drawn.latents, "observed": drawn.observed, "noise": drawn.noise}
     else:

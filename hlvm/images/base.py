@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm._layout import Leaf
 from hlvm.graph import LatentGraph
+from hlvm.simulator.sample import side_by_side
 
 __all__ = ["ImageModel", "ImageSample", "latents_of_patches"]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["images", "latents"], meta_fields=["graph"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["images", "latents", "noise"], meta_fields=["graph"])
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageSample:
     """Images with every latent behind them.
@@ -25,14 +26,26 @@ class ImageSample:
         images: shape (n, height, width, channels), values in [0, 1].
         latents: name of each latent of the graph -> its values, (n, dim). Categories are whole numbers.
         graph: the graph that was sampled; its observed variables are the patches of the image, row by row.
+        noise: name of each variable -> the noise that entered there, (n, noise size), as in
+            :attr:`hlvm.simulator.Sample.noise`. Of scenes for latents only; empty where there is none of its own, as in
+            grammars, whose latents hold their noise, and where images were not drawn.
     """
 
     images: Leaf
     latents: Mapping[str, Leaf]
     graph: LatentGraph
+    noise: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    def latent_matrix(self, names: Sequence[str] | None = None) -> Float[Array, "n dims"]:
+        """Latents side by side, for scoring; ``None`` takes all, in the graph's order.
+
+        Raises:
+            ValueError: an unknown name, or none.
+        """
+        return side_by_side(self.latents, names)
 
     def __repr__(self) -> str:
         return f"ImageSample(images {self.images.shape} of {self.graph})"

@@ -138,10 +138,9 @@ class QuadtreeImages:
         return {}
 
     def sample(self, key: PRNGKeyArray, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
-        """Draw images together with every latent behind them.
+        """Draw images together with every latent and noise behind them.
 
-        For the observed values and the noises as well, draw a sample of :attr:`model` and :meth:`render` its
-        ``observed_matrix``.
+        For the observed values as well, draw a sample of :attr:`model` and :meth:`render` its ``observed_matrix``.
 
         Args:
             key: a typed key.
@@ -151,13 +150,14 @@ class QuadtreeImages:
                 or (n, dim).
 
         Returns:
-            Images with values in (0, 1), and their latents.
+            Images with values in (0, 1), their latents, and the noise of every variable.
 
         Raises:
             ValueError: ``n`` is below 1, or an unknown variable or values of another shape.
         """
         sample = (self.model.intervene(do) if do else self.model).sample(key, n)
-        return ImageSample(images=self.render(sample.observed_matrix), latents=dict(sample.latents), graph=self.graph)
+        images = self.render(sample.observed_matrix)
+        return ImageSample(images=images, latents=dict(sample.latents), graph=self.graph, noise=dict(sample.noise))
 
     def render(self, observed: Float[Array, "n columns"]) -> Float[Array, "n h w 1"]:
         """Images of observed values, given side by side as in ``Sample.observed_matrix``; values in [0, 1]."""

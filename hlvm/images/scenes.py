@@ -265,16 +265,25 @@ class SceneImages:
         shift: Mapping[str, Any] | None = None,
         freeze: Collection[str] = (),
     ) -> ImageSample:
-        """Draw images with their latents; the arguments are those of :meth:`noises` and :meth:`latents`.
+        """Draw images with their latents and noises; the arguments are those of :meth:`noises` and :meth:`latents`.
 
         The same key with another ``do`` gives exact counterfactuals, because noises depend on the key alone.
 
         Raises:
             ValueError: as in :meth:`latents`, or ``n`` is below 1.
         """
-        values = self._drawn(self.noises(key, n), do, shift, freeze)
+        noises = self.noises(key, n)
+        values = self._drawn(noises, do, shift, freeze)
+        dims = [factor.dim for factor in self._factor_of.values()]
+        starts = np.cumsum([0, *dims[:-1]])
         return ImageSample(
-            images=_render(self._canvas, values), latents=unstacked(self.factors, values), graph=self.graph
+            images=_render(self._canvas, values),
+            latents=unstacked(self.factors, values),
+            graph=self.graph,
+            noise={
+                latent: jax.lax.dynamic_slice_in_dim(noises, start, dim, axis=1)
+                for latent, start, dim in zip(self._factor_of, starts, dims, strict=True)
+            },
         )
 
     def swap(self, a: ImageSample, b: ImageSample, names: Collection[str]) -> ImageSample:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._layout import Layout, Leaf, Views, take
 from hlvm.graph import LatentGraph
 
-__all__ = ["Sample"]
+__all__ = ["Sample", "side_by_side"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["values", "noises"], meta_fields=["layout"])
@@ -22,7 +23,7 @@ class Sample:
 
     Attributes:
         values: all variables side by side, (n, total dims); use :attr:`latents` and :attr:`observed` to read them.
-        noises: all noises side by side, (n, total noise).
+        noises: all noises side by side, (n, total noise); use :attr:`noise` to read them by name.
         layout: which columns belong to which variable.
     """
 
@@ -68,3 +69,24 @@ class Sample:
     def observed_matrix(self) -> Float[Array, "n x"]:
         """The observed variables side by side in the graph's order, (n, total observed dims)."""
         return take(self.values, self.layout.observed_rows, axis=1)
+
+    def latent_matrix(self, names: Sequence[str] | None = None) -> Float[Array, "n dims"]:
+        """Latents side by side, for scoring; ``None`` takes all, in the graph's order.
+
+        Raises:
+            ValueError: an unknown name, or none.
+        """
+        return side_by_side(self.latents, names)
+
+
+def side_by_side(latents: Mapping[str, Leaf], names: Sequence[str] | None) -> Float[Array, "n dims"]:
+    """Some latents, or all, in one array.
+
+    Raises:
+        ValueError: an unknown name, or none.
+    """
+    wanted = list(latents) if names is None else list(names)
+    unknown = [name for name in wanted if name not in latents]
+    if unknown or not wanted:
+        raise ValueError(f"{unknown[0]!r} is not a latent of this sample" if unknown else "names is empty: give one")
+    return jnp.concatenate([latents[name] for name in wanted], axis=1)
