@@ -21,6 +21,7 @@ from hlvm.mae.networks import build_network
 from hlvm.mae.sizes import least_parameters
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
+from hlvm.simulator import checks
 
 KEY = jax.random.key(0)
 GRAPH = LatentGraph.quadtree(2)
@@ -98,4 +99,12 @@ def test_sample_refuses_what_cannot_fit(model):
 
 def test_free_memory_is_known(monkeypatch):
     monkeypatch.undo()
-    assert _memory.free_memory() > 2**20
+    assert (_memory.free_memory() or 0) > 2**20
+
+
+def test_deep_models_are_announced(monkeypatch):
+    """A second of compiling per level goes without a word otherwise."""
+    monkeypatch.setattr(checks, "_DEEP", 2)
+    chain = LatentGraph.from_edges([("z0", "z1"), ("z1", "x1"), ("z1", "x2")], dims=1)
+    with pytest.warns(UserWarning, match="a model of 3 levels: each is compiled on its own"):
+        HierarchicalModel.init(KEY, chain, LinearGaussian())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+import warnings
 
 import jax
 import numpy as np
@@ -15,9 +16,10 @@ from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism
 from hlvm.simulator.forward import CALIBRATION_SAMPLES
 
-__all__ = ["check_model_size", "check_sample_size", "check_scales"]
+__all__ = ["check_model_size", "check_sample_size", "check_scales", "warn_of_depth"]
 
 _SINGLE = 4
+_DEEP = 100
 _WIDE, _COUNTED = 1000, 64
 """Parameters are counted where a mechanism is between so many numbers or more, and those of the largest kinds only."""
 
@@ -56,6 +58,21 @@ def check_model_size(graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...
         drawn = jax.eval_shape(lambda key, mechanism=mechanism, sizes=sizes: mechanism.init(key, *sizes), key)
         parameters += kinds[kind] * sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(drawn))
     check_fits(_SINGLE * (parameters + n * width), f"a model of {parameters:,} parameters or more", remedy)
+
+
+def warn_of_depth(layout: Layout) -> None:
+    """Say that many levels take long to compile.
+
+    Warns:
+        UserWarning: there are many.
+    """
+    depth = 1 + max(group.depth for group in layout.groups)
+    if depth > _DEEP:
+        warnings.warn(
+            f"a model of {depth:,} levels: each is compiled on its own, for the model and for every number of samples, "
+            f"which may take up to a second per level; samples are quick afterwards",
+            stacklevel=3,
+        )
 
 
 def check_sample_size(layout: Layout, n: int) -> None:

@@ -99,6 +99,9 @@ class HierarchicalModel:
                 parents or noise there; a noise has no variance, so that nothing can be standardised; parameters, or
                 the draws for the scales, cannot fit into memory; or, found outside of jit only, the values of a
                 variable are not finite, or nearly all of them equal beside a few far away.
+
+        Warns:
+            UserWarning: the graph has more than 100 levels, which take long to compile.
         """
         typed = checked_key(key)
         mechanisms = mechanism_per_node(graph, mechanism)
@@ -110,7 +113,9 @@ class HierarchicalModel:
                 f"or StudentT with more than two degrees of freedom"
             )
         checks.check_model_size(graph, mechanisms, standardize)
-        model, evenness = _init(Layout(graph, mechanisms, noises), standardize, typed)
+        layout = Layout(graph, mechanisms, noises)
+        checks.warn_of_depth(layout)
+        model, evenness = _init(layout, standardize, typed)
         checks.check_scales(model.layout, model.scale, evenness)
         return model
 
