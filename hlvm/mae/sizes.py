@@ -48,16 +48,24 @@ def _blocks(config: ViTConfig, width: int, depth: int) -> int:
 
 
 def _kept_per_sample(network: Network) -> int:
-    """Numbers of a sample that the backward pass reads: what enters every hidden layer or block."""
+    """Numbers of a sample that the backward pass reads: what enters every matrix product."""
     if isinstance(network, LinearNetwork):
-        return network.padded_code
+        return sum(network.cell_dims) + network.padded_code
     if isinstance(network, BottleneckNetwork):
-        decoder = network.config.width * network.config.depth
+        columns, layers = sum(network.cell_dims), network.config.width * network.config.depth
+        decoder = network.padded_code + columns + layers
         encoder = network.config.encoder
-        return decoder + (decoder if encoder is None else network.n_visible * encoder.width * encoder.depth)
+        if encoder is None:
+            return 2 * columns + layers + decoder
+        return decoder + _kept_per_block(encoder, encoder.width, network.n_visible + 1) * encoder.depth
     config = network.config
-    hidden = network.tokens.n_tokens * config.decoder_width * config.decoder_depth
-    return network.n_visible * config.width * config.depth + hidden
+    hidden = _kept_per_block(config, config.decoder_width, network.tokens.n_tokens)
+    return _kept_per_block(config, config.width, network.n_visible + 1) * config.depth + hidden * config.decoder_depth
+
+
+def _kept_per_block(config: ViTConfig, width: int, tokens: int) -> int:
+    """Inputs of its four layers, queries, keys and values, and the attention."""
+    return tokens * (6 + config.mlp_ratio) * width + config.heads * tokens**2
 
 
 def state_bytes(network: Network, members: int) -> int:
