@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from hlvm._text_files import read_json
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -142,10 +142,7 @@ def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tupl
         return masked or ()
     if masked:
         raise ValueError("give --masked or --mask-file, not both")
-    try:
-        names = json.loads(mask_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{mask_file} is not a JSON file: {error}") from None
+    names = read_json(mask_file)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{mask_file}: a mask is a JSON list of names such as those that hlvm design --out writes")
     if not names:

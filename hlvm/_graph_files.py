@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hlvm._files import write_text_atomically
 from hlvm._graph_checks import grid_from
 from hlvm._graph_networkx import graphml_text, read_graphml
+from hlvm._text_files import decoded, parsed_json
 
 if TYPE_CHECKING:
     from hlvm.graph import LatentGraph
@@ -196,13 +197,11 @@ class _NotInFormatError(ValueError):
 
 def _parsed_json(content: bytes) -> Any:
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeats)
+        return parsed_json(decoded(content), object_pairs_hook=_without_repeats)
     except _RepeatedKeyError:
         raise
     except ValueError as error:
         raise _NotInFormatError(str(error)) from None
-    except RecursionError:
-        raise _NotInFormatError("too many brackets inside each other") from None
 
 
 class _RepeatedKeyError(ValueError):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from hlvm._array_files import PARTS
 from hlvm._graph_checks import positive
-from hlvm._numbers import as_numbers
-from hlvm.datasets.source import PARTS
+from hlvm._numbers import aligned, as_numbers
 from hlvm.graph import LatentGraph
 
 __all__ = ["Dataset"]
@@ -36,6 +36,7 @@ class Dataset:
         noise: name of each variable -> the noise that entered there, (n, noise size); may be empty.
         graph: the graph, or ``None`` if it is not known.
         about: what the file says of its own making; empty if nothing.
+        left_out: what else the file holds, by name, and why it is not used.
     """
 
     images: Any | None
@@ -44,6 +45,7 @@ class Dataset:
     noise: Columns
     graph: LatentGraph | None
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     _close: Callable[[], None] | None = None
     _reopen: Callable[[], Dataset] | None = None
 
@@ -91,14 +93,15 @@ class Dataset:
 
         Args:
             images: shape (n, height, width, channels).
-            latents: name -> values, (n, dim) or (n,).
-            observed: name -> values, (n, dim) or (n,).
+            latents: name -> values, (n, dim) or (n,); also frames and series of pandas, of one index.
+            observed: name -> values, likewise. Cells of a grid are found by their names, whatever their order here.
             graph: the graph that they come from; with one, names and dims are checked.
 
         Raises:
-            ValueError: nothing given, arrays with different numbers of rows, other shapes, masked entries or no real
-                numbers, or names or dims that the graph does not have.
+            ValueError: nothing given, masked arrays, anything but real numbers, frames whose indexes differ, arrays with
+                different numbers of rows, other shapes, or names or dims that the graph does not have.
         """
+        latents, observed = _of_same_labels({"latents": latents or {}, "observed": observed or {}})
         return cls(
             images=None if images is None else as_numbers("images", images),
             latents=_as_columns("latents", latents),
@@ -112,7 +115,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         shown = "no images" if self.images is None else f"images {tuple(self.images.shape[1:])}"
-        return f"Dataset({len(self)} rows, {shown}, {len(self.latents)} latents, {len(self.observed)} observed)"
+        others = [*list(self.left_out)[:3], *(["..."] if len(self.left_out) > 3 else [])]
+        left_out = f"; left out: {', '.join(others)}" if others else ""
+        return f"Dataset({len(self)} rows, {shown}, {len(self.latents)} latents, {len(self.observed)} observed{left_out})"
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         """One row: "images" (if there are any), and "latents" and "observed" by name."""
@@ -130,19 +135,24 @@ class Dataset:
         """Some rows as one batch.
 
         Args:
-            rows: positions, in any order, or a slice.
+            rows: positions in any order, those from the end below 0; or True and False for every row; or a slice.
 
         Returns:
             "images" (if there are any) of shape (k, height, width, channels), "latents" and "observed" (if there are
             any) as dictionaries from names to arrays (k, dim).
+
+        Raises:
+            IndexError: a row that is not there.
+            ValueError: something else than positions, or True and False for another number of rows.
         """
+        rows = rows if isinstance(rows, slice) else _positions(rows, len(self))
         found: dict[str, Any] = {}
         if self.images is not None:
-            found["images"] = _take(self.images, rows)
+            found["images"] = np.asarray(self.images[rows])
         for part in ("latents", "observed"):
             columns = getattr(self, part)
             if columns:
-                found[part] = {name: _take(values, rows) for name, values in columns.items()}
+                found[part] = {name: np.asarray(values[rows]) for name, values in columns.items()}
         return found
 
     def batches(
@@ -226,11 +236,25 @@ class Dataset:
             dict(self.noise),
             self.graph,
             dict(self.about),
+            dict(self.left_out),
         )
 
 
-def _rebuilt(images: Any, latents: Columns, observed: Columns, noise: Columns, graph: Any, about: Any) -> Dataset:
-    return Dataset(images=images, latents=latents, observed=observed, noise=noise, graph=graph, about=about)
+def _rebuilt(
+    images: Any, latents: Columns, observed: Columns, noise: Columns, graph: Any, about: Any, left_out: Any
+) -> Dataset:
+    parts = {"images": images, "latents": latents, "observed": observed, "noise": noise}
+    return Dataset(**parts, graph=graph, about=about, left_out=left_out)
+
+
+def _of_same_labels(parts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Frames among the arrays in the row order of the first one."""
+    labelled = ((f"{part} {name!r}", given) for part, of in parts.items() for name, given in of.items())
+    first_name, first = next(((name, given) for name, given in labelled if hasattr(given, "index")), ("", None))
+    return [
+        {name: aligned(first_name, first, f"{part} {name!r}", given) for name, given in of.items()}
+        for part, of in parts.items()
+    ]
 
 
 def _as_columns(part: str, values: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
@@ -238,14 +262,21 @@ def _as_columns(part: str, values: Mapping[str, Any] | None) -> dict[str, np.nda
     return {name: array[:, None] if array.ndim == 1 else array for name, array in arrays.items()}
 
 
-def _take(values: Any, rows: Sequence[int] | slice) -> np.ndarray:
-    if isinstance(rows, slice):
-        return np.asarray(values[rows])
-    positions = np.asarray(rows)
-    if isinstance(values, np.ndarray):
-        return values[positions]
-    order = np.unique(positions)  # files want increasing positions, each once
-    return np.asarray(values[order])[np.searchsorted(order, positions)]
+def _positions(rows: Sequence[int], n: int) -> np.ndarray:
+    found = np.asarray(rows)
+    if found.ndim == 1 and not found.size:
+        return np.empty(0, dtype=np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iub" or (found.dtype.kind == "b" and len(found) != n):
+        raise ValueError(
+            f"rows are a list of positions, or True and False for each of the {n} rows, got {found.dtype} of shape "
+            f"{found.shape}"
+        )
+    if found.dtype.kind == "b":
+        return np.flatnonzero(found)
+    outside = (found < -n) | (found >= n)
+    if outside.any():
+        raise IndexError(f"row {found[outside][0]} of {n}")
+    return np.where(found < 0, found + n, found)
 
 
 def _first(batch: Mapping[str, Any], place: int = 0) -> dict[str, Any]:

@@ -12,14 +12,10 @@ from hlvm.graph import LatentGraph
 from hlvm.images.base import ImageSample
 from hlvm.simulator import Sample
 
-__all__ = ["PARTS", "Arrays", "Source", "drawn_arrays"]
+__all__ = ["Arrays", "Source", "drawn_arrays"]
 
 Arrays: TypeAlias = dict[tuple[str, str], np.ndarray]
 """Arrays of one draw by part and name, such as ``("latents", "z1_0")``; images have the name ``""``."""
-
-PARTS = ("images", "latents", "observed", "noise")
-"""Parts of a data set, in the order in which files hold them."""
-
 
 class Source(Protocol):
     """Anything to draw from: an image model, or a :class:`~hlvm.simulator.HierarchicalModel`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hlvm._text_files import read_json
 from hlvm.images.grammar import GrammarImages
 from hlvm.images.quadtree import QuadtreeImages
 from hlvm.images.scenes import SceneImages
@@ -64,7 +65,7 @@ def load_image_model(folder: str | os.PathLike[str]) -> Any:
     place = Path(folder)
     path = place / "images.json"
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path)
         if (header["format"], header["version"]) != (_FORMAT, _FORMAT_VERSION):
             raise ValueError(f"{path} does not hold an image model of format version {_FORMAT_VERSION}")
         fields: dict[str, Any] = {
@@ -77,5 +78,5 @@ def load_image_model(folder: str | os.PathLike[str]) -> Any:
             with np.load(place / "rules.npz", allow_pickle=False) as tables:
                 fields["rules"] = {int(level): tables[level] for level in tables.files}
         return family(**fields)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from hlvm._text_files import decoded, parsed_json
 from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
 from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
 from hlvm.mae.groups import Member
@@ -68,11 +68,11 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     source = Path(path)
     if source.suffix not in {".toml", ".json"}:
         raise ValueError(f"{path}: settings are a .toml or .json file, got {source.suffix or 'no suffix'!r}")
-    kind, parse = ("TOML", tomllib.loads) if source.suffix == ".toml" else ("JSON", json.loads)
+    kind, parse = ("TOML", tomllib.loads) if source.suffix == ".toml" else ("JSON", parsed_json)
     content = source.read_bytes()
     try:
-        data = parse(content.decode("utf-8"))
-    except ValueError as error:  # also what both parsers, and the decoding of text, raise
+        data = parse(decoded(content))
+    except (ValueError, RecursionError) as error:  # brackets inside each other, of which TOML's parser says nothing
         raise ValueError(f"{path} is not a {kind} file: {error}") from None
     try:
         return settings_from_dict(data)
