@@ -2,171 +2,232 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
-__all__ = ["load_columns", "load_named_arrays"]
+    from hlvm._cli_tables import CsvFormat
+
+__all__ = ["Columns", "columns_of", "load_columns", "load_named_arrays", "side_by_side"]
 
 _BETWEEN = "::"
 _HDF5 = (".h5", ".hdf5")
-_UNNAMED = "Unnamed: "  # what pandas calls a .csv column without a name
 _FORMATS = f".npy, .npz, .csv, .parquet, {', '.join(_HDF5)}"
+_NO_NUMBERS = ("graph", "about")  # texts in every file that hlvm sample writes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The numbers of a file, and what a user should know of how it was read.
+
+    Attributes:
+        values: shape (n, p) or (n,), of whatever type the file holds.
+        about: sentences; empty where there was nothing to decide and nothing left out.
+    """
+
+    values: np.ndarray
+    about: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Named:
+    """Everything in a file by its name."""
+
+    path: Path
+    arrays: Mapping[str, Any]
+    left_out: Mapping[str, str]
+    is_table: bool = False
+    unnamed: bool = False
+    about: str = ""
 
 
 def load_columns(place: str) -> np.ndarray:
+    """The numbers of a file; see :func:`columns_of`."""
+    return columns_of(place).values
+
+
+def columns_of(place: str, given: CsvFormat | None = None) -> Columns:
     """The numbers of a file, one row per sample.
 
     Args:
-        place: a path; after ``::`` the names of arrays or columns to take, separated by commas. Without them the one
-            array of the file, or all columns of a table.
+        place: a path; after ``::`` the names of arrays or columns to take, separated by commas. A name that holds a
+            comma stands in double quotes. Without names the one array of the file, or all columns of a table.
+        given: how .csv files are written, as far as it is known.
 
     Returns:
-        Shape (n, p) or (n,), of whatever type the file holds.
+        The numbers, with what was decided and left out.
 
     Raises:
-        ValueError: no such format, no such name, several arrays or a nameless column and no name, or text where numbers
-            belong.
+        ValueError: no such format, a file that is damaged or can be read in several ways, no such name, several arrays
+            or a nameless column and no name, or text where numbers belong.
         OSError: the file cannot be read.
     """
-    path, names = _split(place)
-    arrays = load_named_arrays(path)
-    if names is None:
-        if len(arrays) > 1 and path.suffix in (".npz", *_HDF5):
-            example = f"{path}{_BETWEEN}{next(iter(arrays))}"
-            raise ValueError(f"{path} has several arrays: name those to take, as in {example}")
-        names = list(arrays)
-        if any(name.startswith(_UNNAMED) for name in names):
-            named = ",".join(name for name in names if not name.startswith(_UNNAMED))
-            raise ValueError(
-                f"{path} has a column without a name, such as the row numbers that pandas writes: name the columns "
-                f"to take, as in {path}{_BETWEEN}{named}"
-            )
-    unknown = [name for name in names if name not in arrays]
-    if unknown:
-        raise ValueError(f"{path} has no {', '.join(unknown)}: it has {', '.join(arrays)}")
-    return _side_by_side(path, [arrays[name] for name in names])
+    path, wanted = _split(place)
+    found = _load(path, given)
+    names = list(found.arrays) if wanted is None else _names(wanted, found)
+    if wanted is None:
+        _check_clear(found)
+    left_out = {name: why for name, why in found.left_out.items() if wanted is None and name not in _NO_NUMBERS}
+    about = (found.about, f"{path}: left out {_reasons(left_out)}" if left_out else "")
+    values = side_by_side(path, {name: found.arrays[name] for name in names})
+    return Columns(values=values, about=tuple(filter(None, about)))
 
 
-def load_named_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array or column of a file by its name; that of a .npy file is its stem.
+def load_named_arrays(place: str, given: CsvFormat | None = None) -> tuple[dict[str, np.ndarray], dict[str, str], str]:
+    """Arrays or columns of a file by name: those named after ``::``, or all. That of a .npy file has its stem.
 
-    Entries that are no numbers are left out of archives, and refused in tables.
+    Returns:
+        The arrays, why everything else is left out, and how the file was read, if there was anything to decide.
+
+    Raises:
+        ValueError: no such format, a file that is damaged, can be read in several ways or holds no numbers, or no array
+            of such a name.
+        OSError: the file cannot be read.
     """
-    readers: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
-        ".npy": _npy,
-        ".npz": _npz,
-        ".csv": _csv,
-        ".parquet": _parquet,
-        **dict.fromkeys(_HDF5, _hdf5),
-    }
-    with path.open("rb"):  # a missing file, a folder or a lack of permission are told by their own error
-        pass
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: expected one of {_FORMATS}")
-    return readers[path.suffix](path)
+    path, wanted = _split(place)
+    found = _load(path, given)
+    names = list(found.arrays) if wanted is None else _names(wanted, found)
+    left_out = found.left_out if wanted is None else {}
+    return {name: found.arrays[name] for name in names}, dict(left_out), found.about
 
 
-def _split(place: str) -> tuple[Path, list[str] | None]:
+# ---------------------------------------------------------------------- names
+
+
+def _split(place: str) -> tuple[Path, str | None]:
     path, found, names = place.partition(_BETWEEN)
-    return Path(path), [name.strip() for name in names.split(",")] if found else None
+    if found and not names.strip():
+        raise ValueError(f'{place}: expected names after "{_BETWEEN}", got none: give some, or leave it out')
+    return Path(path), names if found else None
 
 
-def _side_by_side(path: Path, arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _names(text: str, found: _Named) -> list[str]:
+    """The arrays that a user names."""
+    try:
+        listed = next(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{found.path}: {text!r} is no list of names: {error}") from None
+    if text in found.arrays and text not in listed:
+        listed = [text]  # one name with a comma or quotes in it
+    names = [name if name in found.arrays else name.strip() for name in listed]
+    for name in names:
+        if name not in found.arrays:
+            if name in found.left_out:
+                raise ValueError(f"{found.path}: {name} holds no numbers: {found.left_out[name]}")
+            raise ValueError(f"{found.path} has no {name or 'array without a name'}: it has {', '.join(found.arrays)}")
+    return names
+
+
+def _check_clear(found: _Named) -> None:
+    """Refuse a file that leaves open which of its arrays are meant."""
+    path, names = found.path, [name for name in found.arrays if name]
+    example = f"{path}{_BETWEEN}{','.join(map(_quoted, names))}"
+    if found.is_table:
+        if found.left_out and any(why != "it is the index of the frame" for why in found.left_out.values()):
+            raise ValueError(
+                f"{path}: expected columns of numbers, got {_reasons(found.left_out)}"
+                + (f": name the columns to take, as in {example}" if names else "")
+            )
+        if found.unnamed:
+            raise ValueError(
+                f"{path} has a column without a name, such as the row numbers that pandas writes: name the columns to "
+                f"take, as in {example}"
+            )
+    elif len(names) > 1:
+        raise ValueError(f"{path} has several arrays: name those to take, as in {path}{_BETWEEN}{_quoted(names[0])}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if any(mark in name for mark in ',"') or name != name.strip() else name
+
+
+def _reasons(left_out: Mapping[str, str]) -> str:
+    return ", ".join(f"{name or 'a column without a name'} ({why})" for name, why in left_out.items())
+
+
+def side_by_side(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Arrays of a file as one.
+
+    Raises:
+        ValueError: they have other than one or two axes, or different numbers of rows.
+    """
     import numpy as np
 
     if len(arrays) == 1:
-        return arrays[0]
-    if len({len(array) for array in arrays if array.ndim}) != 1 or any(array.ndim not in (1, 2) for array in arrays):
-        raise ValueError(f"{path}: expected arrays of one or two axes with equally many rows")
-    return np.column_stack(list(arrays))
+        return next(iter(arrays.values()))
+    if any(array.ndim not in (1, 2) for array in arrays.values()) or len({len(a) for a in arrays.values()}) != 1:
+        listed = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:6])
+        raise ValueError(f"{path}: expected arrays of one or two axes with equally many rows, got {listed}")
+    return np.column_stack(list(arrays.values()))
 
 
-def _npy(path: Path) -> dict[str, np.ndarray]:
+# ---------------------------------------------------------------------- formats
+
+
+def _load(path: Path, given: CsvFormat | None) -> _Named:
+    path.stat()  # a missing file is told by its own error
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: Is a directory")
+    if path.suffix not in (".npy", ".npz", ".csv", ".parquet", *_HDF5):
+        raise ValueError(f"{path}: expected one of {_FORMATS}, which say what is in a file: give it such a name first")
+    if path.suffix == ".npy":
+        found = _Named(path=path, arrays={path.stem: _npy(path)}, left_out={})
+    elif path.suffix in (".csv", ".parquet"):
+        found = _table(path, given)
+    else:
+        found = _archive(path)
+    if not found.arrays:
+        raise ValueError(f"{path} has no array of real numbers: it has {_reasons(found.left_out) or 'nothing'}")
+    return found
+
+
+def _npy(path: Path) -> np.ndarray:
     import numpy as np
 
     try:
         with path.open("rb") as file:
-            return {path.stem: np.lib.format.read_array(file, allow_pickle=False)}
-    except (ValueError, EOFError) as error:
-        reason = "a .npz archive: call it so" if zipfile.is_zipfile(path) else error
+            array = np.lib.format.read_array(file, allow_pickle=False)
+            more = file.read(1)
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes make NumPy raise all kinds of errors
+        reason = "a .npz archive: call it so" if zipfile.is_zipfile(path) else " ".join(str(error).split())
         raise ValueError(f"{path} is not a .npy file of numbers: {reason}") from None
+    if more:
+        raise ValueError(f"{path} is damaged: it holds more numbers than its shape {array.shape} says")
+    return array
 
 
-def _npz(path: Path) -> dict[str, np.ndarray]:
-    import numpy as np
+def _table(path: Path, given: CsvFormat | None) -> _Named:
+    from hlvm._cli_tables import CsvFormat, read_csv, read_parquet
 
+    table = read_parquet(path) if path.suffix == ".parquet" else read_csv(path, given or CsvFormat())
+    if not table.columns:
+        raise ValueError(f"{path}: expected columns of numbers, got {_reasons(table.unfit) or 'none'}")
+    return _Named(
+        path=path,
+        arrays=table.columns,
+        left_out=table.unfit,
+        is_table=True,
+        unnamed=table.unnamed,
+        about=table.about,
+    )
+
+
+def _archive(path: Path) -> _Named:
+    from hlvm._array_files import open_array_file
+
+    opened = open_array_file(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a .npz file of numbers: {error}") from None
-    return _numbers_of(path, arrays)
-
-
-def _hdf5(path: Path) -> dict[str, np.ndarray]:
-    import h5py
-
-    arrays: dict[str, np.ndarray] = {}
-
-    def visit(name: str, entry: h5py.Group | h5py.Dataset | h5py.Datatype) -> None:
-        if isinstance(entry, h5py.Dataset) and entry.ndim > 0 and entry.dtype.kind in "fiub":
-            arrays[name] = entry[()]
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise ValueError(f"{path} is not an HDF5 file: {error}") from None
-    return _numbers_of(path, arrays)
-
-
-def _numbers_of(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    numbers = {name: array for name, array in arrays.items() if array.ndim and array.dtype.kind in "fiub"}
-    if not numbers:
-        raise ValueError(f"{path} has no array of real numbers")
-    return numbers
-
-
-def _csv(path: Path) -> dict[str, np.ndarray]:
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path)
-    except (ValueError, pd.errors.ParserError) as error:  # includes text that is not UTF-8
-        raise ValueError(f"{path} is not a .csv file: {error}") from None
-    if len(table.columns) and all(_is_number(str(name)) for name in table.columns):
-        table = pd.read_csv(path, header=None)  # no row of names
-    return _columns_of(path, table)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _parquet(path: Path) -> dict[str, np.ndarray]:
-    import pandas as pd
-
-    try:
-        return _columns_of(path, pd.read_parquet(path))
-    except ImportError:
-        raise ValueError(f'{path}: reading .parquet needs pyarrow: pip install "hlvm[parquet]"') from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a .parquet file of numbers: {error}") from None
-
-
-def _columns_of(path: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
-    arrays = {str(name): table[name].to_numpy() for name in table.columns}
-    text = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
-    if text or not arrays:
-        raise ValueError(f"{path}: expected columns of numbers, got {', '.join(text) or 'none'}")
-    return arrays
+        arrays = {name: array[:] for name, array in opened.arrays.items() if array.ndim}
+    finally:
+        opened.close()
+    left_out = dict(opened.left_out) | dict.fromkeys(opened.texts, "text")
+    left_out |= {name: "a single number" for name in opened.arrays if name not in arrays}
+    return _Named(path=path, arrays=arrays, left_out=left_out)

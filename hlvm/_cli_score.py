@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from hlvm import _records as records
-from hlvm._cli_arrays import load_columns, load_named_arrays
+from hlvm._cli_arrays import columns_of, load_named_arrays, side_by_side
 from hlvm._cli_input import OptionalFile, OptionalNames, check_new_file, check_seed, load_graph
 from hlvm._files import write_text_atomically
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from hlvm._cli_tables import CsvFormat
     from hlvm.graph import LatentGraph
     from hlvm.scoring import RegressionConfig
 
 __all__ = ["score"]
+
+_LATENTS = "latents/"
+"""What hlvm sample writes before the name of a latent."""
 
 _MAX_TRAIN = 100_000
 """Rows that train the regressions, by a Nyström approximation beyond ``RegressionConfig.max_exact``."""
@@ -34,13 +38,16 @@ def score(
     seed: int = 0,
     threshold: float = 0.9,
     max_train: int = _MAX_TRAIN,
+    delimiter: Annotated[str | None, tyro.conf.arg(metavar="CHARACTER|tab|space", help_behavior_hint="")] = None,
+    decimal: Annotated[Literal[".", ","] | None, tyro.conf.arg(metavar=".|,", help_behavior_hint="")] = None,
+    header: Annotated[Literal["yes", "no"] | None, tyro.conf.arg(metavar="yes|no", help_behavior_hint="")] = None,
     out: OptionalFile = None,
 ) -> int:
     """How much of the latents Z a representation Z_HAT holds, and whether it identifies them.
 
     Files are .npy, .npz, .csv, .parquet or HDF5 (.h5, .hdf5) with one row per sample; FILE::NAME,NAME takes arrays or
-    columns of a file by name. The exit code is 0 whatever the verdict is; it speaks of whether the scores could be
-    computed.
+    columns of a file by name; a name with a comma in it stands in double quotes. The exit code is 0 whatever the
+    verdict is; it speaks of whether the scores could be computed.
 
     Example: hlvm score z_hat.npy z.npy
 
@@ -56,6 +63,9 @@ def score(
         seed: seed of the split, the bootstrap and the permutations.
         threshold: R² that both directions must reach, strictly between 0 and 1.
         max_train: most rows that train the regressions.
+        delimiter: what stands between the cells of .csv files, where the text leaves that open.
+        decimal: the decimal mark in .csv files, likewise.
+        header: whether the first line of .csv files holds names, likewise.
         out: also write the result to this new .json file.
     """
     check_seed(seed)
@@ -63,23 +73,26 @@ def score(
         check_new_file(out, ".json")
     if masked and graph is None:
         raise ValueError("--masked needs --graph: give the graph that the masked variables belong to")
+    tables = _csv_format((z_hat, z), delimiter, decimal, header)
     from hlvm import scoring
     from hlvm.scoring.inputs import paired_matrices
 
     config = scoring.RegressionConfig(max_train=max_train)
     about: list[records.Record] = []
     judged: Sequence[str] = ()
-    if graph is None:
-        content: Any = load_columns(z)
-        code, latents = paired_matrices(z_hat, load_columns(z_hat), z, content)
+    representation = columns_of(z_hat, tables)
+    known = None if graph is None else load_graph(graph)
+    if known is None:
+        truth = columns_of(z, tables)
+        code, latents = paired_matrices(z_hat, representation.values, z, truth.values)
+        said = truth.about
+        _check_varies(z, latents)
     else:
-        known = load_graph(graph)
-        named = _latents_of(z, known)
+        named, said = _latents_of(z, known, tables)
         members, judged = _judged(known, masked, named)
-        import numpy as np
-
-        stacked = np.column_stack([named[name] for name in judged])
-        code, latents = paired_matrices(z_hat, load_columns(z_hat), f"{z} ({', '.join(judged)})", stacked)
+        stacked = side_by_side(Path(z), {name: named[name] for name in judged})
+        code, latents = paired_matrices(z_hat, representation.values, f"{z} ({', '.join(judged)})", stacked)
+        _check_varies(z, latents)
         about = _by_latent(code, named, known, members, seed, config)
     verdict = scoring.block_verdict(code, latents, key=seed, threshold=threshold, config=config)
     pairs = zip(verdict.directions, ((code, latents), (latents, code)), strict=True)
@@ -94,6 +107,8 @@ def score(
         record["latents"] = about
     if out is not None:
         write_text_atomically(out, records.to_json(record) + "\n")
+    for line in (*representation.about, *said):
+        print(line)
     if about:
         _print_latents(about)
         print(f"judged below: {', '.join(judged)}")
@@ -101,14 +116,47 @@ def score(
     return 0
 
 
-def _latents_of(place: str, graph: LatentGraph) -> dict[str, np.ndarray]:
-    """The arrays of a file that are latents of the graph, with or without the folder that hlvm sample gives them."""
-    path = Path(place)
-    arrays = {name.removeprefix("latents/"): array for name, array in load_named_arrays(path).items()}
+def _csv_format(
+    places: Sequence[str], delimiter: str | None, decimal: str | None, header: Literal["yes", "no"] | None
+) -> CsvFormat:
+    from hlvm._cli_tables import CsvFormat
+
+    given = {"--delimiter": delimiter, "--decimal": decimal, "--header": header}
+    option = next((option for option, value in given.items() if value is not None), None)
+    if option is not None and not any(place.partition("::")[0].endswith(".csv") for place in places):
+        raise ValueError(f"{option} is about .csv files, and {' and '.join(places)} are none")
+    words = {"tab": "\t", "\\t": "\t", "space": " "}
+    return CsvFormat(
+        delimiter=None if delimiter is None else words.get(delimiter, delimiter),
+        decimal=decimal,
+        header=None if header is None else header == "yes",
+    )
+
+
+def _check_varies(place: str, latents: np.ndarray) -> None:
+    if (latents == latents[0]).all():
+        raise ValueError(f"{place}: expected at least one column that varies, got constants only")
+
+
+def _latents_of(place: str, graph: LatentGraph, tables: CsvFormat) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of a file that are latents of the graph, as data sets name them or without "latents/"; what is not."""
+    arrays, left_out, about = load_named_arrays(place, tables)
+    if any(name.startswith(_LATENTS) for name in (*arrays, *left_out)):
+        arrays = {name.removeprefix(_LATENTS): array for name, array in arrays.items() if name.startswith(_LATENTS)}
     named = {name: arrays[name] for name in graph.latents if name in arrays}
     if not named:
-        raise ValueError(f"{path} has no latent of the graph: it has {', '.join(arrays)}, the graph {graph.latents}")
-    return named
+        raise ValueError(f"{place} has no latent of the graph: it has {', '.join(arrays)}, the graph {graph.latents}")
+    unfit = next((name for name in graph.latents if name in left_out or _LATENTS + name in left_out), None)
+    if unfit is not None:
+        raise ValueError(f"{place}: {unfit} holds no numbers: {left_out.get(unfit, left_out.get(_LATENTS + unfit))}")
+    said = [about] if about else []
+    missing = [name for name in graph.latents if name not in named]
+    if missing:
+        said.append(f"{place}: not scored, since it has no {', '.join(missing)}")
+    unknown = [name for name in arrays if name not in named]
+    if unknown:
+        said.append(f"{place}: not scored, since the graph has no latent {', '.join(unknown)}")
+    return named, said
 
 
 def _judged(

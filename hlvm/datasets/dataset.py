@@ -98,8 +98,8 @@ class Dataset:
             graph: the graph that they come from; with one, names and dims are checked.
 
         Raises:
-            ValueError: nothing given, masked arrays, anything but real numbers, frames whose indexes differ, arrays with
-                different numbers of rows, other shapes, or names or dims that the graph does not have.
+            ValueError: nothing given, masked values, anything but real numbers, frames whose indexes differ, arrays
+                with different numbers of rows, other shapes, or names or dims that the graph does not have.
         """
         latents, observed = _of_same_labels({"latents": latents or {}, "observed": observed or {}})
         return cls(
@@ -117,7 +117,9 @@ class Dataset:
         shown = "no images" if self.images is None else f"images {tuple(self.images.shape[1:])}"
         others = [*list(self.left_out)[:3], *(["..."] if len(self.left_out) > 3 else [])]
         left_out = f"; left out: {', '.join(others)}" if others else ""
-        return f"Dataset({len(self)} rows, {shown}, {len(self.latents)} latents, {len(self.observed)} observed{left_out})"
+        return (
+            f"Dataset({len(self)} rows, {shown}, {len(self.latents)} latents, {len(self.observed)} observed{left_out})"
+        )
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         """One row: "images" (if there are any), and "latents" and "observed" by name."""
@@ -145,14 +147,14 @@ class Dataset:
             IndexError: a row that is not there.
             ValueError: something else than positions, or True and False for another number of rows.
         """
-        rows = rows if isinstance(rows, slice) else _positions(rows, len(self))
+        wanted = rows if isinstance(rows, slice) else _positions(rows, len(self))
         found: dict[str, Any] = {}
         if self.images is not None:
-            found["images"] = np.asarray(self.images[rows])
+            found["images"] = np.asarray(self.images[wanted])
         for part in ("latents", "observed"):
             columns = getattr(self, part)
             if columns:
-                found[part] = {name: np.asarray(values[rows]) for name, values in columns.items()}
+                found[part] = {name: np.asarray(values[wanted]) for name, values in columns.items()}
         return found
 
     def batches(

@@ -17,6 +17,7 @@ __all__ = ["Arrays", "Source", "drawn_arrays"]
 Arrays: TypeAlias = dict[tuple[str, str], np.ndarray]
 """Arrays of one draw by part and name, such as ``("latents", "z1_0")``; images have the name ``""``."""
 
+
 class Source(Protocol):
     """Anything to draw from: an image model, or a :class:`~hlvm.simulator.HierarchicalModel`."""
 
