@@ -100,10 +100,10 @@ def _read_npz(path: Path) -> ArrayFile:
     with path.open("rb") as opened:
         try:
             with zipfile.ZipFile(opened) as archive:
-                for entry in archive.namelist():
-                    name = entry.removesuffix(".npy")
-                    if name in arrays or name in texts or name in left_out:
-                        raise ValueError("the archive has two entries of this name")
+                names = [entry.removesuffix(".npy") for entry in archive.namelist()]
+                if len(set(names)) < len(names):
+                    raise ValueError("two entries have one name")
+                for entry, name in zip(archive.namelist(), names, strict=True):
                     if not entry.endswith(".npy"):
                         left_out[name] = "not an array"
                         continue

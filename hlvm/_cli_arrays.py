@@ -175,7 +175,7 @@ def _load(path: Path, given: CsvFormat | None) -> _Named:
     if path.is_dir():
         raise IsADirectoryError(f"{path}: Is a directory")
     if path.suffix not in (".npy", ".npz", ".csv", ".parquet", *_HDF5):
-        raise ValueError(f"{path}: expected one of {_FORMATS}, which say what is in a file: give it such a name first")
+        raise ValueError(f"{path}: expected one of {_FORMATS}: the end of its name says what is in a file")
     if path.suffix == ".npy":
         found = _Named(path=path, arrays={path.stem: _npy(path)}, left_out={})
     elif path.suffix in (".csv", ".parquet"):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hlvm._text_files import read_json
+from hlvm._array_files import HDF5, PARTS, npz_names, open_array_file
+from hlvm._text_files import parsed_json, read_json
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "check_seed",
     "check_writable",
     "complain",
+    "is_model",
     "load_graph",
     "load_model",
     "masked_names",
@@ -110,21 +112,49 @@ def check_writable(folder: Path) -> None:
 
 
 def load_graph(path: Path, *, must_be_invertible: str = "") -> LatentGraph:
-    """The graph of a file, or of a saved model.
+    """The graph of a file, of a saved model, or of a data set.
 
     Args:
-        path: a graph (.json, .graphml) or a saved model (.npz).
+        path: a graph (.json, .graphml), a saved model (.npz) or a data set (.npz, .h5, .hdf5).
         must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
 
     Returns:
         The graph.
     """
+    if _is_dataset(path):
+        return _graph_inside(path)
     if path.suffix != ".npz":
         return LatentGraph.load(path)
     model = load_model(path)
     if must_be_invertible and not model.invertible:
         raise ValueError(f"{path} has mechanisms that are not invertible: {must_be_invertible}")
     return model.graph
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file can only be a saved model."""
+    return path.suffix == ".npz" and not _is_dataset(path)
+
+
+def _is_dataset(path: Path) -> bool:
+    if path.suffix != ".npz":
+        return path.suffix in HDF5
+    try:
+        names = npz_names(path)
+    except ValueError:  # told by what reads it
+        return False
+    return "header" not in names and any(name.partition("/")[0] in ("graph", *PARTS) for name in names)
+
+
+def _graph_inside(path: Path) -> LatentGraph:
+    opened = open_array_file(path)
+    opened.close()
+    if "graph" not in opened.texts:
+        raise ValueError(f"{path} holds no graph: give a file that does, such as those that hlvm sample writes")
+    try:
+        return LatentGraph.from_dict(parsed_json(opened.texts["graph"]))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def load_model(path: Path) -> HierarchicalModel:

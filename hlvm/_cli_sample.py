@@ -20,6 +20,8 @@ from hlvm._cli_input import (
     check_new_file,
     check_seed,
     complain,
+    is_model,
+    load_graph,
     load_model,
     use_compilation_cache,
 )
@@ -74,8 +76,8 @@ def sample(
     Example: hlvm sample graph.json --n 1000 --out samples.npz --save-model model.npz
 
     Args:
-        source: a family of images (quadtree, shapes or grammar), a graph (.json, .graphml), whose mechanisms are drawn
-            at random, or a saved model (.npz).
+        source: a family of images (quadtree, shapes or grammar), a graph (.json, .graphml) or a data set with one
+            inside (.npz, .h5, .hdf5), whose mechanisms are drawn at random, or a saved model (.npz).
         n: number of samples, at least 1.
         out: the file to write (.npz, .h5 or .hdf5); it must not exist.
         seed: seed of everything drawn, mechanisms and grammar rules included.
@@ -172,9 +174,9 @@ def _check_options(
     if not Path(source).suffix:
         raise ValueError(
             f"{source!r} is neither a family of images ({', '.join(_FAMILIES)}) nor the name of a graph (.json, "
-            ".graphml) or model (.npz)"
+            ".graphml), data set or model (.npz)"
         )
-    if Path(source).suffix == ".npz" and mechanism is not None:
+    if mechanism is not None and is_model(Path(source)):
         raise ValueError(f"{source} is a model, which has its mechanisms already: leave --mechanism out")
 
 
@@ -199,7 +201,7 @@ def _check_room(out: Path, n: int, model: Any) -> None:
 
 
 def _loaded(path: Path) -> LatentGraph | HierarchicalModel:
-    return load_model(path) if path.suffix == ".npz" else LatentGraph.load(path)
+    return load_model(path) if is_model(path) else load_graph(path)
 
 
 def _family(key: Any, name: str, given: Mapping[str, Any]) -> Any:

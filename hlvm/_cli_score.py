@@ -57,7 +57,8 @@ def score(
         z_hat: the representation.
         z: the true latents, same rows. With --graph a file with one array or column per latent, such as hlvm sample
             writes.
-        graph: also score every latent on its own, in the order of its height in this graph (.json, .graphml).
+        graph: also score every latent on its own, in the order of its height in this graph (.json, .graphml, or a data
+            set or model that holds one).
         masked: with --graph: names of the masked observed variables. The verdict is then about the latents that this
             mask lets be identified, and the table says which these are.
         seed: seed of the split, the bootstrap and the permutations.

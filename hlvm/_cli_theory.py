@@ -19,6 +19,7 @@ from hlvm._cli_input import (
     check_n_masks,
     check_new_file,
     check_seed,
+    is_model,
     load_graph,
     load_model,
     masked_names,
@@ -61,7 +62,7 @@ def theory(
     Example: hlvm theory graph.json --strategy grid --keep-every 2
 
     Args:
-        graph: a graph (.json, .graphml) or a saved model (.npz).
+        graph: a graph (.json, .graphml), a saved model (.npz), or a data set with a graph inside (.npz, .h5, .hdf5).
         masked: names of the masked observed variables; the others are visible.
         mask_file: instead of --masked: a JSON list of their names, such as hlvm design --out writes.
         ratio: instead of a mask: the shares of units that random masks hide, strictly between 0 and 1.
@@ -122,7 +123,7 @@ def design(
     Example: hlvm design graph.json --target z2_0 --random
 
     Args:
-        graph: a graph (.json, .graphml) or a saved model (.npz).
+        graph: a graph (.json, .graphml), a saved model (.npz), or a data set with a graph inside (.npz, .h5, .hdf5).
         target: names of the latents that masked and visible part shall share, and no others; none: share nothing.
         unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
         height: instead of --unit: mask whole subtrees of this height.
@@ -169,14 +170,15 @@ def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: Optional
     Example: hlvm check model.npz --masked x_0 x_1
 
     Args:
-        graph: a graph (.json, .graphml), whose mechanisms are unknown, or a saved model (.npz).
+        graph: a graph (.json, .graphml) or a data set with one inside (.npz, .h5, .hdf5), whose mechanisms are unknown,
+            or a saved model (.npz).
         masked: names of the masked observed variables, to have the mask checked as well.
         mask_file: instead of --masked: a JSON list of their names, such as hlvm design --out writes.
         json: print JSON instead of a table.
     """
     names = masked_names(masked, mask_file)
     mechanisms: Any = None
-    if graph.suffix == ".npz":
+    if is_model(graph):
         model = load_model(graph)
         loaded = model.graph
         mechanisms = {name: m for name, m in zip(loaded.nodes, model.layout.mechanisms, strict=True) if m is not None}
@@ -197,7 +199,7 @@ def _load(path: Path, regime: _Regime) -> LatentGraph:
 
 
 def _one_mask(path: Path, masked: tuple[str, ...], regime: _Regime, *, oracle: bool) -> records.Record:
-    if oracle and path.suffix != ".npz":
+    if oracle and not is_model(path):
         raise ValueError(
             f"--oracle needs a saved model (.npz), got {path}: draw one with hlvm sample --mechanism linear-gaussian "
             "--save-model FILE"

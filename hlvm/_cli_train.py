@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from hlvm._array_files import npz_names
 from hlvm._cli_input import (
     INTERRUPTED,
     Flag,
@@ -172,12 +172,8 @@ def _loaded(path: Path) -> Any:
     if path.suffix not in {".npz", ".h5", ".hdf5"}:
         raise ValueError(f"{path}: data is a .npz, .h5 or .hdf5 file, got {path.suffix or 'no suffix'!r}")
     if path.suffix == ".npz":
-        path.stat()
-        try:
-            names = zipfile.ZipFile(path).namelist()
-        except zipfile.BadZipFile:
-            raise ValueError(f"{path} is not an .npz file of arrays") from None
-        if "header.npy" in names:
+        names = npz_names(path)
+        if "header" in names:
             return load_model(path)
         if not any(name.startswith(("images", "observed/")) for name in names):
             raise ValueError(f"{path} is neither a data set nor a saved model: hlvm sample writes both")

@@ -14,11 +14,13 @@ import numpy as np
 
 from hlvm._graph_arrays import GraphArrays
 from hlvm._graph_checks import (
+    Grid,
     checked_dim,
     checked_edges,
     checked_grid,
     checked_observed,
     per_node,
+    placed_cells,
     positive,
     topological_order,
     whole_number,
@@ -41,7 +43,7 @@ def from_edges(
     noise_dims: int | Mapping[str, int] = 1,
     dims: int | Mapping[str, int] | None = None,
     observed: Sequence[str] | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: Grid | None = None,
 ) -> LatentGraph:
     """Build a graph from ``(parent, child)`` pairs.
 
@@ -54,15 +56,17 @@ def from_edges(
             not invertible) a root's noise dim is its dim.
         observed: the observed variables, when you want to fix their order or have them checked.
             They must be exactly the sinks. ``None``: the sinks in order of first appearance.
-        grid: ``(rows, columns)`` if the observed variables are the cells of a grid, row by row.
+        grid: if the observed variables are the cells of a grid: their names, a list of rows such as
+            ``[["p0_0", "p0_1"], ["p1_0", "p1_1"]]``; or ``(rows, columns)``, which are filled row by row in the order
+            of the observed variables.
 
     Returns:
         The graph.
 
     Raises:
         ValueError: no edges, a malformed or repeated edge, a cycle, an edge that leaves a declared
-            observed variable, dims below 1, names missing from (or unknown to) a mapping, or a grid
-            whose size is not the number of observed variables.
+            observed variable, dims below 1, names missing from (or unknown to) a mapping, a grid that is not filled by
+            the observed variables, or ``(rows, columns)`` when the names end in the rows and columns of other places.
     """
     edge_list = checked_edges(edges)
     order: dict[str, None] = {}
@@ -75,6 +79,7 @@ def from_edges(
         children.setdefault(parent, []).append(child)
     sinks = [name for name in order if name not in children]
     sinks = checked_observed(sinks, observed, order, children)
+    size, sinks = placed_cells(grid, sinks, in_this_order=observed is not None)
     names = topological_order(order, parents, children, sinks)
     position = dict(zip(names, range(len(names)), strict=True))
     parent_indices = tuple(tuple(position[p] for p in parents.get(name, ())) for name in names)
@@ -93,7 +98,7 @@ def from_edges(
         parent_indices=parent_indices,
         dims=tuple(sizes),
         noise_dims=tuple(noise),
-        grid=checked_grid(grid, len(sinks)),
+        grid=size,
     )
 
 
@@ -104,7 +109,7 @@ def from_parents(
     names: Sequence[str] | None = None,
     root_dim: int = 2,
     noise_dim: int = 1,
-    grid: tuple[int, int] | None = None,
+    grid: Grid | None = None,
 ) -> LatentGraph:
     """Build a tree, or several trees side by side, from an array of parents. Made for large trees.
 
@@ -114,14 +119,15 @@ def from_parents(
         names: one name per node; ``None`` names latents ``z_{i}`` and leaves ``x_{i}``, each counted from 0.
         root_dim: dims of every root.
         noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
-        grid: ``(rows, columns)`` if the leaves are the cells of a grid, row by row.
+        grid: ``(rows, columns)`` if the leaves are the cells of a grid, row by row; with ``names`` also their names, a
+            list of rows, in the order of the leaves.
 
     Returns:
         The graph.
 
     Raises:
-        ValueError: another shape or type, a parent out of order, a node without edges, or names that are
-            not distinct non-empty strings.
+        ValueError: another shape or type, a parent out of order, a node without edges, names that are not
+            distinct non-empty strings, or a grid as :meth:`from_edges` refuses it.
 
     Example:
         >>> from hlvm.graph import LatentGraph
@@ -162,12 +168,13 @@ def from_parents(
         dims=dims,
         noise_dims=noise_dims,
     )
-    grid = checked_grid(grid, len(above) - n_latents)
     if names is not None:
         given = _checked_names(names, len(above))
-        return cls._from_arrays(arrays, lambda positions: [given[i] for i in positions], grid)
+        size, _ = placed_cells(grid, given[n_latents:], in_this_order=True)
+        return cls._from_arrays(arrays, lambda positions: [given[i] for i in positions], size)
+    size = checked_grid(grid, len(above) - n_latents)
     return cls._from_arrays(
-        arrays, lambda positions: [f"z_{i}" if i < n_latents else f"x_{i - n_latents}" for i in positions], grid
+        arrays, lambda positions: [f"z_{i}" if i < n_latents else f"x_{i - n_latents}" for i in positions], size
     )
 
 

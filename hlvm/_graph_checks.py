@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 __all__ = [
     "LARGEST_DIM",
+    "Grid",
+    "check_places",
     "checked_dim",
     "checked_edges",
     "checked_grid",
     "checked_observed",
     "checked_pairs",
     "find_cycle",
-    "grid_from",
+    "is_of_names",
     "per_node",
+    "placed_cells",
     "positive",
+    "rows_of_names",
     "some_names",
     "topological_order",
     "whole_number",
 ]
 
+
+Grid: TypeAlias = tuple[int, int] | Sequence[Sequence[str]]
+"""Rows and columns, or the names of the cells row by row."""
+
+_PLACES = (
+    re.compile(r"(\d+)[^0-9A-Za-z]+(\d+)[^0-9A-Za-z]*$"),
+    re.compile(r"r(?:ow)?[^0-9A-Za-z]*(\d+)[^0-9A-Za-z]*c(?:ol(?:umn)?)?[^0-9A-Za-z]*(\d+)$", re.IGNORECASE),
+    re.compile(r"(?<!\d)(\d)(\d)$"),
+    re.compile(r"(?<!\d)(\d+)[^0-9A-Za-z]*$"),
+)
+"""How names tell of places: row and column, or the number of a cell."""
 
 LARGEST_DIM = 2**53 - 1
 """Numbers that one variable may hold: sums of them stay exact in 64-bit arithmetic."""
@@ -162,22 +178,100 @@ def per_node(value: Any, names: Sequence[str], what: str, *, minimum: int) -> li
     return [checked_dim(whole_number(value[name], f"{what}[{name!r}]", minimum=minimum), repr(name)) for name in names]
 
 
-def grid_from(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Sequence) or len(value) != 2:
-        raise ValueError(f"grid must be [rows, columns], got {value!r}")
-    return (value[0], value[1])
-
-
-def checked_grid(grid: tuple[int, int] | None, n_observed: int) -> tuple[int, int] | None:
+def checked_grid(grid: Grid | None, n_observed: int) -> tuple[int, int] | None:
     if grid is None:
         return None
     if isinstance(grid, str) or not isinstance(grid, Sequence) or len(grid) != 2:
-        raise ValueError(f"grid must be (rows, columns), got {grid!r}")
+        raise ValueError(f"grid must be (rows, columns), or a list of rows of names, got {grid!r}")
     rows, columns = (positive(side, "grid side") for side in grid)
     if rows * columns != n_observed:
         raise ValueError(
             f"grid {rows} x {columns} has {rows * columns} cells, but there are {n_observed} observed variables"
         )
     return rows, columns
+
+
+def placed_cells(
+    grid: Grid | None, sinks: Sequence[str], *, in_this_order: bool
+) -> tuple[tuple[int, int] | None, list[str]]:
+    """Size of the grid, and the observed variables row by row.
+
+    Args:
+        grid: ``(rows, columns)``, or the names of all cells, row by row; the names place the cells.
+        sinks: the observed variables, in the order that ``(rows, columns)`` goes by.
+        in_this_order: whether the caller asked for this order, which names must then agree with.
+
+    Raises:
+        ValueError: other names than those of the observed variables, rows of different lengths, another order than
+            asked for, or names that tell of another place than their order.
+    """
+    names = list(sinks)
+    if not is_of_names(grid):
+        size = checked_grid(grid, len(names))
+        if size is not None:
+            check_places(names, size)
+        return size, names
+    rows = [list(row) for row in grid]
+    if len(set(map(len, rows))) != 1:
+        raise ValueError(f"rows of a grid have equally many names, got {[len(row) for row in rows][:8]}")
+    placed = [name for row in rows for name in row]
+    if len(set(placed)) < len(placed):
+        repeated = next(name for i, name in enumerate(placed) if name in placed[:i])
+        raise ValueError(f"grid has {repeated!r} in two cells: give every observed variable one")
+    odd = sorted(map(str, set(placed) ^ set(names)))
+    if odd:
+        what = "names" if odd[0] in placed else "leaves out"
+        raise ValueError(f"grid {what} {odd[0]!r}: its cells are the observed variables; {some_names(names)}")
+    if in_this_order and placed != names:
+        raise ValueError("grid lists the observed variables in another order than observed: leave observed out")
+    return (len(rows), len(rows[0])), placed
+
+
+def rows_of_names(grid: Any, names: Sequence[str]) -> Sequence[Sequence[str]] | None:
+    """The grid of names that a graph of ours describes by its size: its cells are in order, whatever their names."""
+    size = checked_grid(grid, len(names))
+    return None if size is None else [names[i : i + size[1]] for i in range(0, len(names), size[1])]
+
+
+def is_of_names(grid: Any) -> TypeGuard[Sequence[Sequence[str]]]:
+    """Whether every row of a grid is a list of names."""
+    return (
+        isinstance(grid, Sequence)
+        and not isinstance(grid, str)
+        and len(grid) > 0
+        and all(isinstance(row, Sequence) and not isinstance(row, str) and len(row) for row in grid)
+    )
+
+
+def check_places(names: Sequence[str], grid: tuple[int, int]) -> None:
+    """Refuse cells whose names end in the numbers of another place than the one they have row by row.
+
+    Names such as "p0_1", "x[0,1]" or "p01" tell row and column, "x_7" the place, counted from 0 or 1. Only names that
+    tell every place of the grid once are taken to tell places.
+
+    Raises:
+        ValueError: the names tell of other places.
+    """
+    rows, columns = grid
+    places = [(i // columns, i % columns) for i in range(len(names))]
+    for pattern in _PLACES:
+        matches = [pattern.search(name) for name in names]
+        if not all(matches):
+            continue
+        told = [tuple(map(int, found.groups())) for found in matches if found]
+        if len(told[0]) == 1:
+            told = [divmod(number - min(told)[0], columns) for (number,) in told]
+        else:
+            first = [min(numbers) for numbers in zip(*told, strict=True)]
+            told = [(row - first[0], column - first[1]) for row, column in told]
+        transposed = [(column, row) for row, column in told]
+        if sorted(told) != places and sorted(transposed) != places:
+            continue
+        wrong = next((i for i, place in enumerate(places) if told[i] != place), None)
+        if wrong is None:
+            return
+        raise ValueError(
+            f"the grid of {rows} x {columns} is filled row by row, in the order of the observed variables, so "
+            f"{names[wrong]!r} would be in row {places[wrong][0]}, column {places[wrong][1]}, and its name tells "
+            f"otherwise: give the grid as rows of names, such as grid=[[{names[0]!r}, ...], ...]"
+        )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hlvm._files import write_text_atomically
-from hlvm._graph_checks import grid_from
+from hlvm._graph_checks import rows_of_names
 from hlvm._graph_networkx import graphml_text, read_graphml
 from hlvm._text_files import decoded, parsed_json
 
@@ -48,7 +48,7 @@ def from_dict(cls: type[LatentGraph], data: Any) -> LatentGraph:
     """Rebuild a graph from the description that :meth:`LatentGraph.to_dict` gives.
 
     A shorter form is accepted for graphs written by hand: ``{"edges": [["z", "x1"], ...]}`` with the
-    keyword arguments of :meth:`LatentGraph.from_edges` beside it.
+    keyword arguments of :meth:`LatentGraph.from_edges` beside it, such as ``"grid": [["p0_0", "p0_1"], ...]``.
 
     Args:
         data: the description, as :func:`json.loads` gives it.
@@ -80,12 +80,13 @@ def from_dict(cls: type[LatentGraph], data: Any) -> LatentGraph:
     if unlisted is not None:
         raise ValueError(f"malformed graph description: the parent {unlisted!r} is not listed as a node")
     has_child = {parent for parent, _ in edges}
+    observed = [name for name in names if name not in has_child]
     graph = cls.from_edges(
         edges,
         noise_dims={row["name"]: row["noise_dim"] for row in rows},
         dims={row["name"]: row["dim"] for row in rows},
-        observed=[name for name in names if name not in has_child],
-        grid=grid_from(data.get("grid")),
+        observed=observed,
+        grid=rows_of_names(data.get("grid"), observed),
     )
     return graph.reordered(names)
 
@@ -125,7 +126,7 @@ def _from_short_form(cls: type[LatentGraph], data: Mapping[str, Any]) -> LatentG
         noise_dims=data.get("noise_dims", 1),
         dims=data.get("dims"),
         observed=observed,
-        grid=grid_from(data.get("grid")),
+        grid=data.get("grid"),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError, fromstring
 
-from hlvm._graph_checks import grid_from
+from hlvm._graph_checks import Grid, is_of_names, rows_of_names
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -54,7 +54,7 @@ def from_networkx(
     noise_dims: int | Mapping[str, int] | None = None,
     dims: int | Mapping[str, int] | None = None,
     observed: Sequence[str] | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: Grid | None = None,
 ) -> LatentGraph:
     """Build a graph from a directed graph of networkx.
 
@@ -67,7 +67,8 @@ def from_networkx(
             dims that invertible mechanisms imply.
         observed: the observed variables in their order. ``None``: the nodes without children, in the order of
             ``graph``; the node attribute ``observed``, where present, must agree.
-        grid: ``(rows, columns)``. ``None``: the graph attributes ``rows`` and ``columns``, if any.
+        grid: as in :meth:`LatentGraph.from_edges`. ``None``: the graph attributes ``rows`` and ``columns``, if any,
+            which are filled in the order of the observed variables, whatever their names.
 
     Returns:
         The graph.
@@ -97,14 +98,15 @@ def from_networkx(
         raise ValueError(f"{bare!r} has neither parents nor children: connect it or leave it out")
     sinks = [name for name in names if not graph.out_degree(name)]
     _check_marks(graph, sinks)
+    order = observed if observed is not None or is_of_names(grid) else sinks
     if grid is None and ("rows" in graph.graph or "columns" in graph.graph):
-        grid = grid_from([graph.graph.get("rows"), graph.graph.get("columns")])
+        grid = rows_of_names([graph.graph.get("rows"), graph.graph.get("columns")], order or sinks)
     own_noise_dims, own_dims = _attribute(graph, "noise_dim"), _attribute(graph, "dim")
     found = cls.from_edges(
         [(parent, child) for child in names for parent in _parents_in_order(graph, child)],
         noise_dims=noise_dims if noise_dims is not None else own_noise_dims if own_noise_dims is not None else 1,
         dims=dims if dims is not None else own_dims,
-        observed=sinks if observed is None else observed,
+        observed=order,
         grid=grid,
     )
     return found.reordered(names) if observed is None else found
@@ -179,8 +181,32 @@ def read_graphml(cls: type[LatentGraph], content: bytes) -> LatentGraph:
     if names:
         if len({names.get(node, node) for node in found}) < len(found):
             raise ValueError("two nodes have the same name_json: every variable needs its own name")
-        found = nx.relabel_nodes(found, names)
-    return cls.from_networkx(found)
+    else:
+        names = _names_of_another_program(found)
+    return cls.from_networkx(nx.relabel_nodes(found, names) if names else found)
+
+
+def _names_of_another_program(graph: nx.DiGraph) -> dict[str, str]:
+    """Names that nodes have beside their ids, such as igraph (``name``) and yEd (``label``) write them; maybe none.
+
+    Raises:
+        ValueError: some nodes have no name of their own.
+    """
+    for attribute in ("name", "label"):
+        names = {node: name for node, name in graph.nodes(data=attribute) if name not in (None, "")}
+        if not names:
+            continue
+        taken: dict[str, str] = {}
+        for node in graph:
+            if node not in names or str(names[node]) in taken:
+                fault = f"has {names[node]!r}, as {taken[str(names[node])]!r} has" if node in names else "has none"
+                raise ValueError(
+                    f"nodes have names in the attribute {attribute!r}, but {node!r} {fault}: give every node its own, "
+                    "or remove the attribute to call nodes by their ids"
+                )
+            taken[str(names[node])] = node
+        return {node: name for name, node in taken.items()}
+    return {}
 
 
 def _check_elements(content: bytes) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from hlvm._cli_arrays import load_columns
+from hlvm.datasets.writing import hdf5_name
 from hlvm.graph import LatentGraph
 from hlvm.theory import shared_information
 
@@ -76,7 +77,7 @@ def test_load_columns_ambiguous_names_and_text_are_refused(tmp_path):
     with pytest.raises(ValueError, match="equally many rows"):
         load_columns(f"{tmp_path / 'uneven.npz'}::a,b")
     (tmp_path / "text.csv").write_text("a,b\n1,x\n2,y\n")
-    with pytest.raises(ValueError, match="expected columns of numbers, got b"):
+    with pytest.raises(ValueError, match=r"expected columns of numbers, got b \(line 2 has 'x'\)"):
         load_columns(str(tmp_path / "text.csv"))
     np.savez(tmp_path / "text.npz", a=np.array(["x"]))
     with pytest.raises(ValueError, match="no array of real numbers"):
@@ -110,6 +111,42 @@ def test_score_with_a_graph_tells_every_latent_and_what_was_predicted(run, tmp_p
     assert (code, err) == (0, "")
     assert "outside c" not in out
     assert "\nnot identified: " in out
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_score_finds_latents_of_any_name_in_every_format_and_says_what_it_does_not_score(run, tmp_path, suffix):
+    graph = LatentGraph.from_edges([("top", "z.1"), ("top", "x0"), ("z.1", "x1"), ("z.1", "x2"), ("a/b", "x2")], dims=1)
+    graph.save(tmp_path / "g.json")
+    values = {"top": RNG.normal(size=(300, 1)), "z.1": RNG.normal(size=(300, 1)), "ü": RNG.normal(size=(300, 1))}
+    if suffix == ".npz":
+        np.savez(tmp_path / "z.npz", **{f"latents/{name}": array for name, array in values.items()})
+    else:
+        with h5py.File(tmp_path / "z.h5", "w") as file:
+            for name, array in values.items():
+                file[hdf5_name("latents", name)] = array
+    np.save(tmp_path / "code.npy", np.column_stack([values["top"], np.tanh(values["z.1"])]))
+    code, out, err = run("score", "{new}/code.npy", "{new}/z" + suffix, "--graph", "{new}/g.json")
+    assert (code, err) == (0, "")
+    assert "judged below: top, z.1\n" in out
+    assert f"z{suffix}: not scored, since it has no a/b\n" in out
+    assert f"z{suffix}: not scored, since the graph has no latent ü\n" in out
+    assert "\nidentified: " in out
+
+
+def test_score_says_how_it_read_tables_and_does_as_it_is_told(run, tmp_path):
+    pd.DataFrame(np.tanh(TABLE)).to_csv(tmp_path / "code.csv", index=False, sep=";", decimal=",")
+    np.save(tmp_path / "z.npy", TABLE)
+    code, _, err = run("score", "{new}/code.csv", "{new}/z.npy")
+    assert code == 2
+    assert "line 1 ('0, 1') may hold names or numbers: give --header yes or no" in err
+    code, out, err = run("score", "{new}/code.csv", "{new}/z.npy", "--header", "yes")
+    assert (code, err) == (0, "")
+    assert "code.csv: 60 rows of 0, 1 (names in line 1; 2 columns, delimiter ';', decimal ',')\n" in out
+    told = ("--header", "yes", "--delimiter", "tab")
+    assert "may hold names" not in run("score", "{new}/code.csv", "{new}/z.npy", *told)[2]
+    code, _, err = run("score", "{new}/z.npy", "{new}/z.npy", "--decimal", ",")
+    assert code == 2
+    assert "--decimal is about .csv files" in err
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import re
 
 import jax
+import numpy as np
 import pytest
 
 import hlvm
@@ -45,6 +46,17 @@ def test_theory_masked_prints_what_the_package_finds(run):
         [" 1: x_0 ", " 1: z1_0        "],
         [" 1: x_2 ", " 1: z1_1        "],
     ]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_theory_takes_the_graph_out_of_a_data_set(run, tmp_path, suffix):
+    assert run("sample", "tree.json", "--n", "3", "--out", "{new}/d" + suffix)[0] == 0
+    assert run("theory", "{new}/d" + suffix, "--masked", "x_0") == run("theory", "tree.json", "--masked", "x_0")
+    assert run("check", "{new}/d" + suffix) == run("check", "tree.json")
+    np.savez(tmp_path / "bare.npz", **{"latents/z": np.zeros(3)})
+    code, _, err = run("theory", "{new}/bare.npz", "--masked", "x_0")
+    assert code == 2
+    assert "bare.npz holds no graph: give a file that does" in err
 
 
 def test_theory_takes_names_as_they_are(run):

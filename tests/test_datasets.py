@@ -11,6 +11,7 @@ import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from hlvm.datasets import Dataset, GroundTruthData, SampleStream, load_dataset, write_dataset
@@ -234,6 +235,56 @@ def test_from_arrays_names_what_does_not_fit():
             Dataset.from_arrays(**arrays, graph=graph)
 
 
+def test_from_arrays_takes_numbers_of_any_kind_and_refuses_others_by_name():
+    frame = pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": [0.5, 1.5, 2.5]})
+    big = np.arange(3, dtype=">f8")
+    data = Dataset.from_arrays(latents={"z": frame, "w": frame["b"]}, observed={"x": big})
+    np.testing.assert_array_equal(data.latents["z"], [[1, 0.5], [np.nan, 1.5], [3, 2.5]])
+    assert data.observed["x"].dtype.isnative
+    for arrays, message in (
+        ({"latents": {"z": np.ma.masked_equal([1.0, 2.0], 2)}}, "latents 'z': .* a masked array with 1 masked"),
+        (
+            {"observed": {"x": np.array([1, "a"], dtype=object)}},
+            "observed 'x': expected real numbers, got Python objects",
+        ),
+        ({"latents": {"z": frame.assign(b="text")}}, "latents 'z': column 'b': expected numbers"),
+        ({"images": np.full((1, 2, 2, 1), "a")}, "images: expected real numbers"),
+        ({"latents": {"z": frame}, "observed": {"x": frame[::-1]}}, "latents 'z' and observed 'x': .* another index"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays(**arrays)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_load_dataset_says_what_it_leaves_out_and_refuses_variables_that_are_no_numbers(tmp_path, suffix):
+    def written(name, **arrays):
+        path = tmp_path / f"{name}{suffix}"
+        if suffix == ".npz":
+            np.savez(path, **arrays)
+        else:
+            with h5py.File(path, "w") as file:
+                for key, values in arrays.items():
+                    file[key] = values
+        return path
+
+    fine = {"latents/deep/z": np.arange(3.0)}
+    with load_dataset(written("fine", **fine, labels=np.arange(3), note="text")) as data:
+        assert list(data.latents) == ["deep/z"]
+        assert set(data.left_out) == {"labels", "note"}
+        assert repr(data) == "Dataset(3 rows, no images, 1 latents, 0 observed; left out: note, labels)"
+        assert pickle.loads(pickle.dumps(data)).left_out == data.left_out
+    for name, arrays, message in (
+        ("text", fine | {"latents/t": np.array([b"a"] * 3)}, r"'latents/t' must hold real numbers, and is text"),
+        ("none", {"z": np.zeros(3)}, r"all of them are missing; it has 'z'"),
+        ("one", fine | {"latents/t": 1.0}, r"'latents/t' is a single number"),
+        ("short", fine | {"latents/t": np.zeros(2)}, "has 2 rows and"),
+        ("graph", fine | {"graph": '{"edges": 3}'}, '"edges" must be a list'),
+        ("numbers", fine | {"graph": np.zeros(3)}, "'graph' must be JSON text"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}{suffix}: .*{message}"):
+            load_dataset(written(name, **arrays))
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_broken_files_are_refused(tmp_path, suffix):
     path = tmp_path / f"broken{suffix}"
@@ -290,6 +341,22 @@ def test_rows_and_items_agree_and_survive_pickling(tmp_path, suffix):
             assert [r["latents"]["level"][0] for r in repeated] == [data.latents["level"][i, 0] for i in (3, 1, 3)]
         with pytest.raises(IndexError, match="row 6 of 6"):
             data[6]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_rows_take_positions_and_truth_values_alike_in_every_format(tmp_path, suffix):
+    path = write_dataset(tmp_path / f"data{suffix}", Blinks(), 6, key=KEY)
+    with load_dataset(path) as data:
+        level = data.latents["level"][:]
+        for rows, places in (([0, -1], [0, 5]), (level[:, 0] > 0.5, np.flatnonzero(level[:, 0] > 0.5)), ([], [])):
+            batch = data.rows(rows)
+            np.testing.assert_array_equal(batch["latents"]["level"], level[np.array(places, dtype=int)])
+            assert batch["images"].shape == (len(places), 2, 4, 1)
+        with pytest.raises(IndexError, match="row -7 of 6"):
+            data.rows([0, -7])
+        for rows in ([0.5], 3, [True], [[0]]):
+            with pytest.raises(ValueError, match="rows are a list of positions, or True and False for each of the 6"):
+                data.rows(rows)
 
 
 @pytest.mark.parametrize(

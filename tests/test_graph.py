@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import json
 import pickle
+import re
 from itertools import pairwise, product
 
 import networkx as nx
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from strategies import edge_lists, graphs, property_test
 
 from hlvm.graph import LatentGraph
+from hlvm.masking import Patches
 
 # ---------------------------------------------------------------------- structure
 
@@ -401,6 +403,50 @@ def test_files_keep_awkward_names(tmp_path, name):
     graph = LatentGraph.from_edges([(name, "x1"), (name, "x2")], grid=(1, 2))
     graph.save(tmp_path / "graph.json")
     assert LatentGraph.load(tmp_path / "graph.json") == graph
+
+
+CELLS = ["p0_0", "p1_0", "p0_1", "p1_1"]
+BY_COLUMN = [("z", name) for name in CELLS]
+
+
+def test_from_edges_places_cells_by_their_names():
+    """By halves: the left column first."""
+    graph = LatentGraph.from_edges(BY_COLUMN, dims=1, grid=[["p0_0", "p0_1"], ["p1_0", "p1_1"]])
+    assert (graph.grid, graph.observed) == ((2, 2), ("p0_0", "p0_1", "p1_0", "p1_1"))
+    assert Patches.blocks(graph, (1, 2)).groups == (("p0_0", "p0_1"), ("p1_0", "p1_1"))
+    short = {"edges": BY_COLUMN, "dims": 1, "grid": [["p0_0", "p0_1"], ["p1_0", "p1_1"]]}
+    assert LatentGraph.from_dict(short) == graph
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        CELLS,
+        ["x[0,0]", "x[1,0]", "x[0,1]", "x[1,1]"],
+        ["row1col1", "row2col1", "row1col2", "row2col2"],
+        ["p00", "p10", "p01", "p11"],
+        ["x1", "x3", "x2", "x4"],
+        [f"x{column}_{row}" for row in range(2) for column in range(3)],
+    ],
+)
+def test_from_edges_refuses_cells_whose_names_tell_other_places(tmp_path, names):
+    size, edges = (2, len(names) // 2), [("z", name) for name in names]
+    for order in (None, names):
+        with pytest.raises(ValueError, match=rf"'{re.escape(names[1])}' would be in row 0, column 1.*as rows of names"):
+            LatentGraph.from_edges(edges, observed=order, grid=size)
+    tree = {"names": ["z", *names], "grid": size}
+    with pytest.raises(ValueError, match="as rows of names"):
+        LatentGraph.from_parents([-1] + [0] * len(names), **tree)
+    meant = LatentGraph.from_edges(edges, grid=[names[: size[1]], names[size[1] :]])
+    assert (meant.grid, list(meant.observed)) == (size, names)
+    for suffix in (".json", ".graphml"):  # files of ours keep their order, whatever the names
+        meant.save(tmp_path / f"graph{suffix}")
+        assert LatentGraph.load(tmp_path / f"graph{suffix}") == meant
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], ["x1", "x2", "x10", "x11"], ["s1_7", "s1_9", "s2_3", "s2_8"]])
+def test_from_edges_fills_a_grid_row_by_row_with_names_of_no_place(names):
+    assert LatentGraph.from_edges([("z", name) for name in names], grid=(2, 2)).observed == tuple(names)
 
 
 def test_short_form_reads_hand_written_graphs():

@@ -67,8 +67,22 @@ REFUSED = {
     "half a branch": (lambda: LatentGraph.tree(2.0, 2), "branching must be a whole number of at least 1, got 2.0"),
     "a tree beyond memory": (lambda: LatentGraph.tree(2, 60), "would have more than 16,777,216 variables: use a lower"),
     "a quadtree beyond memory": (lambda: LatentGraph.quadtree(30), "would have more than 16,777,216 variables"),
-    "one side of a grid": (lambda: LatentGraph.from_edges(PAIR, grid=3), r"grid must be \(rows, columns\), got 3"),
-    "a short grid": (lambda: LatentGraph.from_edges(PAIR, grid=(1,)), r"grid must be \(rows, columns\), got \(1,\)"),
+    "one side of a grid": (
+        lambda: LatentGraph.from_edges(PAIR, grid=3),
+        r"grid must be \(rows, columns\), or a list of rows of names, got 3",
+    ),
+    "a short grid": (lambda: LatentGraph.from_edges(PAIR, grid=(1,)), r"grid must be .* names, got \(1,\)"),
+    "a cell without a place": (lambda: LatentGraph.from_edges(PAIR, grid=[["a"]]), "grid leaves out 'b'"),
+    "a cell in two places": (lambda: LatentGraph.from_edges(PAIR, grid=[["a", "b", "a"]]), "'a' in two cells"),
+    "an unknown cell": (lambda: LatentGraph.from_edges(PAIR, grid=[["a", "b", "c"]]), "grid names 'c'"),
+    "uneven rows of a grid": (
+        lambda: LatentGraph.from_edges(PAIR, grid=[["a", "b"], ["a"]]),
+        r"equally many .*\[2, 1\]",
+    ),
+    "two orders of cells": (
+        lambda: LatentGraph.from_edges(PAIR, observed=["b", "a"], grid=[["a", "b"]]),
+        "in another order than observed",
+    ),
     "one name for observed": (
         lambda: LatentGraph.from_edges(PAIR, observed="a"),
         r"the single name 'a': write \['a'\]",

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from hlvm._text_files import read_json
 from hlvm.images.grammar import GrammarImages
 from hlvm.images.quadtree import QuadtreeImages
 from hlvm.images.scenes import SceneImages
@@ -65,7 +64,7 @@ def load_image_model(folder: str | os.PathLike[str]) -> Any:
     place = Path(folder)
     path = place / "images.json"
     try:
-        header = read_json(path)
+        header = json.loads(path.read_text(encoding="utf-8"))
         if (header["format"], header["version"]) != (_FORMAT, _FORMAT_VERSION):
             raise ValueError(f"{path} does not hold an image model of format version {_FORMAT_VERSION}")
         fields: dict[str, Any] = {
@@ -78,5 +77,5 @@ def load_image_model(folder: str | os.PathLike[str]) -> Any:
             with np.load(place / "rules.npz", allow_pickle=False) as tables:
                 fields["rules"] = {int(level): tables[level] for level in tables.files}
         return family(**fields)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None
