@@ -124,7 +124,8 @@ class _Reading:
         columns: the numbers below; an empty list for a column that holds something else.
         unfit: place of such a column -> its first such cell.
         truth: places of the columns of True and False.
-        whole: places of the columns in which some number is written without a decimal mark.
+        first_is_whole: whether all of the first line are written without a decimal mark.
+        whole: whether any number below is, looked for where the first line is.
         marked: whether any number has a decimal mark.
         may_part_thousands: whether all marks stand where they could part every three digits.
     """
@@ -133,9 +134,10 @@ class _Reading:
     decimal: str
     first: _Row
     columns: list[list[np.ndarray]]
+    first_is_whole: bool
     unfit: dict[int, str] = dataclasses.field(default_factory=dict)
     truth: set[int] = dataclasses.field(default_factory=set)
-    whole: set[int] = dataclasses.field(default_factory=set)
+    whole: bool = False
     marked: bool = False
     may_part_thousands: bool = True
 
@@ -217,7 +219,13 @@ def _read(text: str, delimiter: str, decimal: str, given: CsvFormat) -> _Reading
     width = len(first[1])
     if not width:
         raise _MisfitError(0, "there is nothing in the file")
-    found = _Reading(delimiter=delimiter, decimal=decimal, first=first, columns=[[] for _ in range(width)])
+    found = _Reading(
+        delimiter=delimiter,
+        decimal=decimal,
+        first=first,
+        columns=[[] for _ in range(width)],
+        first_is_whole=all(map(_WHOLE.fullmatch, first[1])),
+    )
     if given.delimiter is None and (width == 1) != (delimiter == _ONE_COLUMN):
         raise _MisfitError(0, f"line {first[0]} has one value only")
     try:
@@ -240,10 +248,11 @@ def _rows(text: str, delimiter: str) -> Iterator[_Row]:
     if delimiter == " ":
         lines = (line.strip(" \n") + "\n" for line in lines)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    has_spaces = any(space in text for space in " \t\u00a0")
     blank = 0
     while True:
         try:
-            cells = [cell.strip() for cell in next(reader)]
+            cells = [cell.strip() for cell in next(reader)] if has_spaces else next(reader)
         except StopIteration:
             return
         except csv.Error as error:
@@ -283,8 +292,8 @@ def _take(found: _Reading, place: int, lines: Sequence[int], cells: Sequence[str
         what = f"has {_short(cells[odd])}" if cells[odd] else "has nothing there: write nan for a missing number"
         found.unfit[place], found.columns[place] = f"line {lines[odd]} {what}", []
         return
-    if place not in found.whole and any(map(_WHOLE.fullmatch, cells)):
-        found.whole.add(place)
+    if not found.whole and found.first_is_whole:
+        found.whole = any(map(_WHOLE.fullmatch, cells))
     if found.may_part_thousands:
         marked = [cell for cell in cells if found.decimal in cell]
         found.marked = found.marked or bool(marked)
@@ -370,7 +379,7 @@ def _first_line_names(path: Path, text: str, found: _Reading) -> bool:
     above, _, below = text.partition("\n")
     if '"' in above and '"' not in below and below.strip():
         return True
-    is_data = not any(found.columns) or len(set(cells)) < len(cells) or not all(map(_WHOLE.fullmatch, cells))
+    is_data = not any(found.columns) or len(set(cells)) < len(cells) or not found.first_is_whole
     counted = cells == list(map(str, range(len(cells))))
     if is_data or (found.whole and not counted):
         return False
