@@ -172,8 +172,8 @@ def load(cls: type[LatentGraph], path: str | os.PathLike[str]) -> LatentGraph:
 
     Args:
         path: a ``.json`` file (see :meth:`LatentGraph.from_dict`), or a ``.graphml`` file with a directed graph,
-            whose attributes are read as by :meth:`LatentGraph.from_networkx`. Names that igraph or yEd write beside ids,
-            in an attribute ``name`` or ``label``, are taken instead of ids if every node has its own.
+            whose attributes are read as by :meth:`LatentGraph.from_networkx`. Names that igraph or yEd write beside
+            ids, in an attribute ``name`` or ``label``, are taken instead of ids if every node has its own.
 
     Returns:
         The graph.
