@@ -16,7 +16,7 @@ from hlvm._files import write_text_atomically
 if TYPE_CHECKING:
     import numpy as np
 
-    from hlvm._cli_tables import CsvFormat
+    from hlvm._cli_csv import CsvFormat
     from hlvm.graph import LatentGraph
     from hlvm.scoring import RegressionConfig
 
@@ -120,7 +120,7 @@ def score(
 def _csv_format(
     places: Sequence[str], delimiter: str | None, decimal: str | None, header: Literal["yes", "no"] | None
 ) -> CsvFormat:
-    from hlvm._cli_tables import CsvFormat
+    from hlvm._cli_csv import CsvFormat
 
     given = {"--delimiter": delimiter, "--decimal": decimal, "--header": header}
     option = next((option for option, value in given.items() if value is not None), None)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from hlvm._numbers import as_numbers
 from hlvm.images.base import ImageModel
 
 __all__ = ["GroundTruthData"]
@@ -77,9 +78,9 @@ class GroundTruthData:
         """Draw one image for each row of factors.
 
         Raises:
-            ValueError: another number of columns, or values that the image model refuses.
+            ValueError: no numbers, another number of columns, or values that the image model refuses.
         """
-        rows = np.asarray(factors, dtype=np.float32)
+        rows = as_numbers("factors", factors).astype(np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.num_factors:
             raise ValueError(f"factors must have shape (num, {self.num_factors}), got {rows.shape}")
         columns = np.split(rows, np.cumsum(self._dims)[:-1], axis=1)
