@@ -252,7 +252,7 @@ def _rebuilt(
 def _of_same_labels(parts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Frames among the arrays in the row order of the first one."""
     labelled = ((f"{part} {name!r}", given) for part, of in parts.items() for name, given in of.items())
-    first_name, first = next(((name, given) for name, given in labelled if hasattr(given, "index")), ("", None))
+    first_name, first = next(((name, given) for name, given in labelled if hasattr(given, "iloc")), ("", None))
     return [
         {name: aligned(first_name, first, f"{part} {name!r}", given) for name, given in of.items()}
         for part, of in parts.items()

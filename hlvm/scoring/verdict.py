@@ -257,13 +257,14 @@ def _verdict(
     )
     found, heavy = measure(question), ""
     least = _TELLING_SHARE * min_test_rows
-    if effective_rows(found.scores) < least:
+    enough = found.forward.n_independent >= min_test_rows
+    if enough and effective_rows(found.scores) < least:
         # The claim is up to invertible maps, so columns may be mapped one by one to where their variance is known.
         question = dataclasses.replace(question, code=normal_scores(code), latents=normal_scores(latents))
         found, heavy = measure(question), "of normal scores, since few rows make up most of the variance: "
     verdict, reason = decide(found, threshold, min_test_rows)
     telling = effective_rows(found.scores)
-    if telling < least and found.forward.n_independent >= min_test_rows:
+    if enough and telling < least:
         verdict = Verdict.INCONCLUSIVE
         reason = f"the variance of a column rests on about {telling:.0f} test rows: bring more rows of the rare values"
     power = None
