@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -49,42 +50,145 @@ def test_claim_of_the_readme_passes_and_fails_and_is_summed_up(run):
     )
 
 
-def test_hlvm_key_depends_on_the_seed_and_the_test_alone(run):
+def test_hlvm_key_depends_on_seed_file_classes_function_and_parameters_alone(run, pytester):
     text = """
         import jax
-        import numpy as np
+        import pytest
         from pathlib import Path
         def note(key):
             with Path("keys.txt").open("a") as file:
                 file.write(f"{jax.random.key_data(key).tolist()}\\n")
         def test_a(hlvm_key): note(hlvm_key)
-        def test_b(hlvm_key): note(hlvm_key)
+        class TestB:
+            @pytest.mark.parametrize("x", [1, 2])
+            def test_a(self, hlvm_key, x): note(hlvm_key)
     """
     keys = []
-    for options in ((), ("-k", "test_b"), ("--hlvm-seed", "1")):
-        run(text, *options).assert_outcomes(passed=1 if "-k" in options else 2, deselected=1 if "-k" in options else 0)
+
+    def add_keys():
         keys.append(Path("keys.txt").read_text().split("\n")[:-1])
         Path("keys.txt").unlink()
-    assert keys[0][1] == keys[1][0]
-    assert len({*keys[0], *keys[2]}) == 4
+
+    for options in ((), ("-k", "TestB"), ("--hlvm-seed", "1")):
+        run(text, *options)
+        add_keys()
+    below = pytester.mkdir("below") / "test_in_a_run_of_its_own.py"
+    Path("test_in_a_run_of_its_own.py").rename(below)
+    # What pytest-xdist does to the ids of groups.
+    pytester.makeconftest("def pytest_itemcollected(item): item._nodeid = item.nodeid + '@group'")
+    pytester.runpytest("-p", "hlvm.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:jaxtyping", below)
+    add_keys()
+    first, some, other_seed, elsewhere = keys
+    assert first[1:] == some
+    assert first == elsewhere
+    assert len({*first, *other_seed}) == 6
 
 
-def test_claims_that_error_or_are_skipped_are_listed_and_other_tests_are_not(run):
+RERUN_AS_PYTEST_RERUNFAILURES_DOES = """
+    from _pytest.runner import runtestprotocol
+    def pytest_runtest_protocol(item, nextitem):
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for last in (False, True):
+            for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                again = "again" in item.name and report.failed and not last
+                report.outcome = "rerun" if again else report.outcome
+                item.ihook.pytest_runtest_logreport(report=report)
+                if again:
+                    item._initrequest()
+                    break
+            else:
+                break
+        return True
+    def pytest_report_teststatus(report):
+        return ("rerun", "R", "RERUN") if report.outcome == "rerun" else None
+"""
+OUTCOMES = """
+    import numpy as np
+    import pytest
+    from hlvm.testing import assert_rank
+    a = np.random.default_rng(0).normal(size=(50, 1))
+    @pytest.fixture
+    def broken(): raise RuntimeError
+    @pytest.fixture
+    def broken_after():
+        yield
+        raise RuntimeError
+    @pytest.fixture
+    def asserting(): assert_rank(a, a, 1)
+    pytestmark = pytest.mark.claim("c")
+    def test_setup(broken): pass
+    def test_teardown(broken_after): pass
+    def test_skipped(): pytest.skip("later")
+    @pytest.mark.xfail
+    def test_xfail(): assert_rank(a, a, 0)
+    @pytest.mark.xfail(strict=True)
+    def test_strict_xfail(): assert False
+    @pytest.mark.xfail
+    def test_xpass(): pass
+    @pytest.mark.xfail(strict=True)
+    def test_strict_xpass(): pass
+    @pytest.mark.xfail(run=False)
+    def test_not_run(): assert False
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_parameter(rank): assert_rank(a, a, rank)
+    def test_in_a_fixture(asserting): pass
+    tries = {"once": 0, "twice": 0}
+    @pytest.mark.parametrize("fails", tries)
+    def test_again(fails):
+        tries[fails] += 1
+        assert_rank(a, a, int(tries[fails] > len(fails) - 3))
+    def test_subtests(subtests):
+        for rank in (1, 0, 1):
+            with subtests.test(rank=rank): assert_rank(a, a, rank)
+"""
+LISTED = [
+    ("error", "test_setup", []),
+    ("error", "test_teardown", []),
+    ("skipped", "test_skipped", []),
+    ("failed as expected", "test_xfail", ["rank 1, expected 0"]),
+    ("failed as expected", "test_strict_xfail", []),
+    ("held unexpectedly", "test_xpass", []),
+    ("failed", "test_strict_xpass", []),
+    ("skipped", "test_not_run", []),
+    ("failed", "test_parameter[0]", ["rank 1, expected 0"]),
+    ("held", "test_parameter[1]", ["rank 1, expected 1"]),
+    ("held", "test_in_a_fixture", ["rank 1, expected 1"]),
+    ("held", "test_again[once]", ["rank 1, expected 1"]),
+    ("failed", "test_again[twice]", ["rank 1, expected 0"]),
+]
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_claims_are_listed_with_the_outcome_that_the_run_tells(run, pytester, processes):
+    pytester.makeconftest(RERUN_AS_PYTEST_RERUNFAILURES_DOES)
+    listed, tail = LISTED, ("test_subtests", ["rank 1, expected 1", "rank 1, expected 0", "rank 1, expected 1"])
+    if tuple(map(int, version("pytest").split(".")[:1])) >= (9,):  # has subtests of its own
+        listed = [*listed, ("failed", *tail)]
+    else:
+        listed = [*listed, ("error", tail[0], [])]
+    result = run(OUTCOMES, "-n", processes)
+    result.stdout.fnmatch_lines(
+        [f"*claims: 3 of {len(listed)} held, 2 failed as expected, 1 held unexpectedly*"]
+        + [
+            line
+            for outcome, name, found in listed
+            for line in (f"{outcome:<18} *::{name}: c".replace("[", "[[]"), *(f"{'':<18} {each}" for each in found))
+        ],
+        consecutive=True,
+    )
+
+
+def test_claims_of_stopped_tests_have_no_outcome_and_other_tests_are_not_listed(run):
     result = run(
         """
         import pytest
-        @pytest.fixture
-        def broken(): raise RuntimeError
-        @pytest.mark.claim("first")
-        def test_error(broken): pass
-        @pytest.mark.claim("second")
-        def test_skipped(): pytest.skip("later")
         def test_plain(): pass
+        @pytest.mark.claim("c")
+        def test_stopped(): pytest.exit("enough")
         """
     )
-    result.assert_outcomes(errors=1, skipped=1, passed=1)
-    result.stdout.fnmatch_lines_random(["*claims: 0 of 2 held*", "error *test_error: first", "skipped *: second"])
-    result.stdout.no_fnmatch_line("*held *test_plain*")
+    result.stdout.fnmatch_lines(["*claims: 0 of 1 held*", "no outcome *::test_stopped: c"])
+    result.stdout.no_fnmatch_line("*test_plain*")
 
 
 def test_runs_without_claims_have_no_summary_and_do_not_import_jax(run):
