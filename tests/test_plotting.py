@@ -18,10 +18,12 @@ from matplotlib.patches import PathPatch
 from matplotlib.text import Annotation, Text
 
 from hlvm import plotting
+from hlvm.claims import Claim, no_leakage_claim
 from hlvm.graph import LatentGraph
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
 from hlvm.report import Section, Table, write_html
+from hlvm.scoring import Interval
 from hlvm.theory import level_profile, shared_information
 
 LOOKS = {
@@ -665,6 +667,18 @@ def test_plots_of_scores_run_and_show_every_value(tmp_path):
     for i, figure in enumerate((bars, lines, claims)):
         plotting.save_figure(figure, tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 5000
+
+
+def test_plot_claims_draws_claims_about_blocks_and_refuses_others():
+    scores = {"R²(ẑ → c)": Interval(0.9, 0.95, 0.97), "R²(c → ẑ)": Interval(0.1, 0.2, 0.3), "other": Interval(0, 1, 1)}
+    claim = Claim(text="code = c", predicted="identified", scores=scores, verdict="not identified", reason="")
+    ax = plotting.plot_claims([claim], threshold=0.9).axes[0]
+    values = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() in ("<", ">")]
+    assert values == [0.95, 0.2]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["code = c"]
+    other = no_leakage_claim("t", Interval(0.0, 0.1, 0.2), tolerance=0.05, scores={})
+    with pytest.raises(ValueError, match="R² − R² from c: leave it out"):
+        plotting.plot_claims([other], threshold=0.9)
 
 
 def test_style_does_not_leak():

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -95,7 +96,7 @@ def save_png(path: str | os.PathLike[str], array: Float[Array | np.ndarray, "h w
         np.round(255 * picture).astype(np.uint8), (*picture.shape[:2], 3)
     )
     with atomic_path(target) as temporary:
-        imsave(temporary, np.ascontiguousarray(levels), metadata={"Software": "hlvm"})
+        imsave(temporary, np.ascontiguousarray(levels), origin="upper", metadata={"Software": "hlvm"})
 
 
 @functools.lru_cache(maxsize=512)
@@ -104,8 +105,9 @@ def _caption(text: str, width: int) -> Float[np.ndarray, "caption_height w"]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / 100, _CAPTION_HEIGHT / 100), dpi=100)
+    figure = Figure(figsize=(width / 100, _CAPTION_HEIGHT / 100), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    figure.text(0.5, 0.5, text, ha="center", va="center", size=7, parse_math=False, family="DejaVu Sans")
+    look: dict[str, Any] = {"color": "black", "family": "DejaVu Sans", "size": 7, "style": "normal", "weight": "normal"}
+    figure.text(0.5, 0.5, text, ha="center", va="center", parse_math=False, usetex=False, **look)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., 0] / 255.0

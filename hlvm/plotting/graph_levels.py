@@ -137,7 +137,7 @@ class LevelDrawing(NamedTuple):
             columns = upper if row else lower
             for column, role in enumerate(columns if len(columns) > 1 else []):
                 number = self.second[row] if role is None else counts.get(role, 0)
-                ax.text(_right(column), row, f"{number:,}", color="black" if number else "#A8A8A8", **look)
+                ax.text(_right(column), row, f"{number:,}", color="black" if number else "#767676", **look)
         top, low = (len(self.rows) - 0.5, 3, "bottom"), (-0.5, -4, "top")
         heads = [(-1, "number", top)]
         for columns, side in ((upper, top), (lower, low)):

@@ -179,7 +179,7 @@ def _draw_cells(ax: Axes, cells: Float[np.ndarray, "rows ratios"], sizes: _Sizes
         for (row, column), value in np.ndenumerate(cells):
             text = "" if np.isnan(value) else _number(float(value))
             back = [{"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none"}, None][int(value != 0)]
-            shade = "black" if back or value > 0.55 else "white"
+            shade = "black" if back or value > 0.48 else "white"
             ax.text(column, row, text, ha="center", va="center", fontsize=_FONT - 0.5, color=shade, bbox=back)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -145,8 +146,41 @@ def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = ""
         return figure
 
 
+class ClaimLike(Protocol):
+    """A prediction beside its measurement, such as :class:`hlvm.claims.Claim`."""
+
+    @property
+    def text(self) -> str:
+        """What is claimed."""
+        ...
+
+    @property
+    def scores(self) -> Mapping[str, tuple[float, float, float]]:
+        """Intervals ``(low, value, high)`` by name."""
+        ...
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether prediction and measurement agree; ``None`` when the measurement is inconclusive."""
+        ...
+
+
+_DIRECTIONS = ("R²(ẑ → c)", "R²(c → ẑ)")
+"""The scores of a claim about a block that a threshold applies to."""
+
+
+def _of_claim(claim: ClaimLike) -> tuple[str, list[tuple[float, float, float]], bool | None]:
+    intervals = [claim.scores[name] for name in _DIRECTIONS if name in claim.scores]
+    if not intervals:
+        raise ValueError(
+            f"plot_claims draws R² against a threshold; the claim {claim.text!r} has {', '.join(claim.scores)}: leave "
+            "it out, or give (label, intervals, agrees)"
+        )
+    return claim.text, intervals, claim.agrees
+
+
 def plot_claims(
-    rows: Sequence[tuple[str, Sequence[tuple[float, float, float]], bool | None]],
+    rows: Sequence[ClaimLike | tuple[str, Sequence[tuple[float, float, float]], bool | None]],
     *,
     threshold: float,
     title: str = "",
@@ -155,22 +189,26 @@ def plot_claims(
 
     Args:
         rows: ``(label, intervals, agrees)``; an interval is ``(low, value, high)``, forward first, then reverse;
-            ``agrees`` is ``None`` when inconclusive.
+            ``agrees`` is ``None`` when inconclusive. Or claims about blocks, see :func:`hlvm.claims.block_claim`.
         threshold: drawn as a line.
         title: text above.
+
+    Raises:
+        ValueError: a claim that is not about a block.
     """
     marks = {True: ("green", "agrees"), False: ("vermilion", "against the theory"), None: ("grey", "inconclusive")}
-    with style([title, *(label for label, _, _ in rows)]):
+    unpacked = [row if isinstance(row, tuple) else _of_claim(row) for row in rows]
+    with style([title, *(label for label, _, _ in unpacked)]):
         figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(rows))
         ax = axes[0, 0]
-        for row, (_, intervals, agrees) in enumerate(rows):
+        for row, (_, intervals, agrees) in enumerate(unpacked):
             color = COLORS[marks[agrees][0]]
             for i, (low, value, high) in enumerate(intervals):
                 y = row + (0.12 if i else -0.12) * (len(intervals) > 1)
                 ax.plot([low, high], [y, y], color=color, lw=2)
                 ax.plot([value], [y], "<" if i else ">", color=color, ms=6)
         ax.axvline(threshold, color=COLORS["black"], lw=0.8, ls="--")
-        ax.set_yticks(range(len(rows)), [printable_lines(label) for label, _, _ in rows])
+        ax.set_yticks(range(len(rows)), [printable_lines(label) for label, _, _ in unpacked])
         ax.invert_yaxis()
         ax.set_xlabel("held-out kernel R²")
         ax.set_xlim(-0.05, 1.03)

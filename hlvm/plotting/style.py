@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import textwrap
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -51,6 +53,8 @@ MARGIN = 0.15
 Panels = Any
 """Array of axes, shape (rows, columns)."""
 
+_KEPT = ("font.cursive", "font.fantasy", "font.monospace", "font.sans", "font.serif", "pdf.", "pgf.", "ps.", "svg.")
+_SETTINGS = threading.RLock()
 _HEIGHT_COLORS = ("grey", "green", "blue", "vermilion", "purple", "orange", "sky", "black")
 _MARKERS = "osD^vPX*"
 _TITLE = 10.5
@@ -60,29 +64,42 @@ _LETTER = 0.54
 
 @contextmanager
 def style(texts: Iterable[str] = ()) -> Iterator[None]:
-    """Matplotlib settings of all figures. Text is plain: ``$`` and ``_`` in names are drawn as they are.
+    """Matplotlib settings of all figures, whatever the user's: of those, only fonts and file formats are kept.
+
+    Text is plain: ``$`` and ``_`` in names are drawn as they are. The settings are the process's: other threads that
+    draw figures of this package wait.
 
     Args:
         texts: names and titles that will be drawn; where the font lacks their letters, others that are installed help
             out. What none of them has is for :func:`hlvm.plotting.letters.printable` to replace.
     """
-    settings: Any = {
-        "figure.dpi": 110,
-        "savefig.dpi": 160,
-        "font.family": families_for(texts),
-        "font.size": 9.5,
-        "axes.titlesize": 10.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": False,
-        "hatch.linewidth": 0.8,
-        "legend.frameon": False,
-        "svg.fonttype": "none",
-        "text.parse_math": False,
-        "text.usetex": False,
-    }
-    with mpl.rc_context(settings):
+    with _SETTINGS, mpl.rc_context():
+        settings: Any = {
+            **{name: value for name, value in mpl.rcParams.items() if name.startswith(_KEPT)},
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "font.family": families_for(texts),
+            "font.size": 9.5,
+            "axes.titlesize": 10.5,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": False,
+            "hatch.linewidth": 0.8,
+            "legend.frameon": False,
+            "text.parse_math": False,
+            "text.usetex": False,
+        }
+        mpl_style.use(["default", settings])
         yield
+
+
+class _Figure(Figure):
+    """Is drawn under the settings it was made under: some ticks and their labels are only made then."""
+
+    def draw(self, renderer: Any) -> None:
+        """Draw, as :meth:`matplotlib.figure.Figure.draw`."""
+        with style():
+            super().draw(renderer)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -96,14 +113,14 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         FileNotFoundError: the folder does not exist.
     """
     with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, bbox_inches="tight", facecolor="white")
+        figure.savefig(temporary, bbox_inches="tight", facecolor="auto", transparent=False)
 
 
 def figure_with_panels(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Panels]:
     """A figure of so many inches and its axes, laid out by Matplotlib."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -128,7 +145,7 @@ def titled_sheet(wide: float, tall: float, title: str) -> tuple[Figure, float]:
     text = _wrapped(printable_lines(title), wide, _TITLE)
     lines = _TITLE * 1.3 / 72 * (text.count("\n") + 1) + 0.1 if title else 0.0
     wide, tall = wide + 2 * MARGIN, tall + lines + 2 * MARGIN
-    figure = Figure(figsize=(wide, tall))
+    figure = _Figure(figsize=(wide, tall))
     if title:
         figure.suptitle(text, x=MARGIN / wide, y=1 - MARGIN / tall, ha="left", va="top", fontsize=_TITLE)
     return figure, tall - MARGIN - lines

@@ -1,0 +1,186 @@
+"""Figures look the same under any Matplotlib style of the user's, can be read, and leave it as it was."""
+
+import threading
+from functools import cache
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from hlvm import plotting
+from hlvm.claims import block_claim
+from hlvm.graph import LatentGraph
+from hlvm.images import contact_sheet, save_png
+from hlvm.scoring import Verdict, block_verdict
+from hlvm.theory import level_profile, shared_information
+
+WHITE = {
+    "axes.edgecolor": "w",
+    "axes.labelcolor": "w",
+    "axes.titlecolor": "w",
+    "image.origin": "lower",
+    "legend.facecolor": "k",
+    "legend.labelcolor": "w",
+    "savefig.facecolor": "k",
+    "savefig.transparent": True,
+    "text.color": "w",
+    "xtick.color": "w",
+    "ytick.color": "w",
+}
+LARGE = {"font.size": 30, "axes.titlesize": 40, "xtick.labelsize": 30, "xtick.labelbottom": False, "axes.grid": True}
+STYLES = {"white": ["dark_background", WHITE], "large": ["grayscale", LARGE]}
+
+
+@cache
+def inputs():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(120, 1))
+    graph, large = LatentGraph.quadtree(1), LatentGraph.quadtree(2)
+    masked = [graph.observed[0], graph.observed[-1]]
+    claim = block_claim("code = c", Verdict.IDENTIFIED, block_verdict(2 * z, z, key=0))
+    scores = pd.DataFrame(
+        {"latent": ["a", "b"], "r2": [0.9, 0.1], "r2_low": 0.0, "r2_high": 1.0, "floor_r2": 0.2, "ceiling_r2": 1.0}
+    ).assign(predicted_in_c=[1.0, 0.0])
+    share = np.stack([np.linspace(0, 1, 12).reshape(1, 12), np.full((1, 12), np.nan)], axis=2)
+    return graph, large, masked, claim, scores, share
+
+
+def figures():
+    """One or more figures of every public plotting function, by its name."""
+    graph, large, masked, claim, scores, share = inputs()
+    shared = shared_information(graph, masked)
+    few, levels = {1: 0.2, 2: 0.3}, {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}
+    options = {"masked": masked, "shared": shared, "title": "title"}
+    yield "plot_claims", plotting.plot_claims([claim, ("b", [(0.1, 0.2, 0.3)], None)], threshold=0.9, title="title")
+    yield "plot_graph", plotting.plot_graph(graph, **options)
+    yield (
+        "plot_graph",
+        plotting.plot_graph(
+            large, masked=large.observed[:1], shared=shared_information(large, large.observed[:1]), max_nodes=0
+        ),
+    )
+    yield "plot_grid", plotting.plot_grid(graph, **options)
+    yield "plot_level_curves", plotting.plot_level_curves(level_profile(large, [0.25, 0.5]), title="title")
+    deep = level_profile(LatentGraph.pure_children_chain(10), [0.5])
+    yield "plot_level_curves", plotting.plot_level_curves(deep)
+    ratios = np.linspace(0.1, 0.9, 12).tolist()
+    yield (
+        "plot_level_profile",
+        plotting.plot_level_profile(share, ratios=ratios, units=["u"], heights=[1, 2], title="t"),
+    )
+    losses = {"a": np.linspace(1, 0.5, 100), "b": np.linspace(1, 0.7, 100)}
+    yield "plot_losses", plotting.plot_losses({"panel": losses}, held_out={"panel": {"a": ([50], [0.8])}})
+    yield "plot_losses", plotting.plot_losses({"panel": losses}, names_below=True)
+    yield (
+        "plot_picture",
+        plotting.plot_picture(contact_sheet(np.linspace(0, 1, 64).reshape(4, 4, 4, 1), captions=list("abcd"))),
+    )
+    yield (
+        "plot_scores_by_height",
+        plotting.plot_scores_by_height({"u": levels}, floors=few, ceilings=few, chance=few, x_label="x", title="title"),
+    )
+    yield "plot_scores_by_latent", plotting.plot_scores_by_latent({"one": scores}, title="title")
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+@cache
+def plain():
+    with mpl.rc_context():
+        plt.style.use("default")
+        return [(name, pixels(figure)) for name, figure in figures()]
+
+
+def luminance(color):
+    linear = np.asarray(to_rgb(color))
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrasts(figure):
+    """Contrast, 1 to 21, of every text that is seen with what lies behind it."""
+    pixels(figure)
+    seen = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    for text in seen:
+        text.set_alpha(0)  # an invisible one would leave its place to others
+    behind = pixels(figure) / 255
+    for text in seen:
+        box = text.get_window_extent()
+        rows = slice(max(round(len(behind) - box.y1), 0), round(len(behind) - box.y0))
+        part = behind[rows, max(round(box.x0), 0) : round(box.x1)].reshape(-1, 3)
+        if not part.size:  # a tick beyond the end of its axis
+            continue
+        background = np.median(part, axis=0)
+        bright, dark = sorted([luminance(text.get_color()), luminance(background)], reverse=True)
+        yield text.get_text(), (bright + 0.05) / (dark + 0.05)
+
+
+def test_every_plot_is_in_the_table():
+    assert {name for name in plotting.__all__ if name.startswith("plot_")} == {name for name, _ in plain()}
+
+
+def test_every_text_stands_out_from_what_lies_behind_it():
+    found = {(name, *each) for name, figure in figures() for each in contrasts(figure)}
+    assert len(found) > 50
+    assert not [each for each in found if each[-1] < 4]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_figures_are_the_same_under_any_style(style):
+    with plt.style.context(STYLES[style]):
+        before = dict(mpl.rcParams)
+        for (name, figure), (_, expected) in zip(figures(), plain(), strict=True):
+            np.testing.assert_array_equal(pixels(figure), expected, err_msg=name)
+        assert dict(mpl.rcParams) == before
+
+
+def test_save_figure_and_save_png_write_the_same_under_any_style(tmp_path):
+    picture = np.linspace(0, 1, 48).reshape(4, 4, 3)
+    share = inputs()[-1]
+    found = []
+    for style in ("default", WHITE):
+        with plt.style.context(style):
+            figure = plotting.plot_level_profile(
+                share, ratios=[0.1 * i for i in range(12)], units=["u"], heights=[1, 2]
+            )
+            plotting.save_figure(figure, tmp_path / "figure.png")
+            save_png(tmp_path / "picture.png", picture)
+            found.append([plt.imread(tmp_path / name) for name in ("figure.png", "picture.png")])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_save_figure_keeps_the_background_of_a_figure_of_the_users(tmp_path):
+    with plt.style.context("dark_background"):
+        figure = Figure()
+        figure.text(0.5, 0.5, "white")
+        plotting.save_figure(figure, tmp_path / "f.png")
+    assert plt.imread(tmp_path / "f.png")[0, 0, :3].tolist() == [0, 0, 0]
+
+
+def test_style_is_undone_when_threads_take_turns():
+    before = dict(mpl.rcParams)
+    first, second = threading.Event(), threading.Event()
+
+    def other():
+        with plotting.style():
+            second.set()
+            first.wait()
+
+    thread = threading.Thread(target=other)
+    with plotting.style():
+        thread.start()
+        second.wait(0.2)  # the other thread comes in only where nothing keeps it out
+    first.set()
+    thread.join()
+    assert dict(mpl.rcParams) == before
