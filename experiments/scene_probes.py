@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from hlvm import mae
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 
 __all__ = ["accuracies", "codes_of", "crossed", "label_of", "linear_probe"]
 
@@ -58,7 +58,7 @@ def crossed(scenes: SceneImages, key: PRNGKeyArray, n: int, **changes: Any) -> I
     return scenes.sample(of_images, n, do=do, **changes)
 
 
-@one_blas_thread
+@own_settings
 def linear_probe(codes: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> Pipeline:
     """Multinomial logistic regression on standardised codes.
 

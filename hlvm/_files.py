@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["atomic_folder", "atomic_path", "check_new_folder", "is_new_folder", "write_text_atomically"]
@@ -96,6 +96,11 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def _umask() -> int:
+    # Python can only read it by setting it, and another thread could make a file just then; Linux tells it as well.
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
     current = os.umask(0)
     os.umask(current)
     return current

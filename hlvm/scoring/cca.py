@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.row_groups import row_groups
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
 __all__ = ["CCA", "Canonical", "canonical", "cca", "cca_many", "halves_of", "span", "summary", "transfer"]
@@ -82,7 +82,7 @@ def cca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | None
     return cca_many(a, {"b": b}, key=key, groups=groups)["b"]
 
 
-@one_blas_thread
+@own_settings
 def cca_many(
     a: ArrayLike, others: Mapping[str, ArrayLike], *, key: Any = None, groups: ArrayLike | None = None
 ) -> dict[str, CCA]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from hlvm.scoring.cca import CCA, Canonical, canonical, halves_of, span, summary, transfer
 from hlvm.scoring.inputs import paired_matrices
 from hlvm.scoring.row_groups import row_groups
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
 __all__ = ["HeldOut", "pwcca", "subspace_angles", "svcca"]
@@ -30,7 +30,7 @@ class HeldOut(NamedTuple):
     in_sample: float
 
 
-@one_blas_thread
+@own_settings
 def svcca(
     a: ArrayLike, b: ArrayLike, *, variance: float = 0.99, key: Any = None, groups: ArrayLike | None = None
 ) -> CCA:
@@ -89,7 +89,7 @@ def _leading(rows: Float[np.ndarray, "n p"], variance: float, tolerance: float) 
     return Whitened(right[:count].T / singular[:count], centre, well_conditioned=False)
 
 
-@one_blas_thread
+@own_settings
 def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | None = None) -> HeldOut:
     """Mean canonical correlation, weighted by how much of the first array each canonical variable accounts for.
 
@@ -135,7 +135,7 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values @ weights / weights.sum()) if weights.sum() > 0 else 0.0
 
 
-@one_blas_thread
+@own_settings
 def subspace_angles(a: ArrayLike, b: ArrayLike) -> Float[np.ndarray, " r"]:
     """Principal angles between the spaces that the centred columns of two arrays span over the samples.
 

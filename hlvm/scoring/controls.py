@@ -28,7 +28,7 @@ from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, scorable
 from hlvm.scoring.regression import fit_kernel, kernel_r2, kernel_r2_many
 from hlvm.scoring.row_groups import own_labels, permuted, row_groups
 from hlvm.scoring.splitting import Split, Standardiser
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 
 __all__ = [
     "ControlledScore",
@@ -75,7 +75,7 @@ class PermutationNull:
         )
 
 
-@one_blas_thread
+@own_settings
 def permutation_null(
     representation: ArrayLike,
     latents: ArrayLike,

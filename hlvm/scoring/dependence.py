@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.splitting import Standardiser
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 
 __all__ = ["cka", "mutual_information"]
 
 
-@one_blas_thread
+@own_settings
 def cka(a: ArrayLike, b: ArrayLike, *, debiased: bool = True) -> float:
     """Linear centred kernel alignment: how alike the inner products between samples are in two arrays.
 
@@ -76,6 +76,7 @@ def _hsic_unbiased(a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "n q"]) -> 
     return float(trace + total - 2 * (rows_a @ rows_b) / (n - 2)) / (n * (n - 3))
 
 
+@own_settings
 def mutual_information(
     representation: ArrayLike, latents: ArrayLike, *, key: Any, neighbours: int = 3, max_rows: int = 4000
 ) -> Float[np.ndarray, "p d"]:

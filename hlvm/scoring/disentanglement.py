@@ -19,10 +19,12 @@ from scipy.stats import rankdata
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.row_groups import row_groups
 from hlvm.scoring.splitting import Standardiser, random_split
+from hlvm.scoring.threads import own_settings
 
 __all__ = ["DCI", "dci", "mcc", "mig", "sap"]
 
 
+@own_settings
 def mcc(representation: ArrayLike, latents: ArrayLike, *, method: str = "pearson") -> float:
     """Mean absolute correlation of the latents with their coordinates, under the best one-to-one matching.
 
@@ -148,6 +150,7 @@ def _entropy(shares: Float[np.ndarray, "p d"], *, axis: int) -> np.ndarray:
     return -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=axis) / np.log(count)
 
 
+@own_settings
 def sap(representation: ArrayLike, latents: ArrayLike) -> float:
     """Separated attribute predictability: how far the best coordinate of each latent is ahead of the second best.
 
@@ -169,6 +172,7 @@ def sap(representation: ArrayLike, latents: ArrayLike) -> float:
     return float(_gaps(_correlations(code, truth) ** 2).mean())
 
 
+@own_settings
 def mig(representation: ArrayLike, latents: ArrayLike, *, bins: int = 20) -> float:
     """Mutual information gap: as :func:`sap`, with mutual information in units of the latent's entropy.
 

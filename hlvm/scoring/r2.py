@@ -14,7 +14,7 @@ from scipy.stats import norm, t
 from hlvm.scoring.inputs import random_streams
 from hlvm.scoring.intervals import Interval, percentile_limits, resampling_weights
 from hlvm.scoring.splitting import Split
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 
 __all__ = [
     "KernelR2",
@@ -95,7 +95,7 @@ class KernelR2:
         return Interval(self.low, self.value, self.high)
 
 
-@one_blas_thread
+@own_settings
 def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000) -> Interval:
     """How much better one representation predicts the same latents than another, on the same test rows.
 
@@ -122,7 +122,7 @@ def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000)
     return Interval(float(low), a.value - b.value, float(high))
 
 
-@one_blas_thread
+@own_settings
 def normalised_r2(score: KernelR2, *, floor: KernelR2, ceiling: KernelR2, key: Any, n_boot: int = 2000) -> Interval:
     """Where a score lies between its floor and its ceiling: 0 at the floor, 1 at the ceiling.
 
@@ -157,7 +157,7 @@ def normalised_r2(score: KernelR2, *, floor: KernelR2, ceiling: KernelR2, key: A
     return Interval(float(ends[0]), value, float(ends[1]))
 
 
-@one_blas_thread
+@own_settings
 def r2_over_seeds(scores: Sequence[KernelR2], *, key: Any, n_boot: int = 500) -> Interval:
     """Mean R² over independent fits, with an interval for another fit's worth of luck and another test sample.
 

@@ -15,7 +15,7 @@ from hlvm.scoring.cca import span
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.multiplicity import count_exceeding
 from hlvm.scoring.row_groups import permuted, row_groups
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import rank_tolerance
 
 __all__ = ["RankTest", "cca_rank"]
@@ -45,7 +45,7 @@ class RankTest:
     method: str
 
 
-@one_blas_thread
+@own_settings
 def cca_rank(
     a: ArrayLike,
     b: ArrayLike,

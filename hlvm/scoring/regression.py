@@ -28,7 +28,7 @@ from hlvm.scoring.r2 import KernelR2, pooled, resampled_sums, scorable, sums_of_
 from hlvm.scoring.ridge import Grid, Selected, fit_exact, fit_linear
 from hlvm.scoring.row_groups import group_counts, row_groups
 from hlvm.scoring.splitting import Standardiser
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 
 __all__ = [
     "best_of",
@@ -320,7 +320,7 @@ def fit_kernel(
     return fits, unit
 
 
-@one_blas_thread
+@own_settings
 def _score_targets(
     fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None], tuple[Selected, float]],
     kernel: str,
