@@ -13,7 +13,17 @@ PACKAGE = ROOT / "hlvm"
 
 # Part -> the parts it may import. A part is a module or a folder right under hlvm/; what OPEN names is open to all.
 # Parts that are not listed (the demo, the command line and what they print) may use every listed one.
-OPEN = {"_array_files", "_environment", "_files", "_graph_checks", "_keys", "_memory", "_numbers", "_text_files"}
+OPEN = {
+    "_array_files",
+    "_environment",
+    "_files",
+    "_graph_checks",
+    "_imports",
+    "_keys",
+    "_memory",
+    "_numbers",
+    "_text_files",
+}
 MAY_IMPORT = {
     "graph": {
         "_graph_arrays",
@@ -126,3 +136,52 @@ def test_import_of_every_part_leaves_jax_as_it_was():
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["same", "0"]
+
+
+# What JAX, SciPy and threadpoolctl add, as in every program that imports them.
+OF_OTHERS = {
+    "KMP_DUPLICATE_LIB_OK",
+    "TF_CPP_MIN_LOG_LEVEL",
+    "TPU_SKIP_MDS_QUERY",
+    "SpecialFunctionWarning",
+    "the matrix subclass",
+}
+PUBLIC = ["masking", "mechanisms", "theory", "simulator", "images", "datasets", "mae", "scoring", "testing", "claims"]
+SIDE_EFFECTS = """
+import importlib, logging, os, random, sys, warnings
+import numpy as np
+def settings():
+    return {
+        "logging": [*logging.root.handlers, logging.root.level, logging.getLoggerClass()],
+        "random": [random.getstate()],
+        "NumPy": [str(np.random.get_state()), *np.geterr().items(), np.get_printoptions()],
+        "environment": [f"{name}={value}" for name, value in os.environ.items()],
+        "warnings": [str(each) for each in warnings.filters],
+        "hooks": [sys.excepthook, sys.stdout, sys.stderr, os.getcwd(), sys.path.copy(), sys.getrecursionlimit()],
+        "figures": [name for name in sys.modules if name == "matplotlib"],
+    }
+others = sys.argv[1].split(",")
+for name in sys.argv[2:]:
+    before = settings()
+    importlib.import_module(f"hlvm.{name}")
+    for what, found in settings().items():
+        changed = [each for each in found if each not in before[what]]
+        if [each for each in changed if not any(other in str(each) for other in others)]:
+            print(name, what, str(changed)[:200])
+"""
+
+
+def side_effects(*modules):
+    program = [sys.executable, "-c", SIDE_EFFECTS, ",".join(OF_OTHERS), *modules]
+    return subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_import_of_any_module_changes_no_setting_of_the_process():
+    # The only one that draws.
+    assert side_effects(*PUBLIC, "report", "pytest_plugin", "plotting") == ["plotting figures ['matplotlib']"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", PUBLIC)
+def test_import_of_one_module_alone_changes_no_setting_of_the_process(module):
+    assert side_effects(module) == []

@@ -1,5 +1,6 @@
 """Masked autoencoders: networks, losses, masks, training, ensembles, checkpoints. The learner the theory is about."""
 
+import hlvm.mae._imports  # noqa: F401
 from hlvm.mae.checkpoints import load_fits, save_fits
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.cores import one_device_per_core

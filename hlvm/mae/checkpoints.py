@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PRNGKeyArray
 
 from hlvm._files import atomic_folder
+from hlvm._imports import keeping_log_handlers
 from hlvm.graph import LatentGraph
 from hlvm.images.files import can_be_saved, load_image_model, save_image_model
 from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, TrainConfig, ViTConfig
@@ -38,6 +39,7 @@ _FORMAT_VERSION = 2
 _NONE = np.zeros(0, np.float32)
 
 
+@keeping_log_handlers()
 def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     """Write fits of one generator to a new folder, all or nothing.
 
@@ -67,6 +69,7 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
             checkpointer.save((temporary / "arrays").resolve(), arrays)
 
 
+@keeping_log_handlers()
 def load_fits(
     path: str | os.PathLike[str], *, known: Mapping[str, Callable[..., Any]] | None = None
 ) -> tuple[Fit, ...]:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from hlvm._environment import versions
 from hlvm._files import is_new_folder, write_text_atomically
 from hlvm._graph_checks import positive
+from hlvm._imports import keeping_log_handlers
 from hlvm.mae.program import State
 
 __all__ = ["Checkpoints", "GroupState", "RunFolder"]
@@ -133,6 +134,7 @@ class RunFolder:
 class GroupFolder:
     """The states of one group; use it as a context."""
 
+    @keeping_log_handlers()
     def __init__(self, folder: Path, checkpoints: Checkpoints) -> None:
         self.folder, self.every = folder, checkpoints.every
         options = ocp.CheckpointManagerOptions(
@@ -144,9 +146,11 @@ class GroupFolder:
     def __enter__(self) -> GroupFolder:
         return self
 
+    @keeping_log_handlers()
     def __exit__(self, *_: object) -> None:
         self._manager.close()
 
+    @keeping_log_handlers()
     def latest(self, first: State, steps: int, n_members: int, reports: int) -> GroupState:
         """The newest complete state, or that before the first step.
 
@@ -166,6 +170,7 @@ class GroupFolder:
         held_out = np.array(found["held_out"]) if reports else held_out
         return GroupState(State(**found["state"]), np.array(found["losses"]), held_out, step)
 
+    @keeping_log_handlers()
     def keep(self, reached: GroupState, *, now: bool = False) -> None:
         """Keep a state if it is due: ``every`` steps after the last one, at the end, or ``now``."""
         due = reached.step - self._saved >= self.every or reached.step == len(reached.losses)

@@ -80,6 +80,7 @@ class DCI:
     importance: np.ndarray
 
 
+@own_settings
 def dci(
     representation: ArrayLike,
     latents: ArrayLike,
