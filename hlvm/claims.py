@@ -14,6 +14,12 @@ ABOVE_FLOOR = "above floor"
 NOT_ABOVE_FLOOR = "not above floor"
 NO_LEAKAGE = "nothing beyond c"
 LEAKAGE = "more than c"
+_OUTCOMES = (
+    (str(Verdict.IDENTIFIED), str(Verdict.NOT_IDENTIFIED)),
+    (ABOVE_FLOOR, NOT_ABOVE_FLOOR),
+    (NO_LEAKAGE, LEAKAGE),
+)
+"""What can be predicted, and measured if the intervals decide."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +32,9 @@ class Claim:
         scores: intervals the verdict rests on, by name.
         verdict: the measured outcome; ``"inconclusive"`` when the intervals do not decide.
         reason: why, in words.
+
+    Raises:
+        ValueError: a prediction that no measurement could come out as, or another kind of verdict.
     """
 
     text: str
@@ -33,6 +42,17 @@ class Claim:
     scores: dict[str, Interval]
     verdict: str
     reason: str
+
+    def __post_init__(self) -> None:
+        kinds = [outcomes for outcomes in _OUTCOMES if self.predicted in outcomes]
+        if not kinds:
+            words = ", ".join(repr(word) for outcomes in _OUTCOMES for word in outcomes)
+            raise ValueError(f"predicted must be one of {words}, got {str(self.predicted)!r}")
+        if self.verdict not in (*kinds[0], Verdict.INCONCLUSIVE):
+            raise ValueError(
+                f"verdict must be {' or '.join(map(repr, kinds[0]))} or 'inconclusive' where {str(self.predicted)!r} "
+                f"was predicted, got {str(self.verdict)!r}"
+            )
 
     @property
     def agrees(self) -> bool | None:
@@ -61,6 +81,9 @@ def block_claim(
         measured: the verdict on the scores of the block.
         members: further scores by name, such as R² of single members of the block, shown beside; the verdict is about
             the block.
+
+    Raises:
+        ValueError: ``predicted`` is neither "identified" nor "not identified".
     """
     scores = {f"R²({name})": score.interval for name, score in measured.directions.items()}
     scores |= members or {}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hlvm.claims import above_floor_claim, block_claim, hull, no_leakage_claim
+from hlvm.claims import Claim, above_floor_claim, block_claim, hull, no_leakage_claim
 from hlvm.scoring import Interval, Verdict, block_verdict
 
 
@@ -45,6 +45,19 @@ def test_no_leakage_claim_compares_with_the_content_itself(excess, verdict, agre
     claim = no_leakage_claim("t", Interval(*excess), tolerance=0.05, scores={"R²(ẑ → s)": Interval(0.5, 0.6, 0.7)})
     assert (claim.verdict, claim.agrees) == (verdict, agrees)
     assert "R²(ẑ → s)" in claim.measured
+
+
+@pytest.mark.parametrize(
+    ("predicted", "verdict", "message"),
+    [
+        ("banana", "identified", "predicted must be one of 'identified', 'not identified', .*, got 'banana'"),
+        (Verdict.INCONCLUSIVE, "identified", "predicted must be one of .*, got 'inconclusive'"),
+        ("above floor", "identified", "verdict must be 'above floor' or 'not above floor' or 'inconclusive' where"),
+    ],
+)
+def test_claim_refuses_what_cannot_come_out(predicted, verdict, message):
+    with pytest.raises(ValueError, match=message):
+        Claim(text="t", predicted=predicted, scores={}, verdict=verdict, reason="r")
 
 
 def test_hull_spans_all_intervals():

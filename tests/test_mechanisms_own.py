@@ -59,6 +59,8 @@ def test_check_mechanism_finds_nothing_wrong_with_ours(mechanism, dims):
     report = check_mechanism(mechanism, KEY, parent_dim=parent_dim, noise_dim=noise_dim, dim=dim).require()
     assert report.ok
     assert report.finite
+    assert str(report).startswith(f"{type(mechanism).__name__} at 256 random points: no problems")
+    assert ("\n  rank: " in str(report)) == (mechanism.n_symbols is None)
     if mechanism.n_symbols is None:
         assert report.rank == min(dim, parent_dim + mechanism.noise_size(parent_dim, noise_dim, dim))
         assert report.smallest_singular_value > 0

@@ -36,9 +36,11 @@ def test_assert_not_identified_passes_on_noise_and_on_a_copy():
 
 def test_assert_contains_accepts_a_copy():
     assert assert_contains(COPY, Z, key=0, config=CONFIG).reverse is None
-    with pytest.raises(AssertionError, match="expected the latents to be not identified, found identified"):
+    with pytest.raises(AssertionError, match="expected the latents to be not contained, found contained"):
         assert_not_identified(COPY, Z, key=0, two_way=False, config=CONFIG)
-    with pytest.raises(AssertionError, match=r"found not identified \(containment, threshold 0\.9\)"):
+    with pytest.raises(
+        AssertionError, match=r"latents to be contained, found not contained \(containment, threshold 0\.9\)"
+    ):
         assert_contains(NOISE, Z, key=0, config=CONFIG)
 
 

@@ -47,6 +47,18 @@ class MechanismReport:
     noise_error: float | None = None
     problems: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        found = "no problems" if self.ok else "; ".join(self.problems)
+        measured = {
+            "rank": self.rank,
+            "smallest singular value": self.smallest_singular_value,
+            "round-trip error": self.round_trip_error,
+            "error of the log-determinant": self.log_det_error,
+            "error of the noise": self.noise_error,
+        }
+        lines = [f"  {name}: {value:.3g}" for name, value in measured.items() if value is not None]
+        return "\n".join([f"{type(self.mechanism).__name__} at {self.samples} random points: {found}", *lines])
+
     @property
     def ok(self) -> bool:
         """Whether there are no problems."""

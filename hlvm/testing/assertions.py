@@ -18,7 +18,7 @@ from hlvm.scoring import (
     containment_verdict,
     leakage,
 )
-from hlvm.testing.messages import leakage_failure, rank_failure, verdict_failure
+from hlvm.testing.messages import leakage_failure, outcome, rank_failure, verdict_failure
 from hlvm.testing.recording import record
 
 __all__ = ["assert_contains", "assert_identified", "assert_no_leakage", "assert_not_identified", "assert_rank"]
@@ -35,7 +35,10 @@ def assert_identified(
     ceiling: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
-    """Assert that the representation is an invertible function of the block of latents, and of nothing else.
+    """Assert that the block of latents and the representation predict each other on held-out rows.
+
+    A share of ``1 - threshold`` of the representation's variance may still come from elsewhere: give the latents that
+    it must not hold as ``others``.
 
     Args:
         representation: shape (n, p) or (n,).
@@ -77,7 +80,9 @@ def assert_contains(
     ceiling: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
-    """Assert that the representation contains the latents, and maybe more: all that a wide code can be asked.
+    """Assert that the latents can be predicted from the representation, whatever else that holds.
+
+    This is all that a wide code can be asked.
 
     Args:
         representation: shape (n, p) or (n,).
@@ -111,7 +116,7 @@ def assert_not_identified(
     ceiling: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
-    """Assert that the representation does not identify the block of latents.
+    """Assert that a regression from the representation to the block of latents, or back, surely falls short.
 
     Args:
         representation: shape (n, p) or (n,).
@@ -153,7 +158,7 @@ def assert_no_leakage(
     tolerance: float = 0.05,
     config: RegressionConfig | None = None,
 ) -> Leakage:
-    """Assert that the representation holds no more of the style than the content does.
+    """Assert that the representation surely adds less than a tolerance to what the content tells about the style.
 
     Args:
         representation: shape (n, p) or (n,).
@@ -190,7 +195,7 @@ def assert_rank(
     key: Any = None,
     n_permutations: int = 999,
 ) -> RankTest:
-    """Assert how many dimensions two arrays share linearly.
+    """Assert how many canonical correlations of two arrays a test finds to be above 0.
 
     Args:
         a: shape (n, p) or (n,).
@@ -231,7 +236,7 @@ def _checked(
 ) -> BlockVerdict:
     __tracebackhide__ = True
     scores = ", ".join(f"R²({name}) = {score.interval}" for name, score in found.directions.items())
-    record(f"{found.verdict}: {scores}")
+    record(f"{outcome(found, found.verdict)}: {scores}")
     if found.verdict != wanted:
         given = {"floor": floor, "ceiling": ceiling}
         controls = {name: values for name, values in given.items() if values is not None}

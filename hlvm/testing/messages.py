@@ -20,7 +20,7 @@ from hlvm.scoring import (
 )
 from hlvm.scoring.judging import FORWARD, REVERSE
 
-__all__ = ["leakage_failure", "rank_failure", "verdict_failure"]
+__all__ = ["leakage_failure", "outcome", "rank_failure", "verdict_failure"]
 
 _CHANCE_PERMUTATIONS = 19  # for the mean and the scale of chance in a message; no p-value hangs on it
 _CHANCE_TRAIN = 400  # chance hardly depends on the number of rows, the time to a failure message does
@@ -60,7 +60,8 @@ def verdict_failure(
     header = ["direction", "R²", f"{found.forward.level:.0%} interval", "threshold", "chance", *controls]
     return "\n".join(
         [
-            f"expected the latents to be {wanted}, found {found.verdict} ({claim}, threshold {found.threshold:g})",
+            f"expected the latents to be {outcome(found, wanted)}, found {outcome(found, found.verdict)} ({claim}, "
+            f"threshold {found.threshold:g})",
             f"because {found.reason}",
             "",
             *_table(header, rows),
@@ -69,6 +70,11 @@ def verdict_failure(
             f"to pass: {_way_to_pass(found, wanted)}",
         ]
     )
+
+
+def outcome(found: BlockVerdict, verdict: Verdict) -> str:
+    """A verdict in words: of a code that is asked to contain the latents only, it does not say "identified"."""
+    return str(verdict).replace("identified", "contained") if found.reverse is None else str(verdict)
 
 
 def leakage_failure(found: Leakage, tolerance: float) -> str:
