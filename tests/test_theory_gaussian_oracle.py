@@ -1,5 +1,6 @@
 import dataclasses
 import time
+from fractions import Fraction
 from itertools import product
 
 import jax
@@ -400,6 +401,74 @@ def test_tree_posterior_keeps_its_digits_when_noise_is_tiny():
     assert oracle.bayes_loss(mask).mse[0] == pytest.approx(1e-14 * (1 + 1 / 16), rel=1e-9)
     oracle.__dict__["_is_forest"] = False
     assert oracle.bayes_loss(mask).mse[0] == pytest.approx(1e-14 * (1 + 1 / 16), rel=1e-6)
+
+
+def exact_r2(graph, given, target, visible):
+    """R² of one latent of a tree given visible variables, in fractions: no rounding at all."""
+    parents = {
+        name: graph.nodes[p[0]] if p else None for name, p in zip(graph.nodes, graph.parent_indices, strict=True)
+    }
+    exact = np.vectorize(Fraction, otypes=[object])
+    covariance = {}
+    for i, name in enumerate(graph.nodes):
+        above = parents.get(name)
+        matrix = exact(given["coefficients"][name]) if above else None
+        for other in graph.nodes[:i]:
+            found = matrix @ covariance[above, other] if above else exact(np.zeros((2, 2)))
+            covariance[name, other], covariance[other, name] = found, found.T
+        covariance[name, name] = np.diag(exact(given["noise_scales"][name]) ** 2)
+        if above:
+            covariance[name, name] = covariance[name, name] + matrix @ covariance[above, above] @ matrix.T
+    seen = np.block([[covariance[a, b] for b in visible] for a in visible])
+    across = np.block([[covariance[target, b] for b in visible]])
+    rows = np.concatenate([seen, across.T], axis=1)  # Gauss-Jordan, which needs no pivots: noise in every dim
+    for i in range(len(rows)):
+        rows[i] = rows[i] / rows[i, i]
+        for j in range(len(rows)):
+            if j != i:
+                rows[j] = rows[j] - rows[j, i] * rows[i]
+    explained = np.trace(across @ rows[:, len(rows) :])
+    return float(explained / np.trace(covariance[target, target]))
+
+
+def test_ill_conditioned_trees_are_exact_or_refused_and_no_rank_exceeds_its_bound():
+    graphs = [
+        LatentGraph.from_edges([("z", "x1"), ("z", "x2"), ("z", "x3")], dims=2),
+        LatentGraph.from_edges([("a", "b"), ("a", "c"), ("b", "x1"), ("b", "x2"), ("c", "x3"), ("c", "x4")], dims=2),
+    ]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for graph in graphs * 30:
+        thin = rng.random() < 0.3
+        given = {
+            "coefficients": {
+                name: np.outer(*rng.normal(size=(2, 2))) if thin else rng.normal(size=(2, 2)) * 10 ** rng.uniform(-3, 3)
+                for name in set(graph.nodes) - set(graph.nodes[:1])
+            },
+            "noise_scales": {name: 10 ** rng.uniform(-9, 3, size=2) for name in graph.nodes},
+        }
+        oracle = GaussianOracle.from_parameters(graph, **given)
+        try:
+            found, agreement = oracle.latent_r2(["x1"]), oracle.rank_agreement(["x1"])
+        except ValueError as error:
+            refused += "ill-conditioned: the least noise of 'x" in str(error)
+            continue
+        assert agreement.rank <= agreement.trek_dim
+        for name in graph.latents:
+            assert found[name] == pytest.approx(exact_r2(graph, given, name, graph.observed[1:]), abs=1e-8)
+    assert 10 < refused < 30
+
+
+def test_faint_noise_on_a_singular_map_is_exact_or_refused():
+    graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=2)
+    ones = {"x1": np.ones((2, 2)), "x2": np.ones((2, 2))}
+    faint, fainter = (
+        GaussianOracle.from_parameters(graph, coefficients=ones, noise_scales={"z": 1, "x1": 1, "x2": scale})
+        for scale in (1e-8, 1e-200)
+    )
+    assert faint.latent_r2(["x1"])["z"] == pytest.approx(0.5, abs=1e-12)
+    with pytest.raises(ValueError, match=r"the least noise of 'x2' is a share of 7e-201 .* make it larger, or 0 for"):
+        fainter.latent_r2(["x1"])
 
 
 def test_too_large_a_matrix_is_refused_before_it_is_made():

@@ -25,6 +25,11 @@ from hlvm.theory.trek_separation import TrekSeparation, trek_separating_set
 
 __all__ = ["GaussianOracle", "LinearGaussianModel"]
 
+# How many times a variable's standard deviation may be that of its least noise.
+_FAINTEST_OF_ONE = 1e150  # with latents of one dim nothing is lost, up to where squares overflow
+_FAINTEST_ON_TREES = 1e5
+_FAINTEST = 1e10
+
 Mask = Collection[str] | Bool[Any, " n_observed"]
 
 
@@ -128,8 +133,8 @@ class GaussianOracle:
             Masked columns in the graph's order, (n, masked dims).
 
         Raises:
-            ValueError: no mask of this graph, values of another shape or not finite where visible, or larger than the
-                stated limit.
+            ValueError: no mask of this graph, values of another shape or not finite where visible, larger than the
+                stated limit, or ill-conditioned.
         """
         mask = masked_array(self.graph, masked)
         hidden = self._parameters.columns(mask)
@@ -144,7 +149,7 @@ class GaussianOracle:
             found = TreePosterior(self._parameters, ~mask).means(centred)
             predicted = np.concatenate([found[node] for node in self._observed_nodes(mask)]).T
         else:
-            side = Side.of(self._parameters, self._observed_nodes(~mask))
+            side = self._side(~mask)
             effects = self._parameters.observed_effects(self._observed_nodes(mask))
             predicted = (centred[:, ~hidden] @ side.weights.T) @ (effects @ side.directions).T
         return means[hidden] + predicted
@@ -159,7 +164,7 @@ class GaussianOracle:
             The error per masked column, and in units of the data's variance.
 
         Raises:
-            ValueError: no mask of this graph, or larger than the stated limit.
+            ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
         mask = masked_array(self.graph, masked)
         _, mse = self._variances_given(mask)
@@ -176,7 +181,7 @@ class GaussianOracle:
             Latent -> R², 0 to 1; NaN for a latent without variance.
 
         Raises:
-            ValueError: no mask of this graph, or larger than the stated limit.
+            ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
         rest, _ = self._variances_given(masked_array(self.graph, masked))
         found = {}
@@ -197,13 +202,13 @@ class GaussianOracle:
             As many as the smaller part has dims, 0 to 1.
 
         Raises:
-            ValueError: no mask of this graph, or larger than the stated limit.
+            ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
 
         References:
             Angles between subspaces by singular values: :cite:t:`bjorck1973angles`.
         """
         mask = masked_array(self.graph, masked)
-        one, other = (Side.of(self._parameters, self._observed_nodes(side)) for side in (mask, ~mask))
+        one, other = self._side(mask), self._side(~mask)
         product = one.gains[:, None] * (one.directions.T @ other.directions) * other.gains
         n_masked = int(self._parameters.columns(mask).sum())
         found = np.zeros(min(n_masked, len(self._observed_means) - n_masked))
@@ -219,12 +224,14 @@ class GaussianOracle:
             tolerance: correlations up to this count as zero. Rounding leaves them near 1e-15.
 
         Returns:
-            The rank, at least 0.
+            The rank, at least 0. What rounding adds beyond the size of the smallest trek-separating set, which no rank
+            exceeds, is not counted.
 
         Raises:
-            ValueError: no mask of this graph, or larger than the stated limit.
+            ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
-        return int((self.canonical_correlations(masked) > tolerance).sum())
+        found = int((self.canonical_correlations(masked) > tolerance).sum())
+        return min(found, self.trek_separating_set(masked).dim)
 
     def reduced_rank(self, masked: Mask, k: int, *, standardize: bool = True) -> ReducedRank:
         """Best linear bottleneck of ``k`` numbers from the visible to the masked part.
@@ -239,7 +246,7 @@ class GaussianOracle:
             Encoder, decoder, and the loss of every rank.
 
         Raises:
-            ValueError: no mask of this graph, ``k`` out of range, or larger than the stated limit.
+            ValueError: no mask of this graph, ``k`` out of range, larger than the stated limit, or ill-conditioned.
 
         References:
             Reduced-rank regression: Izenman, "Reduced-rank regression for the multivariate linear model", Journal of
@@ -250,7 +257,7 @@ class GaussianOracle:
         most = int(min(hidden.sum(), (~hidden).sum()))
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k <= most:
             raise ValueError(f"k must be a whole number from 0 to {most}, the dims of the smaller part; got {k!r}")
-        side = Side.of(self._parameters, self._observed_nodes(~mask))
+        side = self._side(~mask)
         bayes = self.bayes_loss(mask)
         scale = np.sqrt(bayes.variance) if standardize else np.ones(len(bayes.variance))
         seen = self._parameters.observed_effects(self._observed_nodes(mask)) @ side.directions
@@ -294,7 +301,7 @@ class GaussianOracle:
             too weak for ``tolerance``.
 
         Raises:
-            ValueError: no mask of this graph, or larger than the stated limit.
+            ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
         rank = self.cross_covariance_rank(masked, tolerance=tolerance)
         trek_dim = self.trek_separating_set(masked).dim
@@ -308,7 +315,38 @@ class GaussianOracle:
 
     def _is_linear_time(self, mask: Bool[np.ndarray, " n_observed"]) -> bool:
         ranks, dims = self._parameters.noise_ranks, self.graph.dims
-        return self._is_forest and all(ranks[node] == dims[node] for node in self._observed_nodes(~mask))
+        if not self._is_forest or any(ranks[node] != dims[node] for node in self._observed_nodes(~mask)):
+            return False
+        if all(dims[node] == 1 for node in range(len(self.graph.latents))):
+            self._check_noise(~mask, _FAINTEST_OF_ONE)
+            return True
+        # Precision matrices are sums of squares, and rounding takes the square of this ratio from the weak directions.
+        return bool((self._noise_ratios[~mask] <= _FAINTEST_ON_TREES).all())
+
+    def _side(self, chosen: Bool[np.ndarray, " n_observed"]) -> Side:
+        self._check_noise(chosen, _FAINTEST)
+        return Side.of(self._parameters, self._observed_nodes(chosen))
+
+    def _check_noise(self, chosen: Bool[np.ndarray, " n_observed"], most: float) -> None:
+        ratios = np.where(chosen, self._noise_ratios, 0.0)
+        worst = int(ratios.argmax())
+        if ratios[worst] > most:
+            raise ValueError(
+                f"the model is ill-conditioned: the least noise of {self.graph.observed[worst]!r} is a share of "
+                f"{1 / ratios[worst]:.1g} of the variable's standard deviation, and double precision allows shares "
+                f"down to {1 / most:.0e}: make it larger, or 0 for a dim without noise"
+            )
+
+    @cached_property
+    def _noise_ratios(self) -> Float[np.ndarray, " n_observed"]:
+        """For each observed variable, its largest standard deviation over that of its least noise that is not 0."""
+        found = []
+        for node in self._observed_nodes(np.ones(len(self.graph.observed), dtype=bool)):
+            scales = np.linalg.svd(self._parameters.factors[node], compute_uv=False)
+            scales = scales[: self._parameters.noise_ranks[node]]
+            variance = self._variances[self._parameters.starts[node] : self._parameters.starts[node + 1]]
+            found.append(float(np.sqrt(variance.max(initial=0.0))) / scales.min() if scales.size else 0.0)
+        return np.array(found)
 
     def _observed_nodes(self, chosen: Bool[np.ndarray, " n_observed"]) -> list[int]:
         return (len(self.graph.latents) + np.flatnonzero(chosen)).tolist()
@@ -337,7 +375,7 @@ class GaussianOracle:
             found = TreePosterior(self._parameters, ~mask).covariances()
             diagonals = [np.diagonal(matrix) for matrix in found]
             return np.concatenate(diagonals[:n_latents]), np.concatenate([diagonals[node] for node in hidden])
-        side = Side.of(self._parameters, self._observed_nodes(~mask))
+        side = self._side(~mask)
         latent = variance_given(self._parameters.latent_effects, side)
         seen = variance_given(self._parameters.observed_effects(hidden), side)
         return latent, seen + self._own_variances(hidden)
