@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from hlvm._environment import available_cores
 from hlvm._files import write_text_atomically
+from hlvm.mae.cores import environment_of_cores
 
 if TYPE_CHECKING:
     from experiments.experiment import Experiment, Record
@@ -25,15 +27,6 @@ __all__ = ["UnusableError", "run_groups"]
 
 class UnusableError(ValueError):
     """What was asked for cannot be done: a folder, a scheduler or a setting that does not fit."""
-
-
-_ONE_CORE = {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Workers of this machine, one per core, must not each start as many threads as there are cores, or share a GPU."""
 
 
 def run_groups(
@@ -155,18 +148,44 @@ def _run_on_dask(
             client.cancel(list(futures))
 
 
+def _variables_of_workers() -> dict[str, str]:
+    """What workers of this machine, one per core, are started with.
+
+    Each computes with the flags, and on as many devices, as one process alone would: a program for another number of
+    devices adds up in another order, so that records would not be the same to the bit. Linear algebra takes one thread,
+    or there would be as many for each worker as there are cores; nor do they share a GPU.
+    """
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {"JAX_PLATFORMS": "cpu", **environment_of_cores(available_cores()), **one_thread}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes that are started meanwhile, as before afterwards.
+
+    Dask has a setting for them, but prefers what the environment says, and leaves there what it adds itself.
+    """
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
 @contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
     """A Dask client: of workers on this machine, or of a scheduler that runs already."""
     try:
-        import dask.config
         from distributed import Client, LocalCluster
     except ImportError:
         raise UnusableError("--scheduler needs Dask: pip install 'hlvm[dask]'") from None
     if scheduler == "local":
         no_dashboard: Any = None
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_CORE}),
+            _environment(_variables_of_workers()),
             LocalCluster(
                 n_workers=available_cores(),
                 threads_per_worker=1,

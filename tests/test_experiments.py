@@ -5,6 +5,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ from experiments.findings import Finding, every, means_over_seeds, over_seeds, w
 from experiments.groups import UnusableError
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
+from hlvm.mae.cores import environment_of_cores
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.scoring import Interval
@@ -189,6 +192,60 @@ class _KillsOneWorker(threading.Thread):
             time.sleep(0.02)
         self.lost, process = map(int, self.notes.read_text().splitlines()[1].split()[:2])
         os.kill(process, signal.SIGKILL)
+
+
+def test_workers_of_this_machine_compute_as_the_process_alone(monkeypatch):
+    """The same devices and flags, or else sums are taken in another order; whatever the environment said before."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(groups, "available_cores", lambda: 1)  # so many workers
+    monkeypatch.setattr(groups, "environment_of_cores", lambda n: environment_of_cores(n + 2))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = dict(os.environ)
+    with groups._client("local") as client:
+        worker = client.submit(eval, SHOWN).result()
+    assert dict(os.environ) == before
+    program = f"from hlvm.mae import one_device_per_core; one_device_per_core(3); print({SHOWN})"
+    alone = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert worker == alone == "cpu 3 --xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+
+
+SHOWN = (
+    "' '.join([(jax := __import__('jax')).default_backend(), str(len(jax.devices())), "
+    "*sorted(__import__('os').environ['XLA_FLAGS'].split())])"
+)
+
+
+@pytest.mark.slow
+def test_records_are_equal_to_the_bit_with_workers_of_this_machine(tmp_path):
+    pytest.importorskip("distributed")
+    code = (
+        "import sys, unrounded_theorem2; from experiments import command\n"
+        "command.named_experiment = lambda name: unrounded_theorem2.EXPERIMENT\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(command.command('theorem2', sys.argv[1:]))\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "XLA_FLAGS": ""}
+    found = []
+    for name, scheduler in (("alone", []), ("workers", ["--scheduler", "local"])):
+        subprocess.run(
+            [sys.executable, tmp_path / "script.py", "--preset", "smoke", "--out", tmp_path / name, *scheduler],
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        found.append({path.name: path.read_bytes() for path in (tmp_path / name / "groups").iterdir()})
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
+    losses = [record["value"] for record in json.loads(next(iter(found[0].values()))) if record["score"] == "loss"]
+    assert losses != [round(loss, 5) for loss in losses]  # or digits could differ unseen
 
 
 def test_groups_on_workers_keep_their_states_apart(tmp_path, config, monkeypatch):

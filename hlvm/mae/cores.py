@@ -10,7 +10,7 @@ import jax
 from hlvm._environment import available_cores
 from hlvm._graph_checks import positive
 
-__all__ = ["one_device_per_core"]
+__all__ = ["environment_of_cores", "one_device_per_core"]
 
 _FLAG = "--xla_cpu_multi_thread_eigen=false"
 
@@ -38,13 +38,24 @@ def one_device_per_core(n: int | None = None) -> list[Any]:
     platforms = config.jax_platforms
     if platforms and "cpu" not in platforms.split(","):
         raise ValueError(f"JAX leaves CPUs out (JAX_PLATFORMS={platforms}): add cpu to it, or use other devices")
-    flags = os.environ.get("XLA_FLAGS", "")
     try:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:
         raise RuntimeError(
             "devices are made once per process, and JAX has computed something already: call one_device_per_core first"
         ) from None
-    if _FLAG not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}".strip()
+    os.environ["XLA_FLAGS"] = environment_of_cores(count)["XLA_FLAGS"]
     return list(jax.devices("cpu"))
+
+
+def environment_of_cores(n: int) -> dict[str, str]:
+    """Variables under which a new process sees the devices that :func:`one_device_per_core` makes.
+
+    Args:
+        n: number of devices.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {
+        "JAX_NUM_CPU_DEVICES": str(n),
+        "XLA_FLAGS": flags if _FLAG in flags.split() else f"{flags} {_FLAG}".strip(),
+    }
