@@ -183,14 +183,13 @@ def _client(scheduler: str) -> Iterator[Any]:
     except ImportError:
         raise UnusableError("--scheduler needs Dask: pip install 'hlvm[dask]'") from None
     if scheduler == "local":
-        no_dashboard: Any = None
         with (
             _environment(_variables_of_workers()),
             LocalCluster(
                 n_workers=available_cores(),
                 threads_per_worker=1,
                 memory_limit=None,  # or workers are killed at a core's share of the memory, whatever is free
-                dashboard_address=no_dashboard,
+                dashboard_address="127.0.0.1:0",  # a free port: Dask's own may be taken
                 silence_logs=logging.WARNING,
             ) as cluster,
             Client(cluster) as client,

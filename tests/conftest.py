@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before JAX and Matplotlib are imported, which read these once.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
@@ -41,7 +41,13 @@ def few_compiled_programs():
             gc.collect()
 
 
-settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
+settings.register_profile(
+    "deterministic",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # nothing shall depend on how busy the machine is
+)
 settings.load_profile("deterministic")
 
 

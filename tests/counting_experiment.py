@@ -16,12 +16,12 @@ from experiments.findings import Finding, over_seeds, within
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Attributes: groups, seeds, a file that notes what is measured, and seconds that a group takes at least."""
+    """Attributes: groups, seeds, a file that notes what is measured, and one that groups wait for before they end."""
 
     n_groups: int = 4
     seeds: int = 3
     notes: str = ""
-    seconds: float = 0.0
+    gate: str = ""
     fails_at: int = -1
 
 
@@ -30,7 +30,8 @@ def measure(config, group, states):
         file.write(f"{group['number']} {os.getpid()} {states}\n")
     if group["number"] == config.fails_at:
         raise RuntimeError("this group fails")
-    time.sleep(config.seconds)
+    while config.gate and not Path(config.gate).exists():
+        time.sleep(0.02)
     keys = jax.random.split(jax.random.key(group["number"]), config.seeds)
     return [
         {"number": group["number"], "seed": seed, "score": "draw", "value": float(jax.random.uniform(key))}

@@ -1,15 +1,13 @@
 """Hypothesis strategies for small latent graphs and masks on them."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
 
-property_test = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-"""Settings of every property test: the same examples on every run, no time limit for one of them."""
+property_test = settings(max_examples=40)
+"""Settings of property tests; see conftest.py for those of all."""
 
 
 @st.composite

@@ -163,13 +163,29 @@ def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):
 # ---------------------------------------------------------------------- Dask
 
 
+@pytest.fixture
+def patient():
+    """Dask waits for as long as a busy machine may take."""
+    pytest.importorskip("distributed")  # now, since it adds its settings to those of Dask
+    import dask.config
+
+    with dask.config.set({"distributed.comm.timeouts.connect": GUARD, "distributed.comm.timeouts.tcp": GUARD}):
+        yield
+
+
+GUARD = 1800
+"""Seconds after which a process is taken to hang; nothing is judged by them."""
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_killed_worker_loses_only_its_group(tmp_path, config):
     """Two workers, one killed in the middle of a group: same results, nothing done twice but that group."""
     distributed = pytest.importorskip("distributed")
-    config = dataclasses.replace(config, n_groups=6, seconds=0.7)
-    plain = conduct(EXPERIMENT, dataclasses.replace(config, seconds=0.0))
+    config = dataclasses.replace(config, n_groups=6)
+    plain = conduct(EXPERIMENT, config)
     os.remove(config.notes)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    config = dataclasses.replace(config, gate=str(tmp_path / "gate"))
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         killer = _KillsOneWorker(config)
         killer.start()
         results = conduct(EXPERIMENT, config, out=tmp_path / "out", scheduler=cluster.scheduler_address)
@@ -181,19 +197,21 @@ def test_a_killed_worker_loses_only_its_group(tmp_path, config):
 
 
 class _KillsOneWorker(threading.Thread):
-    """Waits until two groups are being measured, then kills the worker of the second."""
+    """Waits until two groups are being measured, kills the worker of the second, then lets groups end."""
 
     def __init__(self, config):
         super().__init__(daemon=True)
-        self.notes, self.lost = Path(config.notes), -1
+        self.notes, self.gate, self.lost = Path(config.notes), Path(config.gate), -1
 
     def run(self):
-        while not self.notes.exists() or len(self.notes.read_text().splitlines()) < 2:
+        while not self.notes.exists() or self.notes.read_text().count("\n") < 2:
             time.sleep(0.02)
         self.lost, process = map(int, self.notes.read_text().splitlines()[1].split()[:2])
         os.kill(process, signal.SIGKILL)
+        self.gate.touch()
 
 
+@pytest.mark.usefixtures("patient")
 def test_workers_of_this_machine_compute_as_the_process_alone(monkeypatch):
     """The same devices and flags, or else sums are taken in another order; whatever the environment said before."""
     pytest.importorskip("distributed")
@@ -223,6 +241,7 @@ SHOWN = (
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_records_are_equal_to_the_bit_with_workers_of_this_machine(tmp_path):
     pytest.importorskip("distributed")
     code = (
@@ -248,11 +267,12 @@ def test_records_are_equal_to_the_bit_with_workers_of_this_machine(tmp_path):
     assert losses != [round(loss, 5) for loss in losses]  # or digits could differ unseen
 
 
+@pytest.mark.usefixtures("patient")
 def test_groups_on_workers_keep_their_states_apart(tmp_path, config, monkeypatch):
     """Those of two groups that train the same may otherwise write to one folder at the same time."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
     ) as cluster:
         address = cluster.scheduler_address
         monkeypatch.setattr(groups, "_client", lambda scheduler: distributed.Client(address))

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -44,10 +43,15 @@ def train(folder, devices=None, steps=1500, held_out=0, microbatch=None, every=1
 """
 
 
-def python(program, *arguments, **environment):
+GUARD = 1800
+"""Seconds after which a process is taken to hang; nothing is judged by them."""
+
+
+def python(program, *arguments, stdin=False, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT + program, *map(str, arguments)],
         env=os.environ | {"JAX_PLATFORMS": "cpu", **environment},
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,7 +74,7 @@ def all_finished(processes):
 def outputs(processes):
     """What they write until they end; all are read at once, since one whose pipe is full keeps the others waiting."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda process: process.communicate(timeout=300), processes))
+        return list(pool.map(lambda process: process.communicate(timeout=GUARD), processes))
 
 
 LOSSES = "\nprint(json.dumps([f.losses.tolist() for f in fits]))"
@@ -81,17 +85,24 @@ def test_killed_run_goes_on_bit_for_bit(tmp_path):
     """Killed twice without warning: some time into training, and while a state is being written."""
     whole = finished(python("fits = train(None)" + LOSSES))
     folder = tmp_path / "run"
-    states = folder / "states" / "0"
-    kills = [lambda: (states / "200").exists(), lambda: any("tmp" in path.name for path in states.glob("*"))]
     program = "fits = train(sys.argv[1])" + LOSSES
-    for due in kills:
-        process = python(program, folder)
-        while process.poll() is None and not (states.exists() and due()):
-            time.sleep(0.0005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    for killed in ("lambda p: p.step == 300 and die()", "lambda p: p.step > 300 and at_rename()"):
+        process = python(f"{DIE}train(sys.argv[1], on_progress={killed})", folder)
+        process.communicate(timeout=GUARD)
         assert process.returncode == -signal.SIGKILL
     assert finished(python(program, folder)) == whole
+
+
+DIE = """
+import os
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def at_rename():
+    state = Path(sys.argv[1]).absolute() / "states" / "0"
+    sys.addaudithook(lambda event, given: event == "os.rename" and Path(given[1]).parent == state and die())
+"""
 
 
 @pytest.mark.slow
@@ -100,17 +111,24 @@ def test_interrupted_process_keeps_its_state_and_goes_on_with_other_devices(tmp_
     flags = "--xla_force_host_platform_device_count=2"
     whole = finished(python("fits = train(None)" + LOSSES, XLA_FLAGS=flags))
     folder = tmp_path / "run"
-    process = python("train(sys.argv[1])", folder, XLA_FLAGS=flags)
-    while process.poll() is None and not (folder / "states" / "0" / "200").exists():
-        time.sleep(0.0005)
+    process = python(PAUSE + "train(sys.argv[1], on_progress=pause)", folder, stdin=True, XLA_FLAGS=flags)
+    assert process.stdout.readline() == "pause\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=100)
+    _, errors = process.communicate("go on\n", timeout=GUARD)
     assert process.returncode == -signal.SIGINT  # which a shell shows as 130
     assert "KeyboardInterrupt: stopped; the state is kept in" in errors
     process = python("fits = train(sys.argv[1], jax.devices())" + LOSSES, folder, XLA_FLAGS=flags)
-    out, errors = process.communicate(timeout=300)
+    out, errors = process.communicate(timeout=GUARD)
     assert "n_devices 1 before and 2 now" in errors
     np.testing.assert_allclose(json.loads(out.splitlines()[-1]), whole, rtol=2e-4)
+
+
+PAUSE = """
+def pause(progress):
+    if progress.step == 300:
+        print("pause", flush=True)
+        sys.stdin.readline()
+"""
 
 
 @pytest.mark.slow
