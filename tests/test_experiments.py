@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from experiments.experiment import LONG, conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm._digests import read_json
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.cores import environment_of_cores
 from hlvm.masking import RandomMask
@@ -152,6 +154,54 @@ def test_a_run_killed_while_it_wrote_its_first_file_can_go_on(tmp_path, config):
     out.mkdir()
     (out / ".config-x1y2.json").write_text("{")
     assert len(conduct(EXPERIMENT, config, out=out, resume=True).records) == config.n_groups * config.seeds
+
+
+def test_damaged_results_are_named(tmp_path, config):
+    """Numbers may not become others unseen."""
+    out = tmp_path / "out"
+    conduct(EXPERIMENT, config, out=out)
+    for name, old, new in (
+        ("records.csv", b",0.", b",1."),
+        ("records.csv", b"number", b"\xffumber"),
+        ("results.json", b'"high": 1.0', b'"high": 7.0'),
+        ("results.json", b'"findings"', b'"finding"'),
+    ):
+        whole = (out / name).read_bytes()
+        (out / name).write_bytes(whole.replace(old, new, 1))
+        with pytest.raises(ValueError, match=f"^{re.escape(str(out / name))} is damaged: [^\n]*$"):
+            load_results(out)
+        (out / name).write_bytes(whole)
+
+
+def test_a_run_goes_on_only_from_what_it_wrote(tmp_path, config):
+    """Settings that are damaged are refused, and a group whose records are is measured again."""
+    out = tmp_path / "out"
+    results = conduct(EXPERIMENT, config, out=out)
+    settings, group = out / "config.json", sorted((out / "groups").iterdir())[2]
+    whole = settings.read_bytes()
+    settings.write_bytes(whole.replace(b'"seeds": 3', b'"seeds": 8'))
+    with pytest.raises(UnusableError, match=f"^{re.escape(str(settings))} is damaged"):
+        conduct(EXPERIMENT, config, out=out, resume=True)
+    settings.write_bytes(whole)
+    group.write_bytes(group.read_bytes().replace(b"0.", b"1.", 1))
+    os.remove(config.notes)
+    again = conduct(EXPERIMENT, config, out=out, resume=True)
+    pd.testing.assert_frame_equal(again.records, results.records)
+    assert measured(config) == {2: 1}
+
+
+def test_results_from_before_there_were_digests_are_read(tmp_path, config):
+    out = tmp_path / "out"
+    results = conduct(EXPERIMENT, config, out=out)
+    for path in (out / "results.json", out / "config.json", *(out / "groups").iterdir()):
+        content = read_json(path)
+        content.pop("digests", None)
+        path.write_text(json.dumps(content.get("records", content)))
+    assert load_results(out).findings == results.findings
+    os.remove(config.notes)
+    again = conduct(EXPERIMENT, config, out=out, resume=True)
+    pd.testing.assert_frame_equal(again.records, results.records)
+    assert not Path(config.notes).exists()  # nothing was measured again
 
 
 def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):
