@@ -140,7 +140,7 @@ def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Seque
     sample = pictures.observed_matrix[:8]
     shown = images.render(sample)
     masked = fit.mask.sample(fit.key, len(sample), images.graph)
-    guess = images.render(mae.reconstruct(fit, sample, np.asarray(masked)))
+    guess = images.render(jnp.asarray(mae.reconstruct(fit, sample, np.asarray(masked))))
     cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)
     shown, guess = (jnp.repeat(grey, 3, axis=-1) for grey in (shown, guess))
     seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
