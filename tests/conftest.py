@@ -1,10 +1,14 @@
 """What every test runs under: no window system, no compiled programs from earlier runs, the same examples each time."""
 
 import gc
+import itertools
 import os
+import shutil
 import signal
+import stat
 import sys
 import tempfile
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -130,3 +134,90 @@ def refused(run, tmp_path):
         return err
 
     return refused
+
+
+# ---------------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def lose_power(monkeypatch):
+    """A context that records what is flushed, and at its end loses the power.
+
+    Contents of files come back only if they were flushed after they were last written, names of files and folders only
+    if the folder that holds them was flushed afterwards.
+    """
+
+    @contextmanager
+    def lose_power(folder):
+        flushed, names = {}, {}
+        fsync = os.fsync
+
+        def record(descriptor):
+            fsync(descriptor)
+            status = os.fstat(descriptor)
+            place = os.readlink(f"/proc/self/fd/{descriptor}")
+            if stat.S_ISDIR(status.st_mode):
+                names[status.st_ino] = {
+                    os.stat(entry.path, follow_symlinks=False).st_ino for entry in os.scandir(place)
+                }
+            else:
+                flushed[status.st_ino] = status.st_size, status.st_mtime_ns
+
+        if not Path("/proc/self/fd").exists():
+            pytest.skip("needs /proc")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", record)
+            try:
+                yield
+            finally:
+                _lose(folder, flushed, names)
+
+    return lose_power
+
+
+def _lose(folder, flushed, names):
+    for path in list(folder.iterdir()):
+        status = path.stat(follow_symlinks=False)
+        if status.st_ino not in names.get(folder.stat().st_ino, ()):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif path.is_dir():
+            _lose(path, flushed, names)
+        elif flushed.get(status.st_ino) != (status.st_size, status.st_mtime_ns):
+            path.write_bytes(b"")
+
+
+@pytest.fixture
+def refused_or_equal():
+    """Flip every byte of a file in turn and cut it short everywhere; what is read is equal or refused in one line.
+
+    Returns how often it was refused, and how often equal.
+    """
+
+    def refused_or_equal(path, read, expected, *, every=1, flips=(1, 32)):
+        whole, counts = path.read_bytes(), [0, 0]
+        flipped = (
+            whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
+            for at in range(0, len(whole), every)
+            for flip in flips
+        )
+        for damaged in itertools.chain(flipped, (whole[:end] for end in range(0, len(whole), 7 * every))):
+            path.write_bytes(damaged)
+            error, found = _outcome(read)
+            if error is None:
+                assert found == expected
+            else:
+                assert str(path) in error
+                assert "\n" not in error
+            counts[error is None] += 1
+        path.write_bytes(whole)
+        assert read() == expected
+        return counts
+
+    return refused_or_equal
+
+
+def _outcome(read):
+    try:
+        return None, read()
+    except ValueError as error:
+        return str(error), None

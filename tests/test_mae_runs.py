@@ -299,10 +299,24 @@ def test_run_that_goes_on_elsewhere_says_so(model, tmp_path):
     here = json.loads(path.read_text())["environments"][-1]
     assert here["jax"] == jax.__version__
     assert (here["device"], here["n_devices"], here["parts"]) == ("cpu: cpu", 1, [1])
-    path.write_text(path.read_text().replace(f'"jax": "{jax.__version__}"', '"jax": "0.1"'))
+    content = json.loads(path.read_text())
+    content["environments"][-1]["jax"] = "0.1"
+    del content["digest"]
+    path.write_text(json.dumps(content))
     with pytest.warns(UserWarning, match=f"goes on with jax 0.1 before and {jax.__version__} now: .* not bit for bit"):
         fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
     assert [e["jax"] for e in json.loads(path.read_text())["environments"]] == ["0.1", jax.__version__]
+    with (
+        jax.threefry_partitionable(False),
+        pytest.warns(UserWarning, match=r"jax_threefry_partitionable True before and False now: it draws other"),
+    ):
+        fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
+    fit_again = json.loads(path.read_text())
+    for entry in fit_again["environments"]:
+        for flag in ("jax_threefry_partitionable", "jax_enable_x64"):
+            del entry[flag]  # as earlier versions wrote it
+    del fit_again["digest"]
+    path.write_text(json.dumps(fit_again))
     with warnings.catch_warnings(action="error"):
         fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
 

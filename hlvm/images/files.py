@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hlvm._digests import check_digests, digest_of_file, read_json, read_npz, write_json
+from hlvm._files import as_path, atomic_path
 from hlvm.images.grammar import GrammarImages
 from hlvm.images.quadtree import QuadtreeImages
 from hlvm.images.scenes import SceneImages
@@ -20,6 +20,7 @@ __all__ = ["can_be_saved", "load_image_model", "save_image_model"]
 _FORMAT, _FORMAT_VERSION = "hlvm.images", 1
 _FAMILIES: dict[str, type[Any]] = {"scenes": SceneImages, "quadtree": QuadtreeImages, "grammar": GrammarImages}
 _TUPLES = ("objects", "tuple_shape")
+_DIGESTS = "digests"
 
 
 def can_be_saved(model: Any) -> bool:
@@ -39,16 +40,20 @@ def save_image_model(model: Any, folder: str | os.PathLike[str]) -> None:
     """
     if not can_be_saved(model):
         raise ValueError(f"only scenes, quadtree and grammar images can be saved, got {type(model).__name__}")
-    place = Path(folder)
+    place = as_path(folder)
     family = next(name for name, kind in _FAMILIES.items() if kind is type(model))
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(type(model))}
+    arrays: tuple[str, ...] = ()
     if isinstance(model, QuadtreeImages):
         fields.pop("model").save(place / "model.npz")
+        arrays = ("model.npz",)
     if isinstance(model, GrammarImages):
         rules: dict[str, Any] = {str(level): np.asarray(table) for level, table in fields.pop("rules").items()}
-        np.savez(place / "rules.npz", **rules)
+        with atomic_path(place / "rules.npz") as temporary:
+            np.savez(temporary, **rules)
+        arrays = ("rules.npz",)
     header = {"format": _FORMAT, "version": _FORMAT_VERSION, "family": family, "fields": fields}
-    (place / "images.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    write_json(place / "images.json", {**header, _DIGESTS: {name: digest_of_file(place / name) for name in arrays}})
 
 
 def load_image_model(folder: str | os.PathLike[str]) -> Any:
@@ -61,21 +66,21 @@ def load_image_model(folder: str | os.PathLike[str]) -> Any:
         FileNotFoundError: the folder holds no image model.
         ValueError: the file is damaged or of another version.
     """
-    place = Path(folder)
+    place = as_path(folder)
     path = place / "images.json"
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path)
         if (header["format"], header["version"]) != (_FORMAT, _FORMAT_VERSION):
             raise ValueError(f"{path} does not hold an image model of format version {_FORMAT_VERSION}")
         fields: dict[str, Any] = {
             name: tuple(value) if name in _TUPLES else value for name, value in header["fields"].items()
         }
         family = _FAMILIES[header["family"]]
+        check_digests(place, header.get(_DIGESTS, {}))  # files of earlier versions have none
         if family is QuadtreeImages:
             fields["model"] = HierarchicalModel.load(place / "model.npz")
         if family is GrammarImages:
-            with np.load(place / "rules.npz", allow_pickle=False) as tables:
-                fields["rules"] = {int(level): tables[level] for level in tables.files}
+            fields["rules"] = {int(level): table for level, table in read_npz(place / "rules.npz").items()}
         return family(**fields)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None

@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxtyping import PRNGKeyArray
 
-from hlvm._files import atomic_folder
-from hlvm._imports import keeping_log_handlers
+from hlvm._digests import check_digests, digests_of, read_json, write_json
+from hlvm._files import as_path, atomic_folder
 from hlvm.graph import LatentGraph
 from hlvm.images.files import can_be_saved, load_image_model, save_image_model
+from hlvm.mae.arrays_on_disk import read_arrays, write_arrays
 from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.data import ArrayData, ImageData, Source
 from hlvm.mae.fit import Fit
@@ -36,17 +36,18 @@ __all__ = ["describe_run", "load_fits", "save_fits"]
 
 _FORMAT = "hlvm.fits"
 _FORMAT_VERSION = 2
+_DIGESTS = "digests"
 _NONE = np.zeros(0, np.float32)
 
 
-@keeping_log_handlers()
 def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
     """Write fits of one generator to a new folder, all or nothing.
 
     The folder holds the generator (``model.npz``; for image models of :mod:`hlvm.images` the folder ``images``; for
     fits trained on arrays, or on an image model of your own, their graph and what is known of where they come from,
-    ``data.json``), what was trained (``fits.json``) and the arrays (Orbax format), so that a fit can never be scored
-    on another generator than its own.
+    ``data.json``), what was trained (``fits.json``, with a digest of every other file) and the arrays (Orbax format),
+    so that a fit can never be scored on another generator than its own. The arrays are read back before the folder
+    gets its name.
 
     Args:
         path: the folder to make.
@@ -62,14 +63,12 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
         raise ValueError("these fits were trained on different generators: save them to one folder per generator")
     header = {"format": _FORMAT, "version": _FORMAT_VERSION, "fits": [_describe(fit) for fit in fits]}
     arrays = {str(i): _arrays(fit) for i, fit in enumerate(fits)}
-    with atomic_folder(Path(path)) as temporary:
+    with atomic_folder(as_path(path)) as temporary:
         _save_data(temporary, fits[0].model)
-        (temporary / "fits.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((temporary / "arrays").resolve(), arrays)
+        write_arrays(temporary / "arrays", arrays)
+        write_json(temporary / "fits.json", {**header, _DIGESTS: digests_of(temporary)})
 
 
-@keeping_log_handlers()
 def load_fits(
     path: str | os.PathLike[str], *, known: Mapping[str, Callable[..., Any]] | None = None
 ) -> tuple[Fit, ...]:
@@ -82,20 +81,18 @@ def load_fits(
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder does not hold fits, or needs a mask strategy that is not known.
+        ValueError: the folder does not hold fits, is damaged, or needs a mask strategy that is not known.
     """
-    folder = Path(path)
+    folder = as_path(path)
     try:
-        header = json.loads((folder / "fits.json").read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'fits.json'} is damaged: {error}") from None
+        header = read_json(folder / "fits.json")
     except NotADirectoryError:
         raise ValueError(f"{folder} is not a folder written by save_fits") from None
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (_FORMAT, _FORMAT_VERSION):
         raise ValueError(f"{folder} does not hold fits of format version {_FORMAT_VERSION}")
+    check_digests(folder, header.get(_DIGESTS, {}))  # files of earlier versions have none
     model = _load_data(folder)
-    with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore((folder / "arrays").resolve())
+    arrays = read_arrays(folder / "arrays")
     try:
         return tuple(_restore(entry, model, arrays[str(i)], known) for i, entry in enumerate(header["fits"]))
     except (KeyError, TypeError) as error:
@@ -114,7 +111,7 @@ def _save_data(folder: Path, data: Source) -> None:
         about: dict[str, Any] = {"graph": data.graph.to_dict(), "about": {"images": repr(data.images)}}
     else:
         about = {"graph": data.graph.to_dict(), "about": dict(data.about), "rows": len(data)}
-    (folder / "data.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "data.json", about)
 
 
 def _load_data(folder: Path) -> Source:
@@ -123,9 +120,9 @@ def _load_data(folder: Path) -> Source:
     if not (folder / "data.json").exists():
         return HierarchicalModel.load(folder / "model.npz")
     try:
-        found = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "data.json")
         return ArrayData(graph=LatentGraph.from_dict(found["graph"]), parts=(), about=found["about"])
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'data.json'} is damaged: {error!r}") from None
 
 

@@ -31,7 +31,7 @@ from hlvm.mae.held_out import HeldOut
 from hlvm.mae.interrupts import Interrupts
 from hlvm.mae.masks import TrainingMask, as_strategy
 from hlvm.mae.program import State, compile_program
-from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, RunFolder
+from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, run_folder
 
 __all__ = ["Progress", "fit", "fit_ensemble"]
 
@@ -109,7 +109,8 @@ def fit(
         KeyboardInterrupt: Ctrl-C; with checkpoints the running steps are done first and their state is kept.
 
     Warns:
-        UserWarning: a stopped run goes on with another JAX, other devices or another microbatch.
+        UserWarning: a stopped run goes on with another JAX or other flags of it, other devices or another microbatch,
+            or from an earlier state because the newest one is damaged.
         DivergenceWarning: training diverged and stopped early.
     """
     member = Member(mask=mask, network=config, loss=loss or LossConfig())
@@ -178,16 +179,16 @@ def _trained(
     standardize_key, members_key = jax.random.split(key)
     kept, held_out = hold_out(data, train.held_out, members_key)
     folder = None
-    if checkpoints is not None:
-        n_devices = 1 if devices is None else len(devices)
-        parts = [group.program.parts for group in groups]
-        _check_processes(devices)
-        what = describe_run(key, data, members, train)
-        folder = RunFolder(checkpoints, what, n_devices, parts)
     fits: dict[int, Fit] = {}
     interrupts = Interrupts()
-    # One process of several must not stop while programs are compiled: the others would wait for it.
     with ExitStack() as stack:
+        if checkpoints is not None:
+            n_devices = 1 if devices is None else len(devices)
+            parts = [group.program.parts for group in groups]
+            _check_processes(devices)
+            what = describe_run(key, data, members, train)
+            folder = stack.enter_context(run_folder(checkpoints, what, n_devices, parts))
+        # One process of several must not stop while programs are compiled: the others would wait for it.
         if folder is not None and jax.process_count() > 1:
             stack.enter_context(interrupts)
         shift, scale = standardization(kept, standardize_key)
@@ -204,11 +205,8 @@ def _trained(
                 return _fits(one, reached)
 
             reporter = None if on_progress is None else _Reporter(on_progress, number, len(groups), one, fits_of)
-            if folder is None:
-                reached = _run(program, one, None, reporter, interrupts)
-            else:
-                with folder.group(number) as states:
-                    reached = _run(program, one, states, reporter, interrupts)
+            states = None if folder is None else folder.group(number)
+            reached = _run(program, one, states, reporter, interrupts)
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
         wanted = folder is not None and interrupts.wanted_by_any()
     if folder is not None and (wanted or interrupts.wanted):

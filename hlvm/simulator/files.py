@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlvm._files import atomic_path
+from hlvm._digests import parsed_json, read_npz, with_digest
+from hlvm._files import as_path, atomic_path
 from hlvm._layout import Layout
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import mechanism_from_dict, mechanism_to_dict, noise_from_dict, noise_to_dict
@@ -30,13 +30,14 @@ __all__ = ["load", "save"]
 
 _FORMAT = "hlvm.model"
 _FORMAT_VERSION = 2
+_ARRAYS = "arrays"
 _PAIRS = {"set_values": SetValues, "noise_shift": NoiseShift}
-_DAMAGED = (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError)
+_DAMAGED = (KeyError, TypeError, AttributeError, IndexError)
 
 
 def save(model: HierarchicalModel, path: str | os.PathLike[str]) -> None:
     """See ``HierarchicalModel.save``."""
-    target = Path(path)
+    target = as_path(path)
     if target.suffix != ".npz":
         raise ValueError(f"a model is saved as a .npz file, got {target.name!r}")
     if model.functions:
@@ -65,14 +66,11 @@ def save(model: HierarchicalModel, path: str | os.PathLike[str]) -> None:
     for name in _PAIRS:
         pair = getattr(model, name)
         arrays |= {} if pair is None else {f"{name}/{field}": np.asarray(x) for field, x in pair._asdict().items()}
+    arrays |= {"shift": np.asarray(model.shift), "scale": np.asarray(model.scale)}
+    arrays["header"] = np.array(json.dumps(with_digest({**header, _ARRAYS: _digests(arrays)})))
     with atomic_path(target) as temporary:
-        np.savez(
-            temporary,
-            header=np.array(json.dumps(header)),
-            shift=np.asarray(model.shift),
-            scale=np.asarray(model.scale),
-            **arrays,  # pyright: ignore[reportArgumentType]  # numpy's stub mixes them up with allow_pickle
-        )
+        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]  # numpy's stub has allow_pickle in mind
+        _read(temporary)
 
 
 def load(
@@ -80,8 +78,7 @@ def load(
 ) -> HierarchicalModel:
     """See ``HierarchicalModel.load``."""
     try:
-        arrays = _read_arrays(path)
-        header = json.loads(str(arrays["header"]))
+        header, arrays = _read(path)
         if header.get("format") != _FORMAT or header.get("version") not in (1, _FORMAT_VERSION):
             raise ValueError(f"{path} is not a model file of format version 1 or {_FORMAT_VERSION}")
         layout = _layout(header, known)
@@ -138,11 +135,17 @@ def _check_shapes(path: str | os.PathLike[str], model: HierarchicalModel, params
         raise ValueError(f"{path} is damaged: its arrays have the shapes {found}, expected {expected}")
 
 
-def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Every array of an ``.npz`` file; pickled objects are refused."""
-    try:
-        # Opened here, because numpy.load leaves the file open when it is not an archive.
-        with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a model file written by HierarchicalModel.save: {error}") from None
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and all other arrays of a file, which must be those that were written."""
+    arrays = read_npz(as_path(path), "a model file written by HierarchicalModel.save")
+    header = parsed_json(str(arrays.pop("header")), str(path))
+    if header.pop(_ARRAYS, None) not in (None, _digests(arrays)):  # files of earlier versions have no digests
+        raise ValueError(f"{path} is damaged: its arrays are not what their digests say")
+    return header, arrays
+
+
+def _digests(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode() + array.tobytes()).hexdigest()
+        for name, array in sorted(arrays.items())
+    }

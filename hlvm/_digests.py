@@ -1,0 +1,137 @@
+"""Digests, so that damage to what was written is an error, and not another content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hlvm._files import write_text_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "check_digests",
+    "digest_of_file",
+    "digests_of",
+    "parsed_json",
+    "read_json",
+    "read_npz",
+    "with_digest",
+    "write_json",
+]
+
+_DIGEST, _KIND = "digest", "sha256:"
+_END = 22  # bytes at the end of a zip file, where the number of its members is
+_LONGEST = 300  # characters that a library may say of damage
+
+
+def _digest_of(content: Any) -> str:
+    """The digest of anything that JSON can hold, whatever the order of its keys."""
+    plain = json.loads(json.dumps(content))
+    return _KIND + hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def with_digest(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a JSON object and its digest."""
+    return {**content, _DIGEST: _digest_of(content)}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with its digest, all or nothing."""
+    write_text_atomically(path, json.dumps(with_digest(content), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, and check its digest if it holds one, as those of :func:`write_json` do.
+
+    Returns:
+        The content without the digest.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return parsed_json(path.read_bytes(), str(path))
+
+
+def parsed_json(content: str | bytes, name: str) -> Any:
+    """What :func:`read_json` does, of JSON that was read already; ``name`` is for messages.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        found = json.loads(content if isinstance(content, str) else content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is damaged: it is not JSON: {error}") from None
+    if isinstance(found, dict):
+        digest = found.pop(_DIGEST, None)
+        nameless = any(isinstance(value, str) and value.startswith(_KIND) for value in found.values())
+        if nameless or digest not in (None, _digest_of(found)):
+            raise ValueError(f"{name} is damaged: its content is not what its digest says")
+    return found
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """The digest of every file in a folder and those inside it, by its path from there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest_of_file(path) for path in files}
+
+
+def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
+    """Check that files are as they were when their digests were taken.
+
+    Raises:
+        ValueError: one is missing or damaged.
+    """
+    for name, digest in digests.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} is damaged: {name} is missing")
+        if digest_of_file(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged: its content is not what its digest says")
+
+
+def digest_of_file(path: Path) -> str:
+    """The digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_npz(path: Path, what: str = "an .npz file of arrays") -> dict[str, np.ndarray]:
+    """Every array of an ``.npz`` file, whose check sums are those of the archive; pickled objects are refused.
+
+    Args:
+        path: the file.
+        what: the file is, for messages.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no such file, or damaged.
+    """
+    import zipfile
+
+    import numpy as np
+
+    arrays = {}
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                names = archive.namelist()
+                for name in names:
+                    with archive.open(name) as entry:  # which compares the name with that beside the data
+                        if name.endswith(".npy"):
+                            arrays[name.removesuffix(".npy")] = np.lib.format.read_array(entry, allow_pickle=False)
+                            if entry.read(1):  # check sums are compared when all has been read
+                                raise ValueError(f"{name} is longer than it says")
+                file.seek(-_END - len(archive.comment), os.SEEK_END)
+                end = file.read(_END)
+            if int.from_bytes(end[10:12], "little") not in (len(names), 2**16 - 1):  # which zipfile does not look at
+                raise ValueError(f"{len(names)} arrays are found, and it says that it has another number")
+        except Exception as error:  # damaged archives raise nearly anything
+            reason = " ".join(f"{error}".split())[:_LONGEST] or type(error).__name__
+            raise ValueError(f"{path} is not {what}, or damaged: {reason}") from None
+    return arrays
