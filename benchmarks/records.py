@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hlvm._digests import write_json
 from hlvm._environment import environment
 
 __all__ = ["write_rows"]
@@ -18,4 +18,4 @@ def write_rows(path: Path, rows: Sequence[Any], *distributions: str) -> None:
         "environment": environment(*distributions),
         "rows": [{**vars(row), "median": row.median} for row in rows],
     }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)

@@ -77,7 +77,7 @@ def command(name: str, arguments: Sequence[str] | None = None) -> int:
             scheduler=options.scheduler,
             fits=options.fits,
         )
-    except UnusableError as error:
+    except (UnusableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from matplotlib.figure import Figure
 
 from experiments.findings import Finding, Frame
 from experiments.groups import UnusableError, run_groups
+from hlvm._digests import check_digests, digest_of_file, read_json, write_json
 from hlvm._environment import environment
-from hlvm._files import is_new_folder, write_text_atomically
+from hlvm._files import is_new_folder, make_folder, only_writer, write_text_atomically
 from hlvm.plotting import save_figure, style
 
 __all__ = [
@@ -132,17 +134,30 @@ def conduct(
             with a scheduler.
 
     Raises:
-        UnusableError: the folder is not empty and ``resume`` is not given, or it belongs to other settings; the
-            scheduler cannot be reached, or is given with ``fits``.
+        UnusableError: the folder is not empty and ``resume`` is not given, it belongs to other settings or is damaged,
+            or another process writes to it; the scheduler cannot be reached, or is given with ``fits``.
     """
     if fits is not None and scheduler is not None:
         raise UnusableError("--fits is for one process at a time: leave it out with --scheduler")
+    if out is None:
+        return _conduct(experiment, config, None, resume=resume, scheduler=scheduler, fits=fits)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_writer(out))
+        except ValueError as error:
+            raise UnusableError(str(error)) from None
+        return _conduct(experiment, config, out, resume=resume, scheduler=scheduler, fits=fits)
+
+
+def _conduct(
+    experiment: Experiment, config: Any, out: Path | None, *, resume: bool, scheduler: str | None, fits: Path | None
+) -> Results:
     described = _jsonable({"experiment": experiment.name, "config": dataclasses.asdict(config)})
     if out is not None:
         _open(out, described, resume=resume)
     prediction = _jsonable(experiment.predict(config))
     if out is not None:
-        _write_json(out / "prediction.json", prediction)
+        write_json(out / "prediction.json", prediction)
     groups = [dict(group) for group in experiment.groups(config)]
     states = fits if fits is not None else None if out is None else out / "states"
     found = run_groups(
@@ -172,15 +187,20 @@ def load_results(folder: Path) -> Results:
 
     Raises:
         FileNotFoundError: one of the files is missing.
+        ValueError: one of them is damaged.
     """
-    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return Results(
-        config=content["config"],
-        prediction=content["prediction"],
-        records=pd.read_csv(folder / "records.csv"),
-        findings=[Finding.from_dict(finding) for finding in content["findings"]],
-        environment=content["environment"],
-    )
+    content = read_json(folder / "results.json")
+    try:
+        check_digests(folder, content.get("digests", {}))  # results of earlier versions have none
+        return Results(
+            config=content["config"],
+            prediction=content["prediction"],
+            records=pd.read_csv(folder / "records.csv"),
+            findings=[Finding.from_dict(finding) for finding in content["findings"]],
+            environment=content["environment"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / 'results.json'} is damaged: {error!r}") from None
 
 
 def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
@@ -189,7 +209,10 @@ def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
     if path.exists():
         if not resume:
             raise UnusableError(f"{out} holds a run already: go on with --resume, or choose a new folder")
-        known = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            known = read_json(path)
+        except ValueError as error:
+            raise UnusableError(f"{error}: choose a new folder, or remove this one") from None
         if known != described:
             settings = known.get("config", {}), described["config"]
             names = settings[0].keys() | settings[1].keys()
@@ -198,11 +221,11 @@ def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
                 f"{out} holds a run of {known.get('experiment')} with other settings"
                 f"{': ' + ', '.join(other) if other else ''}; go on with the same, or choose a new folder"
             )
-    elif not is_new_folder(out, path.name):
+    elif not is_new_folder(out):
         raise UnusableError(f"{out} holds other files: choose a new folder")
     else:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_json(path, described)
+        make_folder(out)
+        write_json(path, described)
 
 
 def _write_results(experiment: Experiment, results: Results, out: Path) -> None:
@@ -213,15 +236,13 @@ def _write_results(experiment: Experiment, results: Results, out: Path) -> None:
         "environment": results.environment,
         "prediction": results.prediction,
         "findings": [finding.to_dict() for finding in results.findings],
+        "digests": {"records.csv": digest_of_file(out / "records.csv")},
     }
-    _write_json(out / "results.json", content)
+    write_json(out / "results.json", content)
+    load_results(out)
     with style():
         for name, figure in experiment.draw(results.records, results.prediction).items():
             save_figure(figure, out / f"{name}.png")
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_text_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def _jsonable(content: Any) -> Any:

@@ -9,14 +9,15 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from hlvm._digests import read_json, write_json
 from hlvm._environment import available_cores
-from hlvm._files import write_text_atomically
+from hlvm._files import make_folder
 from hlvm.mae.cores import environment_of_cores
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ def run_groups(
         raise ValueError(f"{experiment.name}: two groups are the same")
     found: dict[int, list[Record]] = {}
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for number, name in enumerate(names):
             if (folder / f"{name}.json").exists():
-                found[number] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+                with suppress(ValueError):  # one that is damaged is measured again
+                    kept = read_json(folder / f"{name}.json")
+                    found[number] = kept["records"] if isinstance(kept, dict) else kept  # a list by earlier versions
     left = [number for number in range(len(groups)) if number not in found]
     console = Console()
     if found:
@@ -73,12 +76,14 @@ def run_groups(
     def done(number: int, records: list[Record], seconds: float) -> None:
         found[number] = json.loads(json.dumps(records))
         if folder is not None:
-            write_text_atomically(folder / f"{names[number]}.json", json.dumps(records) + "\n")
+            write_json(folder / f"{names[number]}.json", {"records": records})
         label = ", ".join(f"{key} {value}" for key, value in groups[number].items())
         console.print(f"group {len(found)} of {len(groups)} done in {seconds:.0f} s: {label}", highlight=False)
 
     if scheduler is None:
         for number in left:
+            if folder is not None and not folder.exists():
+                raise UnusableError(f"{folder} was removed while the run went on: nothing of it is kept")
             done(number, *_timed(experiment, config, groups[number], states))
     elif left:
         _run_on_dask(experiment, config, groups, left, states, scheduler, done)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hlvm._digests import write_json
 from hlvm._environment import versions
+from hlvm._files import make_folder
 
 __all__ = ["parsed_options", "write_results"]
 
@@ -36,5 +37,5 @@ def write_results(path: Path, config: Any, results: Mapping[str, Any], *distribu
         distributions: whose versions matter beside those of this package and of Python.
     """
     content = {"config": dataclasses.asdict(config), "versions": versions(*distributions), **results}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    make_folder(path.parent)
+    write_json(path, content)

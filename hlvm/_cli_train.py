@@ -22,7 +22,7 @@ from hlvm._cli_input import (
     load_model,
     use_compilation_cache,
 )
-from hlvm._files import atomic_path, check_new_folder
+from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
 
 if TYPE_CHECKING:
     from hlvm.mae import Fit, Progress
@@ -78,8 +78,26 @@ def train(
         raise ValueError(f"--microbatch must be at least 1, got {microbatch}")
     if not plan and out is None:
         raise ValueError("say with --out DIR where the results go; only --plan needs no folder")
-    if not plan and out is not None:
+    if plan or out is None:
+        return _run(data, settings, config, None, tensorboard, devices, microbatch, save_every)
+    out = as_path(out)
+    check_folder_can_be_made(out)
+    with only_writer(out):
         _check_out(out, resume=resume)
+        return _run(data, settings, config, out, tensorboard, devices, microbatch, save_every)
+
+
+def _run(
+    data: Path,
+    settings: Settings,
+    config: Path,
+    out: Path | None,
+    tensorboard: bool,
+    devices: str,
+    microbatch: int | None,
+    save_every: int,
+) -> int:
+    """Train into a folder, or without one print the plan."""
     import jax
 
     from hlvm import mae
@@ -90,7 +108,7 @@ def train(
     where = {"devices": jax.devices() if devices == "all" else per_core, "microbatch": microbatch}
     try:
         _check_members(source, settings, where, config)
-        if out is None or plan:
+        if out is None:
             print(mae.plan_ensemble(jax.random.key(settings.seed), source, settings.members, settings.train, **where))
             return 0
         return _train(source, settings, out, where, tensorboard=tensorboard, save_every=save_every)
@@ -154,15 +172,17 @@ def _train(
 
 
 def _check_out(out: Path, *, resume: bool) -> None:
+    run = out / "run"
     if (out / "fits").exists():
+        shutil.rmtree(run, ignore_errors=True)  # states that a kill has left
         raise ValueError(f"{out} holds a finished run: choose another folder")
-    if resume and not (out / "run" / "run.json").exists():
+    if resume and not run.exists():
         raise ValueError(f"{out} holds no stopped run: leave --resume out, or name the folder of one")
     if not resume:
-        if (out / "run" / "run.json").exists():
+        if not is_new_folder(run):
             raise ValueError(f"{out} holds a run that was stopped: go on with --resume, or choose another folder")
-        check_new_folder(out)
-        check_folder_can_be_made(out)
+        if not is_new_folder(out, "run"):  # which a kill leaves empty before its first file is written
+            check_new_folder(out)
 
 
 def _loaded(path: Path) -> Any:

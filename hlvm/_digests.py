@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "parsed_json",
     "read_json",
     "read_npz",
+    "text_digest",
     "with_digest",
     "write_json",
 ]
@@ -76,6 +77,11 @@ def parsed_json(content: str | bytes, name: str) -> Any:
     return found
 
 
+def text_digest(text: str) -> str:
+    """The digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def digests_of(folder: Path) -> dict[str, str]:
     """The digest of every file in a folder and those inside it, by its path from there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -101,12 +107,15 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_npz(path: Path, what: str = "an .npz file of arrays") -> dict[str, np.ndarray]:
-    """Every array of an ``.npz`` file, whose check sums are those of the archive; pickled objects are refused.
+def read_npz(
+    path: Path, what: str = "an .npz file of arrays", wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz`` file by name, whose check sums are those of the archive; pickled objects are refused.
 
     Args:
         path: the file.
         what: the file is, for messages.
+        wanted: whether to read an array of this name.
 
     Raises:
         OSError: the file cannot be opened.
@@ -123,8 +132,9 @@ def read_npz(path: Path, what: str = "an .npz file of arrays") -> dict[str, np.n
                 names = archive.namelist()
                 for name in names:
                     with archive.open(name) as entry:  # which compares the name with that beside the data
-                        if name.endswith(".npy"):
-                            arrays[name.removesuffix(".npy")] = np.lib.format.read_array(entry, allow_pickle=False)
+                        array = name.removesuffix(".npy")
+                        if array != name and wanted(array):
+                            arrays[array] = np.lib.format.read_array(entry, allow_pickle=False)
                             if entry.read(1):  # check sums are compared when all has been read
                                 raise ValueError(f"{name} is longer than it says")
                 file.seek(-_END - len(archive.comment), os.SEEK_END)

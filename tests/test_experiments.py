@@ -122,7 +122,7 @@ def test_prediction_is_written_before_anything_is_measured(tmp_path, config, mon
     out = tmp_path / "out"
 
     def looks(config, group, states):
-        assert json.loads((out / "prediction.json").read_text()) == {"low": 0.0, "high": 1.0}
+        assert read_json(out / "prediction.json") == {"low": 0.0, "high": 1.0}
         return counting_experiment.measure(config, group, states)
 
     conduct(dataclasses.replace(EXPERIMENT, measure=looks), config, out=out)
@@ -151,8 +151,7 @@ def _failing_at_2(config, group, states):
 
 def test_a_run_killed_while_it_wrote_its_first_file_can_go_on(tmp_path, config):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / ".config-x1y2.json").write_text("{")
+    (out / ".config.json-x1y2z3.hlvm-tmp").mkdir(parents=True)
     assert len(conduct(EXPERIMENT, config, out=out, resume=True).records) == config.n_groups * config.seeds
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hlvm._array_files import HDF5, PARTS, ArrayFile, open_array_file
-from hlvm._text_files import parsed_json
+from hlvm._digests import parsed_json, text_digest
+from hlvm._files import as_path
 from hlvm.datasets.dataset import Dataset
 from hlvm.datasets.writing import FORMAT, FORMAT_VERSION, SUFFIXES
 from hlvm.graph import LatentGraph
@@ -39,9 +43,10 @@ def load_dataset(path: str | os.PathLike[str], *, graph: LatentGraph | None = No
         FileNotFoundError: there is no such file.
         ValueError: not such a file, a damaged one, or one that another process writes; a variable that holds no real
             numbers; arrays that do not fit together or the graph; a graph although there is another one inside; or a
-            file of a newer format. The message names the file.
+            file of a newer format. The message names the file. Damaged rows of HDF5 files are refused when they are
+            read.
     """
-    target = Path(path)
+    target = as_path(path)
     if target.suffix not in SUFFIXES:
         raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")
     if not target.exists():
@@ -62,6 +67,7 @@ def _as_dataset(opened: ArrayFile, graph: LatentGraph | None) -> Dataset:
     about = _parsed(opened, "about")
     if about.get("format", FORMAT) != FORMAT or about.get("version", 1) not in range(1, FORMAT_VERSION + 1):
         raise ValueError(f"it has the format {about.get('format')!r} {about.get('version')}, which is not known")
+    _check_whole(opened, about)
     inside = _parsed(opened, "graph")
     own = LatentGraph.from_dict(inside) if inside else None
     if graph is not None and own is not None and graph != own:
@@ -105,13 +111,26 @@ def _place(entry: str) -> tuple[str, str]:
 def _parsed(opened: ArrayFile, name: str) -> dict[str, Any]:
     if name in opened.arrays or name in opened.left_out:
         raise ValueError(f"{name!r} must be JSON text")
-    try:
-        found = parsed_json(opened.texts.get(name, "{}"))
-    except ValueError as error:
-        raise ValueError(f"{name!r} is not JSON: {error}") from None
+    found = parsed_json(opened.texts.get(name, "{}"), repr(name))
     if not isinstance(found, dict):
         raise ValueError(f"{name!r} must be a JSON object, got {type(found).__name__}")
     return found
+
+
+def _check_whole(opened: ArrayFile, about: dict[str, Any]) -> None:
+    """Check that graph and arrays are those that were written; take what only this check needs out of ``about``.
+
+    Data of earlier versions, and a user's own, does not say what was written.
+    """
+    graph, written = about.pop("graph_digest", None), about.pop("arrays", None)
+    if graph not in (None, text_digest(opened.texts.get("graph", ""))):
+        raise ValueError("it is damaged: its graph is not what its digest says")
+    if not isinstance(written, Mapping):
+        return
+    found = {name: [np.dtype(values.dtype).str, list(values.shape)] for name, values in opened.arrays.items()}
+    other = sorted(name for name in found.keys() | written.keys() if found.get(name) != written.get(name))
+    if other:
+        raise ValueError(f"it is damaged: {other[0]!r} is missing, or not of the type and shape that were written")
 
 
 def _as_rows(entry: str, values: Any, part: str) -> Any:

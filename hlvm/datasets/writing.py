@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -17,7 +18,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 import hlvm
-from hlvm._files import atomic_path, write_text_atomically
+from hlvm._digests import parsed_json, read_npz, text_digest, with_digest
+from hlvm._files import as_path, atomic_path, make_folder, only_writer, write_text_atomically
 from hlvm._graph_checks import positive
 from hlvm.datasets.source import Arrays, Source, drawn_arrays
 
@@ -35,6 +37,7 @@ __all__ = [
 FORMAT = "hlvm.dataset"
 FORMAT_VERSION = 1
 SUFFIXES = (".npz", ".h5", ".hdf5")
+_PIECE = 2**16  # bytes under one check sum in an HDF5 file; a row of it costs the reading of them all
 
 ImageType: TypeAlias = Literal["float32", "uint8"]
 """How images are kept: as they are, or as whole numbers from 0 to 255."""
@@ -60,7 +63,10 @@ def write_dataset(
 
     A file holds "images", "latents/NAME", "observed/NAME" and "noise/NAME" (those that the source draws), the graph as
     JSON text under "graph", and "about", JSON text on its making. In HDF5 files the characters of NAME that are not
-    letters, digits, "_", ".", "-" or "~" are percent-encoded; the attribute "name" has the name itself.
+    letters, digits, "_", ".", "-" or "~" are percent-encoded; the attribute "name" has the name itself. "about" has a
+    digest of itself and of the graph and says which arrays there are; HDF5 files have check sums of every piece of 64
+    KiB and of all that HDF5 itself notes (they need HDF5 1.10), .npz files of every array. So damage is an error when
+    the damaged part is read. The finished file is read back before it gets its name.
 
     Args:
         path: a new file that ends in ``.npz``, ``.h5`` or ``.hdf5``.
@@ -77,7 +83,8 @@ def write_dataset(
         The path.
 
     Raises:
-        ValueError: another suffix, a number below 1, or, with ``resume``, an interrupted run that was drawn otherwise.
+        ValueError: another suffix, a number below 1, another process that writes the same file, or, with ``resume``, an
+            interrupted run that was drawn otherwise.
         FileExistsError: the file is there already; or, without ``resume``, an interrupted run is.
         FileNotFoundError: there is no such folder.
 
@@ -91,14 +98,12 @@ def write_dataset(
         ...     load_dataset(path)
         Dataset(5 rows, images (8, 8, 1), 5 latents, 0 observed)
     """
-    target = Path(path)
+    target = as_path(path)
     n, chunk_size = positive(n, "n"), positive(chunk_size, "chunk_size")
     if target.suffix not in SUFFIXES:
         raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")
     if image_type not in get_args(ImageType):
         raise ValueError(f'image_type must be "float32" or "uint8", got {image_type!r}')
-    if target.exists():
-        raise FileExistsError(f"{target} exists already: choose another name, or remove it first")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist: make it first")
     size = min(n, chunk_size)
@@ -115,28 +120,28 @@ def write_dataset(
         "jax": jax.__version__,
         "note": dict(note or {}),
     }
-    partial = partial_folder(target)
 
     def chunk(index: int) -> Arrays:
         return _kept(drawn_arrays(source.sample(jax.random.fold_in(key, index), size)), image_type)
 
-    _prepare(partial, about, source.graph.to_dict(), resume)
-    n_chunks = -(-n // size)
-    try:
-        for index in range(n_chunks):
-            if index == 0 or not _chunk_path(partial, index).exists():
-                _write_chunk(_chunk_path(partial, index), chunk(index))
-            if progress is not None:
-                progress(min((index + 1) * size, n), n)
-    except BaseException:
-        if not _chunk_path(partial, 0).exists():
-            shutil.rmtree(partial)
-        raise
-    parts = _Parts(partial, n, size)
-    with atomic_path(target) as temporary:
-        texts = {"graph": (partial / "graph.json").read_text(encoding="utf-8"), "about": json.dumps(about)}
-        (_assemble_npz if target.suffix == ".npz" else _assemble_hdf5)(temporary, parts, texts)
-    shutil.rmtree(partial)
+    partial, graph = partial_folder(target), json.dumps(source.graph.to_dict())
+    with only_writer(target):
+        if target.exists():
+            raise FileExistsError(f"{target} exists already: choose another name, or remove it first")
+        _prepare(partial, about, graph, resume)
+        try:
+            for index in range(-(-n // size)):
+                if index == 0 or not _chunk_path(partial, index).exists():
+                    _write_chunk(_chunk_path(partial, index), chunk(index))
+                if progress is not None:
+                    progress(min((index + 1) * size, n), n)
+        except BaseException:
+            if not _chunk_path(partial, 0).exists():
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        with atomic_path(target) as temporary:
+            _assemble(temporary, _Parts(partial, n, size), graph, about)
+        shutil.rmtree(partial)
     return target
 
 
@@ -158,12 +163,11 @@ def hdf5_name(part: str, name: str) -> str:
 # ---------------------------------------------------------------------- chunks
 
 
-def _prepare(partial: Path, about: dict[str, Any], graph: dict[str, Any], resume: bool) -> None:
+def _prepare(partial: Path, about: dict[str, Any], graph: str, resume: bool) -> None:
     """Make the folder of chunks, or check that the one that is there belongs to this run."""
-    graph_text = json.dumps(graph)
     if not partial.exists():
-        partial.mkdir()
-        write_text_atomically(partial / "graph.json", graph_text)
+        make_folder(partial)
+        write_text_atomically(partial / "graph.json", graph)
         write_text_atomically(partial / "about.json", json.dumps(about))
         return
     if not resume:
@@ -174,15 +178,30 @@ def _prepare(partial: Path, about: dict[str, Any], graph: dict[str, Any], resume
         shutil.rmtree(partial)
         _prepare(partial, about, graph, resume)
         return
-    begun = json.loads((partial / "about.json").read_text(encoding="utf-8"))
+    begun = parsed_json((partial / "about.json").read_bytes(), str(partial / "about.json"))
+    if not isinstance(begun, dict):
+        raise ValueError(f"{partial / 'about.json'} is damaged: remove the folder {partial}")
     other = [name for name, value in about.items() if begun.get(name) != value]
-    if other or (partial / "graph.json").read_text(encoding="utf-8") != graph_text:
+    if other or (partial / "graph.json").read_bytes() != graph.encode():
         what = f"{other[0]} {begun.get(other[0])!r}, now {about[other[0]]!r}" if other else "another graph"
         raise ValueError(f"{partial} was begun with {what}: run it as it was begun, or remove the folder")
+    _remove_damaged(partial)
 
 
 def _chunk_path(partial: Path, index: int) -> Path:
     return partial / f"chunk_{index:06d}.npz"
+
+
+def _remove_damaged(partial: Path) -> None:
+    """Remove damaged chunks, which are then drawn again; all of them if the first is, which vouches for the others."""
+    for path in sorted(partial.glob("chunk_*.npz")):
+        try:
+            _read_chunk(path)
+        except ValueError:
+            path.unlink()
+    if not _chunk_path(partial, 0).exists():
+        for path in partial.glob("chunk_*.npz"):
+            path.unlink()
 
 
 def _write_chunk(path: Path, arrays: Arrays) -> None:
@@ -206,9 +225,12 @@ def _write_chunk(path: Path, arrays: Arrays) -> None:
 
 
 def _read_chunk(path: Path) -> Arrays:
-    with np.load(path) as file:
-        names = [(part, name) for part, name in json.loads(str(file["names"]))]
-        return {name: file[f"array_{i}"] for i, name in enumerate(names)}
+    arrays = read_npz(path)
+    try:
+        names = [(part, name) for part, name in json.loads(str(arrays["names"]))]
+        return {name: arrays[f"array_{i}"] for i, name in enumerate(names)}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
 
 
 def _kept(arrays: Arrays, image_type: ImageType) -> Arrays:
@@ -237,6 +259,22 @@ class _Parts:
 # ---------------------------------------------------------------------- putting them together
 
 
+def _assemble(path: Path, parts: _Parts, graph: str, about: Mapping[str, Any]) -> None:
+    """Write the file and read it back."""
+    arrays = {npz_name(*name): [parts.types[name].str, list(parts.shapes[name])] for name in parts.names}
+    known = with_digest({**about, "graph_digest": text_digest(graph), "arrays": arrays})
+    texts = {"graph": graph, "about": json.dumps(known)}
+    if path.suffix == ".npz":
+        _assemble_npz(path, parts, texts)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    else:
+        _assemble_hdf5(path, parts, texts)
+        damaged = _damaged_in_hdf5(path, parts)
+    if damaged:
+        raise OSError(f"{path} cannot be written: other numbers are read back from {damaged}")
+
+
 def _assemble_npz(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, text in texts.items():
@@ -258,14 +296,31 @@ def _assemble_npz(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
 def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    # The older form of HDF5 files, which h5py writes otherwise, has no check sums of names, types and shapes.
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for name, text in texts.items():
             file.create_dataset(name, data=text, dtype=h5py.string_dtype())
         for part, name in parts.names:
             shape, kind = parts.shapes[part, name], parts.types[part, name]
-            stored = file.create_dataset(hdf5_name(part, name), shape=shape, dtype=kind)
+            rows = max(1, min(parts.n, _PIECE // max(1, kind.itemsize * math.prod(shape[1:]))))
+            chunks = {"chunks": (rows, *shape[1:]), "fletcher32": True} if math.prod(shape) else {}
+            stored = file.create_dataset(hdf5_name(part, name), shape=shape, dtype=kind, **chunks)
             stored.attrs["name"] = name
             begin = 0
             for piece in parts.pieces((part, name)):
                 stored[begin : begin + len(piece)] = piece
                 begin += len(piece)
+
+
+def _damaged_in_hdf5(path: Path, parts: _Parts) -> str | None:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        for part, name in parts.names:
+            begin = 0
+            for piece in parts.pieces((part, name)):
+                stored: Any = file[hdf5_name(part, name)]
+                if stored[begin : begin + len(piece)].tobytes() != piece.tobytes():
+                    return name or part
+                begin += len(piece)
+    return None

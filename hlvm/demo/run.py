@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,8 @@ from rich.table import Table
 
 import hlvm
 from hlvm import mae
-from hlvm._files import atomic_folder, check_new_folder
+from hlvm._digests import write_json
+from hlvm._files import as_path, atomic_folder, check_new_folder, only_writer
 from hlvm.claims import Claim
 from hlvm.demo.page import write_page
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, score_vits, vit_claims
@@ -69,11 +69,13 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
 
     Raises:
         FileExistsError: the folder holds something already; before any work.
+        ValueError: another process writes there.
     """
+    out = as_path(out)
     check_new_folder(out)
     quiet = console or Console(quiet=True)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=quiet) as progress, atomic_folder(out) as folder:
+    with only_writer(out), Progress(*columns, console=quiet) as progress, atomic_folder(out) as folder:
         stages = _Stages(progress)
         keys = _named_keys(config.seed)
         with stages.stage("draw the generator", 1) as advance:
@@ -210,8 +212,8 @@ def _write_data(
     settings: Mapping[str, Any],
 ) -> None:
     result.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
-    _write_json(folder / "config.json", settings)
-    _write_json(
+    write_json(folder / "config.json", settings)
+    write_json(
         folder / "results.json",
         {
             "agrees": result.agrees,
@@ -237,10 +239,6 @@ def _write_data(
             "seconds": result.seconds,
         },
     )
-
-
-def _write_json(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _versions() -> dict[str, str]:
