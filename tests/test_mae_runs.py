@@ -1,10 +1,14 @@
 """Data from arrays, runs that are stopped and go on, batches in parts, precision, plans and progress."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
+import shutil
 import signal
 import struct
+import tempfile
 import warnings
 
 import jax
@@ -319,6 +323,179 @@ def test_run_that_goes_on_elsewhere_says_so(model, tmp_path):
     path.write_text(json.dumps(fit_again))
     with warnings.catch_warnings(action="error"):
         fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
+
+
+def keep_states(model, folder, *, stop_at=250, **fields):
+    """Train with states every 100 steps, and stop after some; the losses, if it came to the end."""
+
+    def stop(progress):
+        if progress.step >= stop_at:
+            raise StopEarlyError
+
+    checkpoints = Checkpoints(folder=folder, every=100, **fields)
+    with contextlib.suppress(StopEarlyError):
+        return fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=stop if stop_at < 250 else None)
+
+
+@pytest.mark.parametrize(("stop_at", "step"), [(100, 100), (200, 200)])
+def test_run_goes_on_after_a_loss_of_power(model, tmp_path, lose_power, stop_at, step):
+    """Nothing that counts was only in memory: neither contents nor names."""
+    whole = fit(KEY, model, MASK, SMALL, TRAIN)
+    with lose_power(tmp_path):
+        keep_states(model, tmp_path / "run", stop_at=stop_at)
+    steps = []
+    checkpoints = Checkpoints(folder=tmp_path / "run", every=100)
+    again = fit(
+        KEY,
+        model,
+        MASK,
+        SMALL,
+        TRAIN,
+        checkpoints=checkpoints,
+        on_progress=lambda progress: steps.append(progress.step),
+    )
+    assert steps[0] == min(step + 100, 250)
+    assert np.array_equal(again.params, whole.params)
+
+
+def test_fits_are_whole_after_a_loss_of_power(model, tmp_path, lose_power):
+    made = fit(KEY, model, MASK, SMALL, TrainConfig(steps=5, batch=4, warmup=1))
+    with lose_power(tmp_path):
+        save_fits(tmp_path / "fits", [made])
+    assert np.array_equal(load_fits(tmp_path / "fits")[0].params, made.params)
+
+
+@pytest.fixture(scope="module")
+def stopped(model, tmp_path_factory):
+    """The folder of a run that was stopped at step 200, with the states of steps 100 and 200."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    keep_states(model, folder, stop_at=200)
+    return folder
+
+
+def halved(folder):
+    """Cut the largest file to half its length."""
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(folder):
+    """Leave the folder alone."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("damage", [halved, emptied])
+def test_damaged_newest_state_falls_back_to_the_one_before(model, stopped, tmp_path, damage):
+    whole = fit(KEY, model, MASK, SMALL, TRAIN)
+    shutil.copytree(stopped, tmp_path / "run")
+    states = tmp_path / "run" / "states" / "0"
+    damage(states / "200")
+    with pytest.warns(UserWarning, match=r"states/0/200.* is damaged.*: the run goes on from step 100"):
+        resumed = keep_states(model, tmp_path / "run")
+    assert np.array_equal(resumed.params, whole.params)
+    assert sorted(path.name for path in states.iterdir()) == ["200", "250"]
+    for step in ("200", "250"):
+        damage(states / step)
+    with pytest.raises(ValueError, match=r"no state is whole; remove the folder .*/run to begin anew"):
+        keep_states(model, tmp_path / "run")
+
+
+def test_state_of_an_earlier_version_is_read(model, stopped, tmp_path):
+    """It has no digests, but a file of Orbax's that is not written now."""
+    shutil.copytree(stopped, tmp_path / "run")
+    state = tmp_path / "run" / "states" / "0" / "200"
+    (state / "state.json").rename(state / "_CHECKPOINT_METADATA")
+    steps = []
+    checkpoints = Checkpoints(folder=tmp_path / "run", every=100)
+    fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=lambda p: steps.append(p.step))
+    assert steps == [250]
+
+
+def test_damaged_description_of_a_run_is_explained(model, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path / "run")
+    for content in (b"", b"\xff", (stopped / "run.json").read_bytes()[:-30]):
+        (tmp_path / "run" / "run.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"run\.json is damaged: .*remove the folder .*/run to begin anew"):
+            keep_states(model, tmp_path / "run")
+
+
+def test_folder_of_a_run_that_was_killed_before_its_first_file_is_new(model, tmp_path):
+    (tmp_path / "run" / ".run.json-12345678.hlvm-tmp").mkdir(parents=True)
+    (tmp_path / ".run.hlvm-lock").touch()
+    fit(
+        KEY,
+        model,
+        MASK,
+        SMALL,
+        TrainConfig(steps=5, batch=4, warmup=1),
+        checkpoints=Checkpoints(folder=tmp_path / "run"),
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "states"}
+
+
+def test_folder_that_disappears_ends_the_run(model, tmp_path):
+    def remove(progress):
+        shutil.rmtree(tmp_path / "run")
+
+    with pytest.raises(FileNotFoundError, match=r"/run was removed while its run went on"):
+        fit(
+            KEY,
+            model,
+            MASK,
+            SMALL,
+            TRAIN,
+            checkpoints=Checkpoints(folder=tmp_path / "run", every=200),
+            on_progress=remove,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_second_run_in_a_folder_is_told_at_once(model, tmp_path):
+    def another(progress):
+        with pytest.raises(ValueError, match=r"another run is writing to .*/run"):
+            keep_states(model, tmp_path / "run")
+        raise StopEarlyError
+
+    with pytest.raises(StopEarlyError):
+        fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=Checkpoints(folder=tmp_path / "run"), on_progress=another)
+
+
+@pytest.mark.parametrize("name", ["lr=[0.1]", "{a,b}*?"])
+def test_any_path_holds_states_and_fits(model, tmp_path, name):
+    """Of characters that Orbax takes for patterns."""
+    keep_states(model, tmp_path / name / "run", stop_at=100)
+    resumed = keep_states(model, tmp_path / name / "run")
+    assert len(resumed.losses) == 250
+    save_fits(tmp_path / name / f"fits {name}", [resumed])
+    assert np.array_equal(load_fits(tmp_path / name / f"fits {name}")[0].params, resumed.params)
+
+
+def test_paths_that_cannot_be_reached_are_refused_before_training(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/[a]")
+    with pytest.raises(ValueError, match=r"choose another folder, or set TMPDIR"):
+        keep_states(model, tmp_path / "[b]" / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_fits_are_refused_in_one_line(model, tmp_path):
+    """A byte in every file of the folder, of which none is without a digest."""
+    made = fit(KEY, model, MASK, SMALL, TrainConfig(steps=5, batch=4, warmup=1))
+    folder = tmp_path / "fits"
+    save_fits(folder, [made])
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert len(files) > 5
+    for path in files:
+        whole = path.read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=rf"^[^\n]*{re.escape(path.name)}[^\n]* is damaged[^\n]*$"):
+                load_fits(folder)
+        path.write_bytes(whole)
+    header = json.loads((folder / "fits.json").read_text())
+    (folder / "fits.json").write_text(json.dumps({name: header[name] for name in ("format", "version", "fits")}))
+    assert np.array_equal(load_fits(folder)[0].params, made.params)  # as earlier versions wrote it
 
 
 def test_progress_tells_speed_and_gives_fits_to_evaluate(model):
