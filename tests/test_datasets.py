@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from hlvm.datasets import Dataset, GroundTruthData, SampleStream, load_dataset, write_dataset
+from hlvm.datasets.stored import StoredArray
 from hlvm.graph import LatentGraph
 from hlvm.images import GrammarImages, ImageSample
 from hlvm.mechanisms import LinearGaussian
@@ -186,6 +187,108 @@ def test_write_refuses_bad_input_before_drawing(tmp_path, changes, error, messag
     with pytest.raises(error, match=message):
         write_dataset(tmp_path / given.pop("path"), Blinks(), given.pop("n"), key=KEY, **given)
     assert [file.name for file in tmp_path.iterdir()] == ["there.npz"]
+
+
+def test_unfinished_data_set_is_whole_after_a_loss_of_power(tmp_path, lose_power):
+    path = tmp_path / "data.npz"
+    with lose_power(tmp_path), pytest.raises(KeyboardInterrupt):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(2, 4))
+    chunks = sorted((tmp_path / "data.npz.partial").glob("chunk_*"))
+    assert [chunk.stat().st_size > 0 for chunk in chunks] == [True, True]
+    with lose_power(tmp_path):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, resume=True)
+    assert load_dataset(path).images[:].tobytes() == _whole(tmp_path).images[:].tobytes()
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_damaged_chunk_is_drawn_again(tmp_path, damaged):
+    """If it is the first, which tells whether the generator is the same, so are the others."""
+    path, partial = tmp_path / "data.npz", tmp_path / "data.npz.partial"
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(2, 4))
+    chunk = partial / f"chunk_{damaged:06d}.npz"
+    chunk.write_bytes(chunk.read_bytes()[:-100])
+    write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, resume=True)
+    assert load_dataset(path).images[:].tobytes() == _whole(tmp_path).images[:].tobytes()
+
+
+def test_damaged_description_of_an_unfinished_data_set_is_named(tmp_path):
+    path = tmp_path / "data.npz"
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(2, 4))
+    for content in (b"", b"\xff", b"[]"):
+        (tmp_path / "data.npz.partial" / "about.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"about\.json is damaged"):
+            write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, resume=True)
+
+
+def test_second_writer_of_a_data_set_is_told_at_once(tmp_path):
+    path = tmp_path / "data.npz"
+
+    def another(done, total):
+        with pytest.raises(ValueError, match=r"another run is writing to .*data\.npz"):
+            write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, resume=True)
+
+    write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=another)
+    assert [file.name for file in tmp_path.iterdir()] == ["data.npz"]
+
+
+def _whole(folder):
+    return load_dataset(write_dataset(folder / "whole.npz", Blinks(), 10, key=KEY, chunk_size=4))
+
+
+# ---------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_damage_to_a_data_set_is_seen(tmp_path, model, suffix, refused_or_equal):
+    """Of contents, names, types and shapes; in HDF5 files, which are not read at once, when rows are read."""
+    path = write_dataset(tmp_path / f"data{suffix}", model, 5, key=KEY, chunk_size=3)
+
+    def read():
+        with load_dataset(path) as data:
+            columns = {part: getattr(data, part) for part in ("latents", "observed", "noise")}
+            found = {
+                (part, name): values[:].tolist() for part, named in columns.items() for name, values in named.items()
+            }
+            return found, data.graph, dict(data.about)
+
+    refused, _ = refused_or_equal(path, read, read(), every=17, flips=(1,))
+    assert refused > 100
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_data_set_with_an_array_missing_is_refused(tmp_path, model, suffix):
+    path = write_dataset(tmp_path / f"data{suffix}", model, 5, key=KEY)
+    if suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            del file["noise/a%2Eb"]
+    else:
+        with np.load(path) as file:
+            arrays = dict(file)
+        del arrays["noise/a.b"]
+        np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"is damaged: 'noise/a\.b' is missing"):
+        load_dataset(path)
+
+
+def test_stored_array_reads_rows_in_any_order(tmp_path):
+    path, rows = tmp_path / "a.h5", np.arange(300.0).reshape(100, 3)
+    with h5py.File(path, "w") as file:
+        file["rows"] = rows
+    with h5py.File(path) as file:
+        stored = StoredArray(file["rows"], path)
+        for wanted in (
+            [3, 1, 1],
+            [-1, 0],
+            np.array([99, 2, 50]),
+            rows[:, 0] > 200,
+            np.zeros(0, int),
+            slice(2, 50, 3),
+            4,
+        ):
+            np.testing.assert_array_equal(stored[wanted], rows[wanted])
+        assert np.asarray(stored).shape == stored.shape == (100, 3)
 
 
 # ---------------------------------------------------------------------- a user's own data

@@ -299,17 +299,24 @@ def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
     # The older form of HDF5 files, which h5py writes otherwise, has no check sums of names, types and shapes.
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for name, text in texts.items():
-            file.create_dataset(name, data=text, dtype=h5py.string_dtype())
+            file.create_dataset(name, data=text.encode(), dtype=_text_type(text))
         for part, name in parts.names:
             shape, kind = parts.shapes[part, name], parts.types[part, name]
             rows = max(1, min(parts.n, _PIECE // max(1, kind.itemsize * math.prod(shape[1:]))))
             chunks = {"chunks": (rows, *shape[1:]), "fletcher32": True} if math.prod(shape) else {}
             stored = file.create_dataset(hdf5_name(part, name), shape=shape, dtype=kind, **chunks)
-            stored.attrs["name"] = name
+            stored.attrs.create("name", name.encode(), dtype=_text_type(name))
             begin = 0
             for piece in parts.pieces((part, name)):
                 stored[begin : begin + len(piece)] = piece
                 begin += len(piece)
+
+
+def _text_type(text: str) -> Any:
+    """Of one length: texts of any length are kept apart, where HDF5 may read damage without an end."""
+    import h5py
+
+    return h5py.string_dtype(length=max(1, len(text.encode())))
 
 
 def _damaged_in_hdf5(path: Path, parts: _Parts) -> str | None:
