@@ -204,7 +204,8 @@ def _entries(group: Any, prefix: str, above: tuple[Any, ...]) -> Iterator[tuple[
             part = prefix.partition("/")[0]
             if part in PARTS and prefix:
                 encoded = name.removeprefix(f"{part}/")
-                name = f"{part}/{found.attrs.get('name', unquote(encoded))}"
+                stored = found.attrs.get("name", unquote(encoded))
+                name = f"{part}/{stored.decode('utf-8') if isinstance(stored, bytes) else stored}"
             yield name, found
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hlvm._array_files import HDF5, PARTS, npz_names, open_array_file
-from hlvm._text_files import parsed_json, read_json
+from hlvm._digests import read_json
+from hlvm._text_files import parsed_json
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -173,8 +174,10 @@ def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tupl
     if masked:
         raise ValueError("give --masked or --mask-file, not both")
     names = read_json(mask_file)
+    if isinstance(names, dict):
+        names = names.get("masked")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{mask_file}: a mask is a JSON list of names such as those that hlvm design --out writes")
+        raise ValueError(f"{mask_file}: a mask is a JSON list of names, or what hlvm design --out writes")
     if not names:
         raise ValueError(f"{mask_file} names nothing to mask")
     return tuple(names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +24,7 @@ from hlvm._cli_input import (
     masked_names,
     patches_from,
 )
-from hlvm._files import write_text_atomically
+from hlvm._digests import write_json
 from hlvm._records import to_json
 from hlvm.graph import LatentGraph
 
@@ -64,7 +63,7 @@ def theory(
     Args:
         graph: a graph (.json, .graphml), a saved model (.npz), or a data set with a graph inside (.npz, .h5, .hdf5).
         masked: names of the masked observed variables; the others are visible.
-        mask_file: instead of --masked: a JSON list of their names, such as hlvm design --out writes.
+        mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
         ratio: instead of a mask: the shares of units that random masks hide, strictly between 0 and 1.
         strategy: with --ratio: so many units at random; each unit by chance (masks with an empty side count, and share
             nothing); one rectangle; a lattice that stays visible (with --keep-every instead of --ratio); so many
@@ -155,7 +154,7 @@ def design(
         matches = design_strategy(loaded, target, n_masks=n_masks, key=jax.random.key(seed))
     record = records.design_record(loaded, target, found, matches)
     if out is not None and isinstance(found, DesignedMask):
-        write_text_atomically(out, json_format.dumps(list(found.masked), indent=0, ensure_ascii=False) + "\n")
+        write_json(out, {"masked": list(found.masked)})
     _show(record, lambda shown: records.print_design(loaded, shown, top), json)
     return 0 if isinstance(found, DesignedMask) else 1
 
@@ -173,7 +172,7 @@ def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: Optional
         graph: a graph (.json, .graphml) or a data set with one inside (.npz, .h5, .hdf5), whose mechanisms are unknown,
             or a saved model (.npz).
         masked: names of the masked observed variables, to have the mask checked as well.
-        mask_file: instead of --masked: a JSON list of their names, such as hlvm design --out writes.
+        mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
         json: print JSON instead of a table.
     """
     names = masked_names(masked, mask_file)

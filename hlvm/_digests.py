@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hlvm import _text_files
 from hlvm._files import write_text_atomically
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_digests",
+    "check_own_digest",
     "digest_of_file",
     "digests_of",
     "parsed_json",
@@ -66,15 +68,31 @@ def parsed_json(content: str | bytes, name: str) -> Any:
         ValueError: it is damaged.
     """
     try:
-        found = json.loads(content if isinstance(content, str) else content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name} is damaged: it is not JSON: {error}") from None
-    if isinstance(found, dict):
-        digest = found.pop(_DIGEST, None)
-        nameless = any(isinstance(value, str) and value.startswith(_KIND) for value in found.values())
-        if nameless or digest not in (None, _digest_of(found)):
-            raise ValueError(f"{name} is damaged: its content is not what its digest says")
-    return found
+        found = _text_files.parsed_json(content if isinstance(content, str) else _text_files.decoded(content))
+    except ValueError as error:
+        raise ValueError(f"{name} is damaged, or not a JSON file: {error}") from None
+    try:
+        return check_own_digest(found)
+    except ValueError as error:
+        raise ValueError(f"{name} is damaged: {error}") from None
+
+
+def check_own_digest(content: Any) -> Any:
+    """Check what was read from JSON against the digest in it, if it has one.
+
+    Returns:
+        The content without the digest.
+
+    Raises:
+        ValueError: it is another content than the digest says.
+    """
+    if not isinstance(content, dict):
+        return content
+    plain = {name: value for name, value in content.items() if name != _DIGEST}
+    nameless = any(isinstance(value, str) and value.startswith(_KIND) for value in plain.values())
+    if nameless or content.get(_DIGEST) not in (None, _digest_of(plain)):
+        raise ValueError('its content is not what its digest says; if it was edited by hand, take "digest" out')
+    return plain
 
 
 def text_digest(text: str) -> str:

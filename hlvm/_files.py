@@ -72,7 +72,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         put_in_place(temporary, path)
     except OSError as error:
-        if str(error.filename or temporary).startswith(str(temporary)):
+        if error.errno is not None and str(error.filename or temporary).startswith(str(temporary)):
             error.filename = str(path)  # the temporary name is gone when the message is read
         raise
     finally:

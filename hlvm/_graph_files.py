@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hlvm._files import write_text_atomically
+from hlvm._digests import check_own_digest, with_digest
+from hlvm._files import as_path, write_text_atomically
 from hlvm._graph_checks import rows_of_names
 from hlvm._graph_networkx import graphml_text, read_graphml
 from hlvm._text_files import decoded, parsed_json
@@ -147,6 +148,8 @@ def _short(value: Any) -> str:
 def save(self: LatentGraph, path: str | os.PathLike[str]) -> None:
     """Write the graph to a ``.json`` or ``.graphml`` file, all or nothing.
 
+    A ``.json`` file has a digest, so that damage to it is an error: take ``"digest"`` out when you edit one by hand.
+
     Args:
         path: the file; its suffix chooses the format. Both keep everything, names with any characters included.
 
@@ -154,7 +157,7 @@ def save(self: LatentGraph, path: str | os.PathLike[str]) -> None:
         ValueError: another suffix, or a name with half of a surrogate pair, which no text file can hold.
         OSError: the file cannot be written.
     """
-    target = Path(path)
+    target = as_path(path)
     is_graphml = _is_graphml(target)
     for name in self.nodes:
         try:
@@ -163,7 +166,8 @@ def save(self: LatentGraph, path: str | os.PathLike[str]) -> None:
             raise ValueError(
                 f"{path}: the name {name!r} holds half of a surrogate pair, which is no character: rename it"
             ) from None
-    text = graphml_text(self) if is_graphml else json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    content = with_digest(self.to_dict())
+    text = graphml_text(self) if is_graphml else json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_text_atomically(target, text)
 
 
@@ -182,11 +186,11 @@ def load(cls: type[LatentGraph], path: str | os.PathLike[str]) -> LatentGraph:
         FileNotFoundError: there is no such file.
         ValueError: another suffix, or the file is not a graph; one line with the name of the file.
     """
-    source = Path(path)
+    source = as_path(path)
     content = source.read_bytes()
     is_graphml = _is_graphml(source)
     try:
-        return read_graphml(cls, content) if is_graphml else cls.from_dict(_parsed_json(content))
+        return read_graphml(cls, content) if is_graphml else cls.from_dict(check_own_digest(_parsed_json(content)))
     except _NotInFormatError as error:
         raise ValueError(f"{path} is not a JSON graph file: {_one_line(error)}") from None
     except ValueError as error:

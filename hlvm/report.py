@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hlvm._files import write_text_atomically
+from hlvm._files import as_path, write_text_atomically
 
 __all__ = ["Section", "Table", "write_html"]
 
@@ -87,7 +87,7 @@ def write_html(path: str | os.PathLike[str], *, title: str, lead: str, sections:
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>{html.escape(title)}</h1>\n<p class="lead">{html.escape(lead)}</p>\n{body}\n</body>\n</html>\n'
     )
-    write_text_atomically(Path(path), page)
+    write_text_atomically(as_path(path), page)
 
 
 def _section(section: Section) -> str:

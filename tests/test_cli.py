@@ -13,6 +13,7 @@ import pytest
 
 import hlvm
 from hlvm import _cli_input, cli
+from hlvm._digests import read_json
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 
@@ -59,7 +60,7 @@ def test_help_examples_run(folder, tmp_path, monkeypatch, capsys):
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""
-    assert json.loads((tmp_path / "mask.json").read_text()) == ["x_0"]
+    assert read_json(tmp_path / "mask.json") == {"masked": ["x_0"]}
 
 
 # ---------------------------------------------------------------------- samples and scores

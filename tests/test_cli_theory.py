@@ -9,6 +9,7 @@ import pytest
 
 import hlvm
 from hlvm._cli_words import in_command_words
+from hlvm._digests import read_json
 from hlvm._records import number, share
 from hlvm.graph import LatentGraph
 from hlvm.simulator import HierarchicalModel
@@ -228,7 +229,7 @@ def test_design_writes_a_mask_that_theory_reads(run, tmp_path):
     code, out, err = run("design", "large.json", "--target", *target, "--choose", "largest", "--out", "{new}/m.json")
     assert (code, err) == (0, "")
     found = design_mask(LatentGraph.quadtree(5), target, choose="largest")
-    assert json.loads((tmp_path / "m.json").read_text()) == list(found.masked)
+    assert read_json(tmp_path / "m.json") == {"masked": list(found.masked)}
     words = " ".join(out.replace("│", " ").split())
     assert f"masked {len(found.masked)} of 1024: {found.masked[0]}, " in words
     assert f", … {len(found.masked) - 24} more" in words
@@ -369,8 +370,8 @@ THEORY = [
     ("theory tree.json --masked x_0 --strategy block", "go with --ratio"),
     ("theory tree.json --masked x_0 --mask-file mask.json", "not both"),
     ("theory tree.json --mask-file nowhere.json", "nowhere.json: No such file"),
-    ("theory tree.json --mask-file broken.json", "broken.json is not a JSON file"),
-    ("theory tree.json --mask-file binary.json", "binary.json is not a JSON file"),
+    ("theory tree.json --mask-file broken.json", "broken.json is damaged, or not a JSON file"),
+    ("theory tree.json --mask-file binary.json", "binary.json is damaged, or not a JSON file"),
     ("theory tree.json --mask-file list.json", "list.json: a mask is a JSON list of names"),
     ("theory tree.json --mask-file tree.json", "tree.json: a mask is a JSON list of names"),
     ("theory tree.json --mask-file nothing.json", "nothing.json names nothing to mask"),

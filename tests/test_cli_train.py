@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from hlvm import _cli_train, mae
+from hlvm._files import only_writer
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
+from hlvm.mae import arrays_on_disk
 from hlvm.mae.data import ArrayData
 from hlvm.mae.networks import init_flat
 from hlvm.mae.pixels import images_of_rows
@@ -109,6 +111,43 @@ def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch, in_ter
     whole, stopped = (pd.read_csv(tmp_path / name / "losses.csv") for name in ("whole", "stopped"))
     pd.testing.assert_frame_equal(whole, stopped)
     assert not (tmp_path / "stopped" / "run").exists()
+
+
+def test_a_folder_that_another_run_writes_to_is_one_line(run, tmp_path):
+    with only_writer(tmp_path / "a"):
+        code, out, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a")
+    assert (code, out) == (2, "")
+    assert err == f"hlvm: another run is writing to {tmp_path / 'a'}: wait until it ends, or choose another name\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["new", "resume"])
+def test_run_killed_before_its_first_file_can_go_on(run, tmp_path, resume):
+    """In a folder whose name Orbax takes for a pattern."""
+    (tmp_path / "lr=[0.1]" / "run").mkdir(parents=True)
+    (tmp_path / "lr=[0.1]" / ".run.hlvm-lock").touch()
+    (tmp_path / ".lr=[0.1].hlvm-lock").touch()
+    line = ["train", "model.npz", "--config", "settings.json", "--out", "{new}/lr=[0.1]", *resume]
+    assert run(*line)[0] == 0
+    assert len(mae.load_fits(tmp_path / "lr=[0.1]" / "fits")) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["lr=[0.1]"]
+    assert {path.name for path in (tmp_path / "lr=[0.1]").iterdir()} == {"fits", "losses.csv", "losses.png"}
+
+
+def test_fits_that_are_not_read_back_as_they_were_keep_their_states(run, tmp_path, monkeypatch):
+    """A disk that gives other numbers back."""
+    written = arrays_on_disk.ocp.StandardCheckpointer.save
+
+    def save(self, path, arrays, *options, **more):
+        fits = path.parent.name == "fits"
+        written(self, path, jax.tree.map(lambda a: a * 0, arrays) if fits else arrays, *options, **more)
+
+    monkeypatch.setattr(arrays_on_disk.ocp.StandardCheckpointer, "save", save)
+    code, out, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a")
+    assert (code, out) == (2, "")
+    assert "other numbers are read back" in err
+    assert not (tmp_path / "a" / "fits").exists()
+    assert (tmp_path / "a" / "run" / "states" / "0" / "150").exists()
 
 
 @pytest.mark.slow

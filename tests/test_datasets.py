@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from hlvm.datasets.stored import StoredArray
 
 from hlvm.datasets import Dataset, GroundTruthData, SampleStream, load_dataset, write_dataset
-from hlvm.datasets.stored import StoredArray
 from hlvm.graph import LatentGraph
 from hlvm.images import GrammarImages, ImageSample
 from hlvm.mechanisms import LinearGaussian

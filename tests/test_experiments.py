@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,6 +202,43 @@ def test_results_from_before_there_were_digests_are_read(tmp_path, config):
     again = conduct(EXPERIMENT, config, out=out, resume=True)
     pd.testing.assert_frame_equal(again.records, results.records)
     assert not Path(config.notes).exists()  # nothing was measured again
+
+
+def test_second_process_in_a_folder_is_told_at_once(tmp_path, config, capsys):
+    def another(config, group, states):
+        with pytest.raises(UnusableError, match="another run is writing to"):
+            conduct(EXPERIMENT, config, out=tmp_path / "out", resume=True)
+        return counting_experiment.measure(config, group, states)
+
+    conduct(dataclasses.replace(EXPERIMENT, measure=another), config, out=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "notes"] == ["out"]
+
+
+def test_folder_that_disappears_ends_the_experiment(tmp_path, config):
+    def remove(config, group, states):
+        shutil.rmtree(tmp_path / "out")
+        return counting_experiment.measure(config, group, states)
+
+    with pytest.raises(OSError, match=r"out/groups does not exist"):
+        conduct(dataclasses.replace(EXPERIMENT, measure=remove), config, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damage_to_an_experiment_is_seen_and_groups_are_measured_again(tmp_path, config):
+    out, failing = tmp_path / "out", dataclasses.replace(EXPERIMENT, measure=_failing_at_2)
+    with pytest.raises(RuntimeError, match="stopped"):
+        conduct(failing, config, out=out)
+    first, _ = sorted((out / "groups").iterdir())
+    first.write_bytes(first.read_bytes().replace(b'"value": 0', b'"value": 1'))
+    results = conduct(EXPERIMENT, config, out=out, resume=True)
+    assert measured(config)[0] == 2
+    pd.testing.assert_frame_equal(load_results(out).records, results.records)
+    for name in ("config.json", "results.json", "records.csv"):
+        whole = (out / name).read_bytes()
+        (out / name).write_bytes(whole[:-20])
+        with pytest.raises(ValueError, match=rf"{name} is damaged"):
+            conduct(EXPERIMENT, config, out=out, resume=True) if name == "config.json" else load_results(out)
+        (out / name).write_bytes(whole)
 
 
 def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):

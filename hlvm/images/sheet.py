@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from hlvm._files import atomic_path
+from hlvm._files import as_path, atomic_path
 
 __all__ = ["contact_sheet", "save_png"]
 
@@ -85,7 +84,7 @@ def save_png(path: str | os.PathLike[str], array: Float[Array | np.ndarray, "h w
     """
     from matplotlib.image import imsave
 
-    target, picture = Path(path), np.asarray(array)
+    target, picture = as_path(path), np.asarray(array)
     if target.suffix != ".png":
         raise ValueError(f"pictures are saved as .png files, got {target.name!r}")
     if picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:

@@ -9,9 +9,9 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from hlvm._files import as_path
 from hlvm._text_files import decoded, parsed_json
 from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
 from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
@@ -65,7 +65,7 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
         FileNotFoundError: there is no such file.
         ValueError: another suffix, or content that is not understood, with the file's name.
     """
-    source = Path(path)
+    source = as_path(path)
     if source.suffix not in {".toml", ".json"}:
         raise ValueError(f"{path}: settings are a .toml or .json file, got {source.suffix or 'no suffix'!r}")
     kind, parse = ("TOML", tomllib.loads) if source.suffix == ".toml" else ("JSON", parsed_json)

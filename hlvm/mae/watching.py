@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from hlvm._files import as_path
 from hlvm.mae.training import Progress
 
 __all__ = ["TensorBoard"]
@@ -32,7 +33,7 @@ class TensorBoard:
         except ImportError:
             raise ImportError("event files need tensorboardX: pip install 'hlvm[tensorboard]'") from None
         self._new: Any = SummaryWriter
-        self._folder = os.fspath(folder)
+        self._folder = as_path(folder)
         self._names = names
         self._writers: dict[int, Any] = {}
 
@@ -51,7 +52,7 @@ class TensorBoard:
     def _writer(self, member: int) -> Any:
         if member not in self._writers:
             name = str(member) if self._names is None else self._names[member]
-            self._writers[member] = self._new(os.path.join(self._folder, name))
+            self._writers[member] = self._new(str(self._folder / name))
         return self._writers[member]
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import textwrap
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -15,7 +14,7 @@ import matplotlib.style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hlvm._files import atomic_path
+from hlvm._files import as_path, atomic_path
 from hlvm.plotting.letters import families_for, printable_lines
 
 __all__ = [
@@ -112,7 +111,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises:
         FileNotFoundError: the folder does not exist.
     """
-    with atomic_path(Path(path)) as temporary:
+    with atomic_path(as_path(path)) as temporary:
         figure.savefig(temporary, bbox_inches="tight", facecolor="auto", transparent=False)
 
 
