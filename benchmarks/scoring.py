@@ -48,7 +48,7 @@ from hlvm.scoring import RegressionConfig, cca, kernel_r2, kernel_r2_many
 from hlvm.scoring.cca import canonical
 from hlvm.scoring.inputs import paired_matrices
 from hlvm.scoring.kernels import median_distance
-from hlvm.scoring.threads import one_blas_thread
+from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import rank_tolerance, whiten
 
 cca_zoo: Any = importlib.import_module("cca_zoo.linear") if importlib.util.find_spec("cca_zoo") else None
@@ -198,7 +198,7 @@ def _solvers_of_all(pairs: int) -> dict[str, Callable[[np.ndarray, np.ndarray], 
     }
 
 
-@one_blas_thread
+@own_settings
 def _in_sample(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """What ``cca`` does of it, input checks and all."""
     first, second = paired_matrices("a", a, "b", b)
