@@ -15,14 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from hlvm._cli_input import (
-    INTERRUPTED,
     Flag,
     check_folder_can_be_made,
-    complain,
     load_model,
     use_compilation_cache,
 )
 from hlvm._files import atomic_path, check_new_folder
+from hlvm._process import complain, stopped
 
 if TYPE_CHECKING:
     from hlvm.mae import Fit, Progress
@@ -132,11 +131,10 @@ def _train(
                 checkpoints=mae.Checkpoints(folder=run, every=save_every),
                 **where,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not run.exists():
             raise
-        complain(f"interrupted; the states kept until now are in {run}: go on with --resume, or remove {out}")
-        return INTERRUPTED
+        return stopped(stop, f"the states kept until now are in {run}: go on with --resume, or remove {out}")
     finally:
         for watch in watchers:
             if hasattr(watch, "close"):

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "hlvm"
 
 # Part -> the parts it may import. A part is a module or a folder right under hlvm/; what OPEN names is open to all.
 # Parts that are not listed (the demo, the command line and what they print) may use every listed one.
-OPEN = {"_environment", "_files", "_graph_checks", "_keys"}
+OPEN = {"_environment", "_files", "_graph_checks", "_interrupts", "_keys"}
 MAY_IMPORT = {
     "graph": {
         "_graph_arrays",

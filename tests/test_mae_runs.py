@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm._interrupts import Interrupts
 from hlvm.datasets import Dataset, load_dataset, write_dataset
 from hlvm.mae import (
     ArrayData,
@@ -35,7 +36,6 @@ from hlvm.mae import data as data_module
 from hlvm.mae import program as program_module
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.data import check_data
-from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
 
