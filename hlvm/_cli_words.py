@@ -70,8 +70,10 @@ def parse_error_in_one_line(box: str, command: str | None) -> str:
         box: the box.
         command: the subcommand that was called, if there is one of that name.
     """
-    lines = [line.strip("│|").rstrip() for line in box.splitlines() if line.startswith(("│", "|"))]
-    sections = re.split(r"(?m)^ [─-]+$", "\n".join(lines or [box]))  # other characters where text is not UTF-8
+    rows = box.splitlines()[1:]
+    # Where text is not UTF-8 there are spaces for the sides, and a rule below the title.
+    lines = [row.strip("│") if "│" in row else row[1:] for row in rows if not re.fullmatch(r"╰.*| -+ *", row)]
+    sections = re.split(r"(?m)^ [─-]+ *$", "\n".join(lines))
     first = " ".join(sections[0].split("Got errors:")[0].split())
     words = _missing(sections[0]) or _bad_value(first, sections[1:]) or first
     for text in sections[1:]:

@@ -151,9 +151,11 @@ class CommandSignals:
 
     def _end(self, number: int) -> NoReturn:
         """End at once, whatever threads there are; written past Python's own streams, which may be in use."""
-        if self.words:
-            os.write(2, f"{self.name}: {self.words}\n".encode())
-        os._exit(128 + number)
+        try:
+            if self.words:
+                os.write(2, f"{self.name}: {self.words}\n".encode())
+        finally:
+            os._exit(128 + number)
 
     def _quiet(self) -> None:
         """From now on only our own line is to be read: threads and destructors of libraries fail as they are cut."""

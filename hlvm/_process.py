@@ -29,8 +29,11 @@ _signals: CommandSignals | None = None
 
 def complain(message: str, name: str = "hlvm") -> None:
     """One line on standard error, whatever line breaks the message has."""
+    from contextlib import suppress
+
     if sys.stderr is not None:  # print would take standard output instead
-        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+        with suppress(OSError):  # a full one, to which nothing more can be said
+            print(f"{name}: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def stopped(stop: KeyboardInterrupt, message: str, name: str = "hlvm") -> int:
@@ -73,10 +76,9 @@ def run(work: Callable[[], int], name: str = "hlvm") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        stop = None if _signals is None else _signals.stop
-        line = _line_of(error) if stop is None else None
-        if stop is not None:  # a library has made another error of it
-            return stopped(stop, "no unfinished file was left behind", name)
+        if _signals is not None and _signals.stop is not None:  # a library has made another error of it
+            return stopped(_signals.stop, "no unfinished file was left behind", name)
+        line = _stream_is_full() or _line_of(error)
         if line is None:
             raise
         complain(line, name)
@@ -139,6 +141,15 @@ def _flush() -> None:
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def _stream_is_full() -> str | None:
+    """Whether what was printed is why the work failed: then it does not get out now either."""
+    try:
+        _flush()
+    except OSError as error:
+        return _line_of(error)
+    return None
 
 
 def _line_of(error: BaseException) -> str | None:

@@ -1,6 +1,7 @@
 """The command line: what it writes, and that bad input gives one line and exit code 2."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -227,7 +228,11 @@ def test_names_may_begin_with_a_dash(run, tmp_path):
 
 def test_check_writable_tries(tmp_path, monkeypatch):
     """Root may write anywhere and tests may run as root, but not into a folder that cannot hold files."""
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: open("/proc/no-file", "wb"))
+
+    def fail(**_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
     with pytest.raises(FileNotFoundError, match=re.escape(f"no file can be written into {tmp_path}")):
         _cli_input.check_writable(tmp_path)
 
