@@ -2,8 +2,8 @@
 
 python benchmarks/faults.py [--out benchmarks/results/faults.json] [--quick] [--only JOB ...]
 
-Five jobs (``hlvm train`` of two bottlenecks with states, ``hlvm sample``, ``hlvm score --out``, the experiment theorem2 at
-smoke size without and with two Dask workers) are run undisturbed first. Then each is stopped at moments drawn evenly
+Five jobs (``hlvm train`` of two bottlenecks with states, ``hlvm sample``, ``hlvm score --out``, the experiment theorem2
+at smoke size without and with two Dask workers) are run undisturbed first. Then each is stopped at moments drawn evenly
 from its duration (fixed seed), once by SIGKILL, once by SIGINT to its process group, as a terminal sends it, and once
 by SIGTERM; and each is run on a disk that becomes full: a tmpfs of 10 sizes up to what the job needs, or, where that
 cannot be mounted, a limit of the size of files. Afterwards the same command goes on with ``--resume``, or is run again
@@ -86,6 +86,7 @@ class Job:
     begun: str = ""
 
     def line(self, folder: Path, *, resume: bool = False) -> list[str]:
+        """What is run."""
         given = [argument.format(folder=folder) for argument in self.arguments]
         return [sys.executable, *given, *(["--resume"] if resume else [])]
 
@@ -243,6 +244,7 @@ class Bench:
     # ------------------------------------------------------------------ faults
 
     def signalled(self, job: Job, number: signal.Signals, moments: int) -> Row:
+        """Send it a signal at so many moments."""
         row = Row(job=job.name, fault=number.name)
         random = np.random.default_rng([SEED, zlib.crc32(job.name.encode()), number])
         when = random.uniform(0, self.seconds[job.name], moments)
@@ -273,7 +275,7 @@ class Bench:
     def _account(
         self, row: Row, job: Job, folder: Path, ended: Ended, promised: int, at: str, *, undecidable: bool = False
     ) -> None:
-        left, is_temporary = temporary_files(folder), False
+        left = temporary_files(folder)
         again = self._go_on(job, folder)
         equal = (folder / job.result).exists() and digest(folder / job.result) == self.whole[job.name]
         is_temporary = bool(temporary_files(folder))
@@ -295,6 +297,8 @@ class Bench:
                 row.hung += ended.hung
                 if ended.code not in (0, promised) or lines > 1:
                     row.odd.append(f"at {at}: exit code {ended.code}, {lines} lines: {ended.errors[-300:]!r}")
+            if is_temporary:
+                row.odd.append(f"at {at}: left {[path.name for path in temporary_files(folder)]}")
             if not equal:
                 said = "nothing more was run" if again is None else f"{again.code} {again.errors[-300:]!r}"
                 row.odd.append(f"at {at}: not equal after going on: {said}")
@@ -315,7 +319,8 @@ class Bench:
     def _run(
         self, line: list[str], number: signal.Signals | None = None, after: float = 0.0, limit: int | None = None
     ) -> Ended:
-        def limited() -> None:
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; in the background it is ignored
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
@@ -328,7 +333,7 @@ class Bench:
             env=self._environ,
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=limited if limit is not None else None,
+            preexec_fn=prepare,
         )
         caught = True
         if number is not None:
@@ -418,11 +423,14 @@ def small_disk(folder: Path, size: int) -> Iterator[tuple[str, int | None, Calla
         except OSError:
             return False
 
+    def enlarge() -> None:
+        mount("remount,size=1g")
+
     if not mount(f"size={size}"):
         yield "RLIMIT_FSIZE", size, lambda: None
         return
     try:
-        yield "tmpfs", None, lambda: mount("remount,size=1g") and None
+        yield "tmpfs", None, enlarge
     finally:
         subprocess.run(["umount", str(folder)], check=True)
 

@@ -20,7 +20,7 @@ from experiments.experiment import Experiment, Results, conduct, named_experimen
 from experiments.findings import Finding
 from experiments.groups import UnusableError
 from hlvm._cli_input import use_compilation_cache
-from hlvm._process import BAD_INPUT, complain, run, run_whole_process, stopped
+from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
 from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_findings"]
@@ -71,6 +71,7 @@ def _carry_out(experiment: Experiment, arguments: Sequence[str]) -> int:
     except UnusableError as error:
         complain(str(error), experiment.name)
         return BAD_INPUT
+    hold_back_log("absl")  # what Orbax says of a full disk
     try:
         results = _conduct(experiment, options)
     except UnusableError as error:
@@ -80,6 +81,10 @@ def _carry_out(experiment: Experiment, arguments: Sequence[str]) -> int:
         if not (options.out / "config.json").exists():
             raise
         return stopped(stop, f"go on with --resume, what was done is in {options.out}", experiment.name)
+    except Exception as error:
+        if (options.out / "config.json").exists():
+            error.add_note(f"go on with --resume, what was done is in {options.out}")
+        raise
     print_findings(results.findings)
     Console().print(f"records, results and figures are in {options.out}", highlight=False)
     return 0

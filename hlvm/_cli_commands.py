@@ -26,7 +26,7 @@ from hlvm._cli_theory import check, design, theory
 from hlvm._cli_train import train
 from hlvm._cli_words import in_command_words, parse_error_in_one_line
 from hlvm._files import check_new_folder
-from hlvm._process import BAD_INPUT, complain
+from hlvm._process import BAD_INPUT, complain, hold_back_log
 
 __all__ = ["run_command"]
 
@@ -139,6 +139,7 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     check_seed(seed)
     from hlvm.demo import DemoConfig, run_demo
 
+    hold_back_log("absl")  # what Orbax says of a full disk
     config = DemoConfig(seed=seed)
     use_compilation_cache()
     console = Console()

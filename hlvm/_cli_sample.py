@@ -150,6 +150,10 @@ def sample(
         if not partial_folder(out).exists():
             raise
         return stopped(stop, f"what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+    except OSError as error:
+        if partial_folder(out).exists():
+            error.add_note(f"what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+        raise
     if preview is not None:
         _write_preview(preview, out)
     print(f"wrote {n} samples of {len(model.graph.nodes)} variables to {out}")

@@ -21,7 +21,7 @@ from hlvm._cli_input import (
     use_compilation_cache,
 )
 from hlvm._files import atomic_path, check_new_folder
-from hlvm._process import complain, stopped
+from hlvm._process import complain, hold_back_log, stopped
 
 if TYPE_CHECKING:
     from hlvm.mae import Fit, Progress
@@ -83,6 +83,7 @@ def train(
 
     from hlvm import mae
 
+    hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
     per_core = mae.one_device_per_core() if devices == "cores" else None
     source = _loaded(data)
@@ -135,6 +136,10 @@ def _train(
         if not run.exists():
             raise
         return stopped(stop, f"the states kept until now are in {run}: go on with --resume, or remove {out}")
+    except Exception as error:
+        if run.exists():
+            error.add_note(f"the states kept until now are in {run}: go on with --resume")
+        raise
     finally:
         for watch in watchers:
             if hasattr(watch, "close"):

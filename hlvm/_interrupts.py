@@ -158,20 +158,17 @@ class CommandSignals:
             os._exit(128 + number)
 
     def _quiet(self) -> None:
-        """From now on only our own line is to be read: threads and destructors of libraries fail as they are cut."""
+        """From now on only our own line is to be read: libraries complain as they are cut."""
         import logging
-        import threading
         import warnings
 
         logging.disable()
         warnings.simplefilter("ignore")
-        threading.excepthook = lambda _: None
-        sys.unraisablehook = self._unraisable
 
-    def _unraisable(self, unraisable: Any) -> None:
-        """A signal that came in a destructor or in a callback of C code was swallowed: send it again."""
-        if isinstance(unraisable.exc_value, KeyboardInterrupt) and self.came is not None:
-            import threading
+    def come_again(self) -> None:
+        """Send the signal again: a destructor, or a callback of C code, has swallowed it."""
+        import threading
 
+        if self.came is not None:
             number, self.came = self.came, None
             threading.Timer(_SWALLOWED_AGAIN_AFTER, os.kill, (os.getpid(), number)).start()

@@ -14,9 +14,12 @@ from hlvm._interrupts import CommandSignals, exit_code
 
 TYPE_CHECKING = False  # typing itself takes longer to import than all of this
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any
 
-__all__ = ["BAD_INPUT", "begin", "complain", "run", "run_whole_process", "stopped"]
+__all__ = ["BAD_INPUT", "begin", "complain", "hold_back_log", "run", "run_whole_process", "stopped"]
 
 BAD_INPUT = 2
 """Exit code of everything that the user can mend: arguments, files, room on the disk, memory."""
@@ -25,6 +28,7 @@ _NO_ROOM = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota e
 _NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "Unable to allocate")
 
 _signals: CommandSignals | None = None
+_aside: _Aside | None = None
 
 
 def complain(message: str, name: str = "hlvm") -> None:
@@ -99,13 +103,17 @@ def run_whole_process(load: Callable[[], Callable[[], int]], name: str) -> int:
     Returns:
         The exit code, with which the process is to end.
     """
-    signals = begin(name)
+    global _aside
+    signals, _aside = begin(name), _Aside()
+    aside = _aside
     import atexit
     from contextlib import suppress
 
     code = 1  # that of a traceback
 
     def end() -> None:
+        if code < BAD_INPUT:
+            aside.tell()
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):  # closed or full, which was said
                 stream.flush()
@@ -118,6 +126,7 @@ def run_whole_process(load: Callable[[], Callable[[], int]], name: str) -> int:
         return code
     work = load()
     signals.begin_work()
+    aside.listen(signals)
     try:
         code = run(work, name)
         if signals.stop is not None and code != exit_code(signals.stop):  # it was swallowed on its way
@@ -129,6 +138,70 @@ def run_whole_process(load: Callable[[], Callable[[], int]], name: str) -> int:
     finally:
         signals.end_work("" if code > 128 else "interrupted, but all was done")
     return code
+
+
+def hold_back_log(name: str) -> None:
+    """Hold back the errors of a library's log until the process ends, if that is but one command.
+
+    Args:
+        name: of its logger; the library has been imported, which makes it.
+    """
+    if _aside is not None:
+        _aside.listen_to_log(name)
+
+
+class _Aside:
+    """What threads, destructors and logs of libraries say beside the work.
+
+    It is held back: where a command ends in one line, that line says why, and they say it again in hundreds. In every
+    other case it is told at the end.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+
+    def listen(self, signals: CommandSignals) -> None:
+        """Hold back what is said from now on."""
+        import logging
+        import threading
+        import traceback
+
+        def hold(error: BaseException | None) -> None:
+            if error is not None and not isinstance(error, SystemExit):
+                self._held += traceback.format_exception(error)
+
+        def of_any_thread(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+            if threading.current_thread() is threading.main_thread():  # it ends the process
+                sys.__excepthook__(kind, error, where)
+            else:
+                hold(error)
+
+        def of_destructor(unraisable: Any) -> None:
+            if isinstance(unraisable.exc_value, KeyboardInterrupt):
+                signals.come_again()
+            else:
+                hold(unraisable.exc_value)
+
+        def of_log(record: logging.LogRecord) -> bool:
+            if record.exc_info:
+                self._held.append(logging.Formatter().format(record) + "\n")
+            return not record.exc_info
+
+        sys.excepthook = of_any_thread
+        sys.unraisablehook = of_destructor
+        threading.excepthook = lambda thread: hold(thread.exc_value)
+        self._of_log = of_log
+
+    def listen_to_log(self, name: str) -> None:
+        """Hold back the errors of a library's log; it has been imported."""
+        import logging
+
+        logging.getLogger(name).addFilter(self._of_log)
+
+    def tell(self) -> None:
+        """Say what was held back."""
+        if sys.stderr is not None:
+            sys.stderr.writelines(self._held)
 
 
 # ---------------------------------------------------------------------- errors in one line
