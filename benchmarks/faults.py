@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="JOB", help="some of the jobs: train sample score theorem2 dask")
     parser.add_argument("--moments", type=int, help="moments of each signal (default: 50, or 3 with --quick)")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or children of a job in the background would ignore it
     moments = arguments.moments or (3 if arguments.quick else 50)
     sizes = 2 if arguments.quick else 10
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
@@ -319,11 +320,6 @@ class Bench:
     def _run(
         self, line: list[str], number: signal.Signals | None = None, after: float = 0.0, limit: int | None = None
     ) -> Ended:
-        def prepare() -> None:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # as in a terminal; in the background it is ignored
-            if limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
         process = subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,
@@ -333,8 +329,9 @@ class Bench:
             env=self._environ,
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=prepare,
         )
+        if limit is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
         caught = True
         if number is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import struct
 import warnings
@@ -487,3 +488,18 @@ def test_run_depends_on_the_mechanisms_themselves():
 
 class Own(Polar):
     """Another mechanism with the same parameters: none."""
+
+
+def test_fit_stops_where_its_folder_is_removed(model, tmp_path):
+    """Its states would be lost without a word, in a folder that nothing can go on from."""
+    checkpoints = Checkpoints(folder=tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match=r"run is gone: somebody has removed it"):
+        fit(
+            KEY,
+            model,
+            MASK,
+            SMALL,
+            TRAIN,
+            checkpoints=checkpoints,
+            on_progress=lambda _: shutil.rmtree(tmp_path / "run"),
+        )

@@ -171,6 +171,9 @@ class GroupFolder:
         due = reached.step - self._saved >= self.every or reached.step == len(reached.losses)
         if reached.step == self._saved or not (due or now):
             return
+        run = self.folder.parents[1]
+        if not (run / "run.json").exists():  # or it would be made anew, with states that nobody could go on from
+            raise FileNotFoundError(f"{run} is gone: somebody has removed it while the run was going on")
         item = _item(reached.state, reached.losses, reached.held_out)
         self._manager.save(reached.step, args=ocp.args.StandardSave(item), force=True)
         self._saved = reached.step
