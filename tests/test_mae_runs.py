@@ -493,13 +493,9 @@ class Own(Polar):
 def test_fit_stops_where_its_folder_is_removed(model, tmp_path):
     """Its states would be lost without a word, in a folder that nothing can go on from."""
     checkpoints = Checkpoints(folder=tmp_path / "run")
+
+    def remove(_):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
     with pytest.raises(FileNotFoundError, match=r"run is gone: somebody has removed it"):
-        fit(
-            KEY,
-            model,
-            MASK,
-            SMALL,
-            TRAIN,
-            checkpoints=checkpoints,
-            on_progress=lambda _: shutil.rmtree(tmp_path / "run"),
-        )
+        fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=remove)

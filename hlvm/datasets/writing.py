@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -258,6 +260,8 @@ def _assemble_npz(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
 def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
     import h5py
 
+    arrays = sum(math.prod(parts.shapes[name]) * parts.types[name].itemsize for name in parts.names)
+    _check_room(path, arrays + sum(map(len, texts.values())) + _HDF5_PER_NAME * (len(parts.names) + 4))
     with h5py.File(path, "w") as file:
         for name, text in texts.items():
             file.create_dataset(name, data=text, dtype=h5py.string_dtype())
@@ -269,3 +273,19 @@ def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
             for piece in parts.pieces((part, name)):
                 stored[begin : begin + len(piece)] = piece
                 begin += len(piece)
+
+
+_HDF5_PER_NAME = 2048
+"""Bytes that HDF5 takes for an array beside its values, rounded up."""
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Ask the system for room for a file: where a write of HDF5 fails, it crashes at the end of the process."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
