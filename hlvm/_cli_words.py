@@ -103,7 +103,7 @@ def _bad_value(text: str, more: list[str]) -> str | None:
     for says, expected in _NO_NUMBER.items():
         if what.startswith(says):
             return f"{name}: expected {expected}, got {what.removeprefix(says).lstrip(': ')}"
-    shown = re.search(rf"(?m)^\s+{re.escape(name)} (\S.*)$", more[0]) if more else None
+    shown = re.search(rf"(?m)^\s+{re.escape(name)} (\S.*?) *$", more[0]) if more else None
     if shown and (given := re.search(r"\[(.*)\]\.?$", what)):
         return f"{name}: expected {shown[1]}, got {given[1].replace(',', '')}"
     return f"{name}: {what}"

@@ -25,7 +25,16 @@ BAD_INPUT = 2
 """Exit code of everything that the user can mend: arguments, files, room on the disk, memory."""
 
 _NO_ROOM = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded", errno.EFBIG: "File too large"}
-_NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "Unable to allocate")
+_NO_MEMORY = (
+    "RESOURCE_EXHAUSTED",
+    "Out of memory",
+    "out of memory",
+    "Unable to allocate",
+    "Cannot allocate memory",
+    "bad_alloc",
+    "failed to map segment from shared object",
+    "can't start new thread",
+)
 
 _signals: CommandSignals | None = None
 _aside: _Aside | None = None
@@ -124,9 +133,13 @@ def run_whole_process(load: Callable[[], Callable[[], int]], name: str) -> int:
         complain("standard output is closed: send it to a file, or to /dev/null", name)
         code = BAD_INPUT
         return code
-    work = load()
-    signals.begin_work()
-    aside.listen(signals)
+
+    def work() -> int:
+        loaded = load()
+        signals.begin_work()
+        aside.listen(signals)
+        return loaded()
+
     try:
         code = run(work, name)
         if signals.stop is not None and code != exit_code(signals.stop):  # it was swallowed on its way
@@ -233,7 +246,8 @@ def _line_of(error: BaseException) -> str | None:
         line = f"{error.filename}: {error.strerror}" if named else str(error)
     if line is None:
         return None
-    return "; ".join([line, *getattr(error, "__notes__", ())])
+    notes = getattr(error, "__notes__", ())
+    return "; ".join([line, *(note for note in notes if not note.startswith("-"))])  # JAX speaks of its frames there
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:

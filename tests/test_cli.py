@@ -223,7 +223,9 @@ def test_arguments_that_do_not_parse_are_one_line_without_utf8(refused, monkeypa
 def test_names_may_begin_with_a_dash(run, tmp_path):
     LatentGraph.from_edges([("z", "-x"), ("z", "-y"), ("z", "x")]).save(tmp_path / "dashes.json")
     code, out, _ = run("theory", "{new}/dashes.json", "--masked", "-x", "-y", "--json")
-    assert (code, json.loads(out)["masked"]) == (0, ["-x", "-y"])
+    assert (code, json.loads(out)["frontier"]) == (0, ["z"])
+    code, _, err = run("theory", "{new}/dashes.json", "--masked", "-x", "-z")
+    assert (code, "'-z' is not a variable" in err) == (2, True)
 
 
 def test_check_writable_tries(tmp_path, monkeypatch):
