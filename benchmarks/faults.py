@@ -102,7 +102,7 @@ class Row:
         finished: tries in which it was done before; the exit code is then 0.
         before_our_code: signals that came before this package ran and ended it without its line; in no other count.
         exit_code_right: tries that ended with 0, or with the code that is promised for this fault.
-        one_line: tries that said one line and no more on standard error, or none if they were done before.
+        one_line: tries that said one line and no more on standard error; those that were killed or done are counted in.
         tracebacks: tries that showed one.
         hung: tries that had to be killed after minutes.
         equal: tries after which going on, or running it again, gave what the undisturbed run gave, bit for bit.
@@ -234,7 +234,7 @@ class Bench:
             ended = list(pool.map(self._run, [job.line(folder) for folder in folders]))
             self.seconds[job.name] = time.perf_counter() - begin
         for one, folder in zip(ended, folders, strict=True):
-            if one.code or one.errors:
+            if one.code:
                 raise RuntimeError(f"{job.name} fails undisturbed: {one.errors}")
             self.whole.setdefault(job.name, digest(folder / job.result))
             if digest(folder / job.result) != self.whole[job.name]:
@@ -293,10 +293,10 @@ class Bench:
                 lines = ended.errors.count("\n")
                 row.finished += ended.code == 0
                 row.exit_code_right += ended.code in (0, promised)
-                row.one_line += lines == (0 if ended.code == 0 or promised < 0 else 1)
+                row.one_line += lines == 1 or ended.code == 0 or promised < 0
                 row.tracebacks += "Traceback" in ended.errors
                 row.hung += ended.hung
-                if ended.code not in (0, promised) or lines > 1:
+                if ended.code not in (0, promised) or (lines > 1 and ended.code > 0):
                     row.odd.append(f"at {at}: exit code {ended.code}, {lines} lines: {ended.errors[-300:]!r}")
             if is_temporary:
                 row.odd.append(f"at {at}: left {[path.name for path in temporary_files(folder)]}")

@@ -6,9 +6,11 @@ import hashlib
 import importlib
 import json
 import logging
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ _ONE_CORE = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # silence_logs does not reach loggers where the root logger has a handler; warnings are those of any stop
+    "DASK_LOGGING__DISTRIBUTED": "error",
 }
 """Workers of this machine, one per core, must not each start as many threads as there are cores, or share a GPU."""
 
@@ -114,7 +118,7 @@ def _measured_by_name(module: str, config: Any, group: Any, states: str | None) 
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        logging.getLogger("distributed.worker").warning("states of training are not kept here: %s", error)
+        logging.getLogger(__name__).warning("states of training are not kept here: %s", error)
         folder = None
     return _timed(experiment, config, group, folder)
 
@@ -161,10 +165,21 @@ def _client(scheduler: str) -> Iterator[Any]:
     try:
         import dask.config
         from distributed import Client, LocalCluster
+        from distributed.utils import LoopRunner
     except ImportError:
         raise UnusableError("--scheduler needs Dask: pip install 'hlvm[dask]'") from None
     if scheduler == "local":
         no_dashboard: Any = None
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        # Ctrl-C in a terminal reaches the workers too. It is for this process to stop them: what starts them, and
+        # therefore they, never get it. The tracker would unblock it when it is started.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            runner = LoopRunner()
+            runner.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with (
             dask.config.set({"distributed.nanny.pre-spawn-environ": _ONE_CORE}),
             LocalCluster(
@@ -173,6 +188,7 @@ def _client(scheduler: str) -> Iterator[Any]:
                 memory_limit=None,  # or workers are killed at a core's share of the memory, whatever is free
                 dashboard_address=no_dashboard,
                 silence_logs=logging.WARNING,
+                loop=runner.loop,
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -38,6 +38,8 @@ _NO_MEMORY = (
 
 _signals: CommandSignals | None = None
 _aside: _Aside | None = None
+_code: int | None = None
+"""With which this process is to end, once it has begun to work."""
 
 
 def complain(message: str, name: str = "hlvm") -> None:
@@ -65,6 +67,9 @@ def begin(name: str) -> CommandSignals:
             except OSError:
                 os.open(os.devnull, os.O_RDWR)
         _signals = CommandSignals(name)
+        import atexit
+
+        atexit.register(_end)  # the first one registered is called last, after those of whatever is imported later
     _signals.name = name
     return _signals
 
@@ -112,27 +117,12 @@ def run_whole_process(load: Callable[[], Callable[[], int]], name: str) -> int:
     Returns:
         The exit code, with which the process is to end.
     """
-    global _aside
-    signals, _aside = begin(name), _Aside()
-    aside = _aside
-    import atexit
-    from contextlib import suppress
-
-    code = 1  # that of a traceback
-
-    def end() -> None:
-        if code < BAD_INPUT:
-            aside.tell()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, OSError, ValueError):  # closed or full, which was said
-                stream.flush()
-        os._exit(code)  # in what Python does after this, a signal would end the process without a word
-
-    atexit.register(end)  # the first one registered is called last
+    global _aside, _code
+    signals, _aside, _code = begin(name), _Aside(), 1  # that of a traceback
     if sys.stdout is None:
         complain("standard output is closed: send it to a file, or to /dev/null", name)
-        code = BAD_INPUT
-        return code
+        _code = BAD_INPUT
+        return _code
 
     def work() -> int:
         loaded = load()
@@ -140,17 +130,33 @@ def run_whole_process(load: Callable[[], Callable[[], int]], name: str) -> int:
         aside.listen(signals)
         return loaded()
 
+    aside, words = _aside, ""
     try:
-        code = run(work, name)
-        if signals.stop is not None and code != exit_code(signals.stop):  # it was swallowed on its way
-            code = stopped(signals.stop, "but all was done", name)
+        _code = run(work, name)
+        words = "" if _code > 128 else "interrupted, but all was done"
+        if signals.stop is not None and _code != exit_code(signals.stop):  # it was swallowed on its way
+            _code = stopped(signals.stop, "but all was done", name)
     except SystemExit as leaving:  # after --help
-        code = leaving.code if isinstance(leaving.code, int) else 0
+        _code = leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt as stop:  # in the last lines of run
-        code = stopped(stop, "no unfinished file was left behind", name)
+        _code = stopped(stop, "no unfinished file was left behind", name)
     finally:
-        signals.end_work("" if code > 128 else "interrupted, but all was done")
-    return code
+        signals.end_work(words)
+    return _code
+
+
+def _end() -> None:
+    """End the process here: in what Python does after this, a signal would end it without a word."""
+    if _code is None:  # the module was no command
+        return
+    from contextlib import suppress
+
+    if _aside is not None and _code < BAD_INPUT:
+        _aside.tell()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed or full, which was said
+            stream.flush()
+    os._exit(_code)
 
 
 def hold_back_log(name: str) -> None:
