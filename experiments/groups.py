@@ -169,7 +169,6 @@ def _client(scheduler: str) -> Iterator[Any]:
     except ImportError:
         raise UnusableError("--scheduler needs Dask: pip install 'hlvm[dask]'") from None
     if scheduler == "local":
-        no_dashboard: Any = None
         logging.getLogger("distributed").setLevel(logging.WARNING)
         # Ctrl-C in a terminal reaches the workers too. It is for this process to stop them: what starts them, and
         # therefore they, never get it. The tracker would unblock it when it is started.
@@ -186,7 +185,8 @@ def _client(scheduler: str) -> Iterator[Any]:
                 n_workers=available_cores(),
                 threads_per_worker=1,
                 memory_limit=None,  # or workers are killed at a core's share of the memory, whatever is free
-                dashboard_address=no_dashboard,
+                # Without a dashboard its address would still be served, at a port that another cluster may have.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.WARNING,
                 loop=runner.loop,
             ) as cluster,
