@@ -8,7 +8,7 @@ from its duration (fixed seed), once by SIGKILL, once by SIGINT to its process g
 by SIGTERM; and each is run on a disk that becomes full: a tmpfs of 10 sizes up to what the job needs, or, where that
 cannot be mounted, a limit of the size of files. Afterwards the same command goes on with ``--resume``, or is run again
 where there is nothing to resume, and everything that it has written is compared bit for bit with what the undisturbed
-run wrote.
+run wrote. Where nothing was written the disk is as before, and it is not run again.
 
 A signal that comes before the first line of this package runs is Python's to answer, and is counted apart: the process
 does not catch SIGTERM yet, as /proc says, and ends in another way than promised. Linux only.
@@ -105,6 +105,7 @@ class Row:
         one_line: tries that said one line and no more on standard error; those that were killed or done are counted in.
         tracebacks: tries that showed one.
         hung: tries that had to be killed after minutes.
+        nothing_written: tries that left the folder as empty as it was; they are not run again.
         equal: tries after which going on, or running it again, gave what the undisturbed run gave, bit for bit.
         stuck: tries after which it neither went on nor began anew.
         temporary_files: tries that left some behind.
@@ -122,6 +123,7 @@ class Row:
     one_line: int = 0
     tracebacks: int = 0
     hung: int = 0
+    nothing_written: int = 0
     equal: int = 0
     stuck: int = 0
     temporary_files: int = 0
@@ -277,11 +279,13 @@ class Bench:
         self, row: Row, job: Job, folder: Path, ended: Ended, promised: int, at: str, *, undecidable: bool = False
     ) -> None:
         left = temporary_files(folder)
-        again = self._go_on(job, folder)
+        empty = not any(folder.iterdir())
+        again = None if empty else self._go_on(job, folder)
         equal = (folder / job.result).exists() and digest(folder / job.result) == self.whole[job.name]
         is_temporary = bool(temporary_files(folder))
         with self._lock:
             row.tried += 1
+            row.nothing_written += empty
             row.equal += equal
             row.stuck += again is not None and again.code == 2
             row.temporary_files += bool(left)
@@ -300,7 +304,7 @@ class Bench:
                     row.odd.append(f"at {at}: exit code {ended.code}, {lines} lines: {ended.errors[-300:]!r}")
             if is_temporary:
                 row.odd.append(f"at {at}: left {[path.name for path in temporary_files(folder)]}")
-            if not equal:
+            if not equal and not empty:
                 said = "nothing more was run" if again is None else f"{again.code} {again.errors[-300:]!r}"
                 row.odd.append(f"at {at}: not equal after going on: {said}")
         shutil.rmtree(folder, ignore_errors=True)

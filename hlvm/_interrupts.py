@@ -98,7 +98,8 @@ class Interrupts:
             before(number, frame)
             return
         self.held = number
-        if not isinstance(before, CommandSignals) or sys.stderr.isatty():  # a log gets one line, at the end
+        # In a command, a log gets one line, which comes at the end.
+        if sys.stderr is not None and (sys.stderr.isatty() or not isinstance(before, CommandSignals)):
             print("hlvm: stopping after the running steps; Ctrl-C again to stop at once", file=sys.stderr)
 
 
