@@ -7,18 +7,20 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 from rich.console import Console
 from rich.table import Table
 
-from experiments.experiment import conduct, named_experiment
+from experiments.experiment import Experiment, Results, conduct, named_experiment
 from experiments.findings import Finding
 from experiments.groups import UnusableError
 from hlvm._cli_input import use_compilation_cache
+from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
 from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_findings"]
@@ -36,13 +38,21 @@ def command(name: str, arguments: Sequence[str] | None = None) -> int:
     Args:
         name: of the experiment's module; it is imported under this name even where it runs as a script, so that
             workers find the same one.
-        arguments: ``None`` for those of the process.
+        arguments: ``None`` for those of the process, which is then taken to be nothing but this experiment.
 
     Returns:
-        The exit code: 0, or 2 for input that cannot be used, which is said in one line.
+        The exit code: 0; 2 for input that cannot be used, or where there is no room; 130 on Ctrl-C; 143 on SIGTERM.
+        Of all but 0 one line says why.
     """
-    experiment = named_experiment(name)
-    parser = argparse.ArgumentParser(
+
+    def load() -> Callable[[], int]:
+        return lambda: _carry_out(named_experiment(name), sys.argv[1:] if arguments is None else arguments)
+
+    return run_whole_process(load, name) if arguments is None else run(load(), name)
+
+
+def _carry_out(experiment: Experiment, arguments: Sequence[str]) -> int:
+    parser = _OneLineParser(
         prog=f"python -m experiments.{experiment.name}", description=f"{experiment.title}. {experiment.question}"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
@@ -56,36 +66,57 @@ def command(name: str, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--fits", type=Path, metavar="DIR", help="keep what is trained here, for experiments that train the same"
     )
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except UnusableError as error:
+        complain(str(error), experiment.name)
+        return BAD_INPUT
+    hold_back_log("absl")  # what Orbax says of a full disk
+    try:
+        results = _conduct(experiment, options)
+    except UnusableError as error:
+        complain(str(error), experiment.name)
+        return BAD_INPUT
+    except KeyboardInterrupt as stop:
+        if not (options.out / "config.json").exists():
+            raise
+        return stopped(stop, f"go on with --resume, what was done is in {options.out}", experiment.name)
+    except Exception as error:
+        if (options.out / "config.json").exists():
+            error.add_note(f"go on with --resume, what was done is in {options.out}")
+        raise
+    print_findings(results.findings)
+    Console().print(f"records, results and figures are in {options.out}", highlight=False)
+    return 0
+
+
+def _conduct(experiment: Experiment, options: argparse.Namespace) -> Results:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without "≥" shall still get the verdicts
     if options.preset == "smoke":
         quick = [_QUICK_TO_COMPILE] + [_QUICKER_TO_COMPILE] * (version("jaxlib") < "0.11")
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *quick])
     use_compilation_cache()
-    try:
-        if options.scheduler is not None:
-            jax.config.update("jax_platforms", "cpu")  # accelerators are for the workers
-        else:
-            with contextlib.suppress(ValueError):  # JAX was told to leave CPUs out
-                one_device_per_core()
-        results = conduct(
-            experiment,
-            experiment.presets[options.preset],
-            out=options.out,
-            resume=options.resume,
-            scheduler=options.scheduler,
-            fits=options.fits,
-        )
-    except (UnusableError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with --resume, what was done is in {options.out}", file=sys.stderr)
-        return 130
-    print_findings(results.findings)
-    Console().print(f"records, results and figures are in {options.out}", highlight=False)
-    return 0
+    if options.scheduler is not None:
+        jax.config.update("jax_platforms", "cpu")  # accelerators are for the workers
+    else:
+        with contextlib.suppress(ValueError):  # JAX was told to leave CPUs out
+            one_device_per_core()
+    return conduct(
+        experiment,
+        experiment.presets[options.preset],
+        out=options.out,
+        resume=options.resume,
+        scheduler=options.scheduler,
+        fits=options.fits,
+    )
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UnusableError(f"{message}; see {self.prog} --help")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

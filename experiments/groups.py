@@ -7,9 +7,11 @@ import importlib
 import json
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +114,7 @@ def _measured_by_name(module: str, config: Any, group: Any, states: str | None) 
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        logging.getLogger("distributed.worker").warning("states of training are not kept here: %s", error)
+        logging.getLogger(__name__).warning("states of training are not kept here: %s", error)
         folder = None
     return _timed(experiment, config, group, folder)
 
@@ -161,7 +163,9 @@ def _variables_of_workers() -> dict[str, str]:
     or there would be as many for each worker as there are cores; nor do they share a GPU.
     """
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return {"JAX_PLATFORMS": "cpu", **environment_of_cores(available_cores()), **one_thread}
+    # silence_logs does not reach loggers where the root logger has a handler; warnings are those of any stop.
+    quiet = {"DASK_LOGGING__DISTRIBUTED": "error"}
+    return {"JAX_PLATFORMS": "cpu", **environment_of_cores(available_cores()), **one_thread, **quiet}
 
 
 @contextmanager
@@ -185,17 +189,30 @@ def _client(scheduler: str) -> Iterator[Any]:
     """A Dask client: of workers on this machine, or of a scheduler that runs already."""
     try:
         from distributed import Client, LocalCluster
+        from distributed.utils import LoopRunner
     except ImportError:
         raise UnusableError("--scheduler needs Dask: pip install 'hlvm[dask]'") from None
     if scheduler == "local":
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        # Ctrl-C in a terminal reaches the workers too. It is for this process to stop them: what starts them, and
+        # therefore they, never get it. The tracker would unblock it when it is started.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            runner = LoopRunner()
+            runner.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with (
             _environment(_variables_of_workers()),
             LocalCluster(
                 n_workers=available_cores(),
                 threads_per_worker=1,
                 memory_limit=None,  # or workers are killed at a core's share of the memory, whatever is free
-                dashboard_address="127.0.0.1:0",  # a free port: Dask's own may be taken
+                # Without a dashboard its address would still be served, at a port that another cluster may have.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.WARNING,
+                loop=runner.loop,
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -1,17 +1,17 @@
 """Simulate hierarchical latent variable models and check what a masked autoencoder recovers of them.
 
-``import hlvm`` is cheap: everything but :class:`LatentGraph` is imported when it is first used, for example
-``hlvm.HierarchicalModel``, ``hlvm.mae.fit`` or ``hlvm.scoring.kernel_r2``.
+``import hlvm`` is cheap: everything is imported when it is first used, for example ``hlvm.LatentGraph``,
+``hlvm.mae.fit`` or ``hlvm.scoring.kernel_r2``.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from hlvm.graph import LatentGraph
-
+TYPE_CHECKING = False  # the command wants to answer Ctrl-C before anything is imported, even typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from hlvm import (
         claims,
         datasets,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         testing,
         theory,
     )
+    from hlvm.graph import LatentGraph
     from hlvm.simulator import HierarchicalModel, Sample
 
 __all__ = [
@@ -49,13 +50,13 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_FROM_SIMULATOR = ("HierarchicalModel", "Sample")
+_CLASSES = {"HierarchicalModel": "simulator", "LatentGraph": "graph", "Sample": "simulator"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public module, or a class of the simulator, on first use."""
-    if name in _FROM_SIMULATOR:
-        return getattr(importlib.import_module("hlvm.simulator"), name)
+    """Import a public module or class on first use."""
+    if name in _CLASSES:
+        return getattr(importlib.import_module(f"hlvm.{_CLASSES[name]}"), name)
     if name in __all__:
         return importlib.import_module(f"hlvm.{name}")
     raise AttributeError(f"module 'hlvm' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ import tyro
 
 from hlvm._array_files import HDF5, PARTS, npz_names, open_array_file
 from hlvm._digests import read_json
+from hlvm._process import complain
 from hlvm._text_files import parsed_json
 from hlvm.graph import LatentGraph
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from hlvm.simulator import HierarchicalModel
 
 __all__ = [
-    "BAD_INPUT",
-    "INTERRUPTED",
     "Flag",
     "GraphFile",
     "Names",
@@ -33,7 +32,6 @@ __all__ = [
     "check_new_file",
     "check_seed",
     "check_writable",
-    "complain",
     "is_model",
     "load_graph",
     "load_model",
@@ -41,9 +39,6 @@ __all__ = [
     "patches_from",
     "use_compilation_cache",
 ]
-
-BAD_INPUT, INTERRUPTED = 2, 130
-"""Exit codes."""
 
 GraphFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GRAPH")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
@@ -56,11 +51,6 @@ Flag = tyro.conf.FlagCreatePairsOff[bool]
 _ALWAYS_MASKS, _MOST_MASKS = 1000, 1_000_000
 _MOST_MASKS_TIMES_HEIGHTS = 50_000_000
 """Numbers kept while masks are averaged; each takes some dozens of bytes."""
-
-
-def complain(message: str) -> None:
-    """One line on standard error, whatever line breaks the message has."""
-    print(f"hlvm: {' '.join(message.split())}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------------- checks before any work
@@ -104,9 +94,13 @@ def check_folder_can_be_made(path: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be made in a folder."""
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"no permission to write into {folder}: choose another folder")
+    """Check that files can be made in a folder; only trying tells of folders such as /proc, or of a full disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise type(error)(f"no file can be written into {folder} ({said}): choose another folder") from None
 
 
 # ---------------------------------------------------------------------- reading

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import resource
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hlvm._cli_input import (
-    INTERRUPTED,
     Flag,
     OptionalFile,
     check_new_file,
     check_seed,
-    complain,
     is_model,
     load_graph,
     load_model,
     use_compilation_cache,
 )
+from hlvm._process import stopped
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -38,9 +38,16 @@ _FAMILIES = {
     "grammar": ("classes", "symbols", "synonyms", "levels", "strips"),
 }
 _SHEET = 64
-_MechanismName = Literal[
-    "invertible-mlp", "linear-gaussian", "additive-noise-mlp", "coupling", "post-nonlinear", "heteroscedastic"
-]
+_MECHANISMS = {
+    "invertible-mlp": "InvertibleMLP",
+    "linear-gaussian": "LinearGaussian",
+    "additive-noise-mlp": "AdditiveNoiseMLP",
+    "coupling": "Coupling",
+    "post-nonlinear": "PostNonlinear",
+    "heteroscedastic": "Heteroscedastic",
+}
+"""What they are called after --mechanism, and their classes in hlvm.mechanisms."""
+
 _Whole = Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
 
 
@@ -57,9 +64,7 @@ def sample(
     synonyms: _Whole = None,
     levels: _Whole = None,
     strips: Flag = False,
-    mechanism: Annotated[
-        _MechanismName | None, tyro.conf.arg(metavar="|".join(get_args(_MechanismName)), help_behavior_hint="")
-    ] = None,
+    mechanism: Annotated[str | None, tyro.conf.arg(metavar="|".join(_MECHANISMS), help_behavior_hint="")] = None,
     save_model: OptionalFile = None,
     preview: OptionalFile = None,
     image_type: Literal["float32", "uint8"] = "float32",
@@ -95,6 +100,8 @@ def sample(
         chunk_size: samples drawn and kept in memory at once.
         resume: take up an interrupted run of the same command.
     """
+    if mechanism not in (None, *_MECHANISMS):  # tyro would offer 'None' among the choices, in no order
+        raise ValueError(f"--mechanism: expected one of {', '.join(_MECHANISMS)}, got {mechanism!r}")
     for option, number in (("--n", n), ("--chunk-size", chunk_size)):
         if number < 1:
             raise ValueError(f"{option} must be at least 1, got {number}")
@@ -123,7 +130,7 @@ def sample(
         model = _family(key_model, source, given)
     else:
         model = _drawn_model(key_model, loaded, mechanism or "invertible-mlp")
-    _check_room(out, n, model)
+    _check_room(out, n, model, image_type)
     if save_model is not None:
         model.save(save_model)
     note = {"command": "hlvm sample", "source": Path(source).name, "seed": seed, **given}
@@ -141,11 +148,14 @@ def sample(
                 progress=lambda done, _: bar.update(task, completed=done),
                 note=note,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not partial_folder(out).exists():
             raise
-        complain(f"interrupted; what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
-        return INTERRUPTED
+        return stopped(stop, f"what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+    except OSError as error:
+        if partial_folder(out).exists():
+            error.add_note(f"what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+        raise
     if preview is not None:
         _write_preview(preview, out)
     print(f"wrote {n} samples of {len(model.graph.nodes)} variables to {out}")
@@ -180,21 +190,34 @@ def _check_options(
         raise ValueError(f"{source} is a model, which has its mechanisms already: leave --mechanism out")
 
 
-def _check_room(out: Path, n: int, model: Any) -> None:
-    """The chunks and the finished file are on the disk together for a moment."""
+def _check_room(out: Path, n: int, model: Any, image_type: str) -> None:
+    """The chunks and the finished file are on the disk together for a moment, and that file may be too large as one."""
     graph = model.graph
     noises = sum(graph.noise_dims)
-    width = (
-        math.prod(model.shape) + sum(graph.dims[: graph.n_latents]) + noises
-        if hasattr(model, "shape")
-        else 2 * sum(graph.dims)
-    )
-    needed, free = 2 * 4 * n * width, shutil.disk_usage(out.absolute().parent).free
-    if needed > free:
+    if hasattr(model, "shape"):
+        pixels = math.prod(model.shape) * (1 if image_type == "uint8" else 4)
+        width = pixels + 4 * (sum(graph.dims[: graph.n_latents]) + noises)
+    else:
+        width = 4 * 2 * sum(graph.dims)
+    folder = out.absolute().parent
+    free = shutil.disk_usage(folder).free
+    if 2 * n * width > free:
         raise ValueError(
-            f"{n} samples take about {needed / 2**30:.1f} GiB while they are written, and {free / 2**30:.1f} GiB are "
-            f"free in {out.absolute().parent}: take a smaller --n, or another folder"
+            f"{n} samples take about {_in_words(2 * n * width)} while they are written, and {_in_words(free)} are "
+            f"free in {folder}: take a smaller --n, or another folder"
         )
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if most != resource.RLIM_INFINITY and n * width > most:
+        raise ValueError(
+            f"{n} samples take about {_in_words(n * width)}, and a file of this process may have {_in_words(most)} "
+            "(ulimit -f): take a smaller --n, or a higher limit"
+        )
+
+
+def _in_words(n_bytes: int) -> str:
+    """A number of bytes, in the largest unit of which there is at least one."""
+    power = max(0, min(3, (n_bytes.bit_length() - 1) // 10))
+    return f"{n_bytes / 2 ** (10 * power):.1f} {('bytes', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 # ---------------------------------------------------------------------- sources
@@ -226,21 +249,13 @@ def _family(key: Any, name: str, given: Mapping[str, Any]) -> Any:
     )
 
 
-def _drawn_model(key: Any, source: LatentGraph | HierarchicalModel, name: _MechanismName) -> HierarchicalModel:
+def _drawn_model(key: Any, source: LatentGraph | HierarchicalModel, name: str) -> HierarchicalModel:
     if not isinstance(source, LatentGraph):
         return source
     from hlvm import mechanisms
     from hlvm.simulator import HierarchicalModel
 
-    kinds: dict[_MechanismName, type[mechanisms.Mechanism]] = {
-        "invertible-mlp": mechanisms.InvertibleMLP,
-        "linear-gaussian": mechanisms.LinearGaussian,
-        "additive-noise-mlp": mechanisms.AdditiveNoiseMLP,
-        "coupling": mechanisms.Coupling,
-        "post-nonlinear": mechanisms.PostNonlinear,
-        "heteroscedastic": mechanisms.Heteroscedastic,
-    }
-    return HierarchicalModel.init(key, source, kinds[name]())
+    return HierarchicalModel.init(key, source, getattr(mechanisms, _MECHANISMS[name])())
 
 
 # ---------------------------------------------------------------------- output

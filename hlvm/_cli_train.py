@@ -15,14 +15,13 @@ from rich.progress import Progress as Bars
 
 from hlvm._array_files import npz_names
 from hlvm._cli_input import (
-    INTERRUPTED,
     Flag,
     check_folder_can_be_made,
-    complain,
     load_model,
     use_compilation_cache,
 )
 from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
+from hlvm._process import complain, hold_back_log, stopped
 
 if TYPE_CHECKING:
     from hlvm.mae import Fit, Progress
@@ -102,6 +101,7 @@ def _run(
 
     from hlvm import mae
 
+    hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
     per_core = mae.one_device_per_core() if devices == "cores" else None
     source = _loaded(data)
@@ -150,11 +150,14 @@ def _train(
                 checkpoints=mae.Checkpoints(folder=run, every=save_every),
                 **where,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not run.exists():
             raise
-        complain(f"interrupted; the states kept until now are in {run}: go on with --resume, or remove {out}")
-        return INTERRUPTED
+        return stopped(stop, f"the states kept until now are in {run}: go on with --resume, or remove {out}")
+    except Exception as error:
+        if run.exists():
+            error.add_note(f"the states kept until now are in {run}: go on with --resume")
+        raise
     finally:
         for watch in watchers:
             if hasattr(watch, "close"):

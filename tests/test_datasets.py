@@ -547,3 +547,18 @@ def test_ground_truth_refuses_unknown_factors(grammar):
             GroundTruthData(grammar, names=names)
     with pytest.raises(ValueError, match=r"shape \(num, 10\), got \(2, 3\)"):
         GroundTruthData(grammar).sample_observations_from_factors(np.zeros((2, 3)), np.random.default_rng(0))
+
+
+def test_write_dataset_asks_for_room_before_hdf5_writes(tmp_path):
+    """In a process of its own, whose files may not be larger: a failed write of HDF5 would end it by a signal."""
+    program = (
+        "import resource, sys, jax; from hlvm import HierarchicalModel, LatentGraph; "
+        "from hlvm.datasets import write_dataset; from hlvm.mechanisms import LinearGaussian; "
+        "model = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 2), LinearGaussian()); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
+        "write_dataset(sys.argv[1], model, 2000, key=jax.random.key(1), chunk_size=200)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, tmp_path / "a.h5"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "OSError: [Errno 27] File too large")
+    assert "posix_fallocate" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5.partial"]

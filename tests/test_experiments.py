@@ -249,6 +249,8 @@ def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):
 
 # ---------------------------------------------------------------------- Dask
 
+ANY_PORT = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # or clusters of two test runs want the same
+
 
 @pytest.fixture
 def patient():
@@ -272,7 +274,7 @@ def test_a_killed_worker_loses_only_its_group(tmp_path, config):
     plain = conduct(EXPERIMENT, config)
     os.remove(config.notes)
     config = dataclasses.replace(config, gate=str(tmp_path / "gate"))
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, scheduler_kwargs=ANY_PORT) as cluster:
         killer = _KillsOneWorker(config)
         killer.start()
         results = conduct(EXPERIMENT, config, out=tmp_path / "out", scheduler=cluster.scheduler_address)
@@ -359,7 +361,7 @@ def test_groups_on_workers_keep_their_states_apart(tmp_path, config, monkeypatch
     """Those of two groups that train the same may otherwise write to one folder at the same time."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
+        n_workers=1, threads_per_worker=2, processes=False, scheduler_kwargs=ANY_PORT
     ) as cluster:
         address = cluster.scheduler_address
         monkeypatch.setattr(groups, "_client", lambda scheduler: distributed.Client(address))
@@ -367,6 +369,21 @@ def test_groups_on_workers_keep_their_states_apart(tmp_path, config, monkeypatch
     found = [line.split()[2] for line in Path(config.notes).read_text().splitlines()]
     assert len(set(found)) == len(found) == config.n_groups
     assert {Path(folder).parent for folder in found} == {tmp_path / "out" / "states"}
+
+
+def blocked_signals():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.slow
+def test_workers_of_this_machine_do_not_get_interrupts(monkeypatch):
+    """A terminal sends Ctrl-C to all; the process that started the workers stops them."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(groups, "available_cores", lambda: 1)
+    with groups._client("local") as client:
+        (of_worker,) = client.run(blocked_signals).values()
+    assert signal.SIGINT in of_worker
+    assert signal.SIGINT not in blocked_signals()
 
 
 def test_a_worker_that_cannot_write_there_trains_without_states(tmp_path, config):

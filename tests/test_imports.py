@@ -20,6 +20,7 @@ OPEN = {
     "_files",
     "_graph_checks",
     "_imports",
+    "_interrupts",
     "_keys",
     "_memory",
     "_numbers",

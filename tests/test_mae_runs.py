@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm._interrupts import Interrupts
 from hlvm.datasets import Dataset, load_dataset, write_dataset
 from hlvm.mae import (
     ArrayData,
@@ -39,7 +40,6 @@ from hlvm.mae import data as data_module
 from hlvm.mae import program as program_module
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.data import check_data
-from hlvm.mae.interrupts import Interrupts
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
 
@@ -679,3 +679,14 @@ def test_run_depends_on_the_mechanisms_themselves():
 
 class Own(Polar):
     """Another mechanism with the same parameters: none."""
+
+
+def test_fit_stops_where_its_folder_is_removed(model, tmp_path):
+    """Its states would be lost without a word, in a folder that nothing can go on from."""
+    checkpoints = Checkpoints(folder=tmp_path / "run")
+
+    def remove(_):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    with pytest.raises(FileNotFoundError, match=r"run is gone: somebody has removed it"):
+        fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=remove)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -296,6 +297,8 @@ def _assemble_npz(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
 def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
     import h5py
 
+    arrays = sum(math.prod(parts.shapes[name]) * parts.types[name].itemsize for name in parts.names)
+    _check_room(path, arrays + sum(map(len, texts.values())) + _HDF5_PER_NAME * (len(parts.names) + 4))
     # The older form of HDF5 files, which h5py writes otherwise, has no check sums of names, types and shapes.
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for name, text in texts.items():
@@ -331,3 +334,19 @@ def _damaged_in_hdf5(path: Path, parts: _Parts) -> str | None:
                     return name or part
                 begin += len(piece)
     return None
+
+
+_HDF5_PER_NAME = 2048
+"""Bytes that HDF5 takes for an array beside its values, rounded up."""
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Ask the system for room for a file: where a write of HDF5 fails, it crashes at the end of the process."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise

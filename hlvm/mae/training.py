@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
+from hlvm._interrupts import Interrupts
 from hlvm._keys import checked_key
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
@@ -28,7 +29,6 @@ from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.fit import DivergenceWarning, Fit
 from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
 from hlvm.mae.held_out import HeldOut
-from hlvm.mae.interrupts import Interrupts
 from hlvm.mae.masks import TrainingMask, as_strategy
 from hlvm.mae.program import State, compile_program
 from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, run_folder
@@ -210,7 +210,7 @@ def _trained(
             fits.update(zip(one.group.members, fits_of(reached), strict=True))
         wanted = folder is not None and interrupts.wanted_by_any()
     if folder is not None and (wanted or interrupts.wanted):
-        raise KeyboardInterrupt(f"stopped; all is done and kept in {folder.folder}: the same call reads it")
+        raise interrupts.exception(f"stopped; all is done and kept in {folder.folder}: the same call reads it")
     found = tuple(fits[i] for i in range(len(members)))
     _warn_of_divergence(found)
     return found
@@ -366,7 +366,7 @@ def _stop_if_wanted(interrupts: Interrupts, states: GroupFolder | None, reached:
         return
     states.keep(reached, now=True)
     kept = f"the state is kept in {states.folder}" if reached.step else "this program has done no step yet"
-    raise KeyboardInterrupt(f"stopped; {kept}: the same call goes on from there")
+    raise interrupts.exception(f"stopped; {kept}: the same call goes on from there")
 
 
 def _on_host(array: Shaped[Array, "..."]) -> np.ndarray:

@@ -19,6 +19,7 @@ __all__ = [
     "checked_ratio",
     "checked_ratios",
     "count_masked",
+    "how_many_to_mask",
     "masked_array",
     "masked_batch",
     "uniform_masks",
@@ -80,10 +81,15 @@ def masked_batch(graph: LatentGraph, masks: Any) -> Bool[np.ndarray, "n_masks n_
     ):
         if empty.any():
             where = f" in mask {int(np.argmax(empty))}" if len(array) > 1 else ""
-            raise ValueError(
-                f"{message}{where}: mask at least 1 and at most {n_observed - 1} of the {n_observed} observed variables"
-            )
+            raise ValueError(f"{message}{where}: {how_many_to_mask(n_observed)}")
     return array
+
+
+def how_many_to_mask(n_observed: int) -> str:
+    """The remedy where a side of a mask is empty."""
+    if n_observed == 1:
+        return "a mask needs a graph with at least 2 observed variables, this one has 1"
+    return f"mask at least 1 and at most {n_observed - 1} of the {n_observed} observed variables"
 
 
 def _one_row(masked: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from hlvm.graph import LatentGraph
+from hlvm.masking.masks import how_many_to_mask
 from hlvm.theory.findings import AssumptionReport, Finding, Status, finding, listed
 from hlvm.theory.shared_information import shared_information
 
@@ -263,16 +264,9 @@ def _two_sides(graph: LatentGraph, sides: Bool[np.ndarray, " n_observed"] | None
     if sides is None:
         status, message = "not checkable", "no mask was given: every mask needs a masked and a visible variable"
     elif not sides.any():
-        status, message = (
-            "fails",
-            f"nothing is masked: mask at least 1 and at most {n - 1} of the {n} observed variables",
-        )
+        status, message = "fails", f"nothing is masked: {how_many_to_mask(n)}"
     elif sides.all():
-        status, message = (
-            "fails",
-            f"everything is masked, so nothing is visible: mask at least 1 and at most {n - 1} of the {n} observed "
-            "variables",
-        )
+        status, message = "fails", f"everything is masked, so nothing is visible: {how_many_to_mask(n)}"
     else:
         message = f"{int(sides.sum())} of {n} observed variables are masked"
     return Finding(assumption="both sides of the mask are non-empty", theorems=(1, 2), status=status, message=message)
