@@ -16,6 +16,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from hlvm._digests import check_member_count
+
 __all__ = ["HDF5", "PARTS", "ArrayFile", "StoredArray", "is_real", "native", "npz_names", "open_array_file"]
 
 HDF5 = (".h5", ".hdf5")
@@ -105,7 +107,8 @@ def _read_npz(path: Path) -> ArrayFile:
                     raise ValueError("two entries have one name")
                 for entry, name in zip(archive.namelist(), names, strict=True):
                     if not entry.endswith(".npy"):
-                        left_out[name] = "not an array"
+                        with archive.open(entry):  # compares the name with the one beside the data
+                            left_out[name] = "not an array"
                         continue
                     array = _entry_of(archive, entry)
                     if array is None:
@@ -116,6 +119,8 @@ def _read_npz(path: Path) -> ArrayFile:
                         arrays[name] = native(array)
                     else:
                         left_out[name] = _why_not(array.dtype)
+                entry = ""
+                check_member_count(opened, archive)
         except Exception as error:  # damaged bytes make zipfile and NumPy raise all kinds of errors
             where = f" in {entry!r}" if entry else ""
             raise ValueError(f"{path} is not an .npz file of arrays: {_one_line(error)}{where}") from None

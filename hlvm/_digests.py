@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hlvm import _text_files
 from hlvm._files import write_text_atomically
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_digests",
+    "check_member_count",
     "check_own_digest",
     "digest_of_file",
     "digests_of",
@@ -125,6 +127,18 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_member_count(file: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """Check that a zip file has as many members as it says, which zipfile does not look at.
+
+    Raises:
+        ValueError: it has another number.
+    """
+    file.seek(-_END - len(archive.comment), os.SEEK_END)
+    end, found = file.read(_END), len(archive.namelist())
+    if int.from_bytes(end[10:12], "little") not in (found, 2**16 - 1):
+        raise ValueError(f"{found} arrays are found, and it says that it has another number")
+
+
 def read_npz(
     path: Path, what: str = "an .npz file of arrays", wanted: Callable[[str], bool] = lambda name: True
 ) -> dict[str, np.ndarray]:
@@ -139,8 +153,6 @@ def read_npz(
         OSError: the file cannot be opened.
         ValueError: it is no such file, or damaged.
     """
-    import zipfile
-
     import numpy as np
 
     arrays = {}
@@ -155,10 +167,7 @@ def read_npz(
                             arrays[array] = np.lib.format.read_array(entry, allow_pickle=False)
                             if entry.read(1):  # check sums are compared when all has been read
                                 raise ValueError(f"{name} is longer than it says")
-                file.seek(-_END - len(archive.comment), os.SEEK_END)
-                end = file.read(_END)
-            if int.from_bytes(end[10:12], "little") not in (len(names), 2**16 - 1):  # which zipfile does not look at
-                raise ValueError(f"{len(names)} arrays are found, and it says that it has another number")
+                check_member_count(file, archive)
         except Exception as error:  # damaged archives raise nearly anything
             reason = " ".join(f"{error}".split())[:_LONGEST] or type(error).__name__
             raise ValueError(f"{path} is not {what}, or damaged: {reason}") from None

@@ -42,13 +42,14 @@ def test_help_needs_no_jax():
     assert result.stdout.strip() == "none"
 
 
-def test_help_examples_run(folder, tmp_path, monkeypatch, capsys):
+def test_help_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     above = {f"z1_{i}": ["z2_0"] for i in range(4)} | {f"x_{i}": [f"z1_{i // 4}"] for i in range(16)}
     graph = LatentGraph.from_edges([(p, child) for child, parents in above.items() for p in parents], grid=(4, 4))
     graph.save(tmp_path / "graph.json")
-    for name in ("z.npy", "z_hat.npy"):  # as many rows as the example of `sample` draws
-        np.save(tmp_path / name, np.concatenate([np.load(folder / name)] * 4)[:1000])
+    z = np.random.default_rng(0).normal(size=(1000, 2))  # as many rows as the example of `sample` draws
+    for name, rows in (("z.npy", z), ("z_hat.npy", np.tanh(z))):
+        np.save(tmp_path / name, rows)
     shown = ""
     (tmp_path / "settings.toml").write_text(
         '[network]\nkind = "linear"\ncode_dim = 2\n[mask]\nkind = "random"\nratio = 0.5\n'

@@ -344,7 +344,7 @@ def _check_room(path: Path, size: int) -> None:
     """Ask the system for room for a file: where a write of HDF5 fails, it crashes at the end of the process."""
     if not hasattr(os, "posix_fallocate"):  # macOS
         return
-    with path.open("r+b") as file:
+    with path.open("ab") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
