@@ -24,6 +24,7 @@ OPEN = {
     "_keys",
     "_memory",
     "_numbers",
+    "_promotion",
     "_text_files",
 }
 MAY_IMPORT = {

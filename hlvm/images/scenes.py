@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from hlvm._promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.images._scene_factors import HIGH_LEVEL, LOW_LEVEL, SURFACE, SceneFactor, scene_factors
 from hlvm.images._scene_latents import (
@@ -316,15 +317,18 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@usual_promotion
 def _values(scenes: SceneImages, noises: Array, changes: Changes) -> dict[str, Array]:
     return draw_values(scenes, scenes.factors, noises, changes)
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@usual_promotion
 def _stacked(scenes: SceneImages, latents: Mapping[str, Array]) -> dict[str, Array]:
     return stacked(scenes.factors, latents, scenes.objects[0] * scenes.objects[1])
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@usual_promotion
 def _render(scenes: SceneImages, values: Mapping[str, Array]) -> Array:
     return draw_scenes(scenes, values)

@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from hlvm._graph_checks import positive, whole_number
+from hlvm._promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import ArrayData, Source
@@ -78,8 +79,14 @@ def group_members(
     Raises:
         ValueError: no members or no devices; or a mask, network, loss and graph that do not fit together; or devices of
             several processes that cannot share members and batches evenly; or a microbatch below 1, or that does not
-            divide a device's part of a batch; or what cannot fit into memory.
+            divide a device's part of a batch; what cannot fit into memory; or ``jax.disable_jit()`` is in force.
     """
+    flags: Any = jax.config
+    if flags.jax_disable_jit:
+        raise ValueError(
+            "training programs are compiled ahead of time, which jax.disable_jit() forbids: leave it away around fit, "
+            "fit_ensemble and plan_ensemble (everything else runs under it)"
+        )
     if not members:
         raise ValueError("an ensemble needs at least one member")
     if devices is not None and not len(devices):
@@ -298,6 +305,7 @@ def _copies_in_one_memory(mesh: Mesh | None) -> int:
     return max(collections.Counter(device.process_index for device in mesh.devices.flat).values())
 
 
+@usual_promotion
 def prepare(
     key: PRNGKeyArray,
     data: Source,

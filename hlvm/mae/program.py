@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from hlvm._promotion import usual_promotion
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.feeding import Feed
 from hlvm.mae.losses import LossArrays, LossSum, Objective, column_weights, draw_noise, training_loss
@@ -136,6 +137,7 @@ def _optimizer(train: TrainConfig) -> optax.GradientTransformation:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@usual_promotion
 def run_chunk(
     program: Program,
     train: TrainConfig,

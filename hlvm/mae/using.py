@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from hlvm._graph_checks import positive
 from hlvm._numbers import as_numbers
+from hlvm._promotion import usual_promotion
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import ImageSample
@@ -53,6 +54,7 @@ class Attention(NamedTuple):
     places: Int[Array, "n visible"]
 
 
+@usual_promotion
 def encode(
     fit: Fit,
     observed: Observed,
@@ -99,6 +101,7 @@ def encode(
     return jnp.where(present[..., None], coded[:, 1:], 0.0).sum(axis=1) / present.sum(axis=1, keepdims=True)
 
 
+@usual_promotion
 def reconstruct(
     fit: Fit, observed: Observed, masked: Any, *, key: PRNGKeyArray | None = None, draws: int | None = None
 ) -> Float[Array | np.ndarray, "*draws n columns"]:
@@ -133,6 +136,7 @@ def reconstruct(
     return jnp.where(hidden[:, columns], guess, own_units)
 
 
+@usual_promotion
 def attention(fit: Fit, observed: Observed, masked: Any) -> Attention:
     """Where every block and head of the encoder looks.
 

@@ -163,7 +163,7 @@ class GridMask:
         """
         sides = self.grid_of_units(graph)
         kept = [
-            jnp.arange(side) % step == jax.random.randint(axis_key, (n, 1), 0, step)
+            jnp.arange(side)[None] % step == jax.random.randint(axis_key, (n, 1), 0, step)
             for axis_key, side, step in zip(jax.random.split(key), sides, self._steps, strict=True)
         ]
         return _to_cells(~(kept[0][:, :, None] & kept[1][:, None, :]), self.unit)
@@ -245,7 +245,7 @@ def unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int
 
 def _within(start: Int[Array, "n 1"], length: int, side: int) -> Bool[Array, "n side"]:
     """Which of ``side`` places lie in the stretch of a length that begins at ``start``."""
-    place = jnp.arange(side)
+    place = jnp.arange(side)[None]
     return (place >= start) & (place < start + length)
 
 

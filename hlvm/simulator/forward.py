@@ -36,7 +36,10 @@ _BLOCK = 512
 """On CPUs so many samples at most are computed at once: what they need then stays in the cache."""
 
 _LAST = 2**32 - 1
-"""Numbers from here downwards make new keys from old ones; drawing and splitting count upwards from zero."""
+"""Numbers from here downwards make new keys from old ones; drawing and splitting count upwards from zero.
+
+So a key may be used both ways: ``jax.random.clone`` says so where JAX is asked to look for keys used twice.
+"""
 
 
 # ---------------------------------------------------------------------- parameters
@@ -44,7 +47,7 @@ _LAST = 2**32 - 1
 
 def draw_params(layout: Layout, key: PRNGKeyArray) -> tuple[Params, ...]:
     """The parameters of every level group, stacked over its variables."""
-    node_keys = jax.random.split(key, len(layout.graph.nodes))
+    node_keys = jax.random.split(jax.random.clone(key), len(layout.graph.nodes))
     return tuple(_draw_group(layout, group, key, node_keys) for group in layout.groups)
 
 
@@ -55,11 +58,11 @@ def _draw_group(layout: Layout, group: Group, key: PRNGKeyArray, node_keys: Key[
     parents = [layout.graph.parent_indices[node] for node in group.nodes]
     share = np.arange(len(group.nodes))
     if mechanism.key_scope == "variable":
-        keys = node_keys[np.asarray(group.nodes)]
+        keys = jax.random.clone(node_keys)[np.asarray(group.nodes)]  # other rows of it are used elsewhere
     elif mechanism.key_scope == "siblings":
         families = list(dict.fromkeys(parents))
         share = np.asarray([families.index(above) for above in parents])
-        first = node_keys[np.asarray([above[0] for above in families])]
+        first = jax.random.clone(node_keys)[np.asarray([above[0] for above in families])]
         keys = jax.vmap(lambda own: jax.random.fold_in(own, _LAST))(first)
     else:
         share = np.zeros(len(group.nodes), dtype=int)

@@ -128,7 +128,7 @@ def _recover(
     for g in reversed(range(len(layout.groups))):
         group, params = layout.groups[g], model.params[g]
         k, d = len(group.nodes), group.dim
-        unit = jnp.eye(d)
+        unit = jnp.eye(d)[None, None]
         if group.observed:
             value = known[group.values].reshape(k, d, n).transpose(0, 2, 1)
             covariance = jnp.broadcast_to(unit, (k, n, d, d))
