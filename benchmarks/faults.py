@@ -49,6 +49,9 @@ SEED = 19
 PATIENCE = 300
 """Seconds after which a process counts as hung."""
 
+_PAGE, _FILLER = 4096, "filler"
+"""What a tmpfs hands out at a time, and a file that takes one."""
+
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SETTINGS = """
 [[network]]
@@ -264,9 +267,11 @@ class Bench:
         return row
 
     def on_a_full_disk(self, job: Job, sizes: int) -> Row:
-        """The smallest size is 4 KiB, the largest nearly what is there at the end."""
+        """Nothing is free at first, and nearly what is there at the end at last; what takes a page has but one size."""
         row = Row(job=job.name, fault="disk full")
-        for size in np.geomspace(4096, 0.95 * self.needs[job.name], sizes).astype(int).tolist():
+        most = int(0.95 * self.needs[job.name])
+        free = [0, *np.geomspace(_PAGE, most, sizes - 1).astype(int).tolist()] if most > _PAGE else [0]
+        for size in free:
             folder = self._new_folder()
             with small_disk(folder, size) as (kind, limit, enlarge):
                 row.fault = f"disk full ({kind})"
@@ -279,7 +284,7 @@ class Bench:
         self, row: Row, job: Job, folder: Path, ended: Ended, promised: int, at: str, *, undecidable: bool = False
     ) -> None:
         left = temporary_files(folder)
-        empty = not any(folder.iterdir())
+        empty = all(path.name == _FILLER for path in folder.iterdir())
         again = None if empty else self._go_on(job, folder)
         equal = (folder / job.result).exists() and digest(folder / job.result) == self.whole[job.name]
         is_temporary = bool(temporary_files(folder))
@@ -415,7 +420,7 @@ def leaves_processes(session: int) -> bool:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[tuple[str, int | None, Callable[[], None]]]:
-    """A disk of so many bytes at the folder, or else a limit of files; what is called makes room."""
+    """A disk with so many free bytes at the folder, or else a limit of files; what is called makes room."""
 
     def mount(options: str) -> bool:
         line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
@@ -427,10 +432,11 @@ def small_disk(folder: Path, size: int) -> Iterator[tuple[str, int | None, Calla
     def enlarge() -> None:
         mount("remount,size=1g")
 
-    if not mount(f"size={size}"):
+    if not mount(f"size={size + _PAGE}"):  # 0 would be no limit
         yield "RLIMIT_FSIZE", size, lambda: None
         return
     try:
+        (folder / _FILLER).write_bytes(b"0" * _PAGE)
         yield "tmpfs", None, enlarge
     finally:
         subprocess.run(["umount", str(folder)], check=True)
