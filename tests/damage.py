@@ -13,7 +13,7 @@ EDITED = "edited: "
 
 
 def damage(path, rng):
-    """Damage a file, or one of a folder; says how. What begins with ``EDITED`` is a sound file with another content."""
+    """Damage a file, or one of a folder; says how; with ``EDITED`` if it is a sound file with another content."""
     if path.is_dir():
         files = sorted(inside for inside in path.rglob("*") if inside.is_file())
         chosen = files[rng.integers(len(files))]
@@ -34,8 +34,12 @@ def _bytes(path, rng):
         path.write_bytes(b"\0")
         return "a byte where there was none"
     start = int(rng.integers(len(content)))
-    length = int(min(len(content) - start, rng.choice([1, 4, 64, 1000])))
-    how = str(rng.choice(["flipped", "flipped", "flipped", "cut off", "zeroed", "left out", "repeated"]))
+    length = int(min(len(content) - start, rng.choice([1, 4, 64, 1000, 4096])))
+    how = str(
+        rng.choice(["flipped", "flipped", "flipped", "cut off", "zeroed", "zeroed to the end", "left out", "repeated"])
+    )
+    if how == "zeroed to the end":  # as power loss leaves files that were made longer before they were filled
+        length = len(content) - start
     if how == "flipped":
         places = rng.integers(len(content), size=int(rng.choice([1, 1, 2, 8])))
         for place in places:
@@ -46,6 +50,7 @@ def _bytes(path, rng):
     content[start:] = {
         "cut off": b"",
         "zeroed": b"\0" * length + content[start + length :],
+        "zeroed to the end": b"\0" * length,
         "left out": content[start + length :],
         "repeated": piece + content[start:],
     }[how]

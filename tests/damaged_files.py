@@ -157,7 +157,7 @@ KINDS = {
         Kind("samples.h5", _data_set, 130, "damage", ("train", "{}", "--config", "settings.json", "--plan")),
         Kind("images.h5", _data_set, 120, "damage", ("train", "{}", "--config", "settings.json", "--plan")),
         Kind("model.npz", _model, 130, "all", ("theory", "{}", "--masked", "x_0")),
-        Kind("unfinished.h5.partial", _partial, 100),
+        Kind("unfinished.h5.partial", _partial, 100, "damage"),
         Kind("results", _results, 120),
         Kind("experiment", _experiment, 100),
         Kind("fits_of_model", _fits, 60),
