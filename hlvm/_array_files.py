@@ -16,9 +16,20 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from hlvm._digests import check_member_count
+from hlvm._digests import check_members
 
-__all__ = ["HDF5", "PARTS", "ArrayFile", "StoredArray", "is_real", "native", "npz_names", "open_array_file"]
+__all__ = [
+    "HDF5",
+    "NO_ZEROS",
+    "PARTS",
+    "ArrayFile",
+    "StoredArray",
+    "is_real",
+    "native",
+    "npz_names",
+    "open_array_file",
+    "write_rows",
+]
 
 HDF5 = (".h5", ".hdf5")
 
@@ -105,10 +116,10 @@ def _read_npz(path: Path) -> ArrayFile:
                 names = [entry.removesuffix(".npy") for entry in archive.namelist()]
                 if len(set(names)) < len(names):
                     raise ValueError("two entries have one name")
+                check_members(opened, archive)
                 for entry, name in zip(archive.namelist(), names, strict=True):
                     if not entry.endswith(".npy"):
-                        with archive.open(entry):  # compares the name with the one beside the data
-                            left_out[name] = "not an array"
+                        left_out[name] = "not an array"
                         continue
                     array = _entry_of(archive, entry)
                     if array is None:
@@ -119,8 +130,6 @@ def _read_npz(path: Path) -> ArrayFile:
                         arrays[name] = native(array)
                     else:
                         left_out[name] = _why_not(array.dtype)
-                entry = ""
-                check_member_count(opened, archive)
         except Exception as error:  # damaged bytes make zipfile and NumPy raise all kinds of errors
             where = f" in {entry!r}" if entry else ""
             raise ValueError(f"{path} is not an .npz file of arrays: {_one_line(error)}{where}") from None
@@ -219,6 +228,14 @@ def _name_of(key: str | bytes) -> str:
     return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key
 
 
+NO_ZEROS = "no_zeros"
+"""Attribute of HDF5 data sets of which pieces of zeros are not written: HDF5 reads zeros where nothing was.
+
+A piece on the disk that is zero, with its check sum, is then damage. HDF5 does not see it: the check sum of zeros is
+zero, and zeros are what a loss of power, or a bad block, leaves.
+"""
+
+
 class StoredArray:
     """An array in an HDF5 file, whose rows are read when asked for, in any order, as NumPy would give them.
 
@@ -229,6 +246,7 @@ class StoredArray:
 
     def __init__(self, stored: Any, name: str) -> None:
         self._stored, self._name = stored, name
+        self._no_zeros = bool(stored.attrs.get(NO_ZEROS, False))
         self.shape: tuple[int, ...] = tuple(stored.shape)
         self.dtype: np.dtype = stored.dtype.newbyteorder("=")
 
@@ -272,6 +290,8 @@ class StoredArray:
     def _read(self, keys: tuple[Any, ...]) -> Any:
         try:
             found = self._stored[keys]
+            if self._no_zeros:
+                self._check_zeros(keys, found)
         except (IndexError, MemoryError):
             raise
         except Exception as error:
@@ -279,6 +299,35 @@ class StoredArray:
             why = f"is damaged: {_one_line(error)}" if open_still else "can no longer be read: the file was closed"
             raise ValueError(f"{self._name} {why}") from None
         return native(np.asarray(found)) if isinstance(found, np.ndarray) else found
+
+    def _check_zeros(self, keys: tuple[Any, ...], found: Any) -> None:
+        """Check that rows of zeros were written as such, and are no piece that was lost and zeroed with its check sum.
+
+        Raises:
+            ValueError: they are.
+        """
+        if not keys or keys[0] is Ellipsis:
+            keys = (slice(None),) * (self.ndim - len(keys) + 1)
+        rows = np.atleast_1d(np.arange(len(self))[keys[0]])
+        if not rows.size:
+            return
+        zero = rows[~np.asarray(found).reshape(len(rows), -1).any(axis=1)]
+        per_piece, *others = self._stored.chunks
+        for piece in np.unique(zero // per_piece):
+            at = (int(piece) * per_piece, *[0] * len(others))
+            is_there = self._stored.id.get_chunk_info_by_coord(at).byte_offset is not None
+            if is_there and not any(self._stored.id.read_direct_chunk(at)[1]):
+                raise ValueError(f"rows from {at[0]} on are zero, which were not when they were written")
+
+
+def write_rows(stored: Any, begin: int, rows: np.ndarray) -> None:
+    """Write rows into an HDF5 data set with the attribute :data:`NO_ZEROS`: all but pieces of zeros."""
+    per_piece, end = stored.chunks[0], begin + len(rows)
+    for edge in range(begin - begin % per_piece, end, per_piece):
+        first, last = max(edge, begin), min(edge + per_piece, end)
+        part = np.ascontiguousarray(rows[first - begin : last - begin], dtype=stored.dtype)
+        if part.view(np.uint8).any():
+            stored[first:last] = part
 
 
 def _is_plain(key: Any) -> bool:

@@ -8,17 +8,19 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hlvm import _text_files
 from hlvm._files import write_text_atomically
 
 if TYPE_CHECKING:
+    import zipfile
+
     import numpy as np
 
 __all__ = [
     "check_digests",
-    "check_member_count",
+    "check_members",
     "check_own_digest",
     "digest_of_file",
     "digests_of",
@@ -127,18 +129,6 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_member_count(file: IO[bytes], archive: zipfile.ZipFile) -> None:
-    """Check that a zip file has as many members as it says, which zipfile does not look at.
-
-    Raises:
-        ValueError: it has another number.
-    """
-    file.seek(-_END - len(archive.comment), os.SEEK_END)
-    end, found = file.read(_END), len(archive.namelist())
-    if int.from_bytes(end[10:12], "little") not in (found, 2**16 - 1):
-        raise ValueError(f"{found} arrays are found, and it says that it has another number")
-
-
 def read_npz(
     path: Path, what: str = "an .npz file of arrays", wanted: Callable[[str], bool] = lambda name: True
 ) -> dict[str, np.ndarray]:
@@ -159,16 +149,35 @@ def read_npz(
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                names = archive.namelist()
-                for name in names:
-                    with archive.open(name) as entry:  # which compares the name with that beside the data
+                for name in archive.namelist():
+                    with archive.open(name) as entry:
                         array = name.removesuffix(".npy")
                         if array != name and wanted(array):
                             arrays[array] = np.lib.format.read_array(entry, allow_pickle=False)
                             if entry.read(1):  # check sums are compared when all has been read
                                 raise ValueError(f"{name} is longer than it says")
-                check_member_count(file, archive)
+                check_members(file, archive)
         except Exception as error:  # damaged archives raise nearly anything
             reason = " ".join(f"{error}".split())[:_LONGEST] or type(error).__name__
             raise ValueError(f"{path} is not {what}, or damaged: {reason}") from None
     return arrays
+
+
+def check_members(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Check what zipfile does not look at by itself: the number of members, and names of those that are not read.
+
+    Args:
+        file: the file that the archive is in.
+        archive: an open archive.
+
+    Raises:
+        ValueError: there is another number of members than the archive says.
+        zipfile.BadZipFile: a name is another one than that beside the data.
+    """
+    names = archive.namelist()
+    for name in names:
+        archive.open(name).close()
+    file.seek(-_END - len(archive.comment), os.SEEK_END)
+    end = file.read(_END)
+    if int.from_bytes(end[10:12], "little") not in (len(names), 2**16 - 1):
+        raise ValueError(f"{len(names)} arrays are found, and it says that it has another number")

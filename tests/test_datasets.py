@@ -257,6 +257,34 @@ def test_damage_to_a_data_set_is_seen(tmp_path, model, suffix, refused_or_equal)
     assert refused > 100
 
 
+def test_pieces_zeroed_with_their_check_sums_are_damage(tmp_path):
+    """As power loss leaves them; the check sum of zeros is zero. Rows that were zero when written are read as such."""
+    images = np.zeros((600, 16, 16, 1), np.float32)  # 64 to a piece
+    images[:64] = images[130:200] = 1.0
+    images[250] = -0.0
+
+    class Given(Blinks):
+        def sample(self, key, n):
+            return dataclasses.replace(super().sample(key, n), images=given.pop(0))
+
+    path, given = tmp_path / "data.h5", [images[:300], images[300:]]
+    write_dataset(path, Given(shape=images.shape[1:]), 600, key=KEY, chunk_size=300)
+    with load_dataset(path) as data:
+        assert np.asarray(data.images).tobytes() == images.tobytes()
+        assert data.images[250].tobytes() == images[250].tobytes()
+    with h5py.File(path) as file:
+        piece = file["images"].id.get_chunk_info_by_coord((128, 0, 0, 0))
+    with path.open("r+b") as file:
+        file.seek(piece.byte_offset)
+        file.write(bytes(piece.size))
+    with load_dataset(path) as data:
+        for rows in (slice(None), 129, [5, 140], Ellipsis, (slice(120, 190), 3)):
+            with pytest.raises(ValueError, match=r"data.h5: 'images' is damaged: rows from 128 on are zero"):
+                data.images[rows]
+        assert data.images[:64].all()
+        assert not data.images[200:600].any()
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
 def test_data_set_with_an_array_missing_is_refused(tmp_path, model, suffix):
     path = write_dataset(tmp_path / f"data{suffix}", model, 5, key=KEY)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 import hlvm
+from hlvm._array_files import NO_ZEROS, write_rows
 from hlvm._digests import parsed_json, read_npz, text_digest, with_digest
 from hlvm._files import as_path, atomic_path, make_folder, only_writer, write_text_atomically
 from hlvm._graph_checks import positive
@@ -310,8 +311,11 @@ def _assemble_hdf5(path: Path, parts: _Parts, texts: dict[str, str]) -> None:
             stored = file.create_dataset(hdf5_name(part, name), shape=shape, dtype=kind, **chunks)
             stored.attrs.create("name", name.encode(), dtype=_text_type(name))
             begin = 0
+            if chunks:
+                stored.attrs[NO_ZEROS] = True
             for piece in parts.pieces((part, name)):
-                stored[begin : begin + len(piece)] = piece
+                if chunks:
+                    write_rows(stored, begin, piece)
                 begin += len(piece)
 
 
@@ -344,7 +348,7 @@ def _check_room(path: Path, size: int) -> None:
     """Ask the system for room for a file: where a write of HDF5 fails, it crashes at the end of the process."""
     if not hasattr(os, "posix_fallocate"):  # macOS
         return
-    with path.open("ab") as file:
+    with path.open("wb") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
