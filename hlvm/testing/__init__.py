@@ -15,6 +15,7 @@ from hlvm.testing.assertions import (
     assert_not_identified,
     assert_rank,
 )
+from hlvm.testing.invariance import check_score
 from hlvm.testing.predictions import assert_shared_information, score_against_theory
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "assert_not_identified",
     "assert_rank",
     "assert_shared_information",
+    "check_score",
     "score_against_theory",
 ]
