@@ -39,7 +39,7 @@ SCORES = {
     "svcca": lambda a, b: scoring.svcca(a, b).mean,
 }
 
-# Splits of trees, edges of bins and nearest neighbours are decided by the last digits, as other cases are by what is said.
+# Splits of trees, edges of bins and nearest neighbours are decided by the last digits.
 EXEMPT = {
     "mlp_r2": {"sign", "column order"},  # its weights start at random: another network
     "cca_many": {"constant representation"},  # no correlation is left
