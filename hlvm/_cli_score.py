@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["score"]
 
-_LATENTS = "latents/"
+_LATENTS, _NOISE = "latents/", "noise/"
 """What hlvm sample writes before the name of a latent."""
 
 _MAX_TRAIN = 100_000
@@ -89,12 +89,12 @@ def score(
         said = truth.about
         _check_varies(z, latents)
     else:
-        named, said = _latents_of(z, known, tables)
+        named, said, noises = _latents_of(z, known, tables)
         members, judged = _judged(known, masked, named)
         stacked = side_by_side(Path(z), {name: named[name] for name in judged})
         code, latents = paired_matrices(z_hat, representation.values, f"{z} ({', '.join(judged)})", stacked)
         _check_varies(z, latents)
-        about = _by_latent(code, named, known, members, seed, config)
+        about = _by_latent(code, named, noises, known, members, seed, config)
     verdict = scoring.block_verdict(code, latents, key=seed, threshold=threshold, config=config)
     pairs = zip(verdict.directions, ((code, latents), (latents, code)), strict=True)
     record = records.score_record(
@@ -139,9 +139,15 @@ def _check_varies(place: str, latents: np.ndarray) -> None:
         raise ValueError(f"{place}: expected at least one column that varies, got constants only")
 
 
-def _latents_of(place: str, graph: LatentGraph, tables: CsvFormat) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of a file that are latents of the graph, as data sets name them or without "latents/"; what is not."""
+def _latents_of(
+    place: str, graph: LatentGraph, tables: CsvFormat
+) -> tuple[dict[str, np.ndarray], list[str], dict[str, np.ndarray]]:
+    """The arrays of a file that are latents of the graph, as data sets name them or without "latents/"; what is not.
+
+    Also the noises of these latents, where the file has those of all of them.
+    """
     arrays, left_out, about = load_named_arrays(place, tables)
+    noises = {name: arrays[_NOISE + name] for name in graph.latents if _NOISE + name in arrays}
     if any(name.startswith(_LATENTS) for name in (*arrays, *left_out)):
         arrays = {name.removeprefix(_LATENTS): array for name, array in arrays.items() if name.startswith(_LATENTS)}
     named = {name: arrays[name] for name in graph.latents if name in arrays}
@@ -157,7 +163,7 @@ def _latents_of(place: str, graph: LatentGraph, tables: CsvFormat) -> tuple[dict
     unknown = [name for name in arrays if name not in named]
     if unknown:
         said.append(f"{place}: not scored, since the graph has no latent {', '.join(unknown)}")
-    return named, said
+    return named, said, {name: noises[name] for name in named} if set(named) <= set(noises) else {}
 
 
 def _judged(
@@ -183,6 +189,7 @@ def _judged(
 def _by_latent(
     code: np.ndarray,
     named: dict[str, np.ndarray],
+    noises: dict[str, np.ndarray],
     graph: LatentGraph,
     members: frozenset[str] | None,
     seed: int,
@@ -192,7 +199,8 @@ def _by_latent(
 
     table = score_by_height(
         {"z_hat": code},
-        named,
+        noises or named,
+        of="noise" if noises else "value",
         heights=dict(zip(graph.nodes, graph.heights, strict=True)),
         predicted=None if members is None else {name: name in members for name in named},
         key=seed,
@@ -223,8 +231,12 @@ def _print_latents(about: Sequence[records.Record]) -> None:
         )
     lines.sort(key=lambda line: -int(line[1]))
     theory = ["predicted"] if "predicted" in about[0] else []
+    what = {
+        "noise": "what enters at every latent, its noise",
+        "value": "the value of every latent, which holds its ancestors; a file with its noises is scored by these",
+    }
     records.print_table(
-        "every latent on its own",
+        what[about[0]["of"]],
         ("latent", "height", *theory, "kernel R²", "linear R²", "canonical correlation", "chance"),
         lines,
     )

@@ -107,10 +107,30 @@ def test_score_with_a_graph_tells_every_latent_and_what_was_predicted(run, tmp_p
     rows = pd.DataFrame(record["latents"]).query("score == 'kernel_r2' and control == 'none'").set_index("latent")
     assert rows["predicted"].to_dict() == {name: float(name in shared.members) for name in TREE.latents}
     assert rows.loc[frontier, "value"] > 0.95
+    assert set(pd.DataFrame(record["latents"])["of"]) == {"value"}
+    assert "the value of every latent" in out
     code, out, err = run("score", *files)
     assert (code, err) == (0, "")
     assert "outside c" not in out
     assert "\nnot identified: " in out
+
+
+def test_score_with_a_graph_scores_what_enters_where_the_file_has_it(run, tmp_path):
+    """A value holds its ancestors: beside membership it would seem to refute the theory."""
+    root, *others = sorted(TREE.latents, key=lambda name: -TREE.heights[TREE.position(name)])
+    noise = {name: RNG.normal(size=(300, 1)) for name in TREE.latents}
+    values = {name: noise[name] if name == root else noise[root] + 0.3 * noise[name] for name in TREE.latents}
+    parts = {"latents": values, "noise": noise}
+    np.savez(tmp_path / "z.npz", **{f"{part}/{name}": x for part, of in parts.items() for name, x in of.items()})
+    np.save(tmp_path / "code.npy", noise[root])
+    code, out, err = run("score", "{new}/code.npy", "{new}/z.npz", "--graph", "tree.json", "--out", "{new}/s.json")
+    assert (code, err) == (0, "")
+    assert "what enters at every latent" in out
+    rows = pd.DataFrame(json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["latents"])
+    found = rows.query("score == 'kernel_r2' and control == 'none'").set_index("latent")
+    assert set(found["of"]) == {"noise"}
+    assert found.loc[root, "value"] > 0.95
+    assert found.loc[others, "value"].max() < 0.1
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])

@@ -29,6 +29,7 @@ def test_score_by_height_holds_every_score_beside_its_controls_and_the_predictio
         LATENTS,
         heights=HEIGHTS,
         predicted={"a": True, "b": False},
+        of="value",
         floors=FLOORS,
         ceiling=VISIBLE,
         scores=("kernel_r2", "linear_r2", "mlp_r2", "cca"),
@@ -97,7 +98,8 @@ def test_score_by_height_leaves_out_what_was_not_given():
     [
         ({"representations": {}}, "at least one representation"),
         ({"heights": {"a": 1}}, "heights: expected an entry for every latent, got none for b"),
-        ({"predicted": {"b": 1.0}}, "predicted: expected an entry for every latent, got none for a"),
+        ({"predicted": {"a": 1.0, "b": 1.0}}, 'of: expected "noise" for what enters'),
+        ({"predicted": {"b": 1.0}, "of": "value"}, "predicted: expected an entry for every latent, got none for a"),
         ({"floors": {"seed 7": VISIBLE}}, "floors: expected names of representations, got seed 7"),
         ({"ensembles": {"all": ["seed 0"]}}, "ensembles: expected a new name and at least 2 different"),
         ({"ensembles": {"all": ["seed 0", "seed 7"]}}, "got all: seed 0, seed 7"),

@@ -145,12 +145,13 @@ def test_score_against_theory_joins_prediction_and_measurement():
     latents = {name: RNG.normal(size=300) for name in TREE.latents}
     code = np.column_stack([latents[name] for name in members])
     table = score_against_theory(
-        {"exact": code}, latents, TREE, TREE.observed[:1], scores=("kernel_r2",), key=0, config=CONFIG
+        {"exact": code}, latents, TREE, TREE.observed[:1], of="noise", scores=("kernel_r2",), key=0, config=CONFIG
     ).query("control == 'none'")
+    assert set(table["of"]) == {"noise"}
     assert set(table["latent"]) == set(TREE.latents)
     assert (table["value"] > 0.9).tolist() == (table["predicted"] == 1).tolist()
     assert dict(zip(table["latent"], table["height"], strict=True)) == {
         name: height for name, height in zip(TREE.nodes, TREE.heights, strict=True) if name in latents
     }
     with pytest.raises(ValueError, match="nowhere are no latents of the graph"):
-        score_against_theory({"a": code}, {"nowhere": code}, TREE, TREE.observed[:1], key=0)
+        score_against_theory({"a": code}, {"nowhere": code}, TREE, TREE.observed[:1], of="value", key=0)

@@ -26,12 +26,16 @@ from hlvm.scoring.controls import (
 from hlvm.scoring.dependence import cka, mutual_information
 from hlvm.scoring.directions import WorstDirection
 from hlvm.scoring.disentanglement import DCI, dci, mcc, mig, sap
+from hlvm.scoring.encodings import circular, one_hot
+from hlvm.scoring.inputs import PrecisionWarning
 from hlvm.scoring.intervals import Interval, bootstrap_mean
 from hlvm.scoring.latents import LatentScores, chance_scores, score_latents, score_table
 from hlvm.scoring.multiplicity import holm
+from hlvm.scoring.power import Power
 from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
 from hlvm.scoring.rank import RankTest, cca_rank
 from hlvm.scoring.regression import kernel_r2, kernel_r2_many, linear_r2, linear_r2_many, mlp_r2
+from hlvm.scoring.row_groups import DependenceWarning
 from hlvm.scoring.splitting import Split
 from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, block_verdicts, containment_verdict
 
@@ -40,12 +44,15 @@ __all__ = [
     "DCI",
     "BlockVerdict",
     "ControlledScore",
+    "DependenceWarning",
     "HeldOut",
     "Interval",
     "KernelR2",
     "LatentScores",
     "Leakage",
     "PermutationNull",
+    "Power",
+    "PrecisionWarning",
     "RankTest",
     "RegressionConfig",
     "Split",
@@ -58,6 +65,7 @@ __all__ = [
     "cca_many",
     "cca_rank",
     "chance_scores",
+    "circular",
     "cka",
     "containment_verdict",
     "controlled_r2",
@@ -74,6 +82,7 @@ __all__ = [
     "mlp_r2",
     "mutual_information",
     "normalised_r2",
+    "one_hot",
     "paired_difference",
     "permutation_null",
     "permutation_test",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -30,6 +30,7 @@ def score_by_height(
     *,
     heights: Mapping[str, int],
     predicted: Mapping[str, bool | float] | None = None,
+    of: Literal["noise", "value"] | None = None,
     floors: Mapping[str, ArrayLike] | None = None,
     ceiling: ArrayLike | None = None,
     chance: bool = True,
@@ -45,10 +46,13 @@ def score_by_height(
 
     Args:
         representations: fit -> its code, shape (n, p) or (n,); one entry per fit of an ensemble.
-        latents: name -> values, shape (n, dim) or (n,), same rows.
+        latents: name -> what enters at each latent, its noise, or, on purpose, its value; shape (n, dim) or (n,), same
+            rows. A value holds the latent's ancestors, and scores as far as these are in the code.
         heights: latent -> height in the graph, for every latent.
         predicted: latent -> what the theory says, such as membership in the shared information (0 or 1) or its
-            probability under random masks; ``None`` leaves the column out.
+            probability under random masks; ``None`` leaves the column out. Membership is about what enters.
+        of: which of the two ``latents`` are, ``"noise"`` or ``"value"``; a column of the table. It is needed with
+            ``predicted``, so that membership does not stand beside values unseen.
         floors: fit -> code of the same encoder before training, for some fits or all.
         ceiling: an input known to hold the latents, such as the visible part; shape (n, v).
         chance: also score each code with its rows shuffled.
@@ -62,7 +66,8 @@ def score_by_height(
 
     Returns:
         One row per fit, latent, score and control, with columns ``fit``, ``latent``, ``height``, ``dim``,
-        ``predicted``, ``score``, ``control``, ``value``, ``low``, ``high``. ``control`` is ``"none"`` for the code
+        ``of``, ``predicted``, ``score``, ``control``, ``value``, ``low``, ``high``. ``control`` is ``"none"`` for the
+        code
         itself, else ``"floor"``, ``"ceiling"``, ``"chance"``, or, for ``"kernel_r2"`` with both a floor and a ceiling,
         ``"normalised"`` (:func:`hlvm.scoring.normalised_r2`). Where a control was not given its rows are missing. Rows
         of ensembles have its name as ``fit``, and no canonical correlations or normalised scores.
@@ -80,12 +85,18 @@ def score_by_height(
         >>> (of_code["value"] > 0.9).to_dict()
         {'a': True, 'b': False}
     """
+    if of not in (None, "noise", "value") or (of is None and predicted is not None):
+        raise ValueError(
+            f'of: expected "noise" for what enters at the latents, which membership is about, or "value" for values, '
+            f"which hold their ancestors; got {of!r}"
+        )
     _check(representations, latents, heights, predicted, floors or {}, ensembles or {}, scores)
     arrays = {name: matrix(name, values, truth=True) for name, values in latents.items()}
     groups = groups_of_all(next(iter(representations.values())), arrays, groups)
 
     def about(fit: str, name: str) -> dict[str, Any]:
-        column = {} if predicted is None else {"predicted": float(predicted[name])}
+        column = {} if of is None else {"of": of}
+        column |= {} if predicted is None else {"predicted": float(predicted[name])}
         return {"fit": fit, "latent": name, "height": heights[name], "dim": arrays[name].shape[1]} | column
 
     shared: dict[str, dict[str, dict[str, KernelR2 | Interval]]] = {}
@@ -101,15 +112,15 @@ def score_by_height(
         if chance:
             found["chance"] = _all_scores(shuffled_rows(fit, code, key, groups), arrays, scores, key, groups, config)
         for name, score in itertools.product(arrays, scores):
-            of = {control: results[score][name] for control, results in found.items()}
-            rows += [about(fit, name) | _columns(score, control, result) for control, result in of.items()]
-            place = _normalised(of, key) if score == "kernel_r2" else None
+            by_control = {control: results[score][name] for control, results in found.items()}
+            rows += [about(fit, name) | _columns(score, control, result) for control, result in by_control.items()]
+            place = _normalised(by_control, key) if score == "kernel_r2" else None
             rows += [] if place is None else [about(fit, name) | _columns(score, "normalised", place)]
     for ensemble, fits in (ensembles or {}).items():
         together = [of_fits[fit] for fit in fits]
-        controls = [control for control in together[0] if all(control in of for of in together)]
+        controls = [control for control in together[0] if all(control in one for one in together)]
         for name, score, control in itertools.product(arrays, scores, controls):
-            of_all = [of[control][score][name] for of in together]
+            of_all = [one[control][score][name] for one in together]
             regressions = [result for result in of_all if isinstance(result, KernelR2)]
             if regressions and control != "ceiling":
                 mean = _over_seeds(regressions, key)

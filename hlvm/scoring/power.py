@@ -136,9 +136,9 @@ def exact_twin(
             another order of the rows, instead of being a function of the latents as a whole.
 
     Returns:
-        Shape (n, max(p, d)). Its columns have the distributions of the code's columns. Their correlations have the
-        spectrum of the code's, with as many directions as the latents have; a direction that the code lacks is as large
-        as the others.
+        Shape (n, max(p, d)). Its columns have the distributions of the code's columns. Their correlations have about
+        the spectrum of the code's, with as many directions as the latents have; a direction that the code lacks is as
+        large as the others.
     """
     content = Standardiser.fit(latents).apply(latents)
     content = content[:, content.std(axis=0) > 0]

@@ -218,7 +218,7 @@ def kernel_loo(
     kernel: Float[np.ndarray, "n n"],
     targets: Float[np.ndarray, "n D"],
     ridge: float,
-    parts: Sequence[Int[np.ndarray, " k"]] = (),
+    parts: Sequence[np.ndarray] = (),
 ) -> tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n D"]] | None:
     """Solve one kernel ridge regression, with its exact leave-one-out errors.
 
@@ -254,7 +254,7 @@ def smoother_loo(
     residual: Float[np.ndarray, "n D"],
     left: Float[np.ndarray, "n r"],
     shrink: Float[np.ndarray, " r"],
-    parts: Sequence[Int[np.ndarray, " k"]] = (),
+    parts: Sequence[np.ndarray] = (),
 ) -> Float[np.ndarray, "n D"]:
     """Leave-one-out errors of the smoother ``H = left · diag(shrink) · leftᵀ``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -66,6 +66,7 @@ def score_against_theory(
     graph: LatentGraph,
     masked: Collection[str],
     *,
+    of: Literal["noise", "value"],
     regime: Regime = "invertible",
     floors: Mapping[str, ArrayLike] | None = None,
     ceiling: ArrayLike | None = None,
@@ -78,9 +79,12 @@ def score_against_theory(
 
     Args:
         representations: fit -> its code, shape (n, p).
-        latents: name of a latent of the graph -> values, shape (n, dim), same rows.
+        latents: name of a latent of the graph -> what enters there (``sample.noise``), shape (n, dim), same rows; or,
+            on purpose, its value.
         graph: the generating graph.
         masked: names of the masked observed variables.
+        of: which of the two ``latents`` are, ``"noise"`` or ``"value"``. The prediction is about noises; a value
+            outside of the shared information scores as far as its ancestors are in it.
         regime: "invertible" or "general".
         floors: fit -> code of the same encoder before training.
         ceiling: the visible part, shape (n, v).
@@ -104,6 +108,7 @@ def score_against_theory(
         latents,
         heights=dict(zip(graph.nodes, graph.heights, strict=True)),
         predicted={name: name in members for name in latents},
+        of=of,
         floors=floors,
         ceiling=ceiling,
         ensembles=ensembles,
