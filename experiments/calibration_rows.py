@@ -29,7 +29,7 @@ EXACT: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 
 def few_rows(config: Any, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """How often exact codes, and codes that lack a direction, get each verdict, by rows and dims; default regression."""
+    """How often exact codes, and codes that lack a direction, get each verdict, by rows and dims."""
     records = []
     codes = EXACT | {"rotated subset": lambda z, rng: subset(z, z, rng)}
     for n_rows, repeats in zip(config.few_rows, config.few_rows_repeats, strict=True):

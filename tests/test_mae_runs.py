@@ -688,5 +688,5 @@ def test_fit_stops_where_its_folder_is_removed(model, tmp_path):
     def remove(_):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
-    with pytest.raises(FileNotFoundError, match=r"run is gone: somebody has removed it"):
+    with pytest.raises(FileNotFoundError, match=r"run was removed while its run went on"):
         fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=remove)

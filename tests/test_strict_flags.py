@@ -46,7 +46,7 @@ def test_training_without_jit_is_refused_by_name():
         with pytest.raises(ValueError, match=r"ahead of time, which jax\.disable_jit\(\) forbids: leave it away"):
             fit(jax.random.key(0), model, mask, LinearConfig(code_dim=2), strict_chain.FEW)
         with pytest.raises(ValueError, match=r"jax\.disable_jit\(\) forbids"):
-            plan_ensemble(model, [], strict_chain.FEW)
+            plan_ensemble(jax.random.key(0), model, [], strict_chain.FEW)
 
 
 @pytest.fixture(scope="module")

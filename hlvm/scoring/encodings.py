@@ -14,7 +14,7 @@ from hlvm._numbers import as_numbers
 __all__ = ["circular", "one_hot"]
 
 
-def circular(angles: ArrayLike, *, period: float = 2 * math.pi) -> Float[np.ndarray, "n columns"]:
+def circular(angles: ArrayLike, *, period: float | int = 2 * math.pi) -> Float[np.ndarray, "n columns"]:
     """Cosine and sine of angles, or of anything else that starts anew after a period, such as the hour of a day.
 
     An angle as a number jumps where it starts anew, and no regression from an exact code follows the jump: such a code

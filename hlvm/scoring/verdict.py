@@ -135,6 +135,7 @@ def block_verdict(
         Block-identification is Theorem 2 of :cite:t:`kong2023mae`; docs/theory.md, section 6.
 
     Example:
+        >>> import numpy as np
         >>> z = np.random.default_rng(0).normal(size=(400, 2))
         >>> block_verdict(z @ [[1.0, 1.0], [-1.0, 2.0]], z, key=0).verdict.value
         'identified'

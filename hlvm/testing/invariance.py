@@ -112,7 +112,7 @@ def check_score(
         >>> check_score(lambda a, b: np.abs(np.asarray(a) - b).mean())
         Traceback (most recent call last):
         ...
-        AssertionError: the score fails 17 of 27 cases:
+        AssertionError: the score fails 11 of 27 cases:
         ...
     """
     unknown = sorted(set(exempt) - set(CASES))
