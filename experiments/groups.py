@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -106,8 +108,17 @@ def _timed(experiment: Experiment, config: Any, group: Any, states: Path | None)
 # ---------------------------------------------------------------------- Dask
 
 
-def _measured_by_name(module: str, config: Any, group: Any, states: str | None) -> tuple[list[Record], float]:
-    """What a worker does; it finds the experiment by the name of its module."""
+def _measured_by_name(
+    module: str, config: Any, group: Any, states: str | None, *, shares_terminal: bool = False
+) -> tuple[list[Record], float]:
+    """What a worker does; it finds the experiment by the name of its module.
+
+    Where it writes to the terminal of the process that handed the group out, which says in one line why a group
+    failed, what threads and logs of libraries say of that is left out.
+    """
+    if shares_terminal:
+        logging.getLogger("absl").addFilter(_without_traceback)
+        sys.excepthook = threading.excepthook = sys.unraisablehook = _say_nothing
     experiment = importlib.import_module(module).EXPERIMENT
     folder = None if states is None else Path(states)
     try:
@@ -117,6 +128,14 @@ def _measured_by_name(module: str, config: Any, group: Any, states: str | None) 
         logging.getLogger(__name__).warning("states of training are not kept here: %s", error)
         folder = None
     return _timed(experiment, config, group, folder)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    return not record.exc_info
+
+
+def _say_nothing(*_: Any) -> None:
+    pass
 
 
 def _run_on_dask(
@@ -143,6 +162,7 @@ def _run_on_dask(
                 groups[number],
                 # One folder each: groups that train the same must not write to one place at the same time.
                 None if states is None else str(states.absolute() / _name(number, groups[number])),
+                shares_terminal=scheduler == "local",
                 pure=False,
                 resources=resources,
             ): number
@@ -163,8 +183,8 @@ def _variables_of_workers() -> dict[str, str]:
     or there would be as many for each worker as there are cores; nor do they share a GPU.
     """
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    # silence_logs does not reach loggers where the root logger has a handler; warnings are those of any stop.
-    quiet = {"DASK_LOGGING__DISTRIBUTED": "error"}
+    # silence_logs does not reach loggers where the root logger has a handler; what fails is said by who asked for it.
+    quiet = {"DASK_LOGGING__DISTRIBUTED": "critical"}
     return {"JAX_PLATFORMS": "cpu", **environment_of_cores(available_cores()), **one_thread, **quiet}
 
 
@@ -216,7 +236,10 @@ def _client(scheduler: str) -> Iterator[Any]:
             ) as cluster,
             Client(cluster) as client,
         ):
-            yield client
+            try:
+                yield client
+            finally:  # of workers that take their time to stop nobody needs to know
+                logging.getLogger("distributed").setLevel(logging.ERROR)
         return
     if not scheduler.startswith(("tcp://", "tls://", "ucx://", "ws://", "wss://")):
         raise UnusableError(f"the scheduler is local or an address such as tcp://host:8786, got {scheduler!r}")
