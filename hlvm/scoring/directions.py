@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from hlvm.scoring.intervals import Interval, percentile_limits
 from hlvm.scoring.r2 import KernelR2, pooled, resampled_sums, sums_of_squares
-from hlvm.scoring.regression import best_of
+from hlvm.scoring.rank_regression import best_of
 from hlvm.scoring.splitting import Split, Standardiser
 
 __all__ = ["LEAST_SHARE", "Axes", "WorstDirection", "principal_axes", "worst_direction"]

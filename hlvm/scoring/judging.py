@@ -14,7 +14,8 @@ from hlvm.scoring.directions import WorstDirection, principal_axes, worst_direct
 from hlvm.scoring.inputs import random_streams
 from hlvm.scoring.intervals import resampling_weights
 from hlvm.scoring.r2 import KernelR2
-from hlvm.scoring.regression import best_of, kernel_r2_many, linear_r2_many, rank_r2_many
+from hlvm.scoring.rank_regression import best_of, rank_r2_many
+from hlvm.scoring.regression import kernel_r2_many, linear_r2_many
 
 __all__ = [
     "DIRECTION_LOST",

@@ -8,7 +8,7 @@ of the kernel regression are also softly bounded, so that heavy tails and single
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,15 +31,13 @@ from hlvm.scoring.splitting import Standardiser
 from hlvm.scoring.threads import own_settings
 
 __all__ = [
-    "best_of",
-    "best_r2_many",
     "fit_kernel",
     "kernel_r2",
     "kernel_r2_many",
     "linear_r2",
     "linear_r2_many",
     "mlp_r2",
-    "rank_r2_many",
+    "score_targets",
 ]
 
 
@@ -114,7 +112,7 @@ def kernel_r2_many(
     config = config or RegressionConfig()
 
     fit = partial(fit_kernel, config=config)
-    return _score_targets(fit, config.kernel, representation, targets, key, groups, config)
+    return score_targets(fit, config.kernel, representation, targets, key, groups, config)
 
 
 def linear_r2(
@@ -175,78 +173,7 @@ def linear_r2_many(
     ) -> tuple[Selected, float]:
         return fit_linear(train, test, y, blocks, ridges=config.linear_ridges, together=together), math.nan
 
-    return _score_targets(fit, "linear", representation, targets, key, groups, config)
-
-
-def rank_r2_many(
-    representation: ArrayLike,
-    targets: Mapping[str, ArrayLike],
-    *,
-    key: Any,
-    groups: ArrayLike | None = None,
-    config: RegressionConfig | None = None,
-) -> dict[str, KernelR2]:
-    """Kernel R² of many targets by way of normal scores: for columns that saturate or have heavy tails.
-
-    Features and targets are replaced by their normal scores among the training rows
-    (:class:`hlvm.scoring.normal_scores.NormalScores`), and predictions mapped back: R² is that of the targets as they
-    are.
-
-    Args:
-        representation: features, shape (n, p) or (n,).
-        targets: name → shape (n, d) or (n,), same rows; at least one.
-        key: a JAX key or an int.
-        groups: a label per row, see :func:`kernel_r2`.
-        config: sizes and grids; ``None`` for the defaults.
-
-    Returns:
-        Name → score, with ``kernel="rbf of normal scores"`` or another kernel's name.
-
-    Raises:
-        ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
-    """
-    config = config or RegressionConfig()
-    fit = partial(fit_kernel, config=config)
-    kernel = f"{config.kernel} of normal scores"
-    return _score_targets(fit, kernel, representation, targets, key, groups, config, by_ranks=True)
-
-
-def best_r2_many(
-    representation: ArrayLike,
-    targets: Mapping[str, ArrayLike],
-    *,
-    key: Any,
-    groups: ArrayLike | None = None,
-    config: RegressionConfig | None = None,
-) -> dict[str, KernelR2]:
-    """Held-out R² of many targets, each by the best of three regressions: kernel, linear, kernel of normal scores.
-
-    The choice is made by leave-one-out on the training rows, so the held-out score is not biased by it.
-
-    Args:
-        representation: features, shape (n, p) or (n,).
-        targets: name → shape (n, d) or (n,), same rows; at least one.
-        key: a JAX key or an int.
-        groups: a label per row, see :func:`kernel_r2`.
-        config: sizes and grids; ``None`` for the defaults.
-
-    Returns:
-        Name → score; its ``kernel`` says which regression it is of.
-
-    Raises:
-        ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
-    """
-    found = [
-        score(representation, targets, key=key, groups=groups, config=config)
-        for score in (kernel_r2_many, linear_r2_many, rank_r2_many)
-    ]
-    return {name: best_of([of[name] for of in found]) for name in targets}
-
-
-def best_of(scores: Sequence[KernelR2]) -> KernelR2:
-    """The score whose regression has the least leave-one-out error on the training rows that all of them used."""
-    rows = min(len(score.loo_residuals) for score in scores)
-    return min(scores, key=lambda score: float((score.loo_residuals[:rows] ** 2).sum()))
+    return score_targets(fit, "linear", representation, targets, key, groups, config)
 
 
 def mlp_r2(
@@ -284,7 +211,7 @@ def mlp_r2(
         return fit_mlp(train, test, y, seed=seed), math.nan
 
     config = config or RegressionConfig()
-    return _score_targets(fit, "mlp", representation, {"latents": latents}, key, groups, config)["latents"]
+    return score_targets(fit, "mlp", representation, {"latents": latents}, key, groups, config)["latents"]
 
 
 def fit_kernel(
@@ -321,7 +248,7 @@ def fit_kernel(
 
 
 @own_settings
-def _score_targets(
+def score_targets(
     fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None], tuple[Selected, float]],
     kernel: str,
     representation: ArrayLike,
@@ -332,7 +259,19 @@ def _score_targets(
     *,
     by_ranks: bool = False,
 ) -> dict[str, KernelR2]:
-    """Split, standardise, fit all targets at once, and score each one."""
+    """Split, standardise, fit all targets at once, and score each one.
+
+    Args:
+        fit: takes training features, test features, training targets, the group of each target column and the label of
+            each training row, and returns fits and the unit of their bandwidths.
+        kernel: what to call it in the result.
+        representation: features.
+        targets: name → targets.
+        key: a JAX key or an int.
+        given_groups: a label per row, or ``None`` to look for copies.
+        config: sizes.
+        by_ranks: whether to fit normal scores of features and targets, and map predictions back.
+    """
     if not targets:
         raise ValueError("targets: expected at least one, got none")
     features = matrix("representation", representation)
