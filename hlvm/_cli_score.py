@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from hlvm import _records as records
 from hlvm._cli_arrays import columns_of, load_named_arrays, side_by_side
 from hlvm._cli_input import OptionalFile, OptionalNames, check_new_file, check_seed, load_graph
+from hlvm._cli_words import in_command_words
 from hlvm._files import write_text_atomically
+from hlvm._process import complain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,7 @@ def score(
     *,
     graph: OptionalFile = None,
     masked: OptionalNames = None,
+    groups: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None,
     seed: int = 0,
     threshold: float = 0.9,
     max_train: int = _MAX_TRAIN,
@@ -61,6 +65,8 @@ def score(
             set or model that holds one).
         masked: with --graph: names of the masked observed variables. The verdict is then about the latents that this
             mask lets be identified, and the table says which these are.
+        groups: a file with one number per row, or FILE::NAME; rows of one number belong together, such as a sequence or
+            views of one scene, and are never on both sides of the split. Without it only copies are kept together.
         seed: seed of the split, the bootstrap and the permutations.
         threshold: R² that both directions must reach, strictly between 0 and 1.
         max_train: most rows that train the regressions.
@@ -74,7 +80,7 @@ def score(
         check_new_file(out, ".json")
     if masked and graph is None:
         raise ValueError("--masked needs --graph: give the graph that the masked variables belong to")
-    tables = _csv_format((z_hat, z), delimiter, decimal, header)
+    tables = _csv_format((z_hat, z) if groups is None else (z_hat, z, groups), delimiter, decimal, header)
     from hlvm import scoring
     from hlvm.scoring.inputs import paired_matrices
 
@@ -82,26 +88,30 @@ def score(
     about: list[records.Record] = []
     judged: Sequence[str] = ()
     representation = columns_of(z_hat, tables)
+    labels = None if groups is None else _labels(groups, tables)
     known = None if graph is None else load_graph(graph)
     if known is None:
         truth = columns_of(z, tables)
         code, latents = paired_matrices(z_hat, representation.values, z, truth.values)
         said = truth.about
         _check_varies(z, latents)
+        together = _together(code, latents, labels)
     else:
         named, said, noises = _latents_of(z, known, tables)
         members, judged = _judged(known, masked, named)
         stacked = side_by_side(Path(z), {name: named[name] for name in judged})
         code, latents = paired_matrices(z_hat, representation.values, f"{z} ({', '.join(judged)})", stacked)
         _check_varies(z, latents)
-        about = _by_latent(code, named, noises, known, members, seed, config)
-    verdict = scoring.block_verdict(code, latents, key=seed, threshold=threshold, config=config)
+        together = _together(code, latents, labels)
+        about = _by_latent(code, named, noises, known, members, seed, together, config)
+    verdict = scoring.block_verdict(code, latents, key=seed, threshold=threshold, groups=together, config=config)
     pairs = zip(verdict.directions, ((code, latents), (latents, code)), strict=True)
+    how: dict[str, Any] = {"key": seed, "groups": together}
     record = records.score_record(
         verdict,
-        linear={direction: scoring.linear_r2(*pair, key=seed, config=config) for direction, pair in pairs},
-        canonical=scoring.cca(code, latents, key=seed),
-        chance=scoring.permutation_null(code, latents, key=seed),
+        linear={direction: scoring.linear_r2(*pair, config=config, **how) for direction, pair in pairs},
+        canonical=scoring.cca(code, latents, **how),
+        chance=scoring.permutation_null(code, latents, **how),
     )
     if about:
         record["judged"] = list(judged)
@@ -132,6 +142,26 @@ def _csv_format(
         decimal=decimal,
         header=None if header is None else header == "yes",
     )
+
+
+def _labels(place: str, tables: CsvFormat) -> np.ndarray:
+    """One label per row."""
+    found = columns_of(place, tables).values
+    if found.ndim > 1 and found.shape[1] != 1:
+        raise ValueError(f"{place}: groups are one column, got {found.shape[1]}: name it as in FILE::NAME")
+    return found.reshape(-1)
+
+
+def _together(code: np.ndarray, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Which rows belong together, found once for all scores; what is to be said of it is one line each."""
+    from hlvm.scoring.row_groups import own_labels, row_groups
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = own_labels(row_groups(code, latents, labels), len(code))
+    for warning in told:
+        complain(f"note: {in_command_words(str(warning.message))}")
+    return found
 
 
 def _check_varies(place: str, latents: np.ndarray) -> None:
@@ -193,6 +223,7 @@ def _by_latent(
     graph: LatentGraph,
     members: frozenset[str] | None,
     seed: int,
+    together: np.ndarray,
     config: RegressionConfig,
 ) -> list[records.Record]:
     from hlvm.scoring import score_by_height
@@ -204,6 +235,7 @@ def _by_latent(
         heights=dict(zip(graph.nodes, graph.heights, strict=True)),
         predicted=None if members is None else {name: name in members for name in named},
         key=seed,
+        groups=together,
         config=config,
     )
     return table.drop(columns="fit").to_dict("records")

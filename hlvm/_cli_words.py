@@ -35,6 +35,11 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"keep_every=\((\d+), (\d+)\)", r"--keep-every \1 \2"),
     (r"keep_every=(\d+)", r"--keep-every \1"),
     (r"keep_every must be", "--keep-every must be"),
+    (
+        r"pass groups=np\.arange\(n\) if equal rows are samples of their own",
+        "give --groups with a label of its own for each row",
+    ),
+    (r"pass groups= with a label", "give --groups with a label"),
     (r"^max_train must be", "--max-train must be"),
     (r"^threshold: expected", "--threshold: expected"),
     (r", or a tuple \(rows, columns\), got \((-?\d+), (-?\d+)\)", r", or ROWS COLUMNS, got \1 \2"),

@@ -185,3 +185,20 @@ def test_score_graph_that_does_not_fit_is_refused(run, tmp_path, options, messag
     code, _, err = run("score", "z_hat.npy", *options)
     assert code == 2
     assert message in err
+
+
+def test_score_says_of_copies_in_one_line_and_takes_groups(run, tmp_path):
+    scenes = np.repeat(RNG.normal(size=(60, 2)), 5, axis=0)
+    np.save(tmp_path / "z.npy", scenes)
+    np.save(tmp_path / "code.npy", np.repeat(RNG.normal(size=(60, 2)), 5, axis=0))
+    np.save(tmp_path / "scene.npy", np.repeat(np.arange(60), 5))
+    code, out, err = run("score", "{new}/code.npy", "{new}/z.npy")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("hlvm: note: 240 of 300 rows are copies of others")
+    assert "\nidentified: " not in out
+    code, again, err = run("score", "{new}/code.npy", "{new}/z.npy", "--groups", "{new}/scene.npy")
+    assert (code, err) == (0, "")
+    assert again == out
+    code, _, err = run("score", "{new}/code.npy", "{new}/z.npy", "--groups", "{new}/z.npy")
+    assert code == 2
+    assert "groups are one column, got 2" in err

@@ -110,7 +110,7 @@ def _bottleneck_figure(scores: pd.DataFrame) -> Any:
             f"{mask}, code dim {int(dim)}": group[group["height"] > 0]
             for (mask, dim), group in rows.groupby(["mask", "code_dim"], sort=False)
         },
-        title="Bottleneck codes: kernel R² of every latent",
+        title="Bottleneck codes: kernel R² of what enters at every latent",
     )
 
 
@@ -279,7 +279,12 @@ def _sections(
         Section(
             heading="What the bottleneck codes hold",
             text=["Floor: an untrained encoder of the same shape. Ceiling: the visible values themselves."],
-            figures=[(paths["bottleneck_scores"], "Kernel R² of every latent, with intervals over test samples.")],
+            figures=[
+                (
+                    paths["bottleneck_scores"],
+                    "Kernel R² of what enters at every latent, its noise, with intervals over test samples.",
+                )
+            ],
         ),
         Section(
             heading="What the vision transformers hold",
@@ -288,7 +293,10 @@ def _sections(
                 f"These transformers were trained for {config.vit.steps} steps of {config.vit.batch} images only."
             ],
             figures=[
-                (paths["vit_scores"], "Kernel R² by latent height; bars span seeds and 95 % intervals."),
+                (
+                    paths["vit_scores"],
+                    "Kernel R² of what enters, by latent height; bars span seeds and 95 % intervals.",
+                ),
                 (paths["reconstructions"], "Reconstructions of held-out images."),
             ],
         ),

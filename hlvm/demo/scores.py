@@ -108,8 +108,11 @@ def score_vits(key: jax.Array, sample: Sample, fits: Sequence[Fit], advance: Any
 
 
 def _truth(sample: Sample) -> dict[str, np.ndarray]:
-    """Every variable, latent and observed, as float64."""
-    return {name: np.asarray(values, dtype=np.float64) for name, values in jax.device_get(sample).variables.items()}
+    """What enters at every variable, latent and observed, as float64.
+
+    Membership is about this: a value holds its ancestors too, and would score outside of c as far as these are in c.
+    """
+    return {name: np.asarray(noise, dtype=np.float64) for name, noise in jax.device_get(sample).noise.items()}
 
 
 # ---------------------------------------------------------------------- claims

@@ -33,6 +33,7 @@ def assert_identified(
     threshold: float = 0.9,
     floor: ArrayLike | None = None,
     ceiling: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
     """Assert that the block of latents and the representation predict each other on held-out rows.
@@ -49,6 +50,7 @@ def assert_identified(
         threshold: R² that the lower end of each interval must reach, strictly between 0 and 1.
         floor: code of the untrained encoder, shape (n, p); its score is shown when the assertion fails.
         ceiling: an input known to hold the latents, such as the visible part; its score is shown likewise.
+        groups: a label per row for rows that belong together, see :func:`hlvm.scoring.kernel_r2`.
         config: sizes and grids of the regressions; ``None`` for the defaults.
 
     Returns:
@@ -66,7 +68,9 @@ def assert_identified(
         'identified'
     """
     __tracebackhide__ = True
-    found = block_verdict(representation, latents, others=others, key=key, threshold=threshold, config=config)
+    found = block_verdict(
+        representation, latents, others=others, key=key, threshold=threshold, groups=groups, config=config
+    )
     return _checked(found, Verdict.IDENTIFIED, representation, latents, floor, ceiling, key, config)
 
 
@@ -78,6 +82,7 @@ def assert_contains(
     threshold: float = 0.9,
     floor: ArrayLike | None = None,
     ceiling: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
     """Assert that the latents can be predicted from the representation, whatever else that holds.
@@ -91,6 +96,7 @@ def assert_contains(
         threshold: R² that the lower end of the interval must reach, strictly between 0 and 1.
         floor: as for :func:`assert_identified`; an untrained wide encoder often passes, too.
         ceiling: as for :func:`assert_identified`.
+        groups: a label per row for rows that belong together, see :func:`hlvm.scoring.kernel_r2`.
         config: sizes and grids of the regression; ``None`` for the defaults.
 
     Returns:
@@ -101,7 +107,7 @@ def assert_contains(
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
     """
     __tracebackhide__ = True
-    found = containment_verdict(representation, latents, key=key, threshold=threshold, config=config)
+    found = containment_verdict(representation, latents, key=key, threshold=threshold, groups=groups, config=config)
     return _checked(found, Verdict.IDENTIFIED, representation, latents, floor, ceiling, key, config)
 
 
@@ -114,6 +120,7 @@ def assert_not_identified(
     two_way: bool = True,
     floor: ArrayLike | None = None,
     ceiling: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> BlockVerdict:
     """Assert that a regression from the representation to the block of latents, or back, surely falls short.
@@ -128,6 +135,7 @@ def assert_not_identified(
         floor: as for :func:`assert_identified`.
         ceiling: as for :func:`assert_identified`. If the ceiling is below the threshold, too, the regressor cannot
             read the latents off anything with so few rows, and the assertion says nothing about the representation.
+        groups: a label per row for rows that belong together, see :func:`hlvm.scoring.kernel_r2`.
         config: sizes and grids of the regressions; ``None`` for the defaults.
 
     Returns:
@@ -145,7 +153,7 @@ def assert_not_identified(
     """
     __tracebackhide__ = True
     judge = block_verdict if two_way else containment_verdict
-    found = judge(representation, latents, key=key, threshold=threshold, config=config)
+    found = judge(representation, latents, key=key, threshold=threshold, groups=groups, config=config)
     return _checked(found, Verdict.NOT_IDENTIFIED, representation, latents, floor, ceiling, key, config)
 
 
@@ -156,6 +164,7 @@ def assert_no_leakage(
     *,
     key: Any,
     tolerance: float = 0.05,
+    groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> Leakage:
     """Assert that the representation surely adds less than a tolerance to what the content tells about the style.
@@ -166,6 +175,7 @@ def assert_no_leakage(
         style: the latents that it must not hold beyond what the content tells about them, shape (n, e) or (n,).
         key: a JAX key or an int.
         tolerance: R² that counts as none, above 0.
+        groups: a label per row for rows that belong together, see :func:`hlvm.scoring.kernel_r2`.
         config: sizes and grids of the regressions; ``None`` for the defaults.
 
     Returns:
@@ -178,7 +188,7 @@ def assert_no_leakage(
     __tracebackhide__ = True
     if not tolerance > 0:
         raise ValueError(f"tolerance: expected a number above 0, got {tolerance}")
-    found = leakage(representation, content, style, key=key, config=config)
+    found = leakage(representation, content, style, key=key, groups=groups, config=config)
     record(f"leakage beyond the content: R² {found.beyond}, tolerance {tolerance:g}")
     if not max(found.excess.high, found.beyond.high) < tolerance:
         raise AssertionError(leakage_failure(found, tolerance))
