@@ -11,6 +11,7 @@ import sys
 
 TYPE_CHECKING = False  # typing itself takes longer to import than all of this
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, NoReturn
 
 __all__ = ["CommandSignals", "Interrupts", "Terminated", "exit_code"]
@@ -143,8 +144,12 @@ class CommandSignals:
         """What stopped the work, whatever libraries have made of it on its way."""
         return None if self.came is None else _as_exception(self.came)
 
-    def __call__(self, number: int, _: object) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.came is not None or not self.works:
+            self._end(number)
+        if _is_importing(frame):
+            # An exception inside an extension module that is being loaded would abort the process.
+            self.words = "interrupted while modules were being loaded"
             self._end(number)
         self.came = number
         self._quiet()
@@ -173,3 +178,12 @@ class CommandSignals:
         if self.came is not None:
             number, self.came = self.came, None
             threading.Timer(_SWALLOWED_AGAIN_AFTER, os.kill, (os.getpid(), number)).start()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported at this moment, by whatever called what."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

@@ -50,7 +50,7 @@ STAGES = {
     ),
     "imports of the work": (
         "sys.meta_path.insert(0, At('hlvm.theory', strike)); command('theory', sys.argv[1], '--masked', 'x_0')",
-        "interrupted; no unfinished file was left behind",
+        "interrupted while modules were being loaded",
     ),
     "imports of an experiment": (
         "sys.argv = ['-m']; sys.meta_path.insert(0, At('jax', strike)); import experiments; import jax",
