@@ -17,12 +17,8 @@ Every case is made from a generator whose truth is known. Predictions, before an
    covers more.
 4. Rank tests. At 5 %, a rank that is too high is found in 3.5 to 6.5 % of the cases.
 5. Closed form. With style s = a c + b e the R² of s given the content is a² / (a² + b²).
-6. Few rows. Of exact codes of 1 to 12 dims with 100 to 3,000 rows at most 1 % are called not identified, codes of
-   tanh of a Gaussian matrix among them. Codes without one direction are never called identified; with 300 rows or more
-   most are refuted at every number of dims.
-7. Other latents. Exact codes of heavy-tailed, rare, categorical and circular latents (one-hot, and cosine and sine) are
-   never refuted, and codes that are independent of them never identified. An angle as a plain number, which jumps, is
-   there to be seen: nothing is promised of it.
+
+Few rows and latents that are not Gaussian: ``experiments.calibration_rows``.
 """
 
 from __future__ import annotations
@@ -37,7 +33,6 @@ from typing import Any
 import numpy as np
 
 from experiments.calibration_codes import CODES, REGRESSION, WITH_STYLE, curve, kinked, rotation
-from experiments.calibration_rows import few_rows, of_few_rows, of_other_latents, other_latents
 from experiments.records import parsed_options, write_results
 from hlvm._graph_checks import positive
 from hlvm.scoring import Verdict, block_verdict, cca_rank, kernel_r2
@@ -62,10 +57,6 @@ class Config:
         n_permutations: of the permutation rank test.
         closed_form_rows: rows of each case of the closed form: few and many, to see what remains with more.
         closed_form_repeats: cases of each.
-        few_rows: samples per case of the table of exact codes with few rows.
-        few_rows_dims: dimensions of the content there.
-        few_rows_repeats: cases per cell, for each of ``few_rows``.
-        other_latents_repeats: cases per kind of latents that are not Gaussian.
         seed: seed of everything random.
     """
 
@@ -80,10 +71,6 @@ class Config:
     n_permutations: int = 99
     closed_form_rows: tuple[int, ...] = (600, 2400)
     closed_form_repeats: int = 20
-    few_rows: tuple[int, ...] = (100, 300, 1000, 3000)
-    few_rows_dims: tuple[int, ...] = (1, 3, 6, 12)
-    few_rows_repeats: tuple[int, ...] = (10, 10, 5, 2)
-    other_latents_repeats: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,15 +92,11 @@ SMOKE = Config(
     n_permutations=39,
     closed_form_rows=(600,),
     closed_form_repeats=2,
-    few_rows=(100,),
-    few_rows_dims=(2,),
-    few_rows_repeats=(1,),
-    other_latents_repeats=1,
 )
 
 
 def run(config: Config) -> dict[str, Any]:
-    """All questions; JSON-ready."""
+    """All five questions; JSON-ready."""
     rng = np.random.default_rng(config.seed)
     return {
         "verdicts": verdicts(config, rng),
@@ -121,8 +104,6 @@ def run(config: Config) -> dict[str, Any]:
         "intervals": intervals(config, rng),
         "rank_tests": rank_tests(config, rng),
         "closed_form": closed_form(config, rng),
-        "few_rows": few_rows(config, rng),
-        "other_latents": other_latents(config, rng),
     }
 
 
@@ -315,8 +296,6 @@ def summary(records: dict[str, Any]) -> dict[str, Any]:
             row["coverage"] for row in records["intervals"] if row["fit"] == "the training mean"
         ],
         "too_high_ranks": [row["too_high"] for row in records["rank_tests"]],
-        **of_few_rows(records["few_rows"]),
-        **of_other_latents(records["other_latents"]),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["aligned", "as_numbers"]
+__all__ = ["aligned", "as_numbers", "first_labelled"]
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -81,6 +81,13 @@ def _of_column(name: str, column: Any) -> np.ndarray:
     if column.isna().any():
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", None))
+
+
+def first_labelled(*arrays: Any) -> Any:
+    """The first frame or column of pandas among some arrays; ``None`` if no array has labels."""
+    pandas = sys.modules.get("pandas")
+    kinds = () if pandas is None else (pandas.DataFrame, pandas.Series)
+    return next((array for array in arrays if isinstance(array, kinds)), None)
 
 
 def aligned(first_name: str, first: Any, second_name: str, second: Any) -> Any:

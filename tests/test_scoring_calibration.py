@@ -58,3 +58,16 @@ def test_calibration_runs_on_its_smallest_sizes(calibration):
     assert kinds["independent"][str(Verdict.NOT_IDENTIFIED)] == 1
     assert kinds["trace of style, style given"][str(Verdict.NOT_IDENTIFIED)] == 1
     json.dumps(found, allow_nan=False)
+
+
+def test_calibration_of_rows_runs_and_its_committed_results_are_what_was_predicted():
+    from experiments import calibration_rows
+
+    found = calibration_rows.summary(calibration_rows.run(calibration_rows.SMOKE))
+    assert found["few_rows_exact_refuted"] == found["other_latents_independent_identified"] == 0
+    record = json.loads((RESULTS.parent / "calibration_rows.json").read_text(encoding="utf-8"))
+    found = calibration_rows.summary(record)
+    assert found == record["summary"]
+    assert found["few_rows_exact_refuted"] <= 0.01 * found["few_rows_exact_cases"]
+    assert found["few_rows_lost_identified"] == found["other_latents_independent_identified"] == 0
+    assert found["other_latents_exact_refuted"] == 0

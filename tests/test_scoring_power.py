@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hlvm.scoring import Verdict, block_verdict, containment_verdict, kernel_r2, mcc, permutation_test
+from hlvm.scoring import Verdict, block_verdict, containment_verdict, kernel_r2, mcc, permutation_test, power
 from hlvm.scoring.multiplicity import count_exceeding
 from hlvm.scoring.normal_scores import NormalScores, normal_scores
 from hlvm.scoring.power import exact_twin
@@ -117,3 +117,16 @@ def test_permutation_test_counts_ties_and_never_finds_nan_significant():
     sometimes = iter([math.nan] * 99 + [1.0])
     assert permutation_test(lambda x, y: next(sometimes), z, z, key=0).p_value == 1.0
     assert count_exceeding(np.array([0.1, 0.3 - 1e-16, np.nan, np.inf]), 0.3) == 3
+
+
+def test_power_of_what_few_rows_do_not_show_is_none(monkeypatch):
+    """A rare event that the first look at some rows misses is not one that the twins found there."""
+    monkeypatch.setattr(power, "_FEW_ROWS", 24)
+    z = np.zeros(200)
+    z[::29] = 1
+    found = block_verdict(np.random.default_rng(0).normal(size=200), z, key=0, min_test_rows=5)
+    assert found.power is None or not math.isinf(found.power.r2)
+    small = np.random.default_rng(1).normal(size=(2, 18, 8))
+    assert block_verdict(*small, key=0, min_test_rows=2).verdict is not Verdict.IDENTIFIED
+    content = np.random.default_rng(2).normal(size=(100, 2))
+    assert block_verdict(content, content, others={}, key=0).leakage == {}

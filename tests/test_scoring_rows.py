@@ -1,8 +1,10 @@
 """Rows that are not independent samples: copies, groups and series."""
 
+import dataclasses
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hlvm.scoring import (
@@ -11,11 +13,14 @@ from hlvm.scoring import (
     block_verdict,
     cca,
     cca_rank,
+    controlled_r2,
     dci,
     kernel_r2,
+    leakage,
     linear_r2,
     permutation_null,
     permutation_test,
+    score_by_height,
 )
 from hlvm.scoring.intervals import resampling_weights
 from hlvm.scoring.kernels import kernel_matrix
@@ -115,8 +120,9 @@ def test_permuted_moves_whole_groups_of_one_size():
     assert (sizes[order] == sizes).all()
     for rows in members(labels):
         assert len(set(labels[order[rows]])) == 1
-    with pytest.raises(ValueError, match="orders are too few for 99 of them: cut the groups to equal sizes"):
-        permuted(np.repeat(np.arange(4), [1, 2, 3, 4]), 10, np.random.default_rng(0), least=99)
+    turned = permuted(np.repeat(np.arange(4), [1, 2, 3, 4]), 10, np.random.default_rng(0), least=99)
+    assert sorted(turned) == list(range(10))
+    assert ((np.diff(turned) % 10) == 1).all()  # no two of them have one size: neighbours stay neighbours
 
 
 def test_categories_are_no_copies():
@@ -156,3 +162,49 @@ def test_cca_rank_takes_permutations_where_bartlett_finds_too_much():
         cca_rank(heavy, gauss[0])
     assert cca_rank(heavy, gauss[0], key=0, n_permutations=99).method == "permutation"
     assert cca_rank(*gauss, key=0, groups=np.repeat(np.arange(50), 4), n_permutations=99).method == "permutation"
+
+
+def test_frames_in_another_order_are_paired_by_label_in_every_composite():
+    frame = pd.DataFrame(RNG.normal(size=(200, 2)))
+    other = frame.sample(frac=1, random_state=0)
+    found = controlled_r2(frame, other, floor=frame, ceiling=other, style=other[[0]], key=0, config=SMALL)
+    assert min(found.score.value, found.floor.value, found.ceiling.value, found.leakage.from_code.value) > 0.98
+    leak = leakage(frame, frame[[0]], other[[1]], key=0, config=SMALL)
+    assert leak.beyond.low > 0.5
+    table = score_by_height({"f": frame}, {"z": other}, heights={"z": 1}, chance=False, key=0, config=SMALL)
+    assert table["value"].min() > 0.98
+    labels = pd.Series(np.repeat(np.arange(40), 5))
+    split = kernel_r2(frame, frame, key=0, groups=labels.sample(frac=1, random_state=1), config=SMALL).split
+    np.testing.assert_array_equal(split.groups, labels)
+
+
+def test_limits_of_rows_leave_many_groups():
+    config = dataclasses.replace(SMALL, max_train=300, max_test=200)
+    split = config.draw_split(5000, np.random.default_rng(0), np.repeat(np.arange(50), 100))
+    assert len(set(split.train_groups)) > 25
+    assert len(set(split.test_groups)) > 15
+
+
+def test_a_single_test_group_has_no_interval():
+    groups = np.repeat([0, 1], 100)
+    z = RNG.normal(size=(200, 2))
+    found = kernel_r2(z, z, key=0, groups=groups, config=SMALL)
+    assert np.isnan([found.low, found.high]).all()
+    assert np.isinf(linear_r2(RNG.normal(size=(200, 2)), z, key=0, groups=groups, config=SMALL).ridge)
+
+
+@pytest.mark.parametrize("change", [lambda x: x + 1e6, lambda x: x / 2, lambda x: (x - x.mean()) / x.std()])
+def test_categories_are_none_the_less_in_other_units(change):
+    labels = np.random.default_rng(0).integers(0, 10, 300)
+    assert kernel_r2(np.eye(10)[labels], change(labels.astype(float)), key=0, config=SMALL).value > 0.99
+
+
+def test_smoother_loo_is_the_same_by_rows_and_by_features():
+    x, y = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 2))
+    left, singular, _ = np.linalg.svd(x, full_matrices=False)
+    shrink = singular**2 / (singular**2 + 2.0)
+    residual = y - left @ (shrink[:, None] * (left.T @ y))
+    rows = np.arange(10)
+    by_features = smoother_loo(residual, left, shrink, [rows])[rows]
+    hat = (left[rows] * shrink) @ left[rows].T
+    np.testing.assert_allclose(by_features, np.linalg.solve(np.eye(10) - hat, residual[rows]), atol=1e-9)

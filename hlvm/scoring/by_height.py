@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.cca import cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix
@@ -91,7 +93,12 @@ def score_by_height(
             f"which hold their ancestors; got {of!r}"
         )
     _check(representations, latents, heights, predicted, floors or {}, ensembles or {}, scores)
-    arrays = {name: matrix(name, values, truth=True) for name, values in latents.items()}
+    like = first_labelled(*representations.values(), *latents.values())
+    ordered = partial(aligned, "the first frame", like)
+    representations = {name: ordered(name, values) for name, values in representations.items()}
+    floors = {name: ordered(f"floor of {name}", values) for name, values in (floors or {}).items()}
+    ceiling, groups = ordered("ceiling", ceiling), ordered("groups", groups)
+    arrays = {name: matrix(name, ordered(name, values), truth=True) for name, values in latents.items()}
     groups = groups_of_all(next(iter(representations.values())), arrays, groups)
 
     def about(fit: str, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from hlvm.scoring.inputs import paired_matrices, random_streams
+from hlvm.scoring.inputs import MIN_ROWS, paired_matrices, random_streams
 from hlvm.scoring.row_groups import row_groups
 from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
@@ -134,8 +134,14 @@ def halves_of(n_rows: int, key: Any, groups: Int[np.ndarray, " n"] | None = None
     order = np.arange(count) if key is None else random_streams(key).split.permutation(count)
     if groups is None:
         return order[::2], order[1::2]
-    first = np.isin(groups, order[::2])
-    return np.flatnonzero(first), np.flatnonzero(~first)
+    order = np.concatenate([order[::2], order[1::2]])
+    ends = np.cumsum(np.bincount(groups)[order])[:-1]
+    cut = int(np.argmin(np.abs(ends - n_rows / 2))) + 1
+    first = np.isin(groups, order[:cut])
+    halves = np.flatnonzero(first), np.flatnonzero(~first)
+    if min(map(len, halves)) < MIN_ROWS // 2:
+        raise ValueError("groups: one group holds nearly all rows, and no half is left to measure on: cut it")
+    return halves
 
 
 def summary(
@@ -208,6 +214,8 @@ def transfer(
     influence = (u * v - correlations * (u**2 + v**2) / 2).sum(axis=1)
     if groups is not None:
         influence = np.bincount(np.unique(groups, return_inverse=True)[1], weights=influence)
+    if len(influence) < 2:
+        influence = np.full(1, np.nan)  # one sample says nothing of its own luck
     return np.pad(correlations, (0, count - len(correlations))), float(influence.var() * len(influence) / len(u) ** 2)
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm._graph_checks import positive
-from hlvm._numbers import aligned
+from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
@@ -155,8 +155,7 @@ def permutation_test(
         The null scores and the p-value.
 
     Raises:
-        ValueError: an unfit array (see :func:`hlvm.scoring.cca`), ``n_permutations`` < 1, or too few groups of one
-            size.
+        ValueError: an unfit array (see :func:`hlvm.scoring.cca`), or ``n_permutations`` < 1.
 
     Example:
         >>> from hlvm.scoring import mcc
@@ -252,6 +251,9 @@ def leakage_many(
     Raises:
         ValueError: no styles, or an unfit array (see :func:`hlvm.scoring.kernel_r2`).
     """
+    like = first_labelled(representation, content)
+    styles = {name: aligned("representation", like, name, values) for name, values in styles.items()}
+    groups = aligned("representation", like, "groups", groups)
     code, known = paired_matrices("representation", representation, "content", content)
     groups = own_labels(row_groups(code, known, groups), len(code))
     from_code, from_content, from_both = (
@@ -357,13 +359,18 @@ def controlled_r2(
         >>> found.chance.p_value, found.floor.value < 0.6 < found.score.value, found.normalised.low > 0.8
         (0.01, True, True)
     """
+    like = first_labelled(representation, latents)
+    floor, ceiling, style, groups = (
+        aligned("representation", like, name, values)
+        for name, values in (("floor", floor), ("ceiling", ceiling), ("style", style), ("groups", groups))
+    )
     code, truth = paired_matrices("representation", representation, "latents", latents)
     groups = own_labels(row_groups(code, truth, groups), len(code))
     chance = permutation_null(code, truth, key=key, n_permutations=n_permutations, groups=groups, config=config)
     score_of = partial(kernel_r2, latents=truth, key=key, groups=groups, config=config)
     score = score_of(code)
-    low = None if floor is None else score_of(aligned("latents", latents, "floor", floor))
-    high = None if ceiling is None else score_of(aligned("latents", latents, "ceiling", ceiling))
+    low = None if floor is None else score_of(floor)
+    high = None if ceiling is None else score_of(ceiling)
     above_floor = normalised = None
     if low is not None:
         above_floor = paired_difference(score, low, key=key)
@@ -376,9 +383,7 @@ def controlled_r2(
         ceiling=high,
         above_floor=above_floor,
         normalised=normalised,
-        leakage=None
-        if style is None
-        else leakage(code, truth, aligned("latents", latents, "style", style), key=key, groups=groups, config=config),
+        leakage=None if style is None else leakage(code, truth, style, key=key, groups=groups, config=config),
     )
 
 

@@ -43,10 +43,13 @@ def resampling_weights(
         groups: of the rows; whole groups are drawn. ``None`` for rows of their own.
 
     Returns:
-        Counts as floats; each row of the result sums to ``n_rows``, or is made of as many groups as there are.
+        Counts as floats; each row of the result sums to ``n_rows``, or is made of as many groups as there are. NaN for
+        a single group.
     """
     if groups is not None:
         known, numbered = np.unique(groups, return_inverse=True)
+        if len(known) < 2:  # one sample says nothing of its own luck
+            return np.full((n_boot, n_rows), np.nan)
         return resampling_weights(len(known), n_boot, rng)[:, numbered]
     drawn = rng.integers(0, n_rows, size=(positive(n_boot, "n_boot"), n_rows))
     drawn += n_rows * np.arange(n_boot)[:, None]  # one stretch of bins per resample

@@ -13,9 +13,10 @@ from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.directions import WorstDirection, principal_axes, worst_direction
 from hlvm.scoring.inputs import random_streams
 from hlvm.scoring.intervals import resampling_weights
-from hlvm.scoring.r2 import KernelR2
+from hlvm.scoring.r2 import KernelR2, sums_of_groups
 from hlvm.scoring.rank_regression import best_of, rank_r2_many
 from hlvm.scoring.regression import kernel_r2_many, linear_r2_many
+from hlvm.scoring.row_groups import check_groups
 
 __all__ = [
     "DIRECTION_LOST",
@@ -150,7 +151,7 @@ _OTHERS = (linear_r2_many, rank_r2_many)
 
 def _axes(question: Question) -> Any:
     rng = random_streams(question.key).split
-    groups = None if len(np.unique(question.groups)) == len(question.groups) else question.groups
+    groups = check_groups(question.groups, len(question.latents))
     return principal_axes(question.latents, question.config.draw_split(len(question.latents), rng, groups))
 
 
@@ -175,14 +176,18 @@ def effective_rows(scores: dict[str, KernelR2]) -> float:
     """Number of Gaussian rows that would tell as much of a variance as the test rows do, for the worst column.
 
     ``3 (Σ t²)² / Σ t⁴`` for centred targets t: the number of rows for Gaussian ones, a handful where a few rows of a
-    heavy-tailed column, or a few cases of a rare event, make up all the variance.
+    heavy-tailed column, or a few cases of a rare event, make up all the variance. Groups of rows count as one each.
     """
     least = np.inf
     for score in scores.values():
-        centred = score.targets - score.targets.mean(axis=0)
-        fourth = (centred**4).sum(axis=0)
+        squares = (score.targets - score.targets.mean(axis=0)) ** 2
+        of_gaussian = 3.0
+        if score.split.test_groups is not None:
+            squares, of_gaussian = sums_of_groups(squares, score.split.test_groups), 1.0
+        fourth = (squares**2).sum(axis=0)
         varying = fourth > 0
-        least = min(least, (3 * (centred**2).sum(axis=0)[varying] ** 2 / fourth[varying]).min(initial=np.inf))
+        counts = of_gaussian * squares.sum(axis=0)[varying] ** 2 / fourth[varying]
+        least = min(least, counts.min(initial=np.inf))
     return float(least)
 
 
@@ -194,24 +199,33 @@ class Ground(NamedTuple):
         of: ``"all"`` for the R² of all columns, ``"column"`` for that of the column that is lost, ``"worst"`` for that
             of the worst direction of the content.
         reason: why it refutes.
+        column: number of the column that is lost.
     """
 
     direction: str
     of: str
     reason: str
+    column: int = -1
 
     def asks(self, threshold: float) -> float:
         """The R² that a code must have here."""
         return threshold if self.of == "all" else min(LOST, threshold)
 
     def value(self, measured: Measured) -> float:
-        """The R² that a code has here, by its least column; infinite where nothing was measured."""
+        """The R² that a code has here; NaN where nothing was measured.
+
+        Of single columns the least one counts, whichever it is: codes are hard to read in different columns. But a column
+        of the content that was lost must have been measured.
+        """
         score = measured.scores[self.direction]
         if self.of == "all":
             return score.value
         if self.of == "column":
-            return float(np.min(score.per_dim, initial=np.inf, where=~np.isnan(score.per_dim)))
-        return np.inf if measured.large is None else measured.large.r2.value
+            if self.direction == FORWARD and np.isnan(score.per_dim[self.column]):
+                return np.nan
+            known = score.per_dim[~np.isnan(score.per_dim)]
+            return float(known.min()) if len(known) else np.nan
+        return np.nan if measured.large is None else measured.large.r2.value
 
 
 def grounds(measured: Measured, threshold: float) -> list[Ground]:
@@ -225,7 +239,7 @@ def grounds(measured: Measured, threshold: float) -> list[Ground]:
         if len(lost):
             column = int(lost[0])
             said = f"target column {column} is lost: R² = {score.per_dim[column]:.3f}"
-            found.append(Ground(name, "column", f"R²({name}) = {score.interval} on average, but {said}"))
+            found.append(Ground(name, "column", f"R²({name}) = {score.interval} on average, but {said}", column))
     worst = measured.worst
     if worst is not None and _is_lost(worst, threshold):
         said = f"R²({FORWARD}) = {measured.forward.interval} on average, but {_where(worst)}: it is lost"

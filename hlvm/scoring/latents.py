@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.cca import CCA, cca_many
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
@@ -60,10 +61,23 @@ def score_latents(
     Raises:
         ValueError: an unfit array, see :func:`hlvm.scoring.kernel_r2`.
     """
+    representation, latents, groups = in_one_order(representation, latents, groups)
     how = {"key": key, "groups": groups_of_all(representation, latents, groups)}
     return LatentScores(
         r2=kernel_r2_many(representation, latents, config=config, **how),
         cca=cca_many(representation, latents, groups=how["groups"]),
+    )
+
+
+def in_one_order(
+    representation: ArrayLike, latents: Mapping[str, ArrayLike], groups: ArrayLike | None
+) -> tuple[Any, dict[str, Any], Any]:
+    """Frames among the arrays in the row order of the first one."""
+    like = first_labelled(representation, *latents.values())
+    return (
+        aligned("the first frame", like, "representation", representation),
+        {name: aligned("the first frame", like, name, values) for name, values in latents.items()},
+        aligned("the first frame", like, "groups", groups),
     )
 
 
@@ -97,6 +111,7 @@ def chance_scores(
     Returns:
         The scores by chance; R² near 0 or slightly below.
     """
+    representation, latents, groups = in_one_order(representation, latents, groups)
     groups = groups_of_all(representation, latents, groups)
     code = shuffled_rows("representation", representation, key, groups)
     return score_latents(code, latents, key=key, groups=groups, config=config)

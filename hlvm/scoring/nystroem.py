@@ -67,7 +67,7 @@ def fit_nystroem(
         grid: as there.
         n_landmarks: number of landmarks.
         max_select: rows on which the bandwidth is chosen.
-        together: as there; rows of one label follow each other.
+        together: as there.
 
     Returns:
         The chosen fits, with their predictions for the test rows.
@@ -99,6 +99,12 @@ def _ridge_on(
     together: np.ndarray | None,
 ) -> tuple[Best, float]:
     """Ridge regression on φ with exact leave-one-out, in two passes over the rows, and the diagonal that φ misses."""
+    if together is not None:  # rows of one label one after the other, so that no block cuts through them
+        order = np.argsort(together, kind="stable")
+        if (order[1:] < order[:-1]).any():
+            best, missed = _ridge_on(features, train[order], targets[order], groups, ridges, together[order])
+            best.loo[order] = best.loo.copy()
+            return best, missed
     width = features.root.shape[1]
     gram, moments, diagonal = np.zeros((width, width)), np.zeros((width, targets.shape[1])), 0.0
     for block in blocks(len(train)):

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from hlvm.scoring.inputs import random_streams
+from hlvm.scoring.inputs import MIN_ROWS, random_streams
 from hlvm.scoring.judging import Ground, Measured, Question, measure, measure_again
 from hlvm.scoring.normal_scores import NormalScores, normal_scores
 from hlvm.scoring.splitting import Standardiser
@@ -76,16 +76,18 @@ def power_of(question: Question, against: Sequence[Ground]) -> Power:
             if power.enough:
                 return power
     ground = against[0]
-    if len(found) == 1:
-        found[n_rows // 2] = _twins(question, n_rows // 2, against[:1])
-    means = {size: float(np.mean([ground.value(twin) for twin in twins])) for size, twins in found.items()}
-    asked = ground.asks(question.threshold)
-    needed = max(_needed(asked, *sorted(means.items())), n_rows)
+    fewer = _FEW_ROWS if n_rows >= 2 * _FEW_ROWS else n_rows // 2  # sizes that hardly differ tell no rate
+    if fewer not in found and fewer >= 2 * MIN_ROWS:
+        found[fewer] = _twins(question, fewer, against[:1])
+    asked, needed = ground.asks(question.threshold), math.inf
+    if fewer in found:
+        pair = [(size, float(np.mean([ground.value(twin) for twin in found[size]]))) for size in (fewer, n_rows)]
+        needed = max(_needed(asked, *pair), n_rows)
     return Power(_least(found[n_rows], ground), asked, n_rows, needed, ground)
 
 
 def _least(twins: Sequence[Measured], ground: Ground) -> float:
-    return min(ground.value(twin) for twin in twins)
+    return float(np.min([ground.value(twin) for twin in twins]))  # NaN if one is
 
 
 def _needed(asked: float, before: tuple[int, float], now: tuple[int, float]) -> float:
@@ -100,7 +102,7 @@ def _needed(asked: float, before: tuple[int, float], now: tuple[int, float]) -> 
 def _twins(question: Question, n_rows: int, against: Sequence[Ground]) -> list[Measured]:
     """Scores of twins with so many of the rows."""
     rng = random_streams(question.key).network
-    rows = np.sort(rng.permutation(len(question.code))[:n_rows])
+    rows = _some_rows(question.groups, n_rows, rng)
     code, source = question.code[rows], question.source[rows]
     hidden = not question.two_way and code.shape[1] > source.shape[1]
     measured = []
@@ -117,6 +119,15 @@ def _twins(question: Question, n_rows: int, against: Sequence[Ground]) -> list[M
             found = measure_again(of_twin, found)
         measured.append(found)
     return measured
+
+
+def _some_rows(groups: Int[np.ndarray, " n"], n_rows: int, rng: np.random.Generator) -> Int[np.ndarray, " m"]:
+    """About so many rows, in whole groups, at least three of them."""
+    known, numbered = np.unique(groups, return_inverse=True)
+    order = rng.permutation(len(known))
+    ends = np.cumsum(np.bincount(numbered)[order])
+    count = max(int(np.searchsorted(ends, n_rows, side="right")), 3)
+    return np.flatnonzero(np.isin(numbered, order[:count]))
 
 
 def exact_twin(
@@ -143,6 +154,8 @@ def exact_twin(
     content = Standardiser.fit(latents).apply(latents)
     content = content[:, content.std(axis=0) > 0]
     d = content.shape[1]
+    if d == 0:  # these rows show nothing of the content
+        return np.zeros_like(code)
     curved = _curved(content, rng)
     if hidden:
         others = code[rng.permutation(len(code))][:, rng.permutation(code.shape[1])]

@@ -24,6 +24,7 @@ __all__ = [
     "r2_over_seeds",
     "resampled_sums",
     "scorable",
+    "sums_of_groups",
     "sums_of_squares",
 ]
 
@@ -246,16 +247,22 @@ def resampled_sums(
     if groups is None:
         return squared_errors, total * m / (m - 1)
     centred = targets - targets.mean(axis=0)
-    numbered = np.unique(groups, return_inverse=True)[1]
-    of_groups = np.zeros((numbered.max() + 1, targets.shape[1]))
-    np.add.at(of_groups, numbered, centred)
-    whole, lost = (centred**2).sum(axis=0), (of_groups**2).sum(axis=0) / m
+    whole, lost = (centred**2).sum(axis=0), (sums_of_groups(centred, groups) ** 2).sum(axis=0) / m
     return squared_errors, total * np.where(lost < whole, whole / np.where(lost < whole, whole - lost, 1.0), 1.0)
+
+
+def sums_of_groups(rows: Float[np.ndarray, "m D"], groups: Int[np.ndarray, " m"]) -> Float[np.ndarray, "g D"]:
+    """Sums of the rows of each group."""
+    numbered = np.unique(groups, return_inverse=True)[1]
+    sums = np.zeros((numbered.max() + 1, rows.shape[1]))
+    np.add.at(sums, numbered, rows)
+    return sums
 
 
 def scorable(constant_in_training: Bool[np.ndarray, " D"], test_targets: Float[np.ndarray, "m D"]) -> np.ndarray:
     """Which target columns vary in both parts, so that their R² is defined."""
-    return ~constant_in_training & (test_targets.std(axis=0) > 1e-9 * np.abs(test_targets).max(axis=0))
+    # Just above where sums_of_squares takes the variation for rounding.
+    return ~constant_in_training & (test_targets.std(axis=0) > 1.1e-5 * np.abs(test_targets).max(axis=0))
 
 
 def pooled(sse: Float[np.ndarray, "B D"], sst: Float[np.ndarray, "B D"], kept: np.ndarray) -> Float[np.ndarray, " B"]:

@@ -14,7 +14,7 @@ from scipy.stats import chi2, kurtosis
 from hlvm.scoring.cca import span
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.multiplicity import count_exceeding
-from hlvm.scoring.row_groups import permuted, row_groups
+from hlvm.scoring.row_groups import group_counts, permuted, row_groups
 from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import rank_tolerance
 
@@ -100,7 +100,10 @@ def cca_rank(
     first, second = paired_matrices("a", a, "b", b)
     together = row_groups(first, second, groups)
     if method == "auto":
-        unfit = "rows in groups" if together is not None else _heavy_tails(a=first, b=second)
+        many = together is not None and (
+            groups is not None or len(first) - group_counts(together, 0) > len(first) / 100
+        )
+        unfit = "rows in groups" if many else _heavy_tails(a=first, b=second)
         if unfit and key is None:
             raise ValueError(
                 f"key: expected one, since Bartlett's test finds too much with {unfit}: pass a key for permutations, "

@@ -284,14 +284,12 @@ def score_targets(
     stacked = np.concatenate(arrays, axis=1)
 
     streams = random_streams(key)
+    given_groups = aligned("representation", representation, "groups", given_groups)
     split = config.draw_split(len(features), streams.split, row_groups(features, stacked, given_groups))
-    x = Standardiser.fit(features[split.train], among=features)
-    y = Standardiser.fit(stacked[split.train], among=stacked)
+    x = (NormalScores if by_ranks else Standardiser).fit(features[split.train])
+    y = Standardiser.fit(stacked[split.train])
     train_targets, test_targets = y.apply(stacked[split.train]), y.apply(stacked[split.test])
-    if by_ranks:
-        x, ranks = NormalScores.fit(features[split.train]), NormalScores.fit(train_targets)
-    else:
-        ranks = None
+    ranks = NormalScores.fit(train_targets) if by_ranks else None
     selected, unit = fit(
         x.apply(features[split.train]),
         x.apply(features[split.test]),

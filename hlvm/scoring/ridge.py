@@ -40,6 +40,9 @@ __all__ = [
 BLOCK = 4096
 """Rows handled at a time where a kernel with many rows would not fit into memory."""
 
+_TIE = 1e-9
+"""Errors that differ by less differ by rounding: where all rows are left out together, every fit predicts the mean."""
+
 _POTRF, _POTRS, _TRTRI = get_lapack_funcs(("potrf", "potrs", "trtri"), dtype=np.float64)
 
 
@@ -102,7 +105,7 @@ class Best:
     def offer(self, coefficients: np.ndarray, loo: np.ndarray, *, bandwidth: float, ridge: float) -> None:
         """Take this fit for the groups whose leave-one-out error it lowers."""
         error = self._sums(loo)
-        better = error < self.error
+        better = error < self.error * (1 - _TIE)
         if not better.any():
             return
         self.error[better] = error[better]
@@ -266,9 +269,15 @@ def smoother_loo(
     """
     least = np.finfo(np.float64).eps  # with p ≥ n the leverage tends to 1 as λ → 0: rounding must not flip the sign
     errors = residual / np.maximum(1 - (left**2) @ shrink, least)[:, None]
+    root = np.sqrt(shrink)
     for rows in parts:
-        kept = np.eye(len(rows)) * (1 + least) - (left[rows] * shrink) @ left[rows].T
-        errors[rows] = np.linalg.lstsq(kept, residual[rows])[0]
+        scaled = left[rows] * root  # H_GG is scaled @ scaled.T; the smaller of the two matrices is inverted
+        if len(rows) <= len(shrink):
+            kept = np.eye(len(rows)) * (1 + least) - scaled @ scaled.T
+            errors[rows] = np.linalg.lstsq(kept, residual[rows])[0]
+        else:
+            kept = np.eye(len(shrink)) * (1 + least) - scaled.T @ scaled
+            errors[rows] = residual[rows] + scaled @ np.linalg.lstsq(kept, scaled.T @ residual[rows])[0]
     return errors
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
 from hlvm.scoring.inputs import warn_caller
 
 __all__ = ["DependenceWarning", "check_groups", "group_counts", "members", "own_labels", "permuted", "row_groups"]
 
+_LARGEST_LABEL = 2.0**40  # larger float64 numbers are whole more and more often, whatever they mean
 _COPIES_WORTH_A_WORD = 0.01
 _WORTH_A_THIRD = 0.5
 """With this product r of two autocorrelations n rows tell of a correlation what n (1 − r) / (1 + r) would: a third."""
@@ -35,8 +37,8 @@ def row_groups(
         first: what predicts, such as a representation.
         second: what is predicted, such as latents; same rows.
         groups: one label per row, of any type; ``None`` to look for copies. Rows are copies when they are equal in both
-            arrays. Latents of whole numbers alone are categories, whose rows repeat by nature: no copies are looked
-            for.
+            arrays. Latents of whole numbers alone, or with few different rows, are categories, whose rows repeat by
+            nature: no copies are looked for.
 
     Returns:
         Group of each row, 0, 1, ..., shape (n,); ``None`` when no two rows belong together.
@@ -59,7 +61,8 @@ def row_groups(
                 "as one; pass groups=np.arange(n) if equal rows are samples of their own",
                 DependenceWarning,
             )
-    elif _autocorrelation(first) * _autocorrelation(second) > _WORTH_A_THIRD:
+    own = slice(None) if copies is None else np.sort(np.unique(copies, return_index=True)[1])  # copies say nothing
+    if _autocorrelation(first[own]) * _autocorrelation(second[own]) > _WORTH_A_THIRD:
         warn_caller(
             "neighbouring rows resemble each other in both arrays, as in a series: scores of such rows are too high, "
             "their intervals too short; pass groups= with a label per sequence or block, or shuffle the rows if they "
@@ -75,11 +78,15 @@ def check_groups(groups: Any, n_rows: int) -> Int[np.ndarray, " n"] | None:
     Raises:
         ValueError: not one label per row, a missing label, or a single group.
     """
+    if isinstance(groups, np.ma.MaskedArray) and np.ma.is_masked(groups):
+        raise ValueError(
+            "groups: expected a label for every row, got masked entries: give each such row a label of its own"
+        )
     labels = np.asarray(groups)
     if labels.shape != (n_rows,):
         raise ValueError(f"groups: expected one label for each of the {n_rows} rows, got shape {labels.shape}")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError("groups: expected a label for every row, got NaN: give each row of its own a label of its own")
+    if pd.isna(labels).any():
+        raise ValueError("groups: expected a label for every row, got NaN: give each such row a label of its own")
     if labels.dtype.kind == "O":
         labels = labels.astype(str)
     known, numbered = np.unique(labels, return_inverse=True)
@@ -90,7 +97,7 @@ def check_groups(groups: Any, n_rows: int) -> Int[np.ndarray, " n"] | None:
 
 def _copies(first: np.ndarray, second: np.ndarray) -> Int[np.ndarray, " n"] | None:
     """Rows that are equal in both arrays, by a digest of 64 bits; ``None`` if there are none, or by nature."""
-    if (second == np.round(second)).all():
+    if _are_categories(second):
         return None
     digest = np.zeros(len(first), dtype=np.uint64)
     for array in (first, second):
@@ -99,6 +106,14 @@ def _copies(first: np.ndarray, second: np.ndarray) -> Int[np.ndarray, " n"] | No
             digest ^= digest >> np.uint64(29)
     known, numbered = np.unique(digest, return_inverse=True)
     return None if len(known) == len(first) else numbered
+
+
+def _are_categories(array: Float[np.ndarray, "n p"]) -> bool:
+    """Whether values are labels: whole numbers, wherever they begin, or few different rows."""
+    above = array - array.min(axis=0)
+    if above.max() < _LARGEST_LABEL and np.allclose(above, np.round(above), rtol=0, atol=1e-9):
+        return True
+    return len(np.unique(array, axis=0)) ** 2 <= len(array)
 
 
 def _autocorrelation(array: Float[np.ndarray, "n p"]) -> float:
@@ -134,17 +149,17 @@ def permuted(
 ) -> Int[np.ndarray, " n"]:
     """Draw an order of the rows under which whole groups change places with groups of their size.
 
+    Where hardly any groups have one size, the rows, group by group, are turned by a random number of places instead:
+    neighbours stay neighbours, but for those at the ends of groups.
+
     Args:
         groups: of the rows, see :func:`row_groups`.
         n_rows: number of rows.
         rng: where the order comes from.
-        least: how many different orders there have to be.
+        least: with fewer different orders of groups, rows are turned.
 
     Returns:
         Row numbers; entry i is the row that takes place i.
-
-    Raises:
-        ValueError: too few groups have the size of another one.
     """
     if groups is None:
         return rng.permutation(n_rows)
@@ -159,8 +174,5 @@ def permuted(
             order[parts[place]] = parts[source]
         ways = min(ways * float(np.prod(np.arange(1.0, min(len(alike), 20) + 1))), 1e18)
     if ways <= least:
-        raise ValueError(
-            f"groups: permutations exchange groups of one size, and {ways:.0f} orders are too few for {least} of them: "
-            "cut the groups to equal sizes"
-        )
+        order[by_row] = np.roll(by_row, rng.integers(1, n_rows))
     return order

@@ -77,7 +77,10 @@ def random_split(
         order = np.argsort(place[groups], kind="stable")
         ends = np.cumsum(sizes[drawn])[:-1]  # never all groups
         n_test = int(ends[np.argmin(np.abs(ends - test_fraction * n_rows))])
-    return Split(train=order[n_test:][:max_train], test=order[:n_test][:max_test], groups=groups)
+    train, test = order[n_test:], order[:n_test]
+    if groups is not None:  # in random order again, so that a limit does not leave a few groups
+        train, test = rng.permutation(train), rng.permutation(test)
+    return Split(train=train[:max_train], test=test[:max_test], groups=groups)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,18 +98,12 @@ class Standardiser:
     constant: np.ndarray
 
     @classmethod
-    def fit(cls, train: Float[np.ndarray, "n p"], *, among: Float[np.ndarray, "m p"] | None = None) -> Standardiser:
-        """Learn centre and scale from the training rows.
-
-        Args:
-            train: of columns without a large offset, see :func:`hlvm.scoring.inputs.matrix`.
-            among: all rows, whose largest values tell what counts as constant; ``None`` for the training rows.
-        """
+    def fit(cls, train: Float[np.ndarray, "n p"]) -> Standardiser:
+        """Learn centre and scale from the training rows, of columns without a large offset."""
         largest = np.abs(train).max(axis=0)
         unit = np.where(largest > 0, largest, 1.0)  # squares of very small or large numbers would vanish or overflow
         centre, scale = train.mean(axis=0), unit * (train / unit).std(axis=0)
-        within = largest if among is None else np.abs(among).max(axis=0)
-        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * within
+        constant: Bool[np.ndarray, " p"] = scale <= _CONSTANT * largest
         return cls(centre=centre, scale=np.where(constant, 1.0, scale), constant=constant)
 
     def apply(self, rows: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m p"]:

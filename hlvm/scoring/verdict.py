@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import Leakage, leakage_many
 from hlvm.scoring.directions import WorstDirection
@@ -146,6 +147,8 @@ def block_verdict(
     if others is None:
         return found
     named = others if isinstance(others, Mapping) else {"others": others}
+    if not named:
+        return found
     joint = for_many_claims(config or RegressionConfig(), len(named))
     leaks = leakage_many(representation, content, named, key=key, groups=groups, config=joint)
     verdict, reason = found.verdict, found.reason
@@ -244,6 +247,7 @@ def _verdict(
 ) -> BlockVerdict:
     if not 0 < threshold < 1:
         raise ValueError(f"threshold: expected a number strictly between 0 and 1, got {threshold}")
+    groups = aligned("representation", first_labelled(representation, content), "groups", groups)
     code, latents = paired_matrices("representation", representation, "content", content, truth=True)
     question = Question(
         code=code,

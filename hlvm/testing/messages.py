@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from hlvm._numbers import as_numbers
 from hlvm.scoring import (
     BlockVerdict,
     KernelR2,
@@ -47,13 +49,15 @@ def verdict_failure(
         config: of the scores.
     """
     small = dataclasses.replace(config or RegressionConfig(), max_train=_CHANCE_TRAIN)
+    of_rows = found.forward.split.groups  # every control on the split of the verdict
+    groups = np.arange(len(as_numbers("latents", latents))) if of_rows is None else of_rows
     claim = "two-way" if found.reverse is not None else "containment"
     rows = []
     for name, score in found.directions.items():
         pair = (latents, representation) if name == REVERSE else (representation, latents)
-        chance = "–" if score.value != score.value else f"{_chance(*pair, key, small):.3f}"
+        chance = "–" if score.value != score.value else f"{_chance(*pair, key, groups, small):.3f}"
         others = [
-            f"{kernel_r2(values, latents, key=key, config=config).value:.3f}" if name == FORWARD else "–"
+            f"{kernel_r2(values, latents, key=key, groups=groups, config=config).value:.3f}" if name == FORWARD else "–"
             for values in controls.values()
         ]
         rows.append([name, f"{score.value:.3f}", _ends(score), f"{found.threshold:g}", chance, *others])
@@ -136,8 +140,9 @@ def _ends(score: KernelR2) -> str:
     return f"[{score.low:.3f}, {score.high:.3f}]"
 
 
-def _chance(features: ArrayLike, targets: ArrayLike, key: Any, config: RegressionConfig) -> float:
-    return permutation_null(features, targets, key=key, n_permutations=_CHANCE_PERMUTATIONS, config=config).chance
+def _chance(features: ArrayLike, targets: ArrayLike, key: Any, groups: ArrayLike, config: RegressionConfig) -> float:
+    of = permutation_null(features, targets, key=key, n_permutations=_CHANCE_PERMUTATIONS, groups=groups, config=config)
+    return of.chance
 
 
 def _way_to_pass(found: BlockVerdict, wanted: Verdict) -> str:
