@@ -214,8 +214,8 @@ class Ground(NamedTuple):
     def value(self, measured: Measured) -> float:
         """The R² that a code has here; NaN where nothing was measured.
 
-        Of single columns the least one counts, whichever it is: codes are hard to read in different columns. But a column
-        of the content that was lost must have been measured.
+        Of single columns the least one counts, whichever it is: codes are hard to read in different columns. But a
+        column of the content that was lost must have been measured.
         """
         score = measured.scores[self.direction]
         if self.of == "all":
