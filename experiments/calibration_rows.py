@@ -5,8 +5,8 @@ python -m experiments.calibration_rows --out experiments/results [--preset smoke
 Predictions, before anything is measured:
 
 1. Few rows. Of exact codes of 1 to 12 dims with 100 to 1,000 rows at most 1 % are called not identified, codes of tanh
-   of a Gaussian matrix among them. Codes without one direction are never called identified; with 300 rows or more most are
-   refuted at every number of dims.
+   of a Gaussian matrix among them. Codes without one direction are never called identified; with 300 rows or more most
+   are refuted at every number of dims.
 2. Other latents. Exact codes of heavy-tailed, rare, categorical and circular latents (one-hot, and cosine and sine) are
    never refuted, and codes that are independent of them never identified. An angle as a plain number, which jumps, is
    there to be seen: nothing is promised of it.
