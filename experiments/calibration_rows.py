@@ -4,7 +4,7 @@ python -m experiments.calibration_rows --out experiments/results [--preset smoke
 
 Predictions, before anything is measured:
 
-1. Few rows. Of exact codes of 1 to 12 dims with 100 to 1,000 rows at most 1 % are called not identified, codes of tanh
+1. Few rows. Of exact codes of 1 to 12 dims with 100 to 3,000 rows at most 1 % are called not identified, codes of tanh
    of a Gaussian matrix among them. Codes without one direction are never called identified; with 300 rows or more most
    are refuted at every number of dims.
 2. Other latents. Exact codes of heavy-tailed, rare, categorical and circular latents (one-hot, and cosine and sine) are
@@ -41,9 +41,9 @@ class Config:
         seed: seed of everything random.
     """
 
-    rows: tuple[int, ...] = (100, 300, 1000)
+    rows: tuple[int, ...] = (100, 300, 1000, 3000)
     dims: tuple[int, ...] = (1, 3, 6, 12)
-    repeats: tuple[int, ...] = (10, 10, 2)
+    repeats: tuple[int, ...] = (10, 10, 4, 2)
     other_rows: int = 600
     other_repeats: int = 10
     seed: int = 0
