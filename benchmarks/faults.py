@@ -1,4 +1,4 @@
-"""What is left after a kill, a Ctrl-C, a SIGTERM or a full disk, and whether a run that goes on ends as if undisturbed.
+"""Measure what kills, Ctrl-C, SIGTERM and full disks leave, and whether runs that go on end as if undisturbed.
 
 python benchmarks/faults.py [--out benchmarks/results/faults.json] [--quick] [--only JOB ...]
 
@@ -50,7 +50,7 @@ PATIENCE = 300
 """Seconds after which a process counts as hung."""
 
 _PAGE, _FILLER = 4096, "filler"
-"""What a tmpfs hands out at a time, and a file that takes one."""
+"""Bytes that a tmpfs hands out at a time, and a file that takes one."""
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SETTINGS = """
@@ -89,14 +89,14 @@ class Job:
     begun: str = ""
 
     def line(self, folder: Path, *, resume: bool = False) -> list[str]:
-        """What is run."""
+        """Command that is run."""
         given = [argument.format(folder=folder) for argument in self.arguments]
         return [sys.executable, *given, *(["--resume"] if resume else [])]
 
 
 @dataclasses.dataclass(kw_only=True)
 class Row:
-    """What came of one kind of fault in one job.
+    """Outcome of one kind of fault in one job.
 
     Attributes:
         job: its name.
@@ -137,7 +137,7 @@ class Row:
 
 @dataclasses.dataclass(kw_only=True)
 class Ended:
-    """How a process ended."""
+    """End of a process."""
 
     code: int
     errors: str
@@ -396,7 +396,7 @@ def temporary_files(folder: Path) -> list[Path]:
 
 
 def catches_sigterm(process: int) -> bool:
-    """Whether it has a handler: Python has none, and this package takes that of SIGTERM together with Ctrl-C's."""
+    """Tell whether it has a handler: Python has none, and this package takes that of SIGTERM together with Ctrl-C's."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:
@@ -406,7 +406,7 @@ def catches_sigterm(process: int) -> bool:
 
 
 def leaves_processes(session: int) -> bool:
-    """Whether processes of the session are there after some seconds; they are killed."""
+    """Tell whether processes of the session are there after some seconds; they are killed."""
     for _ in range(100):
         try:
             os.killpg(session, 0)

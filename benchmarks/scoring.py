@@ -200,7 +200,7 @@ def _solvers_of_all(pairs: int) -> dict[str, Callable[[np.ndarray, np.ndarray], 
 
 @own_settings
 def _in_sample(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """What ``cca`` does of it, input checks and all."""
+    """Do what ``cca`` does of it, input checks and all."""
     first, second = paired_matrices("a", a, "b", b)
     white = whiten(first, rank_tolerance(a)), whiten(second, rank_tolerance(b))
     return canonical(first, second, *white).correlations

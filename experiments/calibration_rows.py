@@ -77,7 +77,7 @@ EXACT: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 
 def few_rows(config: Config, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """How often exact codes, and codes that lack a direction, get each verdict, by rows and dims."""
+    """Count how often exact codes, and codes that lack a direction, get each verdict, by rows and dims."""
     records = []
     codes = EXACT | {"rotated subset": lambda z, rng: subset(z, z, rng)}
     for n_rows, repeats in zip(config.rows, config.repeats, strict=True):

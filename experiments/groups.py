@@ -111,7 +111,7 @@ def _timed(experiment: Experiment, config: Any, group: Any, states: Path | None)
 def _measured_by_name(
     module: str, config: Any, group: Any, states: str | None, *, shares_terminal: bool = False
 ) -> tuple[list[Record], float]:
-    """What a worker does; it finds the experiment by the name of its module.
+    """Measure a group in a worker, which finds the experiment by the name of its module.
 
     Where it writes to the terminal of the process that handed the group out, which says in one line why a group
     failed, what threads and logs of libraries say of that is left out.
@@ -176,7 +176,7 @@ def _run_on_dask(
 
 
 def _variables_of_workers() -> dict[str, str]:
-    """What workers of this machine, one per core, are started with.
+    """Environment that workers of this machine, one per core, are started with.
 
     Each computes with the flags, and on as many devices, as one process alone would: a program for another number of
     devices adds up in another order, so that records would not be the same to the bit. Linear algebra takes one thread,

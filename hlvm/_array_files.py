@@ -43,7 +43,7 @@ def _nothing() -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ArrayFile:
-    """What a file holds.
+    """Contents of a file.
 
     Attributes:
         path: the file.
@@ -73,7 +73,7 @@ def open_array_file(path: Path) -> ArrayFile:
 
 
 def is_real(kind: np.dtype) -> bool:
-    """Whether numbers of a type are real ones, such as those of bfloat16, whose kind NumPy does not know."""
+    """Tell whether numbers of a type are real ones, such as those of bfloat16, whose kind NumPy does not know."""
     return kind.kind in "fiub" or (kind.names is None and kind.kind == "V" and np.can_cast(kind, np.float64))
 
 
@@ -266,7 +266,7 @@ class StoredArray:
         return found if dtype is None else found.astype(dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        """What NumPy gives for this key: one of the rows, then one of the other axes."""
+        """Read what NumPy gives for this key: one of the rows, then one of the other axes."""
         keys = key if isinstance(key, tuple) else (key,)
         if all(_is_plain(one) for one in keys):
             return self._read(keys)
@@ -331,7 +331,7 @@ def write_rows(stored: Any, begin: int, rows: np.ndarray) -> None:
 
 
 def _is_plain(key: Any) -> bool:
-    """Whether HDF5 takes this key as NumPy does."""
+    """Tell whether HDF5 takes this key as NumPy does."""
     if isinstance(key, slice):
         return key.step is None or (isinstance(key.step, int) and key.step > 0)
     return key is Ellipsis or (isinstance(key, int | np.integer) and not isinstance(key, bool | np.bool_))

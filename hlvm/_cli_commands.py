@@ -152,7 +152,7 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
 
 
 def _raised_by_this_package(traceback: TracebackType | None) -> bool:
-    """Whether the innermost frame is ours.
+    """Tell whether the innermost frame is ours.
 
     The package raises ``ValueError`` for bad input, worded for users. One that comes from inside a library is our
     mistake, and its traceback is worth more than its message.

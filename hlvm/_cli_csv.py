@@ -37,7 +37,7 @@ _Row = tuple[int, list[str]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CsvFormat:
-    """What a user says of .csv files; ``None`` where the text shall tell.
+    """A user's word on .csv files; ``None`` where the text shall tell.
 
     Attributes:
         delimiter: what stands between cells: one character.
@@ -319,7 +319,7 @@ def _as_table(path: Path, text: str, found: _Reading, given: CsvFormat) -> Table
 
 
 def _first_line_names(path: Path, text: str, found: _Reading) -> bool:
-    """Whether the first line holds names; refused where that cannot be told."""
+    """Tell whether the first line holds names; refused where that cannot be told."""
     line, cells = found.first
     numbers = [_is_number(cell, found.decimal, place in found.truth) for place, cell in enumerate(cells)]
     either = f"{path}: line {line} ({_short(', '.join(cells))}) may hold names or numbers: give --header yes or no"

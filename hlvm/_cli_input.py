@@ -127,7 +127,7 @@ def load_graph(path: Path, *, must_be_invertible: str = "") -> LatentGraph:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file can only be a saved model."""
+    """Tell whether a file can only be a saved model."""
     return path.suffix == ".npz" and not _is_dataset(path)
 
 

@@ -46,7 +46,7 @@ _MECHANISMS = {
     "post-nonlinear": "PostNonlinear",
     "heteroscedastic": "Heteroscedastic",
 }
-"""What they are called after --mechanism, and their classes in hlvm.mechanisms."""
+"""Names after --mechanism, and the classes in hlvm.mechanisms."""
 
 _Whole = Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["score"]
 
 _LATENTS, _NOISE = "latents/", "noise/"
-"""What hlvm sample writes before the name of a latent."""
+"""Prefixes that hlvm sample writes before the name of a latent."""
 
 _MAX_TRAIN = 100_000
 """Rows that train the regressions, by a Nyström approximation beyond ``RegressionConfig.max_exact``."""
@@ -153,7 +153,7 @@ def _labels(place: str, tables: CsvFormat) -> np.ndarray:
 
 
 def _together(code: np.ndarray, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Which rows belong together, found once for all scores; what is to be said of it is one line each."""
+    """Find which rows belong together, found once for all scores; what is to be said of it is one line each."""
     from hlvm.scoring.row_groups import own_labels, row_groups
 
     with warnings.catch_warnings(record=True) as told:

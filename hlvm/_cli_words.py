@@ -69,7 +69,7 @@ _NO_NUMBER = {
 
 
 def parse_error_in_one_line(box: str, command: str | None) -> str:
-    """What tyro says in a box of several lines, said in one, with the remedy.
+    """Say in one line what tyro says in a box of several, with the remedy.
 
     Args:
         box: the box.
@@ -90,7 +90,7 @@ def parse_error_in_one_line(box: str, command: str | None) -> str:
 
 
 def _missing(section: str) -> str | None:
-    """Which arguments are missing: their names are set in further than the title, and less than their help."""
+    """Find which arguments are missing: their names are set in further than the title, and less than their help."""
     if not section.strip().startswith("Missing from"):
         return None
     names = re.findall(r"(?m)^ {5}(\S.*?) *$", section)
@@ -98,7 +98,7 @@ def _missing(section: str) -> str | None:
 
 
 def _bad_value(text: str, more: list[str]) -> str | None:
-    """Which argument has a value that it cannot take, what it takes, and what came."""
+    """Find which argument has a value that it cannot take, what it takes, and what came."""
     if found := re.fullmatch(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.", text):
         value, name, choices = found.groups()
         return f"{name}: expected one of {choices.replace(chr(39), '').rstrip(',')}, got {value!r}"

@@ -66,7 +66,7 @@ def read_json(path: Path) -> Any:
 
 
 def parsed_json(content: str | bytes, name: str) -> Any:
-    """What :func:`read_json` does, of JSON that was read already; ``name`` is for messages.
+    """Do as :func:`read_json` does, of JSON that was read already; ``name`` is for messages.
 
     Raises:
         ValueError: it is damaged.

@@ -189,7 +189,7 @@ def check_new_folder(path: Path) -> None:
 
 
 def is_new_folder(folder: Path, *empty: str) -> bool:
-    """Whether a folder is missing or empty, but for what a kill may leave before its first file is written.
+    """Tell whether a folder is missing or empty, but for what a kill may leave before its first file is written.
 
     Args:
         folder: the folder.

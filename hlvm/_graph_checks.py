@@ -38,7 +38,7 @@ _PLACES = (
     re.compile(r"(?<!\d)(\d)(\d)$"),
     re.compile(r"(?<!\d)(\d+)[^0-9A-Za-z]*$"),
 )
-"""How names tell of places: row and column, or the number of a cell."""
+"""Places that names tell of: row and column, or the number of a cell."""
 
 LARGEST_DIM = 2**53 - 1
 """Numbers that one variable may hold: sums of them stay exact in 64-bit arithmetic."""
@@ -234,7 +234,7 @@ def rows_of_names(grid: Any, names: Sequence[str]) -> Sequence[Sequence[str]] | 
 
 
 def is_of_names(grid: Any) -> TypeGuard[Sequence[Sequence[str]]]:
-    """Whether every row of a grid is a list of names."""
+    """Tell whether every row of a grid is a list of names."""
     return (
         isinstance(grid, Sequence)
         and not isinstance(grid, str)

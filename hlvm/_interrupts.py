@@ -58,7 +58,7 @@ class Interrupts:
 
     @property
     def wanted(self) -> bool:
-        """Whether there was one in this process."""
+        """Tell whether there was one in this process."""
         return self.held is not None
 
     def __enter__(self) -> Interrupts:
@@ -72,7 +72,7 @@ class Interrupts:
         return self
 
     def wanted_by_any(self) -> bool:
-        """Whether there was one in any process; all processes ask at the same step."""
+        """Tell whether there was one in any process; all processes ask at the same step."""
         import jax
         import numpy as np
 
@@ -83,7 +83,7 @@ class Interrupts:
         return bool(np.any(multihost_utils.process_allgather(np.asarray(self.wanted))))
 
     def exception(self, message: str) -> KeyboardInterrupt:
-        """What to raise once the work that must not be cut is done."""
+        """The exception to raise once the work that must not be cut is done."""
         return _as_exception(self.held or signal.SIGINT, message)
 
     def __exit__(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class CommandSignals:
 
     @property
     def stop(self) -> KeyboardInterrupt | None:
-        """What stopped the work, whatever libraries have made of it on its way."""
+        """The exception that stopped the work, whatever libraries have made of it on its way."""
         return None if self.came is None else _as_exception(self.came)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -181,7 +181,7 @@ class CommandSignals:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported at this moment, by whatever called what."""
+    """Tell whether a module is being imported at this moment, by whatever called what."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

@@ -170,7 +170,7 @@ def hold_back_log(name: str) -> None:
 
 
 class _Aside:
-    """What threads, destructors and logs of libraries say beside the work.
+    """Messages that threads, destructors and logs of libraries say beside the work.
 
     It is held back: where a command ends in one line, that line says why, and they say it again in hundreds. In every
     other case it is told at the end.
@@ -236,7 +236,7 @@ def _flush() -> None:
 
 
 def _stream_is_full() -> str | None:
-    """Whether what was printed is why the work failed: then it does not get out now either."""
+    """Tell whether what was printed is why the work failed: then it does not get out now either."""
     try:
         _flush()
     except OSError as error:
@@ -245,7 +245,7 @@ def _stream_is_full() -> str | None:
 
 
 def _line_of(error: BaseException) -> str | None:
-    """What the user has to know of an error of the machine: its files, disk, or memory; ``None`` if it is ours."""
+    """Say what the user has to know of an error of the machine: its files, disk, or memory; ``None`` if it is ours."""
     line = next((line for one in _with_causes(error) if (line := _room(one))), None)
     if line is None and isinstance(error, OSError):
         named = error.filename is not None and error.strerror is not None

@@ -40,7 +40,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def parsed_json(text: str, **options: Any) -> Any:
-    """What a JSON text says; the options are those of :func:`json.loads`.
+    """Parse a JSON text; the options are those of :func:`json.loads`.
 
     Raises:
         ValueError: it is no JSON.
@@ -52,7 +52,7 @@ def parsed_json(text: str, **options: Any) -> Any:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file says.
+    """Read a JSON file.
 
     Raises:
         OSError: the file cannot be read.

@@ -19,7 +19,7 @@ _OUTCOMES = (
     (ABOVE_FLOOR, NOT_ABOVE_FLOOR),
     (NO_LEAKAGE, LEAKAGE),
 )
-"""What can be predicted, and measured if the intervals decide."""
+"""Predictions that can be made, and measured if the intervals decide."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

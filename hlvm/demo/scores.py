@@ -108,7 +108,7 @@ def score_vits(key: jax.Array, sample: Sample, fits: Sequence[Fit], advance: Any
 
 
 def _truth(sample: Sample) -> dict[str, np.ndarray]:
-    """What enters at every variable, latent and observed, as float64.
+    """Noises that enter at every variable, latent and observed, as float64.
 
     Membership is about this: a value holds its ancestors too, and would score outside of c as far as these are in c.
     """

@@ -130,7 +130,7 @@ class ArrayData:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What to call each part."""
+        """Names of the parts."""
         if len(self.parts) == 1 and getattr(self.parts[0], "ndim", 0) == 4:
             return ("images",)
         known = len(self.parts) == len(self.graph.observed)
@@ -193,7 +193,7 @@ Source: TypeAlias = Generator | ArrayData
 """Where training data comes from: a generator, or rows."""
 
 TrainingData: TypeAlias = Source | Dataset | Sample | ImageSample | Images
-"""What a masked autoencoder can be trained on: a generator of values or images, or rows with their graph."""
+"""Things that a masked autoencoder can be trained on: a generator of values or images, or rows with their graph."""
 
 
 def check_data(data: Any) -> Source:
@@ -248,7 +248,7 @@ def _checked_parts(data: ArrayData) -> ArrayData:
 
 
 def _in_a_file(part: Any) -> bool:
-    """Whether rows are read when they are asked for, as from arrays of HDF5 or Zarr."""
+    """Tell whether rows are read when they are asked for, as from arrays of HDF5 or Zarr."""
     return hasattr(part, "chunks")
 
 

@@ -264,7 +264,7 @@ def run_folder(
 
 
 def _in_first_process(value: bool) -> bool:
-    """What the first of all processes says."""
+    """Tell what the first of all processes says."""
     if jax.process_count() == 1:
         return value
     from jax.experimental import multihost_utils

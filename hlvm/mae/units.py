@@ -53,7 +53,7 @@ def moments(
 
 
 def far_columns(shift: Columns, scale: Columns) -> Bool[np.ndarray, " columns"]:
-    """Which columns are standardised in double precision."""
+    """Find which columns are standardised in double precision."""
     mean, spread = np.abs(np.asarray(shift, np.float64)), np.asarray(scale, np.float64)
     return (mean > FAR * spread) | (spread < _SMALL) | (spread > _LARGE)
 
@@ -100,7 +100,7 @@ def restored(
 
 
 def step(dtype: Any, size: float) -> float:
-    """How far the numbers of a dtype lie apart around a size; 0 for whole numbers."""
+    """Measure how far the numbers of a dtype lie apart around a size; 0 for whole numbers."""
     if np.dtype(dtype).kind in "iub" or not size:
         return 0.0
     return float(jnp.finfo(dtype).eps) * 2.0 ** math.floor(math.log2(size))

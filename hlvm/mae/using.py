@@ -220,7 +220,7 @@ def _matrix(observed: Observed, fit: Fit) -> Array | np.ndarray:
 
 
 def _arrays(data: Rows, graph: LatentGraph) -> Any:
-    """What of a sample or a data set is read: images, or observed values.
+    """Rows of a sample or a data set that are read: images, or observed values.
 
     Raises:
         ValueError: it comes from another graph, or has neither.

@@ -151,7 +151,7 @@ class ClaimLike(Protocol):
 
     @property
     def text(self) -> str:
-        """What is claimed."""
+        """Text of the claim."""
         ...
 
     @property
@@ -161,7 +161,7 @@ class ClaimLike(Protocol):
 
     @property
     def agrees(self) -> bool | None:
-        """Whether prediction and measurement agree; ``None`` when the measurement is inconclusive."""
+        """Tell whether prediction and measurement agree; ``None`` when the measurement is inconclusive."""
         ...
 
 

@@ -34,7 +34,7 @@ _MOST_ROWS, _LEAST_RATE = 100, 0.1  # beyond so many times the rows, or as slow 
 
 
 class Power(NamedTuple):
-    """How well exact codes score with these rows, where a code was found wanting.
+    """Scores of exact codes with these rows, where a code was found wanting.
 
     Attributes:
         r2: least R² of the twins: of all columns, of a single column or of the worst direction, as ``ground`` says.
@@ -53,7 +53,7 @@ class Power(NamedTuple):
 
     @property
     def enough(self) -> bool:
-        """Whether a code that scores less than the twins is surely not exact."""
+        """Tell whether a code that scores less than the twins is surely not exact."""
         return self.r2 >= self.asked
 
 

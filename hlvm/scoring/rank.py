@@ -136,7 +136,7 @@ def cca_rank(
 
 
 def _heavy_tails(**arrays: np.ndarray) -> str:
-    """Which array has a column with heavier tails than the test allows for; empty if none has."""
+    """Find which array has a column with heavier tails than the test allows for; empty if none has."""
     for name, rows in arrays.items():
         excess = kurtosis(rows[:, rows.std(axis=0) > 0], axis=0)
         # 4 standard errors of a Gaussian column: many columns are looked at.

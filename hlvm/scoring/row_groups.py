@@ -109,7 +109,7 @@ def _copies(first: np.ndarray, second: np.ndarray) -> Int[np.ndarray, " n"] | No
 
 
 def _are_categories(array: Float[np.ndarray, "n p"]) -> bool:
-    """Whether values are labels: whole numbers, wherever they begin, or few different rows."""
+    """Tell whether values are labels: whole numbers, wherever they begin, or few different rows."""
     above = array - array.min(axis=0)
     if above.max() < _LARGEST_LABEL and np.allclose(above, np.round(above), rtol=0, atol=1e-9):
         return True

@@ -84,7 +84,7 @@ CASES: dict[str, Case] = {
     "complex numbers": Case(lambda a, b, rng: (a + 1j, b), must="refuse"),
     "other rows": Case(lambda a, b, rng: (a[:-1], b), must="refuse"),
 }
-"""What :func:`check_score` tries, by name."""
+"""Cases that :func:`check_score` tries, by name."""
 
 
 def check_score(
