@@ -320,7 +320,7 @@ def digest_of(content: Any) -> str:
 
 
 def outcome(kind: Kind, path: Path, sound: str) -> tuple[str, str]:
-    """What came of reading: equal, other, refused, or the traceback that a user would see."""
+    """Say what came of reading: equal, other, refused, or the traceback that a user would see."""
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -337,7 +337,7 @@ def outcome(kind: Kind, path: Path, sound: str) -> tuple[str, str]:
 
 
 def by_command(kind: Kind, folder: Path, path: Path, came: str) -> str:
-    """What is wrong with what the command line makes of it; nothing if it is as it shall be."""
+    """Say what is wrong with what the command line makes of it; nothing if it is as it shall be."""
     from hlvm import cli
 
     line = [part.format(path) for part in kind.command]

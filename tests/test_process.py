@@ -158,7 +158,7 @@ def test_run_whole_process_leaves_ignored_interrupts_alone():
 
 
 def test_run_whole_process_waits_for_what_is_registered_at_exit(tmp_path):
-    """What libraries clean up at exit is cleaned up, and what was printed comes out."""
+    """Libraries clean up at exit, and all that was printed comes out."""
     act = f"atexit.register(lambda: open({str(tmp_path / 'done')!r}, 'w').close())"
     program = BEGIN.format(signal="SIGINT") + f"whole_process(lambda: print('out') or 3, load=lambda: {act})"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

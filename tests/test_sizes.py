@@ -1,4 +1,4 @@
-"""What cannot fit into memory is refused from its sizes alone, with the numbers."""
+"""Settings that cannot fit into memory are refused from their sizes alone, with the numbers."""
 
 import math
 

@@ -98,9 +98,13 @@ def block_verdict(
     * *identified*: the lower ends of both R² intervals reach ``threshold``, and that of the worst direction of the
       content (:class:`WorstDirection`) reaches 0.5 (or ``threshold``, if that is smaller).
     * *not identified*: the upper end of either R² is below ``threshold``, or that of a single column below 0.5 (or
-      ``threshold``), or that of the worst among the directions with 0.5 % of the variance or more below 0.1.
+      ``threshold``), or that of the worst among the directions with 0.5 % of the variance or more below 0.1. That holds
+      for the best of three regressions, kernel, linear and kernel of normal scores, and exact codes that are as hard to
+      read score enough there with these rows (:class:`Power`).
     * *inconclusive*: an interval straddles ``threshold``, the worst direction is neither found nor surely lost, there
-      are too few test rows for an interval to mean anything, or nothing varies.
+      are too few test rows for an interval to mean anything, nothing varies, or exact codes would fail as well.
+
+    Where few test rows make up most of a column's variance, all columns are judged by their normal scores.
 
     The threshold is a share of variance, a convention: exact identification is R² = 1 with infinitely many samples,
     and 0.9 leaves room for what a regressor cannot learn from ``max_train`` rows. For the same reason *not identified*

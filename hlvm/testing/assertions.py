@@ -201,7 +201,7 @@ def assert_rank(
     expected: int,
     *,
     alpha: float = 0.01,
-    method: str = "bartlett",
+    method: str = "auto",
     key: Any = None,
     n_permutations: int = 999,
 ) -> RankTest:
@@ -213,7 +213,7 @@ def assert_rank(
         expected: the rank.
         alpha: level of each test, strictly between 0 and 1: a correct expectation fails about this often by an extra
             dimension.
-        method: ``"bartlett"`` or ``"permutation"``, see :func:`hlvm.scoring.cca_rank`.
+        method: ``"auto"``, ``"bartlett"`` or ``"permutation"``, see :func:`hlvm.scoring.cca_rank`.
         key: a JAX key or an int, for permutations.
         n_permutations: how many.
 
