@@ -191,6 +191,21 @@ def test_block_verdict_with_others_refutes_a_trace_of_style():
         block_verdict(exact, content, others=style, tolerance=0.0, key=0)
 
 
+def test_block_verdict_others_that_are_hard_to_read_off_the_content_are_not_in_the_code():
+    """Content exp(u) and code u: the code is exact, and few rows read a style off it far better than off exp(u)."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        code, own = rng.normal(size=(150, 6)), rng.normal(size=150)
+        style = code[:, 0] + 0.3 * own
+        found = block_verdict(code, np.exp(code), others=style, key=seed, config=SMALL)
+        assert found.verdict is not Verdict.NOT_IDENTIFIED
+        leaky = np.column_stack([code[:, 0] + 0.3 * own, code[:, 1:]])
+        found = block_verdict(leaky, code, others={"own": own}, key=seed, config=SMALL)
+        assert found.verdict is Verdict.NOT_IDENTIFIED
+        assert "other latents than the content does: own by R² " in found.reason
+        assert found.leakage["own"].of_exact < found.leakage["own"].larger.low
+
+
 def test_block_verdict_worst_direction_is_measured_on_other_rows_than_it_was_found_on():
     """The worst of eight equal directions on the rows that are scored would be far below what each of them has."""
     rng = np.random.default_rng(0)

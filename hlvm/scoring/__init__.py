@@ -15,11 +15,8 @@ from hlvm.scoring.cca_variants import HeldOut, pwcca, subspace_angles, svcca
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import (
     ControlledScore,
-    Leakage,
     PermutationNull,
     controlled_r2,
-    leakage,
-    leakage_many,
     permutation_null,
     permutation_test,
 )
@@ -30,6 +27,7 @@ from hlvm.scoring.encodings import circular, one_hot
 from hlvm.scoring.inputs import PrecisionWarning
 from hlvm.scoring.intervals import Interval, bootstrap_mean
 from hlvm.scoring.latents import LatentScores, chance_scores, score_latents, score_table
+from hlvm.scoring.leakages import Leakage, leakage, leakage_many
 from hlvm.scoring.multiplicity import holm
 from hlvm.scoring.power import Power
 from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds

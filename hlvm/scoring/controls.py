@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,20 +23,18 @@ from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
+from hlvm.scoring.leakages import Leakage, leakage
 from hlvm.scoring.multiplicity import count_exceeding
 from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, scorable, sums_of_squares
-from hlvm.scoring.regression import fit_kernel, kernel_r2, kernel_r2_many
+from hlvm.scoring.regression import fit_kernel, kernel_r2
 from hlvm.scoring.row_groups import own_labels, permuted, row_groups
 from hlvm.scoring.splitting import Split, Standardiser
 from hlvm.scoring.threads import own_settings
 
 __all__ = [
     "ControlledScore",
-    "Leakage",
     "PermutationNull",
     "controlled_r2",
-    "leakage",
-    "leakage_many",
     "permutation_null",
     "permutation_test",
 ]
@@ -171,105 +169,6 @@ def permutation_test(
     orders = (permuted(together, len(truth), rng, least=n_permutations) for _ in range(n_permutations))
     null = [float(score(code, truth[order])) for order in orders]
     return PermutationNull.of(float(score(code, truth)), np.asarray(null))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Leakage:
-    """How much of a style a code holds that the content does not explain.
-
-    Attributes:
-        from_code: R² of the style given the code. Not 0 for a perfect code when style depends on content.
-        from_content: R² of the style given the content itself: what a perfect code scores.
-        from_both: R² of the style given content and code side by side.
-        excess: ``from_code − from_content``, paired. Blind to a code that holds some style but not all of the content.
-        beyond: ``from_both − from_content``, paired: what the code adds to the content. About 0, or slightly below
-            because of more features, when the code is a function of the content and of noise of its own.
-    """
-
-    from_code: KernelR2
-    from_content: KernelR2
-    from_both: KernelR2
-    excess: Interval
-    beyond: Interval
-
-
-def leakage(
-    representation: ArrayLike,
-    content: ArrayLike,
-    style: ArrayLike,
-    *,
-    key: Any,
-    groups: ArrayLike | None = None,
-    config: RegressionConfig | None = None,
-) -> Leakage:
-    """Does the representation hold more of the style than the content does?
-
-    Args:
-        representation: shape (n, p) or (n,).
-        content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
-        style: the latents that it must not hold beyond that, shape (n, e) or (n,), same rows.
-        key: a JAX key or an int; all regressions share the split.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
-        config: sizes and grids; ``None`` for the defaults.
-
-    Returns:
-        Three scores and two paired differences.
-
-    Raises:
-        ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
-
-    References:
-        docs/theory.md, section 6.
-    """
-    return leakage_many(representation, content, {"style": style}, key=key, groups=groups, config=config)["style"]
-
-
-def leakage_many(
-    representation: ArrayLike,
-    content: ArrayLike,
-    styles: Mapping[str, ArrayLike],
-    *,
-    key: Any,
-    groups: ArrayLike | None = None,
-    config: RegressionConfig | None = None,
-) -> dict[str, Leakage]:
-    """Leakage of several styles, which share every factorisation; each result is that of :func:`leakage`.
-
-    Args:
-        representation: shape (n, p) or (n,).
-        content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
-        styles: name -> latents that it must not hold beyond that, shape (n, e) or (n,), same rows; at least one.
-        key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
-        config: sizes and grids; ``None`` for the defaults.
-
-    Returns:
-        Name -> leakage, in the order of ``styles``.
-
-    Raises:
-        ValueError: no styles, or an unfit array (see :func:`hlvm.scoring.kernel_r2`).
-    """
-    like = first_labelled(representation, content)
-    styles = {name: aligned("representation", like, name, values) for name, values in styles.items()}
-    groups = aligned("representation", like, "groups", groups)
-    code, known = paired_matrices("representation", representation, "content", content)
-    groups = own_labels(row_groups(code, known, groups), len(code))
-    from_code, from_content, from_both = (
-        kernel_r2_many(features, styles, key=key, groups=groups, config=config)
-        for features in (code, known, np.concatenate([known, code], axis=1))
-    )
-    return {
-        name: Leakage(
-            from_code=from_code[name],
-            from_content=from_content[name],
-            from_both=from_both[name],
-            excess=paired_difference(from_code[name], from_content[name], key=key),
-            beyond=paired_difference(from_both[name], from_content[name], key=key),
-        )
-        for name in styles
-    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

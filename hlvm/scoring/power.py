@@ -22,9 +22,11 @@ from hlvm.scoring.judging import Ground, Measured, Question, measure, measure_ag
 from hlvm.scoring.normal_scores import NormalScores, normal_scores
 from hlvm.scoring.splitting import Standardiser
 
-__all__ = ["Power", "exact_twin", "power_of"]
+__all__ = ["TWINS", "Power", "exact_twin", "power_of"]
 
-_TWINS = 2
+TWINS = 2
+"""How many exact codes are looked at; the one that is read worst counts."""
+
 _FEW_ROWS = 600
 """Rows for a first look: what they find, more rows find as well, and they cost a fraction."""
 
@@ -106,7 +108,7 @@ def _twins(question: Question, n_rows: int, against: Sequence[Ground]) -> list[M
     code, source = question.code[rows], question.source[rows]
     hidden = not question.two_way and code.shape[1] > source.shape[1]
     measured = []
-    for _ in range(_TWINS):
+    for _ in range(TWINS):
         of_twin = dataclasses.replace(
             question,
             code=exact_twin(code, source, rng, hidden=hidden),

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.config import RegressionConfig
-from hlvm.scoring.controls import Leakage, leakage_many
 from hlvm.scoring.directions import WorstDirection
 from hlvm.scoring.inputs import paired_matrices
 from hlvm.scoring.judging import (
@@ -26,6 +25,7 @@ from hlvm.scoring.judging import (
     measure_again,
     said_of,
 )
+from hlvm.scoring.leakages import Leakage, sure_leakage_many
 from hlvm.scoring.multiplicity import for_many_claims
 from hlvm.scoring.normal_scores import normal_scores
 from hlvm.scoring.power import Power, power_of
@@ -114,7 +114,8 @@ def block_verdict(
     The reverse direction is judged by variance alone: a trace of style of less than ``1 − threshold`` of the code's
     variance passes it. With ``others`` each of them must also be predicted no better from the code, alone or beside the
     content, than from the content (:func:`hlvm.scoring.leakage`): *not identified* when the lower end of either
-    difference is above ``tolerance``, *identified* only when the upper ends of both are below it.
+    difference is above ``tolerance`` and above what exact codes show with these rows, *identified* only when the upper
+    ends of both are below ``tolerance``.
 
     Args:
         representation: shape (n, p) or (n,).
@@ -154,7 +155,7 @@ def block_verdict(
     if not named:
         return found
     joint = for_many_claims(config or RegressionConfig(), len(named))
-    leaks = leakage_many(representation, content, named, key=key, groups=groups, config=joint)
+    leaks = sure_leakage_many(representation, content, named, key=key, tolerance=tolerance, groups=groups, config=joint)
     verdict, reason = found.verdict, found.reason
     if found.forward.n_independent >= min_test_rows:
         verdict, reason = _after_leakage(verdict, reason, leaks, tolerance)
@@ -316,19 +317,20 @@ def _after_leakage(
     """The outcome after a look at the other latents."""
     if verdict is Verdict.NOT_IDENTIFIED:
         return verdict, reason
-    larger = {name: max(leak.excess, leak.beyond, key=lambda interval: interval.low) for name, leak in leaks.items()}
-    leaky = [f"{name} by R² {interval}" for name, interval in larger.items() if interval.low > tolerance]
+    leaky = [f"{name} by R² {leak.larger}" for name, leak in leaks.items() if leak.is_sure(tolerance)]
     if leaky:
         return Verdict.NOT_IDENTIFIED, f"the code tells more of other latents than the content does: {', '.join(leaky)}"
     # The R² of a constant is NaN: it cannot leak.
-    unsure = [
-        name
-        for name, leak in leaks.items()
-        if not math.isnan(leak.from_code.value) and not max(leak.excess.high, leak.beyond.high) < tolerance
-    ]
+    unsure = {
+        name: leak for name, leak in leaks.items() if not math.isnan(leak.from_code.value) and not leak.high < tolerance
+    }
     if unsure and verdict is Verdict.IDENTIFIED:
-        return (
-            Verdict.INCONCLUSIVE,
-            f"{', '.join(unsure)} may be in the code: the interval of the leakage holds {tolerance:g}",
-        )
+        said = [
+            f"the interval of the leakage holds {tolerance:g}"
+            if leak.of_exact is None
+            else f"the leakage is R² {leak.larger}, and up to {leak.of_exact:.3f} in exact codes with these rows"
+            for leak in unsure.values()
+        ]
+        reasons = [f"{name} may be in the code: {what}" for name, what in zip(unsure, said, strict=True)]
+        return Verdict.INCONCLUSIVE, "; ".join(reasons)
     return verdict, reason

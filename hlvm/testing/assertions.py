@@ -16,8 +16,8 @@ from hlvm.scoring import (
     block_verdict,
     cca_rank,
     containment_verdict,
-    leakage,
 )
+from hlvm.scoring.leakages import sure_leakage_many
 from hlvm.testing.messages import leakage_failure, outcome, rank_failure, verdict_failure
 from hlvm.testing.recording import record
 
@@ -182,13 +182,16 @@ def assert_no_leakage(
         The scores of :func:`hlvm.scoring.leakage`, both of whose differences are surely below the tolerance.
 
     Raises:
-        AssertionError: the upper end of either difference reaches the tolerance; the message holds all five intervals.
+        AssertionError: the upper end of either difference reaches the tolerance; the message holds all five intervals,
+            and says whether that is sure or exact codes show as much with these rows.
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`), or a tolerance that is not above 0.
     """
     __tracebackhide__ = True
     if not tolerance > 0:
         raise ValueError(f"tolerance: expected a number above 0, got {tolerance}")
-    found = leakage(representation, content, style, key=key, groups=groups, config=config)
+    found = sure_leakage_many(
+        representation, content, {"style": style}, key=key, tolerance=tolerance, groups=groups, config=config
+    )["style"]
     record(f"leakage beyond the content: R² {found.beyond}, tolerance {tolerance:g}")
     if not max(found.excess.high, found.beyond.high) < tolerance:
         raise AssertionError(leakage_failure(found, tolerance))

@@ -93,11 +93,17 @@ def leakage_failure(found: Leakage, tolerance: float) -> str:
             ("ẑ beside c", found.beyond),
         )
     ]
-    sure = max(found.excess.low, found.beyond.low) > tolerance
+    sure = found.is_sure(tolerance)
+    if sure:
+        what = "more"
+    elif found.of_exact is None:
+        what = "too wide an interval to tell"
+    else:
+        what = f"no more than exact codes show with these rows (up to {found.of_exact:.3f})"
     return "\n".join(
         [
             f"expected the representation to hold no more of the style than the content does, {tolerance:g} at most, "
-            f"found {'more' if sure else 'too wide an interval to tell'}",
+            f"found {what}",
             "",
             *_table(["score", "value", f"{found.from_code.level:.0%} interval"], rows),
             f"(ẑ: representation, c: content, s: style; {found.from_code.n_test} test rows)",
