@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments import training_time
 from experiments.catalogue import NAMES
 from experiments.experiment import Results, load_results, named_experiment
-from experiments.findings import Finding
+from hlvm.claims import SILENT, Claim, Says, Stance
 from hlvm.plotting import style
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ def _draw_one(name: str, results: Results, preset: str, folder: Path) -> None:
     label = name if preset == "laptop" else f"{name}_{preset}"
     _save(label, lambda: named_experiment(name).draw(results.records, results.prediction), folder)
     (FRAGMENTS / f"{label}.md").write_text(
-        f"{verdict_table(results.findings)}\n{about(results, preset)}", encoding="utf-8"
+        f"{verdict_table(results.claims)}\n{about(results, preset)}", encoding="utf-8"
     )
 
 
@@ -72,26 +72,27 @@ def judged_twice(short: Mapping[str, Results], long: Mapping[str, Results]) -> s
         pairs = training_time.decided(short[name], long[name])
         rows = [
             (
-                pair[1].claim,
-                *(f"{_measured(each, most=2)}<br>holds:\N{NO-BREAK SPACE}{WORDS[each.holds]}" for each in pair),
+                after.text,
+                *(f"{_measured(e, 2, after)}<br>holds:\N{NO-BREAK SPACE}{WORDS[e.holds]}" for e in (before, after)),
             )
-            for pair in pairs
+            for before, after in pairs
         ]
-        n_open = len(long[name].findings) - len(pairs)
+        n_open = len(long[name].claims) - len(pairs)
         rest = f"{n_open} more are open after both.\n" if n_open else ""
         parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}\n{rest}")
     return "\n".join(parts)
 
 
-def verdict_table(findings: Sequence[Finding]) -> str:
-    """One row for each finding."""
+def verdict_table(claims: Sequence[Claim]) -> str:
+    """One row for each claim."""
     header = ("claim", "measured", "verdict")
     rows = []
-    for finding in findings:
-        known = [(name, says, agrees) for name, says, agrees in _sources(finding) if says]
-        claim = [finding.claim, *(f"*{name}:* {says}" for name, says, _ in known)]
-        verdict = [f"holds: {WORDS[finding.holds]}", *(f"{name} agrees: {WORDS[agrees]}" for name, _, agrees in known)]
-        rows.append(("<br>".join(claim), _measured(finding), "<br>".join(map(_unbroken, verdict))))
+    for claim in claims:
+        sources = _sources(claim)
+        said = [f"*{name}:* {stance}" for name, stance, _ in sources if stance != SILENT]
+        agree = [f"{name} agrees: {WORDS[agrees]}" for name, stance, agrees in sources if _speaks(stance)]
+        verdict = "<br>".join(map(_unbroken, [f"holds: {WORDS[claim.holds]}", *agree]))
+        rows.append(("<br>".join([claim.text, *said]), _measured(claim), verdict))
     return _table(header, rows)
 
 
@@ -101,20 +102,27 @@ def summary(found: dict[str, Results]) -> str:
     parts = []
     for name, results in found.items():
         rows = []
-        for finding in results.findings:
-            agrees = [f"{source}: {WORDS[outcome]}" for source, says, outcome in _sources(finding) if says]
-            verdict = "<br>".join(map(_unbroken, agrees)) or _unbroken(f"holds: {WORDS[finding.holds]}")
-            cells = finding.claim, finding.paper or "–", finding.theory or "–", _measured(finding, most=3), verdict
-            rows.append(cells)
+        for claim in results.claims:
+            agrees = [f"{source}: {WORDS[outcome]}" for source, stance, outcome in _sources(claim) if _speaks(stance)]
+            verdict = "<br>".join(map(_unbroken, agrees)) or _unbroken(f"holds: {WORDS[claim.holds]}")
+            says = ("–" if stance == SILENT else str(stance) for stance in (claim.paper, claim.theory))
+            rows.append((claim.text, *says, _measured(claim, most=3), verdict))
         parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}")
-    outcomes = [f.theory_agrees for results in found.values() for f in results.findings if f.theory]
-    papers = [f.paper_agrees for results in found.values() for f in results.findings if f.paper]
-    return "\n".join([f"{_counted('theory', outcomes)} {_counted('paper', papers)}\n", *parts])
+    sources = [source for results in found.values() for claim in results.claims for source in _sources(claim)]
+    counts = [
+        _counted(source, [agrees for name, stance, agrees in sources if name == source and _speaks(stance)])
+        for source in ("theory", "paper")
+    ]
+    return "\n".join([f"{' '.join(counts)}\n", *parts])
 
 
-def _sources(finding: Finding) -> tuple[tuple[str, str, bool | None], ...]:
+def _sources(claim: Claim) -> tuple[tuple[str, Stance, bool | None], ...]:
     """Who speaks of the claim, what they say, and whether the measurement agrees."""
-    return ("theory", finding.theory, finding.theory_agrees), ("paper", finding.paper, finding.paper_agrees)
+    return ("theory", claim.theory, claim.theory_agrees), ("paper", claim.paper, claim.paper_agrees)
+
+
+def _speaks(stance: Stance) -> bool:
+    return stance.says is not Says.NOTHING
 
 
 def _counted(source: str, outcomes: Sequence[bool | None]) -> str:
@@ -123,9 +131,14 @@ def _counted(source: str, outcomes: Sequence[bool | None]) -> str:
     return f"{of}, {yes} agree with what is measured, {no} do not, {unsettled} are open."
 
 
-def _measured(finding: Finding, most: int = 12) -> str:
-    lines = [f"{name}: {_unbroken(interval)}" for name, _, interval in (m.rpartition(": ") for m in finding.measured)]
-    return "<br>".join(lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"])
+def _measured(claim: Claim, most: int = 12, like: Claim | None = None) -> str:
+    """The intervals; of too many those that come nearest to a limit, in this claim or in another like it."""
+    measured = dict(claim.measured)
+    names = list(measured)
+    if len(names) > most:
+        names = list(dict.fromkeys([*(like or claim).nearest, *names]))[:most]
+    lines = [f"{name}: {_unbroken(measured[name])}" for name in names]
+    return "<br>".join([*lines, f"and {len(measured) - most} more"] if len(measured) > most else lines)
 
 
 def _unbroken(text: str) -> str:

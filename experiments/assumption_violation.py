@@ -35,11 +35,10 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
+from experiments.assumption_violation_claims import judge
 from experiments.assumption_violation_figures import draw_gap, draw_violations
-from experiments.assumption_violation_findings import judge
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Frame, check_seeds
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.training import train
 from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
 from hlvm import mae
@@ -48,7 +47,7 @@ from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig
 from hlvm.mae.config import Score
 from hlvm.masking import FixedMask, masked_array
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian, Mechanism, Polar
-from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2
+from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2, mlp_r2
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import GaussianOracle
 

@@ -19,7 +19,6 @@ are also compared at equal distance. Images are whole, as in the paper. Predicti
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,14 @@ from experiments.attention_scores import (
     token_lift,
 )
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, every, means_over_seeds, over_seeds, within
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.scene_fits import SceneFits, arms, scene_model, trained
 from hlvm import mae
+from hlvm.claims import BELOW_ZERO, Claim, difference_claim, nothing, yes
 from hlvm.images import ImageSample
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-from hlvm.scoring import Interval
+from hlvm.scoring import means_over_seeds
 
 __all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
@@ -162,7 +161,7 @@ def _scores(records: Frame, block: int) -> dict[tuple[Any, ...], Frame]:
     }
 
 
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
     """The last block: paired differences over seeds, to the untrained network and between arms."""
     scores = _scores(records, prediction["depth"])
     series = [(ratio, prediction["unit"]) for ratio in prediction["ratios"]]
@@ -171,51 +170,43 @@ def judge(records: Frame, prediction: Prediction) -> list[Finding]:
     names = {arm: f"ratio {arm[0]:g}, unit {arm[1]}" for arm in every_arm}
     kin = {(entry["ratio"], entry["unit"]): entry["share"] for entry in prediction["visible kin"]}
 
-    def gains(score: str, at: list[Arm]) -> dict[str, Interval]:
-        return {
-            names[arm]: over_seeds(scores[("trained", score, *arm)] - scores[("untrained", score, *arm)]) for arm in at
-        }
+    def gains(score: str, at: list[Arm]) -> dict[str, Frame]:
+        return {names[arm]: scores[("trained", score, *arm)] - scores[("untrained", score, *arm)] for arm in at}
 
-    def change(score: str, start: Arm, end: Arm) -> Interval:
-        return over_seeds(scores[("trained", score, *end)] - scores[("trained", score, *start)])
-
-    above = functools.partial(within, low=0.0)
-    findings = []
-    for score, how in ((AUC, "more often than strangers"), (EQUAL, "more often than strangers at equal distance")):
-        found = gains(score, [arm for arm in every_arm if kin[arm] > 0])
-        holds = every(map(above, found.values()))
-        findings.append(
-            Finding(
-                claim=f"Tokens in objects attend to kin {how}: training raises that wherever kin may be visible.",
-                theory="what one object's patches share says most of a masked one",
-                scores=found,
-                holds=holds,
-                theory_agrees=holds,
+    return [
+        *(
+            difference_claim(
+                f"Tokens in objects attend to kin {how}: training raises that wherever kin may be visible.",
+                gains(score, [arm for arm in every_arm if kin[arm] > 0]),
+                theory=yes("what one object's patches share says most of a masked one"),
                 reason=f"gain of {score} over the untrained network",
             )
-        )
-    for what, (start, end) in (("ratio", (series[0], series[-1])), ("unit", (of_units[0], of_units[-1]))):
-        found = {f"change of {score}": change(score, start, end) for score in (AUC, EQUAL)}
-        holds = every(within(interval, high=0.0) for interval in found.values())
-        findings.append(
-            Finding(
-                claim=f"The preference for kin is weaker at {names[end]} than at {names[start]}.",
-                theory=f"masked patches with visible kin: {kin[start]:.2f} and {kin[end]:.2f}, falls with the {what}",
-                scores=found,
-                holds=holds,
-                theory_agrees=holds,
+            for score, how in (
+                (AUC, "more often than strangers"),
+                (EQUAL, "more often than strangers at equal distance"),
             )
-        )
-    found = gains(CLASS, every_arm)
-    findings.append(
-        Finding(
-            claim="The class token attends to objects rather than bare ground: training raises that in every arm.",
-            scores=found,
-            holds=every(map(above, found.values())),
-            reason="gain over the untrained network; no prediction of the theory, since no loss asks the class token",
-        )
-    )
-    return findings
+        ),
+        *(
+            difference_claim(
+                f"The preference for kin is weaker at {names[end]} than at {names[start]}.",
+                {
+                    f"change of {score}": scores[("trained", score, *end)] - scores[("trained", score, *start)]
+                    for score in (AUC, EQUAL)
+                },
+                BELOW_ZERO,
+                theory=yes(
+                    f"masked patches with visible kin: {kin[start]:.2f} and {kin[end]:.2f}, falls with the {what}"
+                ),
+            )
+            for what, start, end in (("ratio", series[0], series[-1]), ("unit", of_units[0], of_units[-1]))
+        ),
+        difference_claim(
+            "The class token attends to objects rather than bare ground: training raises that in every arm.",
+            gains(CLASS, every_arm),
+            theory=nothing("no loss asks the class token"),
+            reason="gain over the untrained network",
+        ),
+    ]
 
 
 # ---------------------------------------------------------------------- figures

@@ -1,4 +1,4 @@
-"""The experiments that take a preset and write findings, in the order of the pages."""
+"""The experiments that take a preset and write claims, in the order of the pages."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.experiment import Experiment, Results, conduct, named_experiment
-from experiments.findings import Finding
 from experiments.groups import UnusableError
 from hlvm._cli_input import use_compilation_cache
 from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
+from hlvm.claims import Claim, Says
 from hlvm.mae import one_device_per_core
 
-__all__ = ["command", "print_findings"]
+__all__ = ["command", "print_claims"]
 
 _QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 """What XLA leaves out for smoke runs, most of whose time is compiling."""
@@ -85,7 +85,7 @@ def _carry_out(experiment: Experiment, arguments: Sequence[str]) -> int:
         if (options.out / "config.json").exists():
             error.add_note(f"go on with --resume, what was done is in {options.out}")
         raise
-    print_findings(results.findings)
+    print_claims(results.claims)
     Console().print(f"records, results and figures are in {options.out}", highlight=False)
     return 0
 
@@ -119,14 +119,15 @@ class _OneLineParser(argparse.ArgumentParser):
         raise UnusableError(f"{message}; see {self.prog} --help")
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_claims(claims: Sequence[Claim]) -> None:
     """A table of claims and verdicts."""
     words = {True: "yes", False: "NO", None: "open"}
     table = Table(show_lines=True)
     for heading in ("claim", "measured", "holds", "theory", "paper"):
         table.add_column(heading)
-    for finding in findings:
-        theory = words[finding.theory_agrees] if finding.theory else "-"
-        paper = words[finding.paper_agrees] if finding.paper else "-"
-        table.add_row(finding.claim, "\n".join(finding.measured), words[finding.holds], theory, paper)
+    for claim in claims:
+        measured = "\n".join(f"{name}: {interval}" for name, interval in claim.measured)
+        sources = (claim.theory, claim.theory_agrees), (claim.paper, claim.paper_agrees)
+        agrees = ["-" if stance.says is Says.NOTHING else words[agrees] for stance, agrees in sources]
+        table.add_row(claim.text, measured, words[claim.holds], *agrees)
     Console().print(table)

@@ -9,22 +9,23 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.findings import Finding, Frame
 from experiments.groups import UnusableError, run_groups
 from hlvm._digests import check_digests, digest_of_file, read_json, write_json
 from hlvm._environment import environment
 from hlvm._files import is_new_folder, make_folder, only_writer, write_text_atomically
+from hlvm.claims import Claim
 from hlvm.plotting import save_figure, style
 
 __all__ = [
     "LONG",
     "PRESETS",
     "Experiment",
+    "Frame",
     "Group",
     "Prediction",
     "Record",
@@ -41,6 +42,9 @@ LONG = "long"
 """A further preset of some experiments: that of the laptop, trained for longer than half an hour."""
 
 _DISTRIBUTIONS = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-learn")
+
+Frame: TypeAlias = Any
+"""A pandas DataFrame, or a part of one, where static types cannot follow what is selected and grouped."""
 
 Record = dict[str, Any]
 """One measured number with everything that says what it is: numbers, strings and booleans."""
@@ -69,7 +73,7 @@ class Experiment:
         groups: config -> what is measured together; independent of each other, and each in one go, so a group is what
             is handed to a worker and what is not repeated when a run goes on.
         measure: config, group, and a folder for states of training or ``None`` -> records.
-        judge: all records and the prediction -> findings.
+        judge: all records and the prediction -> claims.
         draw: all records and the prediction -> figures by name.
     """
 
@@ -80,7 +84,7 @@ class Experiment:
     predict: Callable[[Any], Prediction]
     groups: Callable[[Any], Sequence[Group]]
     measure: Callable[[Any, Group, Path | None], list[Record]]
-    judge: Callable[[Frame, Prediction], list[Finding]]
+    judge: Callable[[Frame, Prediction], list[Claim]]
     draw: Callable[[Frame, Prediction], dict[str, Figure]]
 
     def __post_init__(self) -> None:
@@ -98,14 +102,14 @@ class Results:
         config: the settings, as a dictionary.
         prediction: made before training.
         records: tidy, one row per measured number.
-        findings: the claims and their verdicts.
+        claims: what was claimed, and how it came out.
         environment: versions and machine.
     """
 
     config: dict[str, Any]
     prediction: Prediction
     records: Frame
-    findings: list[Finding]
+    claims: list[Claim]
     environment: dict[str, Any]
 
 
@@ -168,7 +172,7 @@ def _conduct(
         config=described["config"],
         prediction=prediction,
         records=records,
-        findings=experiment.judge(records, prediction),
+        claims=experiment.judge(records, prediction),
         environment=environment(*_DISTRIBUTIONS),
     )
     if out is not None:
@@ -196,7 +200,7 @@ def load_results(folder: Path) -> Results:
             config=content["config"],
             prediction=content["prediction"],
             records=pd.read_csv(folder / "records.csv"),
-            findings=[Finding.from_dict(finding) for finding in content["findings"]],
+            claims=[Claim.from_dict(claim) for claim in content["claims"]],
             environment=content["environment"],
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -235,7 +239,7 @@ def _write_results(experiment: Experiment, results: Results, out: Path) -> None:
         "config": results.config,
         "environment": results.environment,
         "prediction": results.prediction,
-        "findings": [finding.to_dict() for finding in results.findings],
+        "claims": [claim.to_dict() for claim in results.claims],
         "digests": {"records.csv": digest_of_file(out / "records.csv")},
     }
     write_json(out / "results.json", content)

@@ -14,16 +14,14 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.stats
 
-from experiments.findings import check_seeds
 from experiments.records import parsed_options, write_results
 from hlvm import mae, scoring
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches
 from hlvm.mechanisms import InvertibleMLP, Polar
-from hlvm.scoring import RegressionConfig
+from hlvm.scoring import RegressionConfig, check_seeds
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import shared_information
 
@@ -225,16 +223,16 @@ def _compare(case: Case, scores: list[dict[str, float]]) -> list[Record]:
     records: list[Record] = []
     for name in scores[0]:
         values = np.asarray([score[name] for score in scores])
-        half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-        mean, predicted = float(values.mean()), case.predicted.get(name)
+        low, mean, high = scoring.over_seeds(values)
+        predicted = case.predicted.get(name)
         records.append(
             {
                 "case": case.label,
                 "code_dim": _numbers(case.network),
                 "score": name,
                 "mean": mean,
-                "low": mean - float(half),
-                "high": mean + float(half),
+                "low": low,
+                "high": high,
                 "seeds": values.tolist(),
                 "predicted": predicted,
                 "agrees": None if predicted is None else predicted[0] <= mean <= predicted[1],

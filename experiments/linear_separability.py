@@ -33,27 +33,28 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, over_seeds, within
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.scene_comparisons import (
     Paper,
+    arm_claim,
     arm_rows,
-    compared,
+    by_arm,
     comparisons,
     draw_level,
     draw_series,
     dress,
-    of_arm,
+    floor_claims,
     of_code,
-    paper_says,
+    paper_stance,
     places_of,
     records_of_codes,
     series_of,
     shares_in_c,
-    theory_says,
+    theory_stance,
 )
 from experiments.scene_fits import SceneFits, arms, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of
+from hlvm.claims import SILENT, Claim, trend_claim, yes
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
 
@@ -172,59 +173,35 @@ def purity(places: Any, labels: Any, neighbours: int) -> float:
 # ---------------------------------------------------------------------- comparing
 
 
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
-    """One finding per latent and comparison of arms, then floors and maps."""
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
+    """One claim per latent and comparison of arms, then floors and maps."""
     rows = records[records["code"] == "trained"]
     accuracy = rows[rows["score"] == "accuracy"]
-    found = [
-        compared(
-            accuracy[accuracy["latent"] == latent],
-            comparison,
-            f"Linear accuracy of the {latent}",
-            paper=paper_says(PAPER, comparison) if latent == "class" else ("", 0.0),
-            theory=theory_says(prediction, latent, comparison),
-        )
-        for latent in LATENTS
-        for comparison in prediction["comparisons"]
-    ]
-    of_class = records[(records["score"] == "accuracy") & (records["latent"] == "class")]
-    best = of_arm(of_class, prediction["comparisons"][0]["ahead"])
-    for code, words in (("untrained", "the untrained encoder"), ("pixels", "raw pixels")):
-        floor = of_code(of_class, code)
-        difference = over_seeds(best - floor)
-        found.append(
-            Finding(
-                claim=f"The class is read better from codes ({_arm(prediction)}) than from {words}",
-                theory="the class is in c, and the code holds c",
-                scores={"difference": difference, words: over_seeds(floor)},
-                holds=within(difference, low=0),
-                theory_agrees=within(difference, low=0),
+    of_class = rows[rows["latent"] == "class"]
+    return [
+        *(
+            arm_claim(
+                accuracy[accuracy["latent"] == latent],
+                comparison,
+                f"Linear accuracy of the {latent}",
+                paper=paper_stance(PAPER, comparison) if latent == "class" else SILENT,
+                theory=theory_stance(prediction, latent, comparison),
             )
-        )
-    ranks = over_seeds(_rank_correlations(rows))
-    found.append(
-        Finding(
-            claim="Arms whose class is read better have purer neighbourhoods in the t-SNE map",
-            scores={"rank correlation over arms": ranks},
-            holds=within(ranks, low=0),
-            reason="Spearman's correlation of accuracy and purity over the arms of each seed",
-        )
-    )
-    return found
-
-
-def _arm(prediction: Prediction) -> str:
-    return label(prediction["comparisons"][0]["ahead"])
-
-
-def _rank_correlations(rows: Frame) -> list[float]:
-    """Of each seed."""
-    of_class = rows[(rows["latent"] == "class") & rows["score"].isin(["accuracy", "purity in the map"])]
-    found = []
-    for _, of_seed in of_class.groupby("seed"):
-        table = of_seed.pivot_table(index=["ratio", "unit"], columns="score", values="value")
-        found.append(float(table.corr(method="spearman").iloc[0, 1]))
-    return found
+            for latent in LATENTS
+            for comparison in prediction["comparisons"]
+        ),
+        *floor_claims(
+            "The class is read better",
+            of_class[of_class["score"] == "accuracy"],
+            records[(records["score"] == "accuracy") & (records["latent"] == "class")],
+            prediction,
+            theory=yes("the class is in c, and the code holds c"),
+        ),
+        trend_claim(
+            "Arms whose class is read better have purer neighbourhoods in the t-SNE map",
+            *(by_arm(of_class[of_class["score"] == score]) for score in ("purity in the map", "accuracy")),
+        ),
+    ]
 
 
 # ---------------------------------------------------------------------- drawing

@@ -39,7 +39,6 @@ from jaxtyping import Float
 from experiments.command import command
 from experiments.designed_masks import by_height, designed, dim_of, lowest_shared, shares, targets, touching
 from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import check_seeds
 from experiments.mask_design_claims import ARMS, DESIGNED, judge
 from experiments.mask_design_figure import draw
 from experiments.training import train
@@ -48,7 +47,7 @@ from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP
-from hlvm.scoring import RegressionConfig
+from hlvm.scoring import RegressionConfig, check_seeds
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import membership_probability
 

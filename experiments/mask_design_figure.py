@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.experiment import Prediction
-from experiments.findings import Frame, means_over_seeds
+from experiments.experiment import Frame, Prediction
 from experiments.mask_design_claims import ARMS, CLAIMS, DESIGNED, gains_over_middle, heights_at
+from hlvm.claims import ABOVE_ZERO
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look
+from hlvm.scoring import means_over_seeds
 
 __all__ = ["draw"]
 
@@ -28,7 +29,7 @@ def _draw_targets(axes: Any, records: Frame, prediction: Prediction) -> None:
     random = [arm for arm in next(iter(prediction["targets"].values()))["shares"] if arm.startswith("random ")]
     markers = dict(zip([DESIGNED, *random, "untrained"], "oDs^vP", strict=False))
     colors = [COLORS[name] for name in ("vermilion", "blue", "sky", "green", "purple", "orange")]
-    cells = means_over_seeds(records[records["learner"] == "bottleneck"], ["target", "arm", "view", "score"])
+    cells: Frame = means_over_seeds(records[records["learner"] == "bottleneck"], ["target", "arm", "view", "score"])
     forward = cells[cells["score"] == "code -> c"].sort_values("mean").groupby(["target", "arm"]).last()
     floor = cells[(cells["score"] == "untrained code -> c") & (cells["arm"] == DESIGNED)].set_index("target")
     for number, (arm, marker) in enumerate(markers.items()):
@@ -66,8 +67,10 @@ def _draw_gains(axes: Any, records: Frame) -> None:
         for claim in CLAIMS:
             if claim.than == "middle ratio" and height in heights_at(gains, claim.where):
                 place = places[arms.index(claim.arm)]
-                for level, sign in zip(levels, (claim.theory_sign, claim.paper_sign), strict=True):
-                    axes.plot([place] * abs(sign), [level] * abs(sign), "^" if sign > 0 else "v", color=looks["color"])
+                for level, stance in zip(levels, (claim.theory, claim.paper), strict=True):
+                    up = stance.agrees(claim.limits == ABOVE_ZERO)
+                    if up is not None:
+                        axes.plot(place, level, "^" if up else "v", color=looks["color"])
     for source, level in zip(("theory", "paper"), levels, strict=True):
         axes.text(-0.75, level, source, va="center", fontsize=8)
     axes.set_xlim(-0.8, len(arms) - 0.5)

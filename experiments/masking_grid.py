@@ -29,24 +29,23 @@ from pathlib import Path
 from typing import Any
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.masking_grid_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
     SHARES_APART,
     QuadtreeFits,
-    claim_of_differences,
     code_records,
     gains_by_training,
     held_out,
-    rank_correlations_by_height,
-    share_says,
+    share_stance,
     share_table,
     shares_by_arm,
     strategy,
+    telling_heights,
     trained,
 )
+from hlvm.claims import Claim, difference_claim, equivalence_claim, no, trend_claim, yes
 from hlvm.masking import BlockMask
 
 __all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
@@ -159,18 +158,18 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
 # ---------------------------------------------------------------------- verdicts
 
 
-def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
+def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
     shares = shares_by_arm(prediction)
     return [
-        finding
+        claim
         for mechanism in COMPARED
-        for finding in _judge_mechanism(
+        for claim in _judge_mechanism(
             gains_by_training(records, mechanism), shares.loc[mechanism], prediction, f"{mechanism} mechanisms: "
         )
     ]
 
 
-def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: str) -> list[Finding]:
+def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: str) -> list[Claim]:
     """Claims about one kind of mechanism.
 
     Args:
@@ -182,69 +181,69 @@ def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: 
     top, units = prediction["top"], prediction["units"]
     heights = range(1, top + 1)
     # Of lower heights with the largest units that do not hide their latents whole, where shares have an optimum.
-    found = [_optimum(gains, share, prediction, top, unit, begin) for unit in units[:2]]
-    found += [_optimum(gains, share, prediction, h, unit, begin) for h, unit in zip(heights[:-1], units, strict=False)]
+    claims = [_optimum(gains, share, prediction, top, unit, begin) for unit in units[:2]]
+    claims += [_optimum(gains, share, prediction, h, unit, begin) for h, unit in zip(heights[:-1], units, strict=False)]
     for height in heights:
         what, of_height, of_share = _what(height, top), gains.loc[height], share.loc[height]
+
+        def lead(pairs: _Pairs, of_height: Frame = of_height) -> Frame:
+            """Of the first arms over the second, mean over pairs."""
+            one, other = (of_height.loc[list(arms)] for arms in zip(*pairs, strict=True))
+            return one.mean() - other.mean()
+
         often, hardly = of_share[of_share >= _OFTEN].index, of_share[of_share <= _HARDLY_EVER].index
         if len(often) and len(hardly):
             difference = of_height.loc[often].mean() - of_height.loc[hardly].mean()
-            found.append(
-                claim_of_differences(
+            claims.append(
+                difference_claim(
                     f"{begin}more of {what} is gained where it is often in c than where it hardly ever is",
                     {f"{len(often)} arms − {len(hardly)} arms": difference},
-                    theory="yes",
+                    theory=yes(),
                 )
             )
         alike, pairs = _block_pairs(of_share)
         if height == top and alike and not pairs:
-            one, other = (of_height.loc[list(arms)] for arms in zip(*alike, strict=True))
-            found.append(
-                claim_of_differences(
+            claims.append(
+                equivalence_claim(
                     f"{begin}one block brings out as much of {what} as squares at random, same ratio and unit, to "
                     f"within {_TOLERANCE}",
-                    {f"{len(alike)} pairs, block − squares": one.mean() - other.mean()},
-                    low=-_TOLERANCE,
-                    high=_TOLERANCE,
-                    theory="yes: in c as often",
+                    {f"{len(alike)} pairs, block − squares": lead(alike)},
+                    _TOLERANCE,
+                    theory=yes("in c as often"),
                 )
             )
         if pairs:
-            more, less = (of_height.loc[list(arms)] for arms in zip(*pairs, strict=True))
-            found.append(
-                claim_of_differences(
+            claims.append(
+                difference_claim(
                     f"{begin}of squares at random and one block, same ratio and unit, that which has {what} in c more "
                     "often brings out more of it",
-                    {f"{len(pairs)} pairs": more.mean() - less.mean()},
-                    theory="yes",
+                    {f"{len(pairs)} pairs": lead(pairs)},
+                    theory=yes(),
                 )
             )
-    for height, correlations in rank_correlations_by_height(gains, share).items():
-        found.append(
-            claim_of_differences(
-                f"{begin}over the grid, what is gained of {_what(height, top)} goes up and down with its share in c",
-                {"rank correlation over arms": correlations},
-                theory="yes",
-            )
+    return claims + [
+        trend_claim(
+            f"{begin}over the grid, what is gained of {_what(height, top)} goes up and down with its share in c",
+            *pair,
+            theory=yes(),
         )
-    return found
+        for height, pair in telling_heights(gains, share).items()
+    ]
 
 
-def _optimum(gains: Frame, share: Frame, prediction: Prediction, height: int, unit: int, begin: str) -> Finding:
+def _optimum(gains: Frame, share: Frame, prediction: Prediction, height: int, unit: int, begin: str) -> Claim:
     """The claim that a height is found better at the ratio in the middle than at both ends, with one unit."""
     middle, ends, top = prediction["middle"], prediction["ends"], prediction["top"]
 
     def of(table: Frame, ratio: float) -> Any:
         return table.loc[(height, "uniform", ratio, unit)]
 
-    shares = [(of(share, middle), of(share, end)) for end in ends]
-    paper = "yes: its tables are best at 0.75" if height == top else "no: extreme ratios give low levels"
-    return claim_of_differences(
+    return difference_claim(
         f"{begin}with units of {unit} × {unit}, {_what(height, top)} is found better at ratio {middle:g} than at "
         f"{ends[0]:g} and at {ends[1]:g}",
         {f"{middle:g} − {end:g}": of(gains, middle) - of(gains, end) for end in ends},
-        paper=paper,
-        theory=share_says(shares),
+        paper=yes("its tables are best at 0.75") if height == top else no("extreme ratios give low levels"),
+        theory=share_stance([(of(share, middle), of(share, end)) for end in ends]),
     )
 
 

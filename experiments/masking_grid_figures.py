@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.experiment import Prediction
-from experiments.findings import Frame
+from experiments.experiment import Frame, Prediction
 from experiments.quadtree_fits import COMPARED, draw_over_seeds, height_words
 from hlvm.plotting.style import COLORS, figure_with_panels
 

@@ -39,25 +39,24 @@ from typing import Any
 import pandas as pd
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.masking_ratio_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
     REGIMES,
     QuadtreeFits,
     available,
-    claim_of_differences,
     code_records,
     held_out,
     input_records,
     per_seed,
     separated_at,
-    share_says,
+    share_stance,
     shares_in_c,
     strategy,
     trained,
 )
+from hlvm.claims import SILENT, Claim, Stance, difference_claim, equivalence_claim, no, nothing, yes
 
 __all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
@@ -196,7 +195,11 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
 # ---------------------------------------------------------------------- verdicts
 
 
-def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
+_BEST = yes("its tables are best at 0.75")
+_POOR = yes("random masks are a poor tool")
+
+
+def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
     middle, half, ends = prediction["middle"], prediction["half"], prediction["ends"]
     top, (short, long) = prediction["top"], prediction["steps"]
     small, ratio = prediction["strategy_ratios"][0], prediction["strategy_ratios"][-1]
@@ -211,11 +214,11 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
     shares = pd.DataFrame(prediction["share_in_c"]).set_index(["mechanism", "strategy", "ratio", "height"])["share"]
 
     def noisy(
-        claim: str,
+        text: str,
         pairs: Sequence[tuple[tuple[str, float], tuple[str, float]]],
         height: int | None = None,
-        paper: str = "",
-    ) -> Finding:
+        paper: Stance = SILENT,
+    ) -> Claim:
         """A claim that what noisy mechanisms hide is found better in some arms (strategy, ratio) than in others."""
 
         def scores(arm: tuple[str, float]) -> Frame:
@@ -224,11 +227,11 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
         def share(arm: tuple[str, float]) -> float:
             return shares.at["noisy", *arm, height or top]
 
-        return claim_of_differences(
-            f"noisy mechanisms: {claim}",
+        return difference_claim(
+            f"noisy mechanisms: {text}",
             {f"{_words(more)} − {_words(less)}": scores(more) - scores(less) for more, less in pairs},
             paper=paper,
-            theory=share_says([(share(more), share(less)) for more, less in pairs]),
+            theory=share_stance([(share(more), share(less)) for more, less in pairs]),
         )
 
     def lead(end: float, **where: Any) -> Frame:
@@ -239,83 +242,73 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
 
     visible = {view: of(middle, of="visible", steps=0, view=view) for view in (middle, high)}
     floor = {height: of(middle, of="untrained", steps=0, height=height) for height in (1, 0)}
-    found = [
-        claim_of_differences(
-            f"{mechanism} mechanisms: the root is found better at ratio {middle} than at {low} and at {high}",
-            leads(mechanism=mechanism),
-            paper="yes: its tables are best at 0.75",
-            theory=theory,
-        )
-        for mechanism, theory in (("invertible", "no reason for it: in c at every ratio"), ("noisy", ""))
-    ]
-    found.append(
-        claim_of_differences(
+    optimum = f"the root is found better at ratio {middle} than at {low} and at {high}"
+    return [
+        difference_claim(
+            f"invertible mechanisms: {optimum}", leads(), paper=_BEST, theory=nothing("in c at every ratio")
+        ),
+        difference_claim(f"noisy mechanisms: {optimum}", leads(mechanism="noisy"), paper=_BEST),
+        difference_claim(
             f"availability explains the fall from {middle} to {high}: visible cells lose as much of the root as codes",
             {"cells − codes": visible[middle] - visible[high] - lead(high)},
-            theory="no: one visible cell determines the root",
-        )
-    )
-    found += [
-        claim_of_differences(
-            f"mismatch explains the lead of {middle} over {end}: on images masked at {end} it is at most {_TOLERANCE}",
-            {f"{middle} − {end}": lead(end, view=end)},
-            low=-math.inf,
-            high=_TOLERANCE,
-        )
-        for end in ends
-    ]
-    found += [
-        claim_of_differences(
-            f"training time explains the lead of {middle} over {end}: it shrinks from {short} to {long} steps",
-            {f"{short} − {long} steps": lead(end, steps=short) - lead(end)},
-        )
-        for end in ends
-    ]
-    found.append(
-        claim_of_differences(
+            theory=no("one visible cell determines the root"),
+        ),
+        *(
+            difference_claim(
+                f"mismatch explains the lead of {middle} over {end}: on images masked at {end} it is at most "
+                f"{_TOLERANCE}",
+                {f"{middle} − {end}": lead(end, view=end)},
+                (-math.inf, _TOLERANCE),
+            )
+            for end in ends
+        ),
+        *(
+            difference_claim(
+                f"training time explains the lead of {middle} over {end}: it shrinks from {short} to {long} steps",
+                {f"{short} − {long} steps": lead(end, steps=short) - lead(end)},
+            )
+            for end in ends
+        ),
+        equivalence_claim(
             f"linear mechanisms: the ratio changes the root's score by at most {_TOLERANCE}",
             leads(mechanism="linear"),
-            low=-_TOLERANCE,
-            high=_TOLERANCE,
-            theory="yes",
-        )
-    )
-    found += [
-        claim_of_differences(
-            f"nonlinearity enlarges the lead of {middle} over {end}",
-            {"invertible − linear": lead(end) - lead(end, mechanism="linear")},
-            theory="yes",
-        )
-        for end in ends
-    ]
-    return [
-        *found,
-        claim_of_differences(
+            _TOLERANCE,
+            theory=yes(),
+        ),
+        *(
+            difference_claim(
+                f"nonlinearity enlarges the lead of {middle} over {end}",
+                {"invertible − linear": lead(end) - lead(end, mechanism="linear")},
+                theory=yes(),
+            )
+            for end in ends
+        ),
+        difference_claim(
             f"what enters at height 1 is found better at ratio {half} than at {low} and at {high}",
             {f"{half} − {end}": of(half, height=1) - of(end, height=1) for end in ends},
-            theory="yes: in c most often there",
+            theory=yes("in c most often there"),
         ),
-        claim_of_differences(
+        difference_claim(
             f"ratio {high} brings out more of what enters at heights 1 and 0 than {middle}",
             {f"height {height}": -lead(high, height=height) for height in (1, 0)},
-            paper="yes: extreme ratios give low levels",
-            theory="no: in c less often",
+            paper=yes("extreme ratios give low levels"),
+            theory=no("in c less often"),
         ),
-        claim_of_differences(
+        difference_claim(
             f"training at {middle} throws away what enters at heights 1 and 0: untrained encoders hold more",
             {f"height {height}": floor[height] - of(middle, height=height) for height in (1, 0)},
         ),
-        claim_of_differences(
+        difference_claim(
             f"ratio {ratio}: masks of the root's subtrees bring out less of what enters just below the root",
             {"uniform − subtree": of(ratio, height=top - 1) - of(ratio, height=top - 1, strategy="subtree")},
-            theory="yes: never in c",
+            theory=yes("never in c"),
         ),
-        claim_of_differences(
+        difference_claim(
             f"ratio {ratio}: masks of the root's subtrees bring out more of the root than uniform ones",
             {"subtree − uniform": of(ratio, strategy="subtree") - of(ratio)},
-            paper="yes: random masks are a poor tool",
+            paper=_POOR,
         ),
-        claim_of_differences(
+        difference_claim(
             f"ratio {ratio}: blocks bring out more of the root than uniform masks",
             {"block − uniform": of(ratio, strategy="block") - of(ratio)},
         ),
@@ -331,7 +324,7 @@ def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
         noisy(
             "masks of the root's subtrees bring out more of the root than uniform ones",
             [(("subtree", r), ("uniform", r)) for r in prediction["strategy_ratios"]],
-            paper="yes: random masks are a poor tool",
+            paper=_POOR,
         ),
         noisy(
             f"ratio {small}: blocks bring out more of the root than uniform masks",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.experiment import Prediction
-from experiments.findings import Frame
+from experiments.experiment import Frame, Prediction
 from experiments.quadtree_fits import COMPARED, draw_over_seeds, height_words
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look
 

@@ -26,29 +26,28 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.patch_size_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
     QuadtreeFits,
-    claim_of_differences,
     code_records,
     gains_by_training,
     held_out,
     per_seed,
-    rank_correlations_by_height,
-    share_says,
+    share_stance,
     share_table,
     shares_by_arm,
     strategy,
+    telling_heights,
     trained,
 )
+from hlvm.claims import SILENT, Claim, difference_claim, nothing, ordering_claim, rank_correlations, yes
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "rank_correlations", "run"]
+__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "mean_rank_correlations", "run"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,16 +144,15 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
 # ---------------------------------------------------------------------- verdicts
 
 
-def rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "invertible") -> Frame:
+def mean_rank_correlations(records: Frame, prediction: Prediction, mechanism: str = "invertible") -> np.ndarray:
     """Spearman's correlation over arms of a height's share in ``c`` with what training gains of the noise there.
 
     Returns:
-        Seed -> mean over the heights between cells and root whose share differs between arms; empty if there are none.
-        Gains that are the same in all arms count as 0.
+        Of every seed the mean over the heights between cells and root whose share differs; empty if there are none.
     """
-    found = rank_correlations_by_height(gains_by_training(records, mechanism), shares_by_arm(prediction).loc[mechanism])
-    between = [of_height for height, of_height in found.items() if 0 < height < prediction["top"]]
-    return pd.concat(between, axis=1).mean(axis=1) if between else pd.Series(dtype=float)
+    found = telling_heights(gains_by_training(records, mechanism), shares_by_arm(prediction).loc[mechanism])
+    between = [rank_correlations(*pair) for height, pair in found.items() if 0 < height < prediction["top"]]
+    return np.mean(between, axis=0) if between else np.zeros(0)
 
 
 def _of(records: Frame, prediction: Prediction, unit: int, height: int, **where: Any) -> Frame:
@@ -173,86 +171,82 @@ def _inside(records: Frame, prediction: Prediction, mechanism: str) -> dict[str,
     }
 
 
-def _judge(records: Frame, prediction: Prediction) -> list[Finding]:
+_INSIDE = yes("a latent inside one unit is never in c")
+_RISES = yes("its table rises, though its text says that it falls at the largest")
+
+
+def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
     units, top, ratio = prediction["units"], prediction["top"], prediction["ratio"]
-    steps = list(itertools.pairwise(units))
 
     def of(unit: int, height: int, **where: Any) -> Frame:
         return _of(records, prediction, unit, height, **where)
 
     inside = {unit: level for level, unit in enumerate(units)}  # the height whose latents lie inside a unit
     last = units[-1]
-    found = [
-        claim_of_differences(
+    claims = [
+        difference_claim(
             "a unit as large as the latents of a height brings out less of what enters there than one half as large",
             _inside(records, prediction, "invertible"),
-            theory="yes: a latent inside one unit is never in c",
+            theory=_INSIDE,
         ),
-        claim_of_differences(
+        difference_claim(
             "strips that cut through the latents of a height bring out more of what enters there than squares",
             {f"height {inside[b]}, unit {b}": of(b, inside[b], strategy="strip") - of(b, inside[b]) for b in units[1:]},
-            theory="yes: alignment counts, not area",
+            theory=yes("alignment counts, not area"),
         ),
-        claim_of_differences(
+        difference_claim(
             f"blocks in steps of {last} cells bring out less of what enters at height {inside[last]} than at any place",
-            {
-                f"step 1 − {last}": of(1, inside[last], strategy="block") - of(last, inside[last], strategy="block"),
-            },
-            theory="yes: never in c",
+            {f"step 1 − {last}": of(1, inside[last], strategy="block") - of(last, inside[last], strategy="block")},
+            theory=yes("never in c"),
         ),
-        claim_of_differences(
+        ordering_claim(
             "the root is found better with larger units, squares at random",
-            {f"unit {b} − {a}": of(b, top) - of(a, top) for a, b in steps},
-            paper="yes: its table rises, though its text says that it falls at the largest",
-            theory="no reason for it: in c with any unit",
+            {f"unit {unit}": of(unit, top) for unit in units},
+            paper=_RISES,
+            theory=nothing("in c with any unit"),
         ),
-        claim_of_differences(
-            "what training gains at a height goes up and down with its share in c",
-            {"rank correlation over arms": rank_correlations(records, prediction)},
-            theory="yes",
-        ),
-        claim_of_differences(
+        _trend("", mean_rank_correlations(records, prediction)),
+        difference_claim(
             f"untrained encoders hold less of the root than those trained with squares at ratio {ratio:g}",
             {f"unit {unit}": of(unit, top) - of(1, top, of="untrained") for unit in units},
         ),
     ]
-    return found + (_judge_noisy(records, prediction) if "noisy" in set(records["mechanism"]) else [])
+    return claims + (_judge_noisy(records, prediction) if "noisy" in set(records["mechanism"]) else [])
 
 
-def _judge_noisy(records: Frame, prediction: Prediction) -> list[Finding]:
+def _judge_noisy(records: Frame, prediction: Prediction) -> list[Claim]:
     share = shares_by_arm(prediction).xs(
         ("noisy", "uniform", prediction["ratio"]), level=("mechanism", "strategy", "ratio")
     )
-    found = [
-        claim_of_differences(
+    claims = [
+        difference_claim(
             "noisy mechanisms: a unit as large as the latents of a height brings out less of what enters there",
             _inside(records, prediction, "noisy"),
-            theory="yes: a latent inside one unit is never in c",
+            theory=_INSIDE,
         )
     ]
     for height, (small, unit) in enumerate(itertools.pairwise(prediction["units"]), start=2):
-        what, paper = f"what enters at height {height}", ""
-        if height == prediction["top"]:
-            what, paper = "the root", "yes: its table rises, though its text says that it falls at the largest"
+        is_root = height == prediction["top"]
+        what = "the root" if is_root else f"what enters at height {height}"
         large_one, small_one = (_of(records, prediction, u, height, mechanism="noisy") for u in (unit, small))
-        found.append(
-            claim_of_differences(
+        claims.append(
+            difference_claim(
                 f"noisy mechanisms: {what} is found better with units as large as its children than with smaller ones",
                 {f"height {height}, unit {unit} − {small}": large_one - small_one},
-                paper=paper,
-                theory=share_says([(share[height, unit], share[height, small])]),
+                paper=_RISES if is_root else SILENT,
+                theory=share_stance([(share[height, unit], share[height, small])]),
             )
         )
-    correlations = rank_correlations(records, prediction, "noisy")
-    if len(correlations):
-        found.append(
-            claim_of_differences(
-                "noisy mechanisms: what training gains at a height goes up and down with its share in c",
-                {"rank correlation over arms": correlations},
-                theory="yes",
-            )
-        )
-    return found
+    correlations = mean_rank_correlations(records, prediction, "noisy")
+    return claims + ([_trend("noisy mechanisms: ", correlations)] if len(correlations) else [])
+
+
+def _trend(begin: str, correlations: np.ndarray) -> Claim:
+    return difference_claim(
+        f"{begin}what training gains at a height goes up and down with its share in c",
+        {"rank correlation over arms": correlations},
+        theory=yes(),
+    )
 
 
 EXPERIMENT = Experiment(

@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.experiment import Prediction
-from experiments.findings import Frame
+from experiments.experiment import Frame, Prediction
 from experiments.quadtree_fits import draw_over_seeds, height_words
 from hlvm.plotting.style import figure_with_panels, height_look
 

@@ -16,19 +16,18 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-import scipy.stats
 from jaxtyping import Bool
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from experiments.experiment import Prediction, Record
-from experiments.findings import Finding, Frame, check_seeds, every, means_over_seeds, over_seeds, within
+from experiments.experiment import Frame, Prediction, Record
 from experiments.training import train
 from hlvm import HierarchicalModel, LatentGraph, mae
+from hlvm.claims import Stance, nothing, yes
 from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
 from hlvm.masking import BlockMask, MaskSampler, Patches, RandomMask, SubtreeMask, count_masked
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, Mechanism
-from hlvm.scoring import RegressionConfig, kernel_r2_many
+from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2_many, means_over_seeds
 from hlvm.simulator import Sample
 from hlvm.theory import Regime, level_profile
 
@@ -39,7 +38,6 @@ __all__ = [
     "SHARES_APART",
     "QuadtreeFits",
     "available",
-    "claim_of_differences",
     "code_records",
     "draw_over_seeds",
     "gains_by_training",
@@ -48,13 +46,13 @@ __all__ = [
     "input_records",
     "per_seed",
     "quadtree_model",
-    "rank_correlations_by_height",
     "separated_at",
-    "share_says",
+    "share_stance",
     "share_table",
     "shares_by_arm",
     "shares_in_c",
     "strategy",
+    "telling_heights",
     "trained",
 ]
 
@@ -73,9 +71,6 @@ COMPARED = ("invertible", "noisy")
 
 SHARES_APART = 0.05
 """Shares in ``c`` that differ by less give no reason to expect a difference of scores."""
-
-_ABOVE_ZERO = math.nextafter(0.0, 1.0)
-"""Scores that are the same to the last digit are no difference."""
 
 _REGRESSION = RegressionConfig(
     test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
@@ -367,76 +362,33 @@ def gains_by_training(records: Frame, mechanism: str) -> Frame:
     return scores - floors.loc[scores.index.get_level_values("height")].to_numpy()
 
 
-def rank_correlations_by_height(gains: Frame, share: Frame) -> dict[int, Frame]:
-    """Spearman's correlation, over arms, of what training gains with what is shared.
+def telling_heights(gains: Frame, share: Frame) -> dict[int, tuple[Frame, Frame]]:
+    """Heights whose share in the shared information differs between arms.
 
     Args:
         gains: as :func:`gains_by_training` has them.
         share: (height, strategy, ratio, unit) -> share in the shared information.
 
     Returns:
-        Height -> one correlation per seed, of the heights whose share differs between arms. Gains that are the same in
-        all arms count as 0.
+        Height -> what training gains there, one row per arm and one column per seed, and the share of the same arms.
     """
-    rank: Any = scipy.stats.spearmanr
-
-    def follows(x: Frame, y: Frame) -> float:
-        return float(rank(x, y).statistic) if y.nunique() > 1 else 0.0
-
-    found = {}
-    for height in sorted(set(gains.index.get_level_values("height")) & set(share.index.get_level_values("height"))):
-        of_height = gains.loc[height]
-        of_share = share.loc[height].loc[of_height.index]
-        if of_share.nunique() > 1:
-            found[height] = pd.Series({seed: follows(of_share, of_height[seed]) for seed in of_height})
-    return found
+    heights = sorted(set(gains.index.get_level_values("height")) & set(share.index.get_level_values("height")))
+    of_heights = {height: (gains.loc[height], share.loc[height].loc[gains.loc[height].index]) for height in heights}
+    return {height: pair for height, pair in of_heights.items() if pair[1].nunique() > 1}
 
 
-def claim_of_differences(
-    claim: str,
-    differences: Mapping[str, Frame],
-    *,
-    low: float = _ABOVE_ZERO,
-    high: float = math.inf,
-    paper: str = "",
-    theory: str = "",
-) -> Finding:
-    """A claim that holds if all differences, paired by seed, lie within limits.
-
-    Args:
-        claim: one sentence.
-        differences: name -> one difference per seed.
-        low: least difference; more than 0 where nothing else is said.
-        high: largest difference.
-        paper: what the paper says of the claim, beginning with "yes" or "no"; empty where it says nothing.
-        theory: the same for the theory.
-    """
-    scores = {name: over_seeds(values) for name, values in differences.items()}
-    holds = every(within(interval, low, high) for interval in scores.values())
-
-    def agrees(says: str) -> bool | None:
-        return None if not says or holds is None else holds == says.startswith("yes")
-
-    return Finding(
-        claim=claim,
-        paper=paper,
-        theory=theory,
-        scores=scores,
-        holds=holds,
-        paper_agrees=agrees(paper),
-        theory_agrees=agrees(theory),
-    )
-
-
-def share_says(shares: Sequence[tuple[float, float]]) -> str:
+def share_stance(shares: Sequence[tuple[float, float]]) -> Stance:
     """What theory says of a claim that something is found better where it is in ``c`` more often.
 
     Args:
         shares: of each comparison, the share where it should be found better, and the other.
+
+    Returns:
+        Nothing where some shares give no reason for it.
     """
-    says = "yes" if all(more > less + SHARES_APART for more, less in shares) else "no reason for it"
     numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in shares)
-    return f"{says}: in c with probability {numbers}"
+    says = yes if all(more > less + SHARES_APART for more, less in shares) else nothing
+    return says(f"in c with probability {numbers}")
 
 
 def height_words(height: int, top: int) -> str:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,22 @@ from jaxtyping import Array, Bool, Float
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.image_quality import quality
 from experiments.reconstruction_figures import draw
 from experiments.scene_fits import SceneFits, arms, scene_model, trained
 from hlvm import mae
+from hlvm.claims import (
+    ABOVE_ZERO,
+    BELOW_ZERO,
+    SILENT,
+    Claim,
+    Limits,
+    Stance,
+    difference_claim,
+    ordering_claim,
+    yes,
+)
 from hlvm.mae import Fit
 from hlvm.mae.networks import unflatten
 from hlvm.mae.pixels import images_of_rows, rows_of_images
@@ -184,116 +193,97 @@ Arm = tuple[float, int]
 """Masking ratio and unit."""
 
 
-class Scores:
-    """Scores of every seed, by arm."""
-
-    def __init__(self, records: Frame) -> None:
-        by = ["source", "seen", "score", "ratio", "unit"]
-        self._values = {cell: part.set_index("seed")["value"] for cell, part in records.groupby(by)}
-
-    def of(self, score: str, arm: Arm, seen: str, source: str = "trained") -> Frame:
-        """One score of every seed."""
-        return self._values[(source, seen, score, *arm)]
-
-
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
-    """Signs of paired differences over seeds."""
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
+    """Changes, paired by seed; what the paper says is of whole images, the theory of masked parts."""
     ratios, units, unit, best = (prediction[name] for name in ("ratios", "units", "unit", "ratio"))
     series = [(ratio, unit) for ratio in ratios]
     of_units = [(best, side) for side in units]
     low, optimum, high = series[0], (best, unit), series[-1]
-    ends = [of_units[0], of_units[-1]]
-    judged = functools.partial(_signs, Scores(records))
-    return [
-        judged(
-            f"Nothing masked: SSIM and FSIM are higher at ratio {best} than at {low[0]}.",
-            {"SSIM": "up", "FSIM": "up"},
-            [low, optimum],
-            paper="they rise from ratio 0.1 to 0.75",
-        ),
-        judged(
-            f"Nothing masked: PSNR is higher and MSE lower at ratio {high[0]} than at {best}.",
-            {"PSNR": "up", "MSE": "down"},
-            [optimum, high],
-            paper="pixel metrics rise at 0.9",
-        ),
-        judged(
-            f"Nothing masked: SSIM and FSIM are no higher at ratio {high[0]} than at {best}.",
-            {"SSIM": "down", "FSIM": "down"},
-            [optimum, high],
-            paper="at 0.9 pixel metrics rise instead of SSIM and FSIM",
-        ),
-        judged(
-            f"Nothing masked: SSIM and FSIM are higher with units of {units[-1]} than of {units[0]}.",
-            {"SSIM": "up", "FSIM": "up"},
-            ends,
-            paper="larger units favour SSIM and FSIM",
-        ),
-        judged(
-            f"Nothing masked: PSNR is higher and MSE lower with units of {units[0]} than of {units[-1]}.",
-            {"PSNR": "down", "MSE": "up"},
-            ends,
-            paper="smaller units favour pixel metrics",
-        ),
-        judged(
-            "Masked part: the squared error grows from each ratio to the next.",
-            {"MSE": "up"},
-            series,
-            theory="less is visible, so the best guess errs more",
-        ),
-        judged(
-            f"Masked part: SSIM and FSIM are lower at ratio {high[0]} than at {low[0]}.",
-            {"SSIM": "down", "FSIM": "down"},
-            [low, high],
-            theory="they fall as the best guess gets worse",
-        ),
-        judged(
-            "Masked part: the squared error grows from each unit to the next.",
-            {"MSE": "up"},
-            of_units,
-            theory="what separates a masked patch from the visible part stands higher",
-        ),
-        _unasked(Scores(records), series),
-    ]
-
-
-def _signs(
-    scores: Scores, claim: str, directions: Mapping[str, str], steps: list[Arm], *, paper: str = "", theory: str = ""
-) -> Finding:
-    """Whether scores go up or down at each step; what the paper says is of whole images, the theory of masked parts."""
-    seen, varies = "whole image" if paper else "visible part", 0 if steps[0][0] != steps[-1][0] else 1
-    found, outcomes = {}, []
-    for score, direction in directions.items():
-        for start, end in itertools.pairwise(steps):
-            change = over_seeds(scores.of(score, end, seen) - scores.of(score, start, seen))
-            found[f"change of {score}, {start[varies]} to {end[varies]}"] = change
-            outcomes.append(within(change, low=0.0) if direction == "up" else within(change, high=0.0))
-    holds = every(outcomes)
-    return Finding(
-        claim=claim,
-        paper=paper,
-        theory=theory,
-        scores=found,
-        holds=holds,
-        paper_agrees=holds if paper else None,
-        theory_agrees=holds if theory else None,
-    )
-
-
-def _unasked(scores: Scores, series: list[Arm]) -> Finding:
-    """Whether the reconstruction that the loss never asks for is the worse one."""
-    found = {
-        f"difference of MSE at ratio {arm[0]}": over_seeds(
-            scores.of("MSE", arm, "whole image") - scores.of("MSE", arm, "visible part")
-        )
-        for arm in series
+    ends = of_units[0], of_units[-1]
+    trained_ones = records[records["source"] == "trained"]
+    values = {
+        cell: part.set_index("seed")["value"] for cell, part in trained_ones.groupby(["seen", "score", "ratio", "unit"])
     }
-    return Finding(
-        claim="The squared error is larger with nothing masked than on the masked part, at every ratio.",
-        scores=found,
-        holds=every(within(interval, low=0.0) for interval in found.values()),
-        reason="a control: the loss asks for masked places only",
-    )
+
+    def change(
+        text: str,
+        limits: Mapping[str, Limits],
+        arms: tuple[Arm, Arm],
+        seen: str = "whole image",
+        paper: Stance = SILENT,
+        theory: Stance = SILENT,
+    ) -> Claim:
+        """That scores rise or fall from one arm to another."""
+        start, end = arms
+        differences = {score: values[seen, score, *end] - values[seen, score, *start] for score in limits}
+        return difference_claim(text, differences, limits, paper=paper, theory=theory)
+
+    def grows(text: str, along: list[Arm], varies: int, theory: Stance) -> Claim:
+        errors = {f"{arm[varies]:g}": values["visible part", "MSE", *arm] for arm in along}
+        return ordering_claim(text, errors, theory=theory)
+
+    rise = {"SSIM": ABOVE_ZERO, "FSIM": ABOVE_ZERO}
+    fall = {"SSIM": BELOW_ZERO, "FSIM": BELOW_ZERO}
+    return [
+        change(
+            f"Nothing masked: SSIM and FSIM are higher at ratio {best} than at {low[0]}.",
+            rise,
+            (low, optimum),
+            paper=yes("they rise from ratio 0.1 to 0.75"),
+        ),
+        change(
+            f"Nothing masked: PSNR is higher and MSE lower at ratio {high[0]} than at {best}.",
+            {"PSNR": ABOVE_ZERO, "MSE": BELOW_ZERO},
+            (optimum, high),
+            paper=yes("pixel metrics rise at 0.9"),
+        ),
+        change(
+            f"Nothing masked: SSIM and FSIM are no higher at ratio {high[0]} than at {best}.",
+            fall,
+            (optimum, high),
+            paper=yes("at 0.9 pixel metrics rise instead of SSIM and FSIM"),
+        ),
+        change(
+            f"Nothing masked: SSIM and FSIM are higher with units of {units[-1]} than of {units[0]}.",
+            rise,
+            ends,
+            paper=yes("larger units favour SSIM and FSIM"),
+        ),
+        change(
+            f"Nothing masked: PSNR is higher and MSE lower with units of {units[0]} than of {units[-1]}.",
+            {"PSNR": BELOW_ZERO, "MSE": ABOVE_ZERO},
+            ends,
+            paper=yes("smaller units favour pixel metrics"),
+        ),
+        grows(
+            "Masked part: the squared error grows from each ratio to the next.",
+            series,
+            0,
+            yes("less is visible, so the best guess errs more"),
+        ),
+        change(
+            f"Masked part: SSIM and FSIM are lower at ratio {high[0]} than at {low[0]}.",
+            fall,
+            (low, high),
+            "visible part",
+            theory=yes("they fall as the best guess gets worse"),
+        ),
+        grows(
+            "Masked part: the squared error grows from each unit to the next.",
+            of_units,
+            1,
+            yes("what separates a masked patch from the visible part stands higher"),
+        ),
+        difference_claim(
+            "The squared error is larger with nothing masked than on the masked part, at every ratio.",
+            {
+                f"difference of MSE at ratio {arm[0]}": values["whole image", "MSE", *arm]
+                - values["visible part", "MSE", *arm]
+                for arm in series
+            },
+            reason="a control: the loss asks for masked places only",
+        ),
+    ]
 
 
 EXPERIMENT = Experiment(

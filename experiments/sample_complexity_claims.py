@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from experiments.experiment import Prediction
-from experiments.findings import Finding, Frame, over_seeds, within
-from hlvm.scoring import Interval
+from experiments.experiment import Frame, Prediction
+from hlvm.claims import Claim, difference_claim, mean_claim, no, yes
+from hlvm.scoring import Interval, over_seeds
 
 __all__ = ["LEVEL", "SCALES", "TARGETS", "crossing", "crossings", "judge", "recoveries", "spreads"]
 
@@ -78,53 +79,44 @@ def spreads(low: Frame, high: Frame, prediction: Prediction) -> tuple[Frame, Fra
     return pd.DataFrame(least), pd.DataFrame(greatest)
 
 
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
     """For both targets: whether each scale collapses, and which does better."""
-    return [finding for target in TARGETS for finding in _judge_target(records, prediction, target)]
+    return [claim for target in TARGETS for claim in _judge_target(records, prediction, target)]
 
 
-def _judge_target(records: Frame, prediction: Prediction, target: str) -> list[Finding]:
+_SAYS = {SCALES[1]: no("that is the scale for labels"), SCALES[2]: yes("pair correlations show at that many samples")}
+
+
+def _judge_target(records: Frame, prediction: Prediction, target: str) -> list[Claim]:
     low, high = crossings(records, target)
     least, greatest = spreads(low, high, prediction)
     not_crossed = [name for name in low.columns if not np.isfinite([low[name], high[name]]).all()]
     none, short, long = SCALES
     most = math.log2(prediction["factor"])
-    theory = {short: "no: that is the scale for labels", long: "yes: pair correlations show at that many samples"}
-    found = []
+    claims = []
     for scale in (short, long):
-        spread = over_seeds(least[scale])
-        holds = within(spread, high=most)
-        if not_crossed and holds:
-            holds = None  # the true spread may be larger
-        found.append(
-            Finding(
-                claim=f"{target}: within one draw P* / ({scale}) is the same for all grammars up to a factor of "
-                f"{prediction['factor']:g}",
-                theory=theory[scale],
-                scores={"spread in octaves" if not not_crossed else "spread in octaves, at least": spread},
-                holds=holds,
-                theory_agrees=None if holds is None else holds == (scale == long),
-                reason=f"largest over smallest, compared with {most:g} octaves{_where_not(not_crossed)}",
-            )
+        collapses = mean_claim(
+            f"{target}: within one draw P* / ({scale}) is the same for all grammars up to a factor of "
+            f"{prediction['factor']:g}",
+            {"spread in octaves" if not not_crossed else "spread in octaves, at least": least[scale]},
+            (-math.inf, most),
+            theory=_SAYS[scale],
+            reason=f"largest over smallest, compared with {most:g} octaves{_where_not(not_crossed)}",
         )
+        # Where some are not crossed the true spread may be larger: it can refute, not confirm.
+        claims.append(dataclasses.replace(collapses, holds=None) if not_crossed and collapses.holds else collapses)
     for scale, other in ((short, none), (long, short)):
-        if not_crossed:
-            scores, holds = _at_most_samples(records, target, not_crossed), None
-        else:
-            gain = over_seeds(greatest[other] - greatest[scale])
-            scores, holds = {"octaves less": gain}, within(gain, low=0.0)
-        than = "not at all" if other == none else f"by {other}"
-        found.append(
-            Finding(
-                claim=f"{target}: dividing P* by {scale} spreads grammars less than dividing it {than}",
-                theory="yes",
-                scores=scores,
-                holds=holds,
-                theory_agrees=holds,
-                reason=f"paired difference of spreads over draws{_where_not(not_crossed)}",
-            )
+        text = f"{target}: dividing P* by {scale} spreads grammars less than dividing it " + (
+            "not at all" if other == none else f"by {other}"
         )
-    return found
+        reason = f"paired difference of spreads over draws{_where_not(not_crossed)}"
+        if not_crossed:
+            shown = _at_most_samples(records, target, not_crossed)
+            claims.append(Claim(text=text, theory=yes(), scores=shown, holds=None, reason=reason))
+        else:
+            gain = {"octaves less": greatest[other] - greatest[scale]}
+            claims.append(difference_claim(text, gain, theory=yes(), reason=reason))
+    return claims
 
 
 def _where_not(grammars: list[str]) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.experiment import Prediction
-from experiments.findings import Frame, means_over_seeds
+from experiments.experiment import Frame, Prediction
 from experiments.sample_complexity_claims import LEVEL, SCALES, TARGETS, crossings, recoveries
 from hlvm.plotting.style import COLORS, figure_with_panels
+from hlvm.scoring import means_over_seeds
 
 __all__ = ["draw"]
 

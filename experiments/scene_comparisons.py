@@ -12,30 +12,35 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments.experiment import Group, Prediction, Record
-from experiments.findings import Finding, Frame, means_over_seeds, over_seeds, within
+from experiments.experiment import Frame, Group, Prediction, Record
 from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from hlvm.claims import SILENT, Claim, Stance, difference_claim, no, nothing, yes
 from hlvm.mae import Fit
 from hlvm.masking import RandomMask
+from hlvm.scoring import means_over_seeds
 from hlvm.theory import shared_information_batch
 
 __all__ = [
     "Paper",
+    "arm_claim",
     "arm_rows",
-    "compared",
+    "by_arm",
     "comparisons",
     "draw_level",
     "draw_series",
     "dress",
+    "floor_claims",
     "of_arm",
     "of_code",
-    "paper_says",
+    "paper_stance",
     "places_of",
     "records_of_codes",
     "series_of",
     "shares_in_c",
-    "theory_says",
+    "theory_stance",
 ]
+
+_FLOORS = {"untrained": "the untrained encoder", "pixels": "raw pixels"}
 
 _TIE = 0.02
 """Shares of masks that differ by less predict nothing."""
@@ -125,69 +130,84 @@ def of_arm(records: Frame, group: Group) -> Frame:
     return arm_rows(records, group).groupby("seed")["value"].mean()
 
 
+def by_arm(records: Frame) -> Frame:
+    """One row per arm and one column per seed."""
+    return records.pivot_table(index=["ratio", "unit"], columns="seed", values="value")
+
+
 def of_code(records: Frame, code: str) -> Frame:
     """The numbers of a code that is the same for all arms, such as "untrained", by seed."""
     return records[records["code"] == code].groupby("seed")["value"].mean()
 
 
-def paper_says(paper: Paper, comparison: Mapping[str, Any]) -> tuple[str, float]:
-    """The paper's two numbers as text, and how far the first is ahead; "" and 0 where it has none."""
+def paper_stance(paper: Paper, comparison: Mapping[str, Any]) -> Stance:
+    """What the paper's two numbers say of the first arm being ahead; nothing where it has none."""
     series = comparison["series"]
-    ends = [paper.get(series, {}).get(comparison[arm][series]) for arm in ("ahead", "behind")]
-    first, second = ends
+    first, second = (paper.get(series, {}).get(comparison[arm][series]) for arm in ("ahead", "behind"))
     if first is None or second is None:
-        return "", 0.0
-    return f"{first:g} against {second:g}", first - second
+        return SILENT
+    return _stance(first - second, f"{first:g} against {second:g}")
 
 
-def theory_says(prediction: Prediction, latent: str, comparison: Mapping[str, Any]) -> tuple[str, float]:
-    """The shares of masks with a latent in ``c`` as text, and how far the first is ahead; "" and 0 where they tie."""
+def theory_stance(prediction: Prediction, latent: str, comparison: Mapping[str, Any]) -> Stance:
+    """What the shares of masks with a latent in ``c`` say of the first arm being ahead; nothing where they tie."""
     shares = pd.DataFrame(prediction["shares"])
     of_latent = shares[shares["latent"] == latent]
     first, second = (float(arm_rows(of_latent, comparison[arm])["share"].iloc[0]) for arm in ("ahead", "behind"))
-    if abs(first - second) < _TIE:
-        return "", 0.0
-    return f"{latent} in c for {first:.0%} of masks against {second:.0%}", first - second
+    lead = 0.0 if abs(first - second) < _TIE else first - second
+    return _stance(lead, f"{latent} in c for {first:.0%} of masks against {second:.0%}")
 
 
-def compared(
-    rows: Frame,
-    comparison: Mapping[str, Any],
-    what: str,
-    *,
-    paper: tuple[str, float] = ("", 0.0),
-    theory: tuple[str, float] = ("", 0.0),
-) -> Finding:
-    """The finding that one arm is ahead of another, from differences between the same seeds.
+def _stance(lead: float, reason: str) -> Stance:
+    return (yes if lead > 0 else no if lead < 0 else nothing)(reason)
+
+
+def arm_claim(
+    rows: Frame, comparison: Mapping[str, Any], what: str, *, paper: Stance = SILENT, theory: Stance = SILENT
+) -> Claim:
+    """The claim that one arm is ahead of another, from differences between the same seeds.
 
     Args:
         rows: ``ratio``, ``unit``, ``seed`` and ``value``.
         comparison: one of :func:`comparisons`.
         what: what the values are.
-        paper: from :func:`paper_says`; it agrees if the measured difference has its sign.
-        theory: from :func:`theory_says`, likewise.
+        paper: from :func:`paper_stance`.
+        theory: from :func:`theory_stance`.
     """
-    first, second = comparison["ahead"], comparison["behind"]
-    difference = over_seeds(of_arm(rows, first) - of_arm(rows, second))
-
-    def agrees(sign: float) -> bool | None:
-        if sign == 0:
-            return None
-        return within(difference, low=0) if sign > 0 else within(difference, high=0)
-
-    return Finding(
-        claim=f"{what} is higher at {label(first)} than at {label(second)}",
-        paper=paper[0],
-        theory=theory[0],
-        scores={
-            "difference": difference,
-            label(first): over_seeds(of_arm(rows, first)),
-            label(second): over_seeds(of_arm(rows, second)),
-        },
-        holds=agrees(1.0),
-        paper_agrees=agrees(paper[1]),
-        theory_agrees=agrees(theory[1]),
+    values = {label(arm): of_arm(rows, arm) for arm in (comparison["ahead"], comparison["behind"])}
+    (first, ahead), (second, behind) = values.items()
+    return difference_claim(
+        f"{what} is higher at {first} than at {second}",
+        {"difference": ahead - behind},
+        shown=values,
+        paper=paper,
+        theory=theory,
     )
+
+
+def floor_claims(
+    what: str, rows: Frame, records: Frame, prediction: Prediction, *, theory: Stance = SILENT
+) -> list[Claim]:
+    """The claims that something is read better from trained codes, at the paper's arm, than from both floors.
+
+    Args:
+        what: begins the claims, such as "The class is read better".
+        rows: of trained codes: ``ratio``, ``unit``, ``seed`` and ``value``.
+        records: of all codes, with the column ``code``.
+        prediction: with ``comparisons``.
+        theory: what it says of both claims.
+    """
+    best = prediction["comparisons"][0]["ahead"]
+    floors = {words: of_code(records, code) for code, words in _FLOORS.items()}
+    return [
+        difference_claim(
+            f"{what} from codes ({label(best)}) than from {words}",
+            {"difference": of_arm(rows, best) - floor},
+            shown={words: floor},
+            theory=theory,
+        )
+        for words, floor in floors.items()
+    ]
 
 
 def draw_series(axes: Sequence[Axes], rows: Frame, prediction: Prediction, *, name: str, **look: Any) -> None:

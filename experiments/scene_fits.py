@@ -16,12 +16,12 @@ import jax
 import numpy as np
 
 from experiments.experiment import Group
-from experiments.findings import check_seeds
 from experiments.training import train
 from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
 from hlvm.mae import Fit, ImageData, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.masking import RandomMask
+from hlvm.scoring import check_seeds
 
 __all__ = ["GPU", "LAPTOP", "LONG", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained", "training_data"]
 

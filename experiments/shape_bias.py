@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,19 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.scene_comparisons import (
     Paper,
+    arm_claim,
     arm_rows,
-    compared,
+    by_arm,
     comparisons,
     draw_level,
     draw_series,
     dress,
     of_arm,
     of_code,
-    paper_says,
+    paper_stance,
     places_of,
     records_of_codes,
     series_of,
@@ -47,6 +48,7 @@ from experiments.scene_comparisons import (
 )
 from experiments.scene_fits import SceneFits, arms, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
+from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, trend_claim, yes
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
@@ -168,69 +170,55 @@ def decisions(
 # ---------------------------------------------------------------------- comparing
 
 
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
-    """One finding per comparison of arms, then bias as such, training, and what it follows."""
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
+    """Comparisons of arms for paper and theory, then bias as such, training, and what it follows."""
     rows = records[records["code"] == "trained"]
     bias = rows[rows["score"] == "shape bias"]
-    found = [_compared(bias, comparison, prediction) for comparison in prediction["comparisons"]]
-    of_ratios = {label(arm): over_seeds(of_arm(bias, arm)) for arm in prediction["series"]["ratio"]}
-    below = every(within(interval, high=0.5) for interval in of_ratios.values())
-    found.append(
-        Finding(
-            claim="Texture decides more often than shape at every ratio: bias below 0.5",
-            paper="0.14 to 0.26",
-            scores=of_ratios,
-            holds=below,
-            paper_agrees=below,
-        )
-    )
     best = prediction["comparisons"][0]["ahead"]
     floor = of_code(records[records["score"] == "shape bias"], "untrained")
-    raised = over_seeds(of_arm(bias, best) - floor)
-    found.append(
-        Finding(
-            claim=f"Training ({label(best)}) raises the bias above that of the untrained encoder",
-            scores={"difference": raised, "untrained": over_seeds(floor)},
-            holds=within(raised, low=0),
-        )
-    )
-    ranks = over_seeds(_rank_correlations(rows))
-    found.append(
-        Finding(
-            claim="The bias is higher in arms where the shape is read more accurately, compared with the texture",
-            scores={"rank correlation over arms": ranks},
-            holds=within(ranks, low=0),
-            reason="Spearman's correlation of bias and accuracy of shape minus that of texture over the arms of a seed",
-        )
-    )
-    return found
+    shape, texture = (by_arm(rows[rows["score"] == f"accuracy of {cue}"]) for cue in ("shape", "texture"))
+    return [
+        *(arm_claim(bias, each, "Shape bias", paper=paper_stance(PAPER, each)) for each in prediction["comparisons"]),
+        *_no_differences(bias, prediction),
+        mean_claim(
+            "Texture decides more often than shape at every ratio: bias below 0.5",
+            {label(arm): of_arm(bias, arm) for arm in prediction["series"]["ratio"]},
+            (-math.inf, 0.5),
+            paper=yes("0.14 to 0.26"),
+        ),
+        difference_claim(
+            f"Training ({label(best)}) raises the bias above that of the untrained encoder",
+            {"difference": of_arm(bias, best) - floor},
+            shown={"untrained": floor},
+        ),
+        trend_claim(
+            "The bias is higher in arms where the shape is read more accurately, compared with the texture",
+            by_arm(bias),
+            shape - texture,
+        ),
+    ]
 
 
-def _compared(bias: Frame, comparison: dict[str, Any], prediction: Prediction) -> Finding:
-    finding = compared(bias, comparison, "Shape bias", paper=paper_says(PAPER, comparison))
+def _no_differences(bias: Frame, prediction: Prediction) -> list[Claim]:
+    """What theory says: arms whose shares of masks do not prefer one cue to the other have the same bias."""
     shares = pd.DataFrame(prediction["shares"])
-    gaps = []
-    for arm in (comparison["ahead"], comparison["behind"]):
-        of_latent = arm_rows(shares, arm).set_index("latent")["share"]
-        gaps.append(float(of_latent["shape"] - of_latent["texture"]))
-    if abs(gaps[0] - gaps[1]) >= _TIE:
-        return finding
-    return dataclasses.replace(
-        finding,
-        theory=f"no difference: shape and texture are in c for the same masks (shares differ by {gaps[0]:.2f} and "
-        f"{gaps[1]:.2f})",
-        theory_agrees=within(finding.scores["difference"], -_SAME, _SAME),
-    )
-
-
-def _rank_correlations(rows: Frame) -> list[float]:
-    """Of each seed."""
-    found = []
-    for _, of_seed in rows.groupby("seed"):
-        table = of_seed.pivot_table(index=["ratio", "unit"], columns="score", values="value")
-        ahead = table["accuracy of shape"] - table["accuracy of texture"]
-        found.append(float(ahead.corr(table["shape bias"], method="spearman")))
-    return found
+    claims = []
+    for comparison in prediction["comparisons"]:
+        pair = [comparison[arm] for arm in ("ahead", "behind")]
+        of_latents = [arm_rows(shares, arm).set_index("latent")["share"] for arm in pair]
+        first, second = (float(share["shape"] - share["texture"]) for share in of_latents)
+        if abs(first - second) < _TIE:
+            claims.append(
+                equivalence_claim(
+                    f"Shape bias is the same at {label(pair[0])} and at {label(pair[1])}, to within {_SAME}",
+                    {"difference": of_arm(bias, pair[0]) - of_arm(bias, pair[1])},
+                    _SAME,
+                    theory=yes(
+                        f"shape and texture are in c for the same masks (shares differ by {first:.2f} and {second:.2f})"
+                    ),
+                )
+            )
+    return claims
 
 
 # ---------------------------------------------------------------------- drawing

@@ -24,24 +24,25 @@ ways. Predicted before training:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, check_seeds, every, over_seeds, within
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, Arm, arms_of_graph
 from experiments.theorem2_figures import draw
 from experiments.training import train
 from hlvm import mae
+from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, yes
 from hlvm.graph import LatentGraph
 from hlvm.mae import ArrayData, BottleneckConfig, Fit, Member, TrainConfig
 from hlvm.masking import FixedMask
-from hlvm.scoring import Interval, RegressionConfig, Verdict, block_verdict, kernel_r2
+from hlvm.scoring import RegressionConfig, Verdict, block_verdict, check_seeds, kernel_r2
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import shared_information
 
@@ -59,6 +60,10 @@ DROP = 0.1
 
 _READERS = ("c itself", "c itself, too narrow")
 """Networks whose input is ``c``, with codes of ``d_c`` and ``d_c - 1`` numbers."""
+
+
+Seeds: TypeAlias = dict[str, np.ndarray]
+"""Name -> one number per seed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -244,9 +249,10 @@ def two_way(code: np.ndarray, content: np.ndarray, key: int, config: RegressionC
 # ---------------------------------------------------------------------- verdicts
 
 
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
     """Compare every code with what was predicted of it."""
     enough, tolerance = prediction["threshold"], prediction["tolerance"]
+    plateau, drop = prediction["plateau"], prediction["drop"]
     arms = records[records["part"] == "arms"]
     seeds = {
         cell: rows.sort_values("seed")["value"].to_numpy()
@@ -254,17 +260,14 @@ def judge(records: Frame, prediction: Prediction) -> list[Finding]:
     }
     settings = list(dict.fromkeys((g, m) for g, m, *_ in seeds))
 
-    def of(arm: str, *scores: str) -> dict[str, Interval]:
+    def of(arm: str, *scores: str) -> Seeds:
         return {
-            f"{g}, {m}, {score.replace('->', '→')}": over_seeds(seeds[g, m, arm, score])
-            for g, m in settings
-            for score in scores
+            f"{g}, {m}, {score.replace('->', '→')}": seeds[g, m, arm, score] for g, m in settings for score in scores
         }
 
-    def apart(arm: str, other: str, score: str, of_other: str | None = None) -> dict[str, Interval]:
+    def apart(arm: str, other: str, score: str, of_other: str | None = None) -> Seeds:
         """What an arm has more than another, seed by seed."""
-        pairs = {(g, m): (seeds[g, m, arm, score], seeds[g, m, other, of_other or score]) for g, m in settings}
-        return {f"{g}, {m}": over_seeds(ours - theirs) for (g, m), (ours, theirs) in pairs.items()}
+        return {f"{g}, {m}": seeds[g, m, arm, score] - seeds[g, m, other, of_other or score] for g, m in settings}
 
     phase = records[records["part"] == "phase"]
     d_cs = {mask: about["d_c"] for mask, about in prediction["phase"].items()}
@@ -273,13 +276,13 @@ def judge(records: Frame, prediction: Prediction) -> list[Finding]:
         for cell, rows in phase.groupby(["mask", "code_dim", "arm", "score"], sort=False)
     }
 
-    def at(score: str, chosen: Callable[[int], bool], less: int | None = None) -> dict[str, Interval]:
-        """Intervals of codes whose numbers beyond ``d_c`` are among those chosen; less those of another such code."""
+    def at(score: str, chosen: Callable[[int], bool], less: int | None = None) -> Seeds:
+        """Scores of codes whose numbers beyond ``d_c`` are among those chosen; less those of another such code."""
         found = {}
         for (mask, dim, arm, name), values in cells.items():
             if arm == mask and name == score and chosen(dim - d_cs[mask]):
                 other = 0.0 if less is None else cells[mask, d_cs[mask] + less, mask, score]
-                found[f"{mask} (d_c = {d_cs[mask]}), {dim} numbers"] = over_seeds(values - other)
+                found[f"{mask} (d_c = {d_cs[mask]}), {dim} numbers"] = values - other
         return found
 
     losses = {f"{g}, {m}": [seeds[g, m, arm, "loss"] for arm in ("exact", *_READERS)] for g, m in settings} | {
@@ -288,83 +291,80 @@ def judge(records: Frame, prediction: Prediction) -> list[Finding]:
         ]
         for mask, d_c in d_cs.items()
     }
-    reached = {name: over_seeds(code / known - 1) for name, (code, known, _) in losses.items()}
-    missed = {name: over_seeds(short / known - 1) for name, (_, known, short) in losses.items()}
-    plateau, drop = prediction["plateau"], prediction["drop"]
+    reached = {name: code / known - 1 for name, (code, known, _) in losses.items()}
+    missed = {name: short / known - 1 for name, (_, known, short) in losses.items()}
+    is_function, boundary = (enough, math.inf), yes("d_c is the boundary")
     return [
-        _finding(
+        mean_claim(
             "A code of exactly d_c numbers is an invertible function of c: R² ≥ 0.9 both ways.",
-            [(of("exact", "code -> c", "c -> code"), enough, np.inf)],
-            theory="identified (Theorem D)",
-            paper="identified (Theorem 2)",
+            of("exact", "code -> c", "c -> code"),
+            is_function,
+            theory=yes("identified (Theorem D)"),
+            paper=yes("identified (Theorem 2)"),
         ),
-        _finding(
+        difference_claim(
             "Training does it: R²(code → c) gains at least 0.1 over the untrained encoder.",
-            [(apart("exact", "untrained", "code -> c"), 0.1, np.inf)],
-            theory="an untrained code of d_c numbers is no function of c",
+            apart("exact", "untrained", "code -> c"),
+            (0.1, math.inf),
+            theory=yes("an untrained code of d_c numbers is no function of c"),
         ),
-        _finding(
+        difference_claim(
             f"One number fewer loses a direction of c: the R² of the worst direction falls by at least {drop}.",
-            [(apart("exact", "too narrow", "worst direction"), drop, np.inf)],
-            theory="fewer than d_c numbers cannot",
+            apart("exact", "too narrow", "worst direction"),
+            (drop, math.inf),
+            theory=yes("fewer than d_c numbers cannot"),
         ),
-        _finding(
+        equivalence_claim(
             f"Two numbers more give no more of c: R²(code → c) changes by at most {plateau}.",
-            [(apart("too wide", "exact", "code -> c"), -plateau, plateau)],
-            theory="both contain c",
+            apart("too wide", "exact", "code -> c"),
+            plateau,
+            theory=yes("both contain c"),
         ),
-        _finding(
+        mean_claim(
             "A code of d_c + 2 numbers is no function of c: R²(c → code) < 0.9.",
-            [(of("too wide", "c -> code"), -np.inf, enough)],
+            of("too wide", "c -> code"),
+            (-math.inf, enough),
         ),
-        _finding(
+        mean_claim(
             "A code trained under another mask does not hold c: R²(code → c) < 0.9.",
-            [(of("wrong mask", "code -> c"), -np.inf, enough)],
-            theory="it is a function of that mask's c'",
+            of("wrong mask", "code -> c"),
+            (-math.inf, enough),
+            theory=yes("it is a function of that mask's c'"),
         ),
-        _finding(
+        equivalence_claim(
             "Of c it tells what the other mask's c' tells: R²(code → c) − R²(c' → c) within 0.05.",
-            [(apart("wrong mask", "wrong mask", "code -> c", "own c -> c"), -tolerance, tolerance)],
-            theory="equal",
+            apart("wrong mask", "wrong mask", "code -> c", "own c -> c"),
+            tolerance,
+            theory=yes("equal"),
         ),
-        _finding(
+        difference_claim(
             "Phase diagram: the last number before d_c adds to R²(code → c).",
-            [(at("code -> c", lambda more: more == 0, less=-1), 0.0, np.inf)],
-            theory="d_c is the boundary",
+            at("code -> c", lambda more: more == 0, less=-1),
+            theory=boundary,
         ),
-        _finding(
+        difference_claim(
             f"Phase diagram: numbers beyond d_c add at most {plateau} to R²(code → c).",
-            [(at("code -> c", lambda more: more > 0, less=0), -np.inf, plateau)],
-            theory="d_c is the boundary",
+            at("code -> c", lambda more: more > 0, less=0),
+            (-math.inf, plateau),
+            theory=boundary,
         ),
-        _finding(
+        mean_claim(
             "Phase diagram: a code of at most d_c numbers is a function of c: R²(c → code) ≥ 0.9.",
-            [(at("c -> code", lambda more: more <= 0), enough, np.inf)],
-            theory="the best code for any decoder depends on c alone",
+            at("c -> code", lambda more: more <= 0),
+            is_function,
+            theory=yes("the best code for any decoder depends on c alone"),
         ),
-        _finding(
+        difference_claim(
             "Squared error sees all of c: c itself, squeezed into d_c − 1 numbers, loses more (relative).",
-            [(missed, 0.0, np.inf)],
-            theory="mean-injective",
+            missed,
+            theory=yes("mean-injective"),
         ),
-        _finding(
+        difference_claim(
             f"Training reaches the optimum: a code of d_c numbers loses at most {tolerance:.0%} more than c itself.",
-            [(reached, -np.inf, tolerance)],
+            reached,
+            (-math.inf, tolerance),
         ),
     ]
-
-
-def _finding(claim: str, conditions: Sequence[tuple[dict[str, Interval], float, float]], **sources: str) -> Finding:
-    """A claim that some intervals lie between limits; every source says so. Of more than twelve six are shown."""
-    shown: dict[str, Interval] = {}
-    reasons: list[str] = []
-    for scores, low, high in conditions:
-        ranked = sorted(scores, key=lambda name: min(scores[name].low - low, high - scores[name].high))
-        shown |= {name: scores[name] for name in (scores if len(scores) <= 12 else ranked[:6])}
-        reasons.append(f"of {len(scores)} intervals {ranked[0]}, {scores[ranked[0]]}, comes nearest to the limit")
-    holds = every(within(i, low, high) for scores, low, high in conditions for i in scores.values())
-    agrees: dict[str, Any] = {f"{source}_agrees": holds for source in sources}
-    return Finding(claim=claim, scores=shown, holds=holds, reason="; ".join(reasons), **sources, **agrees)
 
 
 EXPERIMENT = Experiment(

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.experiment import Prediction
-from experiments.findings import Frame, means_over_seeds
+from experiments.experiment import Frame, Prediction
 from hlvm.plotting.style import COLORS, figure_with_panels
+from hlvm.scoring import means_over_seeds
 
 __all__ = ["draw"]
 

@@ -24,10 +24,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.attention import AUC
-from experiments.experiment import Results
-from experiments.findings import Finding, Frame, every, over_seeds, within
+from experiments.experiment import Frame, Results
 from experiments.scene_comparisons import draw_level, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
+from hlvm.claims import BELOW_ZERO, Claim, difference_claim, yes
 from hlvm.plotting.style import COLORS, figure_with_panels
 
 __all__ = ["NAMES", "compare", "decided", "draw"]
@@ -36,7 +36,7 @@ NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "tr
 """The experiments on scenes: results of each are given by these names."""
 
 
-def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[Finding]:
+def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[Claim]:
     """The claims above.
 
     Args:
@@ -65,47 +65,38 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[F
         if entry["share"] > 0
     ]
     lowest, next_lowest = ratios[:2]
-    first = over_seeds(of_arm(errors[1], next_lowest) - of_arm(errors[1], lowest))
+    grown = [of_arm(rows, next_lowest) - of_arm(rows, lowest) for rows in errors]
     leads = {
-        f"lead over {label(arm)}": over_seeds(
-            (of_arm(of_class[1], best) - of_arm(of_class[1], arm))
-            - (of_arm(of_class[0], best) - of_arm(of_class[0], arm))
-        )
-        for arm in (ratios[0], ratios[-1])
+        f"lead over {label(arm)}": _change(of_class, best) - _change(of_class, arm) for arm in (ratios[0], ratios[-1])
     }
-    over_pixels = over_seeds(of_arm(of_class[1], best) - pixels)
     return [
-        _changed(
+        difference_claim(
             "The squared error of the masked part is lower after long training in every arm",
             {label(arm): _change(errors, arm) for arm in arms},
-            "longer training comes closer to the best guess",
-            up=False,
+            BELOW_ZERO,
+            theory=yes("longer training comes closer to the best guess"),
         ),
-        Finding(
-            claim=f"After long training it grows from ratio {lowest['ratio']:g} to {next_lowest['ratio']:g}",
-            theory="less is visible, so the best guess errs more",
-            scores={
-                "difference, long": first,
-                "difference, laptop": over_seeds(of_arm(errors[0], next_lowest) - of_arm(errors[0], lowest)),
-            },
-            holds=within(first, low=0),
-            theory_agrees=within(first, low=0),
+        difference_claim(
+            f"After long training it grows from ratio {lowest['ratio']:g} to {next_lowest['ratio']:g}",
+            {"difference, long": grown[1]},
+            shown={"difference, laptop": grown[0]},
+            theory=yes("less is visible, so the best guess errs more"),
         ),
-        _changed(
+        difference_claim(
             f"The class is read better after long training ({label(best)})", {label(best): _change(of_class, best)}
         ),
-        Finding(
-            claim=f"After long training it is read better from codes ({label(best)}) than from raw pixels",
-            scores={"difference, long": over_pixels, "raw pixels": over_seeds(pixels)},
-            holds=within(over_pixels, low=0),
+        difference_claim(
+            f"After long training it is read better from codes ({label(best)}) than from raw pixels",
+            {"difference, long": of_arm(of_class[1], best) - pixels},
+            shown={"raw pixels": pixels},
         ),
-        _changed(f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads),
-        _changed(
+        difference_claim(f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads),
+        difference_claim(
             "Attention to kin is stronger after long training wherever kin may be visible",
             {label(arm): _change(of_kin, arm) for arm in kin},
-            "what one object's patches share says most of a masked one",
+            theory=yes("what one object's patches share says most of a masked one"),
         ),
-        _changed(
+        difference_claim(
             f"The layout, and the class after a shift, are read better after long training ({label(best)})",
             {"layout": _change(layout, best), "class after a shift": _change(shifted, best)},
         ),
@@ -156,10 +147,10 @@ def draw(short: Mapping[str, Results], long: Mapping[str, Results]) -> Figure:
     return figure
 
 
-def decided(short: Results, long: Results) -> list[tuple[Finding, Finding]]:
-    """Pairs of findings of the same claim, for which ``laptop``, ``long`` or both came to a verdict."""
-    pairs = zip(short.findings, long.findings, strict=True)
-    return [pair for pair in pairs if any(finding.holds is not None for finding in pair)]
+def decided(short: Results, long: Results) -> list[tuple[Claim, Claim]]:
+    """Both outcomes of every claim for which ``laptop``, ``long`` or both came to a verdict."""
+    pairs = zip(short.claims, long.claims, strict=True)
+    return [pair for pair in pairs if any(claim.holds is not None for claim in pair)]
 
 
 def _check_comparable(name: str, short: Mapping[str, Any], long: Mapping[str, Any]) -> None:
@@ -180,19 +171,6 @@ def _both(short: Mapping[str, Results], long: Mapping[str, Results], name: str, 
     return chosen(short[name]), chosen(long[name])
 
 
-def _change(rows: tuple[Frame, ...], arm: Mapping[str, Any]) -> Any:
-    """Of one arm from the short run to the long one."""
-    return over_seeds(of_arm(rows[1], arm) - of_arm(rows[0], arm))
-
-
-def _changed(claim: str, scores: Mapping[str, Any], theory: str = "", *, up: bool = True) -> Finding:
-    """That all scores are above zero, or below it."""
-    ends = {"low": 0.0} if up else {"high": 0.0}
-    holds = every(within(interval, **ends) for interval in scores.values())
-    return Finding(
-        claim=claim,
-        theory=theory,
-        scores=scores,
-        holds=holds,
-        theory_agrees=holds if theory else None,
-    )
+def _change(rows: tuple[Frame, ...], arm: Mapping[str, Any]) -> Frame:
+    """Of one arm from the short run to the long one, by seed."""
+    return of_arm(rows[1], arm) - of_arm(rows[0], arm)

@@ -28,26 +28,27 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.findings import Finding, Frame, over_seeds, within
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
 from experiments.scene_comparisons import (
     Paper,
-    compared,
+    arm_claim,
     comparisons,
     draw_level,
     draw_series,
     dress,
+    floor_claims,
     of_arm,
     of_code,
-    paper_says,
+    paper_stance,
     places_of,
     records_of_codes,
     series_of,
     shares_in_c,
-    theory_says,
+    theory_stance,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model
+from experiments.scene_fits import SceneFits, arms, scene_model
 from experiments.scene_probes import codes_of, label_of, linear_probe
+from hlvm.claims import SILENT, Claim
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
@@ -190,50 +191,33 @@ def scenes_with_stars(scenes: SceneImages, key: PRNGKeyArray, n: int) -> tuple[I
 # ---------------------------------------------------------------------- comparing
 
 
-def judge(records: Frame, prediction: Prediction) -> list[Finding]:
+def judge(records: Frame, prediction: Prediction) -> list[Claim]:
     """Accuracy after shifts, what is retained, second tasks, and floors."""
     of_class = records[records["task"] == "class"]
     shifted = of_class[of_class["shift"] != "none"]
-    after = _trained(shifted)
-    found = [
-        compared(
-            after,
-            comparison,
-            "Mean accuracy of the class after a shift",
-            paper=paper_says(SHIFTED, comparison),
-            theory=theory_says(prediction, "class", comparison),
-        )
-        for comparison in prediction["comparisons"]
-    ]
     retained = _trained(_retained(of_class, prediction["chance"]))
-    for comparison in prediction["comparisons"]:
-        paper = paper_says(RETAINED, comparison)
-        found.append(compared(retained, comparison, "Retained share of the accuracy above chance", paper=paper))
-    of_ratios = [comparison for comparison in prediction["comparisons"] if comparison["series"] == "ratio"]
-    for task, latent, what in (("layout", "layout", "the layout"), ("count", "shape", "the number of stars")):
-        rows = _trained(records[records["task"] == task])
-        found += [
-            compared(
+    layout, stars = (_trained(records[records["task"] == task]) for task in ("layout", "count"))
+    asked = [  # rows, what is claimed to be higher, the paper's numbers, and the latent whose shares theory goes by
+        (_trained(shifted), "Mean accuracy of the class after a shift", SHIFTED, "class"),
+        (retained, "Retained share of the accuracy above chance", RETAINED, None),
+        (layout, "Linear accuracy of the layout", DETECTION, "layout"),
+        (stars, "Linear accuracy of the number of stars", DETECTION, "shape"),
+    ]
+    return [
+        *(
+            arm_claim(
                 rows,
                 comparison,
-                f"Linear accuracy of {what}",
-                paper=paper_says(DETECTION, comparison),
-                theory=theory_says(prediction, latent, comparison),
+                what,
+                paper=paper_stance(paper, comparison),
+                theory=theory_stance(prediction, latent, comparison) if latent else SILENT,
             )
-            for comparison in of_ratios
-        ]
-    best = prediction["comparisons"][0]["ahead"]
-    for code, words in (("untrained", "the untrained encoder"), ("pixels", "raw pixels")):
-        floor = of_code(shifted, code)
-        difference = over_seeds(of_arm(after, best) - floor)
-        found.append(
-            Finding(
-                claim=f"After a shift the class is read better from codes ({label(best)}) than from {words}",
-                scores={"difference": difference, words: over_seeds(floor)},
-                holds=within(difference, low=0),
-            )
-        )
-    return found
+            for rows, what, paper, latent in asked
+            for comparison in prediction["comparisons"]
+            if comparison["series"] in paper
+        ),
+        *floor_claims("After a shift the class is read better", _trained(shifted), shifted, prediction),
+    ]
 
 
 def _trained(records: Frame) -> Frame:

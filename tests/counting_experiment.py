@@ -11,7 +11,7 @@ import jax
 from matplotlib.figure import Figure
 
 from experiments.experiment import Experiment
-from experiments.findings import Finding, over_seeds, within
+from hlvm.claims import mean_claim, yes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,9 @@ def measure(config, group, states):
 
 
 def judge(records, prediction):
-    mean = over_seeds(records.groupby("seed")["value"].mean())
-    inside = within(mean, prediction["low"], prediction["high"])
-    return [
-        Finding(claim="uniform", theory="between 0 and 1", scores={"mean": mean}, holds=inside, theory_agrees=inside)
-    ]
+    mean = records.groupby("seed")["value"].mean()
+    limits = prediction["low"], prediction["high"]
+    return [mean_claim("uniform", {"mean": mean}, limits, theory=yes("between 0 and 1"))]
 
 
 def draw(records, prediction):

@@ -105,7 +105,7 @@ def _results(path):
     from experiments.experiment import load_results
 
     found = load_results(path)
-    return found.config, found.prediction, found.records.to_csv(), [finding.to_dict() for finding in found.findings]
+    return found.config, found.prediction, found.records.to_csv(), [claim.to_dict() for claim in found.claims]
 
 
 def _experiment(path):
@@ -114,7 +114,7 @@ def _experiment(path):
     from experiments.experiment import conduct
 
     found = conduct(counting.EXPERIMENT, _experiment_config(path), out=path, resume=True)
-    return found.prediction, found.records.to_csv(), [finding.to_dict() for finding in found.findings]
+    return found.prediction, found.records.to_csv(), [claim.to_dict() for claim in found.claims]
 
 
 def _fits(path):

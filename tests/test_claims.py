@@ -1,66 +1,302 @@
-"""Claims: what makes a prediction and a measurement agree."""
+"""Claims: three outcomes, what agrees with them, and what each builder decides."""
+
+import itertools
+import json
+import math
 
 import numpy as np
 import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hlvm.claims import Claim, above_floor_claim, block_claim, hull, no_leakage_claim
-from hlvm.scoring import Interval, Verdict, block_verdict
+from hlvm.claims import (
+    ABOVE_ZERO,
+    BELOW_ZERO,
+    SILENT,
+    Claim,
+    Stance,
+    above_floor_claim,
+    block_claim,
+    difference_claim,
+    equivalence_claim,
+    every,
+    hull,
+    interval_claim,
+    mean_claim,
+    no,
+    no_leakage_claim,
+    nothing,
+    ordering_claim,
+    rank_correlations,
+    trend_claim,
+    within,
+    yes,
+)
+from hlvm.scoring import Interval, block_verdict, over_seeds
+
+ABOVE, BELOW, OPEN = Interval(0.1, 0.2, 0.3), Interval(-0.3, -0.2, -0.1), Interval(-0.1, 0.0, 0.1)
+NEARLY = np.asarray([-0.001, 0.0, 0.001, 0.0005])
 
 
-def test_block_claim_agrees_with_a_linear_code_and_not_with_its_refutation():
+# ---------------------------------------------------------------------- outcomes and stances
+
+
+def test_within_has_three_outcomes():
+    interval = Interval(0.4, 0.5, 0.6)
+    assert within(interval, 0.3, 0.7) is True
+    assert within(interval, 0.7) is False
+    assert within(interval, high=0.3) is False
+    assert within(interval, 0.5) is None
+
+
+def test_within_does_not_take_a_tie_for_a_difference():
+    assert within(Interval(0.0, 0.0, 0.0), *ABOVE_ZERO) is False
+    assert within(Interval(0.0, 0.0, 0.0), *BELOW_ZERO) is False
+    assert within(Interval(0.0, 0.1, 0.2), *ABOVE_ZERO) is None
+
+
+def test_within_leaves_what_is_not_known_open():
+    assert within(Interval(math.nan, math.nan, math.nan), 0.0, 1.0) is None
+
+
+def test_every_is_false_before_it_is_open():
+    assert every([True, True]) is True
+    assert every([True, None]) is None
+    assert every([None, False]) is False
+
+
+@pytest.mark.parametrize(
+    ("stance", "agrees"), [(yes(), (True, False, None)), (no(), (False, True, None)), (nothing("x"), (None,) * 3)]
+)
+def test_stance_agrees_with_outcomes_that_are_known(stance, agrees):
+    assert tuple(stance.agrees(holds) for holds in (True, False, None)) == agrees
+
+
+def test_stance_shows_the_value_before_the_reason():
+    assert str(yes("in c")) == "yes: in c"
+    assert str(nothing("in c at every ratio")) == "nothing: in c at every ratio"
+    assert str(no()) == "no"
+    assert nothing() == SILENT
+
+
+def test_stance_refuses_other_values():
+    with pytest.raises(ValueError, match="perhaps"):
+        Stance("perhaps")
+
+
+# ---------------------------------------------------------------------- the claim
+
+
+def test_claim_agrees_with_each_source_by_itself():
+    claim = interval_claim("x", {"a": ABOVE}, theory=yes("so"), paper=no("not so"))
+    assert (claim.holds, claim.theory_agrees, claim.paper_agrees) == (True, True, False)
+    claim = interval_claim("x", {"a": BELOW}, theory=nothing("no reason for it"), paper=no())
+    assert (claim.holds, claim.theory_agrees, claim.paper_agrees) == (False, None, True)
+
+
+def test_claim_refuses_what_cannot_be_read():
+    with pytest.raises(ValueError, match="at least one interval"):
+        Claim(text="x", scores={}, holds=None)
+    with pytest.raises(ValueError, match=r"must be those of a score \(a\).*got 'b'"):
+        Claim(text="x", scores={"a": OPEN}, limits={"b": ABOVE_ZERO}, holds=None)
+    with pytest.raises(ValueError, match="the lower one first"):
+        Claim(text="x", scores={"a": OPEN}, limits={"a": (1.0, 0.0)}, holds=None)
+
+
+def test_claim_never_holds_against_its_limits():
+    with pytest.raises(ValueError, match="limits say holds=False, got holds=True"):
+        Claim(text="x", scores={"a": BELOW}, limits={"a": ABOVE_ZERO}, holds=True, reason="because")
+    with pytest.raises(ValueError, match="give the reason"):
+        Claim(text="x", scores={"a": ABOVE}, limits={"a": ABOVE_ZERO}, holds=False)
+    assert Claim(text="x", scores={"a": ABOVE}, limits={"a": ABOVE_ZERO}, holds=False, reason="lost").holds is False
+    assert Claim(text="x", scores={"a": BELOW}, limits={"a": ABOVE_ZERO}, holds=None).holds is None
+
+
+def test_claim_shows_more_digits_where_all_are_small():
+    scores = {"wide: one": Interval(-0.5, 0.25, 1.0), "narrow": Interval(0.00012, 0.00034, 0.00056)}
+    claim = Claim(text="x", scores={**scores, "none": Interval(1, 1, 1)}, holds=True)
+    assert claim.measured == [
+        ("wide: one", "0.250 [-0.500, 1.000]"),
+        ("narrow", "0.00034 [0.00012, 0.00056]"),
+        ("none", "1.000 [1.000, 1.000]"),
+    ]
+
+
+def test_claim_knows_what_comes_nearest_to_a_limit():
+    scores = {"far": Interval(0.5, 0.6, 0.7), "beyond": BELOW, "near": Interval(0.01, 0.1, 0.2)}
+    assert interval_claim("x", scores, shown={"aside": OPEN}).nearest == ["beyond", "near", "far"]
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(
+    ends=st.lists(numbers, min_size=3, max_size=3).map(sorted),
+    limits=st.sampled_from([ABOVE_ZERO, BELOW_ZERO, (-0.5, 0.5), (0, 1)]),
+    reason=st.text(),
+)
+def test_claim_reads_back_from_json(ends, limits, reason):
+    claim = interval_claim(
+        "x", {"a": Interval(*ends)}, limits, shown={"b": OPEN}, theory=no(reason), paper=nothing(reason), reason=reason
+    )
+    text = json.dumps(claim.to_dict(), allow_nan=False)
+    again = Claim.from_dict(json.loads(text))
+    assert again == claim
+    assert again.nearest == ["a"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"theory": {"says": "perhaps"}}, {"scores": None}, {"banana": 1}, {"limits": {"z": [0, 1]}}]
+)
+def test_claim_from_dict_refuses_what_it_did_not_write(change):
+    described = interval_claim("x", {"a": OPEN}).to_dict()
+    with pytest.raises(ValueError, match=r"expected a claim as Claim\.to_dict writes it"):
+        Claim.from_dict(described | change)
+
+
+# ---------------------------------------------------------------------- seeds
+
+
+def test_difference_claim_rests_on_every_difference():
+    up, down = np.asarray([0.2, 0.21, 0.19]), np.asarray([-0.2, -0.21, -0.19])
+    claim = difference_claim("x", {"a": up, "b": up + 1}, shown={"level": down})
+    assert claim.holds is True
+    assert claim.scores == {"a": over_seeds(up), "b": over_seeds(up + 1), "level": over_seeds(down)}
+    assert claim.limits == {"a": ABOVE_ZERO, "b": ABOVE_ZERO}
+    assert difference_claim("x", {"a": up, "b": down}).holds is False
+    assert difference_claim("x", {"a": up, "b": up * [1, -1, 0]}).holds is None
+    assert difference_claim("x", {"a": up, "b": down}, {"a": ABOVE_ZERO, "b": BELOW_ZERO}).holds is True
+    with pytest.raises(ValueError, match="at least 2"):
+        difference_claim("x", {"a": [0.1]})
+
+
+def test_mean_claim_compares_levels_with_limits():
+    values = np.asarray([0.93, 0.95, 0.94])
+    assert mean_claim("x", {"a": values}, (0.9, math.inf)).holds is True
+    assert mean_claim("x", {"a": values}, (-math.inf, 0.9)).holds is False
+    assert mean_claim("x", {"a": values}, (0.94, math.inf)).holds is None
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.028, 0.03, 0.05, -0.05])
+def test_equivalence_claim_is_two_one_sided_tests(shift):
+    """Against SciPy's: both p-values are at most 2.5 % exactly where the claim holds."""
+    values = NEARLY + shift
+    p = [
+        scipy.stats.ttest_1samp(values, end, alternative=side).pvalue
+        for end, side in ((-0.03, "greater"), (0.03, "less"))
+    ]
+    claim = equivalence_claim("x", {"a": values}, 0.03)
+    assert (claim.holds is True) == (max(p) < 0.025)
+    assert (claim.holds is False) == (max(p) > 0.975)
+
+
+def test_equivalence_claim_is_open_where_nothing_is_told_apart():
+    assert equivalence_claim("x", {"a": [0.5, -0.5, 0.1]}, 0.03).holds is None
+    with pytest.raises(ValueError, match="margin: expected a difference above 0"):
+        equivalence_claim("x", {"a": NEARLY}, 0.0)
+
+
+def test_ordering_claim_asks_every_step():
+    values = {str(level): level + NEARLY * (1 + level) for level in range(3)}
+    assert ordering_claim("x", values).holds is True
+    assert list(ordering_claim("x", values).scores) == ["1 − 0", "2 − 1"]
+    assert ordering_claim("x", values, falling=True).holds is False
+    assert ordering_claim("x", dict(reversed(values.items())), falling=True).holds is True
+    assert ordering_claim("x", values | {"3": values["2"]}).holds is False  # the same is not greater
+    with pytest.raises(ValueError, match=r"at least two names, got a$"):
+        ordering_claim("x", {"a": NEARLY})
+
+
+def test_trend_claim_follows_ranks():
+    rng = np.random.default_rng(0)
+    predicted = rng.random(12)
+    measured = predicted[:, None] ** 3 + 0.01 * rng.normal(size=(12, 4))
+    claim = trend_claim("x", measured, predicted, theory=yes())
+    assert claim.holds is claim.theory_agrees is True
+    assert trend_claim("x", -measured, predicted).holds is False
+    assert trend_claim("x", rng.normal(size=(12, 4)), predicted).holds is None
+
+
+def test_rank_correlations_are_spearmans():
+    rng = np.random.default_rng(1)
+    measured, predicted = rng.normal(size=(2, 9, 3))
+    expected = [scipy.stats.spearmanr(x, y)[0] for x, y in zip(measured.T, predicted.T, strict=True)]
+    assert rank_correlations(measured, predicted) == pytest.approx(expected)
+    assert rank_correlations(measured, predicted[:, 0])[0] == pytest.approx(expected[0])
+    measured[:, 1] = 0.5
+    assert rank_correlations(measured, predicted)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("measured", "predicted", "message"),
+    [
+        (np.ones((4, 2)), np.ones(2), r"got \(4, 2\) and \(2,\)"),
+        (np.ones(4), np.ones(4), r"got \(4,\) and \(4,\)"),
+        (np.ones((4, 2)), np.ones(4), "no trend to follow"),
+    ],
+)
+def test_rank_correlations_refuse_what_does_not_go_together(measured, predicted, message):
+    with pytest.raises(ValueError, match=message):
+        rank_correlations(measured, predicted)
+
+
+# ---------------------------------------------------------------------- one code
+
+
+def test_block_claim_holds_of_a_linear_code_and_shows_its_members():
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(300, 2))
     measured = block_verdict(latents @ [[1.0, 1.0], [-1.0, 2.0]], latents, key=0)
-    assert block_claim("code = c", Verdict.IDENTIFIED, measured).agrees is True
-    refuted = block_claim("code = c", Verdict.NOT_IDENTIFIED, measured)
-    assert refuted.agrees is False
-    assert refuted.measured.count("\n") == 1  # both directions
-    shown = block_claim("code = c", Verdict.IDENTIFIED, measured, members={"R²(ẑ → root)": Interval(0.8, 0.9, 0.95)})
-    assert "R²(ẑ → root): 0.900 [0.800, 0.950]" in shown.measured
-    assert refuted.to_dict()["scores"]["R²(ẑ → c)"]["value"] > 0.99
+    claim = block_claim("code = c", measured, members={"R²(ẑ → root)": Interval(0.8, 0.9, 0.95)}, theory=no("narrow"))
+    assert (claim.holds, claim.theory_agrees, claim.reason) == (True, False, measured.reason)
+    assert dict.fromkeys(claim.limits.values()) == {(0.9, math.inf): None}
+    assert list(claim.limits) == ["R²(ẑ → c)", "R²(c → ẑ)"]
+    assert ("R²(ẑ → root)", "0.900 [0.800, 0.950]") in claim.measured
+
+
+def test_block_claim_fails_where_a_direction_is_lost_within_its_limits():
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(600, 1)) * np.ones(4) + 0.2 * rng.normal(size=(600, 4))
+    kept = np.linalg.svd(latents - latents.mean(axis=0), full_matrices=False)[0][:, :1]
+    measured = block_verdict(kept + 1e-4 * rng.normal(size=kept.shape), latents, key=0)
+    claim = block_claim("code = c", measured)
+    assert [within(claim.scores[name], *ends) for name, ends in claim.limits.items()] == [True, True]
+    assert claim.holds is False
+    assert "lost" in claim.reason
+
+
+def test_block_claim_is_open_where_rows_are_few():
+    latents = np.random.default_rng(0).normal(size=(30, 2))
+    assert block_claim("code = c", block_verdict(latents, latents, key=0)).holds is None
 
 
 @pytest.mark.parametrize(
-    ("differences", "verdict", "agrees"),
+    ("differences", "holds"),
     [
-        ([(0.1, 0.2, 0.3), (0.05, 0.1, 0.2)], "above floor", True),
-        ([(0.1, 0.2, 0.3), (-0.05, 0.1, 0.2)], "inconclusive", None),
-        ([(-0.3, -0.2, -0.1)], "not above floor", False),
+        ([(0.1, 0.2, 0.3), (0.05, 0.1, 0.2)], True),
+        ([(0.1, 0.2, 0.3), (-0.05, 0.1, 0.2)], None),
+        ([(-0.3, -0.2, -0.1)], False),
     ],
 )
-def test_above_floor_claim_needs_every_seed(differences, verdict, agrees):
+def test_above_floor_claim_needs_every_seed(differences, holds):
     claim = above_floor_claim("root learned", [Interval(*d) for d in differences])
-    assert (claim.verdict, claim.agrees) == (verdict, agrees)
+    assert claim.holds is claim.theory_agrees is holds
 
 
 @pytest.mark.parametrize(
-    ("excess", "verdict", "agrees"),
-    [
-        ((-0.02, 0.0, 0.03), "nothing beyond c", True),
-        ((0.02, 0.05, 0.08), "inconclusive", None),
-        ((0.1, 0.2, 0.3), "more than c", False),
-    ],
+    ("excess", "holds"), [((-0.02, 0.0, 0.03), True), ((0.02, 0.05, 0.08), None), ((0.1, 0.2, 0.3), False)]
 )
-def test_no_leakage_claim_compares_with_the_content_itself(excess, verdict, agrees):
+def test_no_leakage_claim_compares_with_the_content_itself(excess, holds):
     claim = no_leakage_claim("t", Interval(*excess), tolerance=0.05, scores={"R²(ẑ → s)": Interval(0.5, 0.6, 0.7)})
-    assert (claim.verdict, claim.agrees) == (verdict, agrees)
-    assert "R²(ẑ → s)" in claim.measured
-
-
-@pytest.mark.parametrize(
-    ("predicted", "verdict", "message"),
-    [
-        ("banana", "identified", "predicted must be one of 'identified', 'not identified', .*, got 'banana'"),
-        (Verdict.INCONCLUSIVE, "identified", "predicted must be one of .*, got 'inconclusive'"),
-        ("above floor", "identified", "verdict must be 'above floor' or 'not above floor' or 'inconclusive' where"),
-    ],
-)
-def test_claim_refuses_what_cannot_come_out(predicted, verdict, message):
-    with pytest.raises(ValueError, match=message):
-        Claim(text="t", predicted=predicted, scores={}, verdict=verdict, reason="r")
+    assert claim.holds is claim.theory_agrees is holds
+    assert list(claim.scores) == ["R² − R² from c", "R²(ẑ → s)"]
+    assert list(claim.limits) == ["R² − R² from c"]
 
 
 def test_hull_spans_all_intervals():
-    assert hull([Interval(0.1, 0.2, 0.3), Interval(0.0, 0.4, 0.5)]) == pytest.approx((0.0, 0.3, 0.5))
+    intervals = [Interval(0.1, 0.2, 0.3), Interval(0.0, 0.4, 0.5)]
+    for some in itertools.permutations(intervals):
+        assert hull(some) == pytest.approx((0.0, 0.3, 0.5))
     with pytest.raises(ValueError, match="at least one"):
         hull([])

@@ -1,6 +1,7 @@
 """The demo's chain on settings too small to conclude anything: every part runs and every file is there."""
 
 import dataclasses
+import html
 import json
 import re
 
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from hlvm import mae
-from hlvm.claims import Claim
+from hlvm.claims import Claim, no, nothing, yes
 from hlvm.demo import DemoConfig, DemoResult, run_demo
 from hlvm.demo.run import claims_table
 from hlvm.demo.setting import mask_cases, profiles
@@ -75,7 +76,7 @@ def test_run_demo_results_agree_with_what_it_returns(finished):
     out, result, _ = finished
     saved = json.loads((out / "results.json").read_text())
     assert saved["agrees"] == result.agrees
-    assert [claim["verdict"] for claim in saved["claims"]] == [claim.verdict for claim in result.claims]
+    assert [Claim.from_dict(claim) for claim in saved["claims"]] == list(result.claims)
     settings = json.loads((out / "config.json").read_text())
     assert settings["demo"]["score_rows"] == 80
     assert settings["versions"]["jax"] == jax.__version__
@@ -100,7 +101,7 @@ def test_report_is_self_contained(finished):
     assert page.count("data:image/png;base64,") == 11
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
-    assert all(claim.predicted in page for claim in result.claims)
+    assert all(html.escape(str(claim.theory)) in page for claim in result.claims)
 
 
 # ---------------------------------------------------------------------- failures
@@ -143,10 +144,8 @@ def test_demo_config_refuses_bad_values(change, match):
 # ---------------------------------------------------------------------- outcome
 
 
-def _claim(predicted, verdict):
-    return Claim(
-        text="t", predicted=predicted, scores={"R²": Interval(0.1, 0.2, 0.3)}, verdict=verdict, reason="because"
-    )
+def _claim(predicted, holds):
+    return Claim(text="t", scores={"R²": Interval(0.1, 0.2, 0.3)}, theory=predicted, holds=holds)
 
 
 def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
@@ -159,9 +158,9 @@ def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
 @pytest.mark.parametrize(
     ("outcomes", "agrees", "shown"),
     [
-        ([("identified", "identified")], True, "yes"),
-        ([("identified", "identified"), ("identified", "inconclusive")], True, "open"),
-        ([("identified", "identified"), ("not identified", "identified")], False, "NO"),
+        ([(yes(), True)], True, "yes"),
+        ([(yes(), True), (yes(), None), (nothing(), False)], True, "open"),
+        ([(yes(), True), (no("too narrow"), True)], False, "NO"),
     ],
 )
 def test_demo_result_agrees_unless_a_claim_is_contradicted(outcomes, agrees, shown):
@@ -177,4 +176,4 @@ def test_demo_reproduces_the_table_of_the_theory_page(tmp_path):
     result = run_demo(DemoConfig(), tmp_path / "demo")
     assert result.agrees
     bottlenecks = [claim for claim in result.claims if "code dims" in claim.text]
-    assert [claim.verdict for claim in bottlenecks] == [claim.predicted for claim in bottlenecks]
+    assert [claim.theory_agrees for claim in bottlenecks] == [True] * 6

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from experiments import assumption_violation as experiment
-from experiments.assumption_violation_findings import judge
+from experiments.assumption_violation_claims import judge
 from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian, check_mechanism
@@ -200,17 +200,15 @@ def records(changes=None, spread=0.005):
 
 
 def test_judge_agrees_with_records_as_predicted():
-    findings = judge(records(), PREDICTION)
-    squared = [finding for finding in findings if "Squared error identifies" in finding.claim]
-    assert [finding.holds for finding in findings if finding not in squared] == [True] * (len(findings) - 1)
-    assert all(finding.theory_agrees for finding in findings if finding.theory)
-    assert [(finding.holds, finding.theory_agrees, finding.paper_agrees) for finding in squared] == [
-        (False, True, False)
-    ]
+    claims = judge(records(), PREDICTION)
+    squared = [claim for claim in claims if "Squared error identifies" in claim.text]
+    assert [claim.holds for claim in claims if claim not in squared] == [True] * (len(claims) - 1)
+    assert all(claim.theory_agrees for claim in claims if claim.theory.says != "nothing")
+    assert [(claim.holds, claim.theory_agrees, claim.paper_agrees) for claim in squared] == [(False, True, False)]
 
 
 @pytest.mark.parametrize(
-    ("cell", "value", "claim"),
+    ("cell", "value", "text"),
     [
         (("noise", "linear", "squared_error", 1.0, "code -> c"), 0.3, "Linear, noise"),
         (("noise", "mlp", "squared_error", 0.0, "c -> code"), 0.5, "Nonlinear, no noise"),
@@ -228,21 +226,20 @@ def test_judge_agrees_with_records_as_predicted():
         (("gap", "polar", "energy", 2.0, "code -> c"), 0.5, "with more numbers"),
     ],
 )
-def test_judge_sees_what_is_not_as_predicted(cell, value, claim):
-    findings = judge(records({cell: value}), PREDICTION)
-    (found,) = [finding for finding in findings if claim in finding.claim]
+def test_judge_sees_what_is_not_as_predicted(cell, value, text):
+    (found,) = [claim for claim in judge(records({cell: value}), PREDICTION) if text in claim.text]
     assert found.holds is False
-    assert found.theory_agrees is (False if found.theory else None)
+    assert found.theory_agrees is (None if found.theory.says == "nothing" else False)
 
 
 def test_judge_sees_squared_error_find_what_it_should_not():
     cells = {("gap", name, "squared_error", 1.0, "code -> c"): 0.97 for name in ("polar", "hyperbolic")}
-    (found,) = [f for f in judge(records(cells), PREDICTION) if "Squared error identifies" in f.claim]
+    (found,) = [f for f in judge(records(cells), PREDICTION) if "Squared error identifies" in f.text]
     assert (found.holds, found.theory_agrees, found.paper_agrees) == (True, False, True)
 
 
 def test_judge_leaves_open_what_seeds_do_not_decide():
-    assert all(finding.holds is None for finding in judge(records(spread=0.8), PREDICTION))
+    assert all(claim.holds is None for claim in judge(records(spread=0.8), PREDICTION))
 
 
 def test_figures_are_drawn_from_records_alone():

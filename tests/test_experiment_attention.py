@@ -134,7 +134,7 @@ def made_up(trained):
 
 
 def verdicts(trained):
-    return [finding.holds for finding in judge(made_up(trained), predict(LAPTOP))]
+    return [claim.holds for claim in judge(made_up(trained), predict(LAPTOP))]
 
 
 def test_judge_agrees_where_the_preference_falls_with_ratio_and_unit():

@@ -9,6 +9,7 @@ import pytest
 from experiments.linear_separability import LAPTOP, judge, purity
 from experiments.scene_comparisons import comparisons, series_of
 from experiments.scene_fits import arms
+from hlvm.claims import SILENT
 
 PREDICTION = {
     "shares": [
@@ -44,21 +45,21 @@ def test_purity_is_the_share_of_neighbours_with_the_same_label():
 
 
 def test_verdicts_on_records_like_the_paper_s():
-    findings = judge(records_of(LIKE_THE_PAPER | {(0.75, 4): 0.73}), PREDICTION)
-    of_class = findings[:4]
-    assert [finding.holds for finding in of_class] == [True] * 4
-    assert [finding.paper_agrees for finding in of_class] == [True] * 4
-    assert [finding.theory for finding in of_class[:2]] == ["", ""]
-    assert [finding.theory_agrees for finding in of_class[2:]] == [True, True]
+    claims = judge(records_of(LIKE_THE_PAPER | {(0.75, 4): 0.73}), PREDICTION)
+    of_class = claims[:4]
+    assert [claim.holds for claim in of_class] == [True] * 4
+    assert [claim.paper_agrees for claim in of_class] == [True] * 4
+    assert [claim.theory.says for claim in of_class[:2]] == ["nothing"] * 2
+    assert [claim.theory_agrees for claim in of_class[2:]] == [True, True]
     assert of_class[1].scores["difference"].value == pytest.approx(0.05)
-    assert [finding.paper for finding in findings[4:12]] == [""] * 8
-    untrained, pixels, maps = findings[12:]
+    assert [claim.paper for claim in claims[4:12]] == [SILENT] * 8
+    untrained, pixels, maps = claims[12:]
     assert (untrained.holds, pixels.holds, maps.holds) == (True, True, True)
     assert maps.scores["rank correlation over arms"].value == pytest.approx(1)
 
 
 def test_verdicts_on_records_that_contradict():
-    findings = judge(records_of(LIKE_THE_PAPER | {(0.75, 4): 0.5}, floor=0.9), PREDICTION)
-    assert [finding.holds for finding in findings[:4]] == [True, True, True, False]
-    assert (findings[3].paper_agrees, findings[3].theory_agrees) == (False, False)
-    assert (findings[12].holds, findings[13].holds) == (False, False)
+    claims = judge(records_of(LIKE_THE_PAPER | {(0.75, 4): 0.5}, floor=0.9), PREDICTION)
+    assert [claim.holds for claim in claims[:4]] == [True, True, True, False]
+    assert (claims[3].paper_agrees, claims[3].theory_agrees) == (False, False)
+    assert (claims[12].holds, claims[13].holds) == (False, False)

@@ -94,26 +94,26 @@ def test_judge_where_all_is_as_theory_says():
     gains = {("interior loss", 2): 0.2, ("interior loss", 3): 0.2, ("interior loss", 1): -0.2}
     gains |= {("very high ratio", 1): -0.3, ("low ratio", 1): 0.3}
     gains |= {("designed", 2): 0.2, ("designed", 3): 0.2, ("designed", 1): -0.2}
-    findings = judge(made_up(0.97, 0.4, gains), PREDICTION)
-    assert [f.holds for f in findings] == [True, True, True, True, False, True, True, True]
-    assert all(f.theory_agrees for f in findings if f.theory)
-    assert [f.paper_agrees for f in findings if f.paper] == [True, True, True, False, True]
-    assert findings[1].scores["designed - random"].value == pytest.approx(0.57)
-    assert "random 0.5, as trained" in findings[1].scores
-    assert findings[5].scores["height 1, low ratio - very high ratio"].value == pytest.approx(0.6)
+    claims = judge(made_up(0.97, 0.4, gains), PREDICTION)
+    assert [f.holds for f in claims] == [True, True, True, True, False, True, True, True]
+    assert all(f.theory_agrees for f in claims if f.theory.says != "nothing")
+    assert [f.paper_agrees for f in claims if f.paper.says != "nothing"] == [True, True, True, False, True]
+    assert claims[1].scores["designed - random"].value == pytest.approx(0.57)
+    assert "random 0.5, as trained" in claims[1].scores
+    assert claims[5].scores["height 1, low ratio - very high ratio"].value == pytest.approx(0.6)
 
 
 def test_judge_where_nothing_is():
     gains = {("very high ratio", 1): 0.3, ("interior loss", 2): -0.2, ("designed", 3): -0.2}
     gains |= {("interior loss", 1): 0.2, ("designed", 1): 0.2}
-    findings = judge(made_up(0.5, 0.8, gains), PREDICTION)
-    assert [f.holds for f in findings] == [False, False, False, False, True, False, False, False]
-    assert not any(f.theory_agrees for f in findings if f.theory)
-    assert findings[4].paper_agrees is True
+    claims = judge(made_up(0.5, 0.8, gains), PREDICTION)
+    assert [f.holds for f in claims] == [False, False, False, False, True, False, False, False]
+    assert not any(f.theory_agrees for f in claims if f.theory.says != "nothing")
+    assert claims[4].paper_agrees is True
 
 
 def test_judge_is_open_where_seeds_disagree():
-    findings = judge(made_up(0.9, 0.9, {}, spread=0.2), PREDICTION)
-    assert [f.holds for f in findings[2:]] == [None] * 6
-    assert findings[0].holds is None
-    assert all(f.theory_agrees is None and f.paper_agrees is None for f in findings[2:])
+    claims = judge(made_up(0.9, 0.9, {}, spread=0.2), PREDICTION)
+    assert [f.holds for f in claims[2:]] == [None] * 6
+    assert claims[0].holds is None
+    assert all(f.theory_agrees is None and f.paper_agrees is None for f in claims[2:])

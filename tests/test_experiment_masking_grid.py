@@ -10,6 +10,7 @@ import pytest
 from experiments import masking_grid
 from experiments.masking_grid import LAPTOP, Config
 from experiments.quadtree_fits import COMPARED, QuadtreeFits, shares_by_arm, strategy
+from hlvm.claims import nothing
 from hlvm.masking import SubtreeMask
 
 PREDICTION = masking_grid.EXPERIMENT.predict(LAPTOP)
@@ -58,28 +59,28 @@ def as_shared(cell):
 
 def test_where_codes_hold_what_is_shared_every_claim_of_theory_agrees():
     found = masking_grid.EXPERIMENT.judge(made_up(as_shared), PREDICTION)
-    decided = [finding for finding in found if finding.theory.startswith("yes")]
+    decided = [claim for claim in found if claim.theory.says == "yes"]
     assert len(decided) > 15
-    assert all(finding.theory_agrees for finding in decided)
-    unexplained = [finding for finding in found if "no reason" in finding.theory]
-    assert ["the root is found better" in finding.claim for finding in unexplained] == [True] * 4
-    lowest = [finding for finding in found if "height 1 is found better" in finding.claim]
-    assert [(finding.holds, finding.paper_agrees) for finding in lowest] == [(True, False)] * 2
+    assert all(claim.theory_agrees for claim in decided)
+    unexplained = [claim for claim in found if claim.theory.says == "nothing"]
+    assert ["the root is found better" in claim.text for claim in unexplained] == [True] * 4
+    lowest = [claim for claim in found if "height 1 is found better" in claim.text]
+    assert [(claim.holds, claim.paper_agrees) for claim in lowest] == [(True, False)] * 2
 
 
 def test_where_codes_hold_the_opposite_every_claim_of_theory_fails():
     found = masking_grid.EXPERIMENT.judge(made_up(lambda cell: 1 - as_shared(cell)), PREDICTION)
-    of_shares = [f for f in found if f.theory.startswith("yes") and "as much of the root" not in f.claim]
-    assert [finding.theory_agrees for finding in of_shares].count(True) == 0
-    assert [finding.holds for finding in found if "often" in finding.claim].count(False) > 5
+    of_shares = [f for f in found if f.theory.says == "yes" and "as much of the root" not in f.text]
+    assert [claim.theory_agrees for claim in of_shares].count(True) == 0
+    assert [claim.holds for claim in found if "often" in claim.text].count(False) > 5
 
 
 def test_where_all_arms_are_the_same_nothing_holds():
     found = masking_grid.EXPERIMENT.judge(made_up(lambda cell: 0.5, noise=0.0), PREDICTION)
-    (as_much,) = [finding for finding in found if "as much of the root" in finding.claim]
-    assert as_much.claim.startswith("invertible")
+    (as_much,) = [claim for claim in found if "as much of the root" in claim.text]
+    assert as_much.text.startswith("invertible")
     assert as_much.holds
-    assert {finding.holds for finding in found if finding is not as_much} == {False}
+    assert {claim.holds for claim in found if claim is not as_much} == {False}
 
 
 def test_optimum_of_the_root_in_the_middle_is_the_papers():
@@ -87,10 +88,11 @@ def test_optimum_of_the_root_in_the_middle_is_the_papers():
         return 0.5 + 0.3 * (cell["ratio"] == LAPTOP.middle and cell["height"] == 3)
 
     found = masking_grid.EXPERIMENT.judge(made_up(value), PREDICTION)
-    of_root = [finding for finding in found if "the root is found better" in finding.claim]
-    assert [finding.paper_agrees for finding in of_root] == [True] * 4
-    assert "invertible" in of_root[0].claim
-    assert of_root[0].theory_agrees is False
+    of_root = [claim for claim in found if "the root is found better" in claim.text]
+    assert [claim.paper_agrees for claim in of_root] == [True] * 4
+    assert "invertible" in of_root[0].text
+    assert of_root[0].theory == nothing("in c with probability 1.00 against 1.00, 1.00 against 1.00")
+    assert of_root[0].theory_agrees is None
 
 
 def test_what_is_compared_with_what():
@@ -105,7 +107,7 @@ def test_what_is_compared_with_what():
         return scores[arm] if cell["of"] == "trained" else 0.0
 
     found = masking_grid.EXPERIMENT.judge(made_up(value, noise=0.0), PREDICTION)
-    (pairs,) = [f for f in found if f.claim.startswith("noisy") and "that which has the root in c" in f.claim]
+    (pairs,) = [f for f in found if f.text.startswith("noisy") and "that which has the root in c" in f.text]
     of_root = SHARE["noisy", 3]
     signed = [
         np.sign(of_root["block", ratio, unit] - of_root["uniform", ratio, unit])
@@ -116,7 +118,7 @@ def test_what_is_compared_with_what():
     ((name, interval),) = pairs.scores.items()
     assert name == f"{len(signed)} pairs"
     assert interval.value == pytest.approx(np.mean(signed))
-    (often,) = [f for f in found if f.claim.startswith("invertible") and "more of what enters at height 2" in f.claim]
+    (often,) = [f for f in found if f.text.startswith("invertible") and "more of what enters at height 2" in f.text]
     of_height = SHARE["invertible", 2]
     expected = [
         np.mean([scores["invertible", 2, *arm] for arm in LAPTOP.arms if chosen(of_height[arm])])

@@ -11,13 +11,14 @@ from experiments.masking_ratio import LAPTOP, SMOKE
 from experiments.quadtree_fits import (
     QuadtreeFits,
     available,
-    claim_of_differences,
     held_out,
     input_records,
     per_seed,
     separated_at,
+    share_stance,
 )
 from experiments.quadtree_fits import _recovery as recovery
+from hlvm.claims import SILENT, yes
 from hlvm.graph import LatentGraph
 
 JUDGE = masking_ratio.EXPERIMENT.judge
@@ -116,7 +117,7 @@ def made_up(value, noise=1e-4, seeds=4):
 
 def verdicts(records):
     found = JUDGE(records, PREDICTION)
-    return {finding.claim: finding for finding in found}, [finding.holds for finding in found]
+    return {claim.text: claim for claim in found}, [claim.holds for claim in found]
 
 
 def test_judge_of_scores_that_do_not_depend_on_anything():
@@ -139,7 +140,7 @@ def test_judge_of_an_optimum_that_is_due_to_mismatch():
 
     found, _ = verdicts(made_up(value))
     optimum = found["invertible mechanisms: the root is found better at ratio 0.75 than at 0.1 and at 0.95"]
-    assert (optimum.holds, optimum.paper_agrees, optimum.theory_agrees) == (True, True, False)
+    assert (optimum.holds, optimum.paper_agrees, optimum.theory_agrees) == (True, True, None)
     assert all(f.holds is True for claim, f in found.items() if claim.startswith(("mismatch", "nonlinearity")))
     availability = next(f for claim, f in found.items() if claim.startswith("availability"))
     assert (availability.holds, availability.theory_agrees) == (False, True)
@@ -166,12 +167,12 @@ def test_judge_of_noisy_mechanisms_that_do_as_theory_says():
         known = cell["mechanism"] == "noisy" and cell["of"] == "trained" and cell["height"] > 0
         return 0.3 + 0.5 * (table.at["noisy", cell["strategy"], cell["ratio"], cell["height"]] if known else 0.0)
 
-    found = [f for claim, f in verdicts(made_up(value))[0].items() if claim.startswith("noisy") and f.theory]
+    found = [f for claim, f in verdicts(made_up(value))[0].items() if claim.startswith("noisy") and f.theory != SILENT]
     assert [f.holds for f in found] == [True] * 4
     assert all(f.theory_agrees for f in found)
-    assert "0.33 against 0.00" in found[0].theory
+    assert "0.33 against 0.00" in found[0].theory.reason
     found = [f for claim, f in verdicts(made_up(lambda c: 1 - value(c)))[0].items() if claim.startswith("noisy")]
-    assert [f.holds for f in found if f.theory] == [False] * 4
+    assert [f.holds for f in found if f.theory != SILENT] == [False] * 4
 
 
 def test_no_verdict_where_seeds_disagree():
@@ -179,12 +180,9 @@ def test_no_verdict_where_seeds_disagree():
     assert holds.count(None) > 0.7 * len(holds)
 
 
-def test_claims_agree_with_what_is_said_of_them():
-    above = {"a": pd.Series([0.1, 0.11, 0.12])}
-    found = claim_of_differences("x", above, paper="yes: so", theory="no: not so")
-    assert (found.holds, found.paper_agrees, found.theory_agrees) == (True, True, False)
-    found = claim_of_differences("x", {"a": -above["a"]}, paper="yes: so", theory="no: not so")
-    assert (found.holds, found.paper_agrees, found.theory_agrees) == (False, False, True)
+def test_shares_that_hardly_differ_say_nothing():
+    assert share_stance([(0.9, 0.1), (0.5, 0.2)]) == yes("in c with probability 0.90 against 0.10, 0.50 against 0.20")
+    assert share_stance([(0.9, 0.1), (0.5, 0.46)]).says == "nothing"
 
 
 def test_a_cell_must_be_named_in_full():

@@ -8,8 +8,9 @@ import pytest
 import scipy.stats
 
 from experiments import patch_size
-from experiments.patch_size import LAPTOP, SMOKE, Config, rank_correlations
+from experiments.patch_size import LAPTOP, SMOKE, Config, mean_rank_correlations
 from experiments.quadtree_fits import QuadtreeFits, shares_in_c, strategy
+from hlvm.claims import nothing
 from hlvm.masking import Patches
 from hlvm.theory import shared_information
 
@@ -69,7 +70,7 @@ def test_judge_where_codes_hold_what_theory_says():
         return 0.2 + 0.5 * share[cell["strategy"], cell["ratio"], cell["unit"], cell["height"]]
 
     found = patch_size.EXPERIMENT.judge(made_up(value), PREDICTION)
-    assert [finding.theory_agrees for finding in found[:3]] == [True] * 3
+    assert [claim.theory_agrees for claim in found[:3]] == [True] * 3
     assert found[3].holds is None
     assert found[4].theory_agrees is True
     assert found[5].holds is True
@@ -89,22 +90,23 @@ def test_judge_of_noisy_mechanisms():
         arm = cell["strategy"], cell["ratio"], cell["unit"], cell["height"]
         return 0.2 + 0.5 * share[cell["mechanism"]][arm]
 
-    found = [f for f in patch_size.EXPERIMENT.judge(made_up(value, mechanisms=both), PREDICTION) if "noisy" in f.claim]
-    assert [finding.theory_agrees for finding in found] == [True] * 4
-    assert [finding.paper_agrees for finding in found] == [None, None, True, None]
+    found = [f for f in patch_size.EXPERIMENT.judge(made_up(value, mechanisms=both), PREDICTION) if "noisy" in f.text]
+    assert [claim.theory_agrees for claim in found] == [True] * 4
+    assert [claim.paper_agrees for claim in found] == [None, None, True, None]
     flipped = made_up(lambda cell: 1 - value(cell), mechanisms=both)
-    found = [f for f in patch_size.EXPERIMENT.judge(flipped, PREDICTION) if "noisy" in f.claim]
-    assert [finding.holds for finding in found[:3]] == [False] * 3
+    found = [f for f in patch_size.EXPERIMENT.judge(flipped, PREDICTION) if "noisy" in f.text]
+    assert [claim.holds for claim in found[:3]] == [False] * 3
 
 
 def test_judge_where_codes_hold_the_opposite():
     found = patch_size.EXPERIMENT.judge(made_up(lambda cell: 0.1 * cell["unit"]), PREDICTION)
     assert (found[0].holds, found[0].theory_agrees) == (False, False)
     assert (found[2].holds, found[2].theory_agrees) == (False, False)
-    assert (found[3].holds, found[3].paper_agrees, found[3].theory_agrees) == (True, True, False)
+    assert (found[3].holds, found[3].paper_agrees, found[3].theory_agrees) == (True, True, None)
+    assert found[3].theory == nothing("in c with any unit")
 
 
-def test_rank_correlations_are_spearmans():
+def test_mean_rank_correlations_are_spearmans():
     records = made_up(lambda cell: 0.0, noise=1.0)
     of_seed = records[(records["seed"] == 2) & (records["part"] == "noise") & (records["of"] == "trained")]
     share, expected = shares(), []
@@ -112,21 +114,21 @@ def test_rank_correlations_are_spearmans():
         cell = of_seed[of_seed["height"] == height]
         x = [share[row.strategy, row.ratio, row.unit, height] for row in cell.itertuples()]
         expected.append(scipy.stats.spearmanr(x, cell["value"])[0])
-    assert rank_correlations(records, PREDICTION)[2] == pytest.approx(np.mean(expected))
+    assert mean_rank_correlations(records, PREDICTION)[2] == pytest.approx(np.mean(expected))
 
 
 def test_equal_gains_follow_nothing():
-    assert (rank_correlations(made_up(lambda cell: 0.1, noise=0.0), PREDICTION) == 0).all()
+    assert (mean_rank_correlations(made_up(lambda cell: 0.1, noise=0.0), PREDICTION) == 0).all()
 
 
 def test_no_correlation_where_shares_are_the_same_in_all_arms():
     rows = [row | {"share": 0.5} for row in PREDICTION["share_in_c"]]
     records = made_up(lambda cell: 0.0, noise=1.0, mechanisms=("invertible", "noisy"))
-    assert not len(rank_correlations(records, PREDICTION | {"share_in_c": rows}, "noisy"))
+    assert not len(mean_rank_correlations(records, PREDICTION | {"share_in_c": rows}, "noisy"))
     table = pd.DataFrame(PREDICTION["share_in_c"])
     table.loc[table["mechanism"] == "noisy", "share"] = 0.5
     found = patch_size.EXPERIMENT.judge(records, PREDICTION | {"share_in_c": table.to_dict("records")})
-    assert [finding.claim for finding in found if "up and down" in finding.claim] == [found[4].claim]
+    assert [claim.text for claim in found if "up and down" in claim.text] == [found[4].text]
 
 
 def test_every_figure_is_drawn():

@@ -148,17 +148,17 @@ def as_predicted(score, seen, ratio, unit, seed):
 
 
 def test_judge_agrees_with_what_paper_and_theory_say():
-    findings = judge(made_up(as_predicted), predict(LAPTOP))
-    assert [finding.holds for finding in findings] == [True] * 9
-    assert [finding.paper_agrees for finding in findings] == [True] * 5 + [None] * 4
-    assert [finding.theory_agrees for finding in findings] == [None] * 5 + [True] * 3 + [None]
+    claims = judge(made_up(as_predicted), predict(LAPTOP))
+    assert [claim.holds for claim in claims] == [True] * 9
+    assert [claim.paper_agrees for claim in claims] == [True] * 5 + [None] * 4
+    assert [claim.theory_agrees for claim in claims] == [None] * 5 + [True] * 3 + [None]
 
 
 def test_judge_refutes_the_opposite():
-    findings = judge(made_up(lambda *cell: -as_predicted(*cell)), predict(LAPTOP))
-    assert [finding.holds for finding in findings] == [False] * 9
+    claims = judge(made_up(lambda *cell: -as_predicted(*cell)), predict(LAPTOP))
+    assert [claim.holds for claim in claims] == [False] * 9
 
 
 def test_judge_leaves_open_what_seeds_do_not_decide():
-    findings = judge(made_up(lambda score, seen, ratio, unit, seed: (-1) ** seed * (ratio + unit)), predict(LAPTOP))
-    assert [finding.holds for finding in findings][:8] == [None] * 8
+    claims = judge(made_up(lambda score, seen, ratio, unit, seed: (-1) ** seed * (ratio + unit)), predict(LAPTOP))
+    assert [claim.holds for claim in claims][:8] == [None] * 8

@@ -135,22 +135,22 @@ def test_crossings_and_spreads_are_those_of_the_records():
 )
 def test_judge_tells_the_scale(scale, shift, collapse, gains, agrees):
     found = judge(made_up(scale, noise=0.02, shift=shift), PREDICTION)
-    assert [finding.holds for finding in found] == [*collapse, *gains] * 2
-    assert [finding.theory_agrees for finding in found] == agrees * 2
+    assert [claim.holds for claim in found] == [*collapse, *gains] * 2
+    assert [claim.theory_agrees for claim in found] == agrees * 2
 
 
 def test_judge_is_open_where_grammars_do_not_reach_one_half_but_sees_what_is_certain():
     few = made_up(LONG, noise=0.02, sizes=2 ** np.arange(4, 11))  # up to 1024: short of 1944 and 4096
     found = judge(few, PREDICTION)
-    assert [finding.holds for finding in found[:4]] == [None, None, None, None]
+    assert [claim.holds for claim in found[:4]] == [None, None, None, None]
     assert found[0].reason.endswith("in every draw of m = 3, L = 3, m = 8, L = 2")
     assert any("m = 3, L = 3" in name for name in found[2].scores)
     apart = judge(made_up("samples", noise=0.02, sizes=2 ** np.arange(1, 11), shift=2.0**11), PREDICTION)
-    assert [finding.holds for finding in apart[:2]] == [None, None]
+    assert [claim.holds for claim in apart[:2]] == [None, None]
     late = made_up("samples", noise=0.02, sizes=2 ** np.arange(4, 15), shift=2.0**8)
     late = late[~((late["grammar"] == "m = 2, L = 3") & (late["samples"] > 128))]
     found = judge(late, PREDICTION)  # its P* is above 128, the others' about 256: at least log2(16 / 2) = 3 octaves
-    assert [finding.holds for finding in found[:4]] == [False, False, None, None]
+    assert [claim.holds for claim in found[:4]] == [False, False, None, None]
 
 
 def test_judge_is_open_where_draws_differ():

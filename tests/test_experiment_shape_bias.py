@@ -11,6 +11,7 @@ from experiments.scene_comparisons import comparisons, series_of
 from experiments.scene_fits import SMOKE, arms, scene_model
 from experiments.scene_probes import label_of
 from experiments.shape_bias import LAPTOP, consistent_scenes, cue_conflict, decisions, judge
+from hlvm.claims import SILENT
 
 PREDICTION = {
     "shares": [
@@ -69,11 +70,12 @@ LIKE_THE_PAPER = {
 
 
 def test_verdicts_on_records_like_the_paper_s():
-    low, high, unit_2, unit_4, below, raised, follows = judge(records_of(LIKE_THE_PAPER), PREDICTION)
-    assert (low.holds, low.paper_agrees, low.theory_agrees) == (True, True, False)
+    low, high, unit_2, _, *same, below, raised, follows = judge(records_of(LIKE_THE_PAPER), PREDICTION)
+    assert (low.holds, low.paper_agrees, low.theory_agrees) == (True, True, None)
     assert (high.holds, high.paper_agrees) == (True, True)
-    assert (unit_2.holds, unit_2.paper, unit_2.theory_agrees) == (False, "", True)
-    assert "0.02" in unit_4.theory
+    assert (unit_2.holds, unit_2.paper) == (False, SILENT)
+    assert [claim.theory_agrees for claim in same] == [False, False, True, True]
+    assert "0.02" in same[3].theory.reason
     assert (below.holds, below.paper_agrees) == (True, True)
     assert raised.scores["difference"].value == pytest.approx(0.16, abs=0.01)
     assert (raised.holds, follows.holds) == (True, True)
@@ -81,5 +83,5 @@ def test_verdicts_on_records_like_the_paper_s():
 
 def test_verdicts_on_records_that_contradict():
     shapes_first = {arm: 0.9 - value for arm, value in LIKE_THE_PAPER.items()}
-    low, high, _, _, below, raised, follows = judge(records_of(shapes_first, ahead=-1.0, untrained=0.9), PREDICTION)
+    low, high, *_, below, raised, follows = judge(records_of(shapes_first, ahead=-1.0, untrained=0.9), PREDICTION)
     assert (low.holds, high.holds, below.holds, raised.holds, follows.holds) == (False,) * 5

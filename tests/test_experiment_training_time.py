@@ -49,10 +49,10 @@ def test_the_same_numbers_are_no_change(short, long):
 
 def test_error_must_fall_in_every_arm(short, long):
     shift(long["reconstruction"], -0.001, seen="visible part", score="MSE")
-    finding = training_time.compare(short, long)[ERROR]
-    assert finding.holds is finding.theory_agrees is True
-    assert len(finding.scores) == 7
-    assert all(interval.value == pytest.approx(-0.001, abs=1e-5) for interval in finding.scores.values())
+    claim = training_time.compare(short, long)[ERROR]
+    assert claim.holds is claim.theory_agrees is True
+    assert len(claim.scores) == 7
+    assert all(interval.value == pytest.approx(-0.001, abs=1e-5) for interval in claim.scores.values())
     shift(long["reconstruction"], 0.002, seen="visible part", score="MSE", ratio=0.9)
     assert training_time.compare(short, long)[ERROR].holds is False
 
@@ -66,9 +66,9 @@ def test_whole_images_and_other_metrics_do_not_count(short, long):
 def test_the_low_flank_is_that_of_the_long_run(short, long):
     assert training_time.compare(short, long)[GROWS].holds is False  # as measured after 1,500 steps
     shift(long["reconstruction"], -0.01, seen="visible part", score="MSE", ratio=0.1)
-    finding = training_time.compare(short, long)[GROWS]
-    assert finding.holds is finding.theory_agrees is True
-    assert finding.scores["difference, laptop"].value < 0 < finding.scores["difference, long"].value
+    claim = training_time.compare(short, long)[GROWS]
+    assert claim.holds is claim.theory_agrees is True
+    assert claim.scores["difference, laptop"].value < 0 < claim.scores["difference, long"].value
 
 
 def test_class_and_leads(short, long):
@@ -84,9 +84,9 @@ def test_class_and_leads(short, long):
 def test_kin_counts_in_the_last_block_and_where_it_may_be_visible(short, long):
     shift(long["attention"], 0.1, score="AUC", block=1)
     shift(long["attention"], 0.1, score="AUC", unit=4, block=2)
-    finding = training_time.compare(short, long)[KIN]
-    assert all(interval.value == 0 for interval in finding.scores.values())
-    assert "ratio 0.75, unit 4" not in finding.scores
+    claim = training_time.compare(short, long)[KIN]
+    assert all(interval.value == 0 for interval in claim.scores.values())
+    assert "ratio 0.75, unit 4" not in claim.scores
     shift(long["attention"], 0.1, score="AUC", block=2)
     assert training_time.compare(short, long)[KIN].holds is True
 
@@ -94,9 +94,9 @@ def test_kin_counts_in_the_last_block_and_where_it_may_be_visible(short, long):
 def test_transfer_needs_both(short, long):
     shift(long["transfer"], 0.1, task="layout")
     shift(long["transfer"], -0.1, task="class", shift="none")  # without a shift: not asked
-    finding = training_time.compare(short, long)[TRANSFER]
-    assert finding.scores["layout"].value == pytest.approx(0.1, abs=1e-5)
-    assert finding.scores["class after a shift"].value == 0
+    claim = training_time.compare(short, long)[TRANSFER]
+    assert claim.scores["layout"].value == pytest.approx(0.1, abs=1e-5)
+    assert claim.scores["class after a shift"].value == 0
     shift(long["transfer"], -0.05, task="class")
     assert training_time.compare(short, long)[TRANSFER].holds is False
 
@@ -111,10 +111,10 @@ def test_runs_that_differ_otherwise_are_refused(short, long, change):
 
 def test_claims_that_either_run_decided(short, long):
     first, second = short["transfer"], long["transfer"]
-    undecided = [dataclasses.replace(finding, holds=None) for finding in second.findings]
-    of_short = [finding.claim for finding in first.findings if finding.holds is not None]
-    pairs = training_time.decided(first, dataclasses.replace(second, findings=undecided))
-    assert [pair[0].claim for pair in pairs] == [pair[1].claim for pair in pairs] == of_short
+    undecided = [dataclasses.replace(claim, holds=None) for claim in second.claims]
+    of_short = [claim.text for claim in first.claims if claim.holds is not None]
+    pairs = training_time.decided(first, dataclasses.replace(second, claims=undecided))
+    assert [pair[0].text for pair in pairs] == [pair[1].text for pair in pairs] == of_short
     assert 0 < len(of_short) < len(undecided)
 
 

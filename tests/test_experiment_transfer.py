@@ -95,19 +95,19 @@ KEPT = {arm: value - 0.1 for arm, value in PLAIN.items()}
 
 
 def test_verdicts_on_records_like_the_paper_s():
-    findings = judge(records_of(PLAIN, KEPT, PLAIN), PREDICTION)
-    assert [finding.holds for finding in findings] == [True] * 14
-    assert [finding.paper_agrees for finding in findings[:12]] == [True] * 12
-    assert findings[0].theory_agrees is None
-    assert findings[3].theory_agrees is True
+    claims = judge(records_of(PLAIN, KEPT, PLAIN), PREDICTION)
+    assert [claim.holds for claim in claims] == [True] * 14
+    assert [claim.paper_agrees for claim in claims[:12]] == [True] * 12
+    assert claims[0].theory_agrees is None
+    assert claims[3].theory_agrees is True
     after = 0.125 + KEPT[0.75, 2] * (PLAIN[0.75, 2] - 0.125) + 0.015
-    assert findings[0].scores["ratio 0.75, unit 2"].value == pytest.approx(after, abs=0.003)
-    retained = findings[4].scores["ratio 0.75, unit 2"].value
+    assert claims[0].scores["ratio 0.75, unit 2"].value == pytest.approx(after, abs=0.003)
+    retained = claims[4].scores["ratio 0.75, unit 2"].value
     assert retained == pytest.approx(KEPT[0.75, 2], abs=0.04)
 
 
 def test_verdicts_on_records_that_contradict():
     upside_down = {arm: 1 - value for arm, value in PLAIN.items()}
-    findings = judge(records_of(upside_down, dict.fromkeys(PLAIN, 0.5), upside_down), PREDICTION)
-    assert [finding.holds for finding in findings[:4]] == [False] * 4
-    assert [finding.holds for finding in findings[8:14]] == [False] * 6
+    claims = judge(records_of(upside_down, dict.fromkeys(PLAIN, 0.5), upside_down), PREDICTION)
+    assert [claim.holds for claim in claims[:4]] == [False] * 4
+    assert [claim.holds for claim in claims[8:14]] == [False] * 6

@@ -15,16 +15,13 @@ from pathlib import Path
 
 import counting_experiment
 import jax
-import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 from counting_experiment import EXPERIMENT, Config
 
 from experiments import groups, training
 from experiments.catalogue import NAMES
 from experiments.experiment import LONG, conduct, load_results, named_experiment
-from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm._digests import read_json
@@ -32,7 +29,6 @@ from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.cores import environment_of_cores
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
-from hlvm.scoring import Interval
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,59 +44,6 @@ def measured(config):
     return collections.Counter(int(line.split()[0]) for line in lines)
 
 
-# ---------------------------------------------------------------------- intervals and verdicts
-
-
-def test_over_seeds_is_students_interval():
-    values = np.asarray([0.1, 0.4, 0.35, 0.9])
-    low, high = scipy.stats.t.interval(0.95, 3, loc=values.mean(), scale=scipy.stats.sem(values))
-    assert over_seeds(values) == pytest.approx((low, values.mean(), high))
-
-
-def test_findings_show_more_digits_where_all_are_small():
-    scores = {
-        "wide": Interval(-0.5, 0.25, 1.0),
-        "narrow": Interval(0.00012, 0.00034, 0.00056),
-        "none": Interval(1, 1, 1),
-    }
-    wide, narrow, none = Finding(claim="a claim", scores=scores, holds=True).measured
-    assert wide == "wide: 0.250 [-0.500, 1.000]"
-    assert narrow == "narrow: 0.00034 [0.00012, 0.00056]"
-    assert none == "none: 1.000 [1.000, 1.000]"
-
-
-@pytest.mark.parametrize(("values", "message"), [([1.0], "at least 2"), ([1.0, np.nan], "finite")])
-def test_over_seeds_refuses(values, message):
-    with pytest.raises(ValueError, match=message):
-        over_seeds(values)
-
-
-def test_within_has_three_outcomes():
-    interval = Interval(0.4, 0.5, 0.6)
-    assert within(interval, 0.3, 0.7) is True
-    assert within(interval, 0.7) is False
-    assert within(interval, high=0.3) is False
-    assert within(interval, 0.5) is None
-
-
-def test_every_is_false_before_it_is_open():
-    assert every([True, True]) is True
-    assert every([True, None]) is None
-    assert every([None, False]) is False
-
-
-def test_means_over_seeds_averages_within_a_seed_first():
-    records = pd.DataFrame({"ratio": [0.5, 0.5, 0.5, 0.5], "seed": [0, 0, 0, 1], "value": [1.0, 1.0, 1.0, 3.0]})
-    (row,) = means_over_seeds(records, ["ratio"]).to_dict("records")
-    assert (row["ratio"], row["mean"], row["seeds"]) == (0.5, 2.0, 2)
-    assert (row["low"], row["high"]) == pytest.approx(over_seeds([1.0, 3.0])[::2])
-
-
-def test_finding_does_not_agree_with_silence():
-    with pytest.raises(ValueError, match="says nothing"):
-        Finding(claim="x", scores={"a": Interval(0, 0, 0)}, holds=True, paper_agrees=True)
-
-
 # ---------------------------------------------------------------------- in one process
 
 
@@ -112,10 +55,10 @@ def test_conduct_writes_results_that_read_back(tmp_path, config):
         "config.json", "prediction.json", "groups", "records.csv", "results.json", "draws.png",
     }  # fmt: skip
     pd.testing.assert_frame_equal(again.records, results.records)
-    assert again.findings == results.findings
-    assert again.findings[0].holds is True
+    assert again.claims == results.claims
+    assert again.claims[0].holds is True
     assert again.config == dataclasses.asdict(config)
-    assert EXPERIMENT.judge(again.records, again.prediction) == results.findings
+    assert EXPERIMENT.judge(again.records, again.prediction) == results.claims
     assert "jax" in again.environment
 
 
@@ -164,7 +107,7 @@ def test_damaged_results_are_named(tmp_path, config):
         ("records.csv", b",0.", b",1."),
         ("records.csv", b"number", b"\xffumber"),
         ("results.json", b'"high": 1.0', b'"high": 7.0'),
-        ("results.json", b'"findings"', b'"finding"'),
+        ("results.json", b'"claims"', b'"claim"'),
     ):
         whole = (out / name).read_bytes()
         (out / name).write_bytes(whole.replace(old, new, 1))
@@ -197,7 +140,7 @@ def test_results_from_before_there_were_digests_are_read(tmp_path, config):
         content = read_json(path)
         content.pop("digests", None)
         path.write_text(json.dumps(content.get("records", content)))
-    assert load_results(out).findings == results.findings
+    assert load_results(out).claims == results.claims
     os.remove(config.notes)
     again = conduct(EXPERIMENT, config, out=out, resume=True)
     pd.testing.assert_frame_equal(again.records, results.records)
@@ -448,8 +391,8 @@ def test_committed_results_are_those_of_the_code(name, preset):
     config = experiment.presets[preset]
     assert found.config == json.loads(json.dumps(dataclasses.asdict(config)))
     assert experiment.predict(config) == _approx(found.prediction)
-    judged = [finding.to_dict() for finding in experiment.judge(found.records, found.prediction)]
-    assert judged == [_approx(finding.to_dict()) for finding in found.findings]
+    judged = [claim.to_dict() for claim in experiment.judge(found.records, found.prediction)]
+    assert judged == [_approx(claim.to_dict()) for claim in found.claims]
 
 
 def _approx(content):

@@ -1,5 +1,6 @@
 """Figures draw what they are given: all of it, once, and so that it can be read."""
 
+import math
 from collections import Counter
 from functools import cache
 from itertools import combinations, pairwise
@@ -18,10 +19,11 @@ from matplotlib.patches import PathPatch
 from matplotlib.text import Annotation, Text
 
 from hlvm import plotting
-from hlvm.claims import Claim, no_leakage_claim
+from hlvm.claims import Claim, interval_claim, yes
 from hlvm.graph import LatentGraph
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
+from hlvm.plotting.style import COLORS
 from hlvm.report import Section, Table, write_html
 from hlvm.scoring import Interval
 from hlvm.theory import level_profile, shared_information
@@ -661,24 +663,35 @@ def test_plots_of_scores_run_and_show_every_value(tmp_path):
         chance={1: 0.0, 2: 0.0},
         x_label="ratio",
     )
-    claims = plotting.plot_claims(
-        [("a", [(0.9, 0.95, 0.97), (0.8, 0.9, 0.95)], True), ("b", [(0.1, 0.2, 0.3)], None)], threshold=0.9
-    )
+    claims = plotting.plot_claims([interval_claim("a", {"one": Interval(0.9, 0.95, 0.97)}, (0.5, 1.0))])
     for i, figure in enumerate((bars, lines, claims)):
         plotting.save_figure(figure, tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 5000
 
 
-def test_plot_claims_draws_claims_about_blocks_and_refuses_others():
-    scores = {"R²(ẑ → c)": Interval(0.9, 0.95, 0.97), "R²(c → ẑ)": Interval(0.1, 0.2, 0.3), "other": Interval(0, 1, 1)}
-    claim = Claim(text="code = c", predicted="identified", scores=scores, verdict="not identified", reason="")
-    ax = plotting.plot_claims([claim], threshold=0.9).axes[0]
-    values = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() in ("<", ">")]
-    assert values == [0.95, 0.2]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["code = c"]
-    other = no_leakage_claim("t", Interval(0.0, 0.1, 0.2), tolerance=0.05, scores={})
-    with pytest.raises(ValueError, match="R² − R² from c: leave it out"):
-        plotting.plot_claims([other], threshold=0.9)
+def test_plot_claims_draws_what_decides_beside_its_limits():
+    """Neither the scores that are only shown, nor any name, decide what is drawn."""
+    scores = {"forward": Interval(0.9, 0.95, 0.97), "back": Interval(0.1, 0.2, 0.3)}
+    block = interval_claim("code = c", scores, (0.85, math.inf), shown={"R²(ẑ → c)": Interval(0, 1, 1)}, theory=yes())
+    same = interval_claim("no\nchange", {"a − b": Interval(-0.01, 0.0, 0.01)}, (-0.05, 0.05), theory=yes())
+    silent = interval_claim("more", {"a − b": Interval(-0.01, 0.0, 0.01)})
+    ax = plotting.plot_claims([block, same, silent], x_label="R²").axes[0]
+    lines = {kind: [line for line in ax.get_lines() if line.get_linestyle() == kind] for kind in ("-", "--")}
+    values = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() != "None"]
+    assert values == [0.95, 0.2, 0.0, 0.0]
+    assert [line.get_xdata()[0] for line in lines["--"]] == [0.85, 0.85, -0.05, 0.05, 0.0]
+    rows = [round(float(np.mean(line.get_ydata()))) for line in lines["--"]]
+    assert rows == [0, 0, 1, 1, 2]
+    bars = [line for line in lines["-"] if line.get_marker() == "None"]
+    assert [line.get_color() for line in bars] == [COLORS[c] for c in ("vermilion", "vermilion", "green", "grey")]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["code = c", "no\nchange", "more"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()][-3:] == ["forward", "back", "a − b"]
+
+
+def test_plot_claims_refuses_a_claim_without_limits():
+    claim = Claim(text="t", scores={"a": Interval(0.0, 0.1, 0.2)}, holds=None)
+    with pytest.raises(ValueError, match="leave out 't', which has none"):
+        plotting.plot_claims([claim])
 
 
 def test_style_does_not_leak():

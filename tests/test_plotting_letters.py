@@ -8,9 +8,11 @@ from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.ft2font import FT2Font
 
 from hlvm import plotting
+from hlvm.claims import interval_claim
 from hlvm.graph import LatentGraph
 from hlvm.plotting import letters
 from hlvm.plotting.letters import families_for, printable, printable_lines
+from hlvm.scoring import Interval
 from hlvm.theory import shared_information
 
 SCRIPT = "\N{MATHEMATICAL SCRIPT CAPITAL A}"
@@ -85,7 +87,7 @@ def test_figures_with_names_in_any_script_give_no_warnings(no_font_has, tmp_path
         plotting.plot_level_profile(np.full((2, 2, 1), 0.5), ratios=ratios, units=NAMES[:2], heights=[1], title=title),
         plotting.plot_losses({title: {NAMES[1]: np.ones(100)}}),
         plotting.plot_scores_by_latent({title: table}, title=title),
-        plotting.plot_claims([(title, [(0.1, 0.2, 0.3)], None)], threshold=0.9, title=title),
+        plotting.plot_claims([interval_claim(title, {NAMES[1]: Interval(0.1, 0.2, 0.3)})], x_label=title, title=title),
         plotting.plot_picture(np.zeros((4, 4, 1)), title=title),
     ]
     for number, figure in enumerate(figures):

@@ -17,7 +17,7 @@ from hlvm import plotting
 from hlvm.claims import block_claim
 from hlvm.graph import LatentGraph
 from hlvm.images import contact_sheet, save_png
-from hlvm.scoring import Verdict, block_verdict
+from hlvm.scoring import block_verdict
 from hlvm.theory import level_profile, shared_information
 
 WHITE = {
@@ -43,7 +43,7 @@ def inputs():
     z = rng.normal(size=(120, 1))
     graph, large = LatentGraph.quadtree(1), LatentGraph.quadtree(2)
     masked = [graph.observed[0], graph.observed[-1]]
-    claim = block_claim("code = c", Verdict.IDENTIFIED, block_verdict(2 * z, z, key=0))
+    claim = block_claim("code = c", block_verdict(2 * z, z, key=0))
     scores = pd.DataFrame(
         {"latent": ["a", "b"], "r2": [0.9, 0.1], "r2_low": 0.0, "r2_high": 1.0, "floor_r2": 0.2, "ceiling_r2": 1.0}
     ).assign(predicted_in_c=[1.0, 0.0])
@@ -57,7 +57,7 @@ def figures():
     shared = shared_information(graph, masked)
     few, levels = {1: 0.2, 2: 0.3}, {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}
     options = {"masked": masked, "shared": shared, "title": "title"}
-    yield "plot_claims", plotting.plot_claims([claim, ("b", [(0.1, 0.2, 0.3)], None)], threshold=0.9, title="title")
+    yield "plot_claims", plotting.plot_claims([claim], title="title")
     yield "plot_graph", plotting.plot_graph(graph, **options)
     yield (
         "plot_graph",

@@ -9,9 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.scene_comparisons import compared, comparisons, of_arm, paper_says, series_of, shares_in_c, theory_says
+from experiments.scene_comparisons import (
+    arm_claim,
+    comparisons,
+    of_arm,
+    paper_stance,
+    series_of,
+    shares_in_c,
+    theory_stance,
+)
 from experiments.scene_fits import LAPTOP, SMOKE, SceneFits, arms, label, scene_model
 from experiments.scene_probes import codes_of, crossed, label_of, linear_probe
+from hlvm.claims import SILENT, no, nothing, yes
 from hlvm.masking import RandomMask
 
 MIXED = SceneFits(ratios=(0.5, 0.25), unit=2, ratio=0.5, units=(2, 1))
@@ -84,24 +93,22 @@ def test_one_arm_ahead_of_another(shift, holds):
         [{**pair["behind"], "seed": seed, "value": behind} for seed, (behind, _) in values.items()]
         + [{**pair["ahead"], "seed": seed, "value": ahead + shift} for seed, (_, ahead) in values.items()]
     )
-    finding = compared(rows, pair, "It", paper=("2 against 1", 1.0), theory=("less", -1.0))
-    assert finding.scores["difference"].value == pytest.approx(shift)
-    assert (finding.holds, finding.paper_agrees) == (holds, holds)
-    assert finding.theory_agrees is (None if holds is None else not holds)
-    assert compared(rows, pair, "It").paper_agrees is None
+    claim = arm_claim(rows, pair, "It", paper=yes("2 against 1"), theory=no("less"))
+    assert claim.scores["difference"].value == pytest.approx(shift)
+    assert (claim.holds, claim.paper_agrees) == (holds, holds)
+    assert claim.theory_agrees is (None if holds is None else not holds)
+    assert arm_claim(rows, pair, "It").paper_agrees is None
     assert of_arm(rows, pair["behind"]).tolist() == [0.5, 0.4, 0.6, 0.5]
 
 
 def test_what_paper_and_theory_say_of_a_comparison():
     pair = comparisons(LAPTOP)[1]
-    assert paper_says({"ratio": {0.75: 3.0, 0.9: 1.0}}, pair) == ("3 against 1", 2.0)
-    assert paper_says({"ratio": {0.75: 3.0}}, pair) == ("", 0.0)
+    assert paper_stance({"ratio": {0.75: 3.0, 0.9: 1.0}}, pair) == yes("3 against 1")
+    assert paper_stance({"ratio": {0.75: 3.0}}, pair) == SILENT
     shares = [{**pair[arm], "latent": "class", "share": share} for arm, share in (("ahead", 0.2), ("behind", 0.7))]
-    text, ahead = theory_says({"shares": shares}, "class", pair)
-    assert text == "class in c for 20% of masks against 70%"
-    assert ahead == pytest.approx(-0.5)
+    assert theory_stance({"shares": shares}, "class", pair) == no("class in c for 20% of masks against 70%")
     shares[1]["share"] = 0.21
-    assert theory_says({"shares": shares}, "class", pair) == ("", 0.0)
+    assert theory_stance({"shares": shares}, "class", pair) == nothing("class in c for 20% of masks against 21%")
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from hlvm.claims import difference_claim, equivalence_claim, mean_claim
 from hlvm.graph import LatentGraph
 from hlvm.scoring import RegressionConfig, Verdict
 from hlvm.testing import (
+    assert_claim,
     assert_contains,
     assert_identified,
     assert_no_leakage,
@@ -16,6 +18,7 @@ from hlvm.testing import (
     assert_shared_information,
     score_against_theory,
 )
+from hlvm.testing.recording import take
 from hlvm.theory import shared_information
 
 CONFIG = RegressionConfig(max_train=250, n_boot=200, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
@@ -126,6 +129,39 @@ def test_assert_rank_passes_on_the_rank_and_fails_with_p_values(method):
         assert_rank(NOISE, Z, 1, **options)
     with pytest.raises(ValueError, match="at least 0"):
         assert_rank(NOISE, Z, -1)
+
+
+def test_assert_claim_passes_on_a_claim_that_holds():
+    claim = difference_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]}, shown={"b": [0.1, 0.2, 0.1]})
+    assert assert_claim(claim) is claim
+
+
+def test_assert_claim_failure_shows_intervals_beside_limits():
+    differences = {"first": [0.5, 0.6, 0.55], "second": [-0.2, -0.3, -0.25]}
+    with pytest.raises(AssertionError, match="expected that a beats b: this does not hold") as caught:
+        assert_claim(difference_claim("a beats b", differences, shown={"b": [0.1, 0.2, 0.15]}, reason="seeds say so"))
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "because seeds say so"
+    assert [line.split()[0] for line in lines[4:7]] == ["second", "first", "b"]
+    assert re.search(r"second +-0\.250 \[-0\.\d+, -0\.\d+\] +above 0$", lines[4])
+    assert lines[6].endswith("–")
+
+
+def test_assert_claim_fails_on_an_open_claim():
+    with pytest.raises(
+        AssertionError, match=r"(?s)this is open.*between -0\.1 and 0\.1.*more seeds or rows are needed"
+    ):
+        assert_claim(equivalence_claim("a is b", {"a − b": [0.2, -0.3, 0.25]}, 0.1))
+    with pytest.raises(AssertionError, match=r"below 0\.2\n"):
+        assert_claim(mean_claim("a is small", {"a": [0.2, -0.3, 0.25]}, (-np.inf, 0.2)))
+
+
+def test_assert_claim_is_recorded():
+    take()
+    with pytest.raises(AssertionError, match="this is open"):
+        assert_claim(difference_claim("a beats b", {"a − b": [0.2, -0.3, 0.25]}))
+    (line,) = take()
+    assert line.startswith("is open: a beats b: a − b = 0.050 [")
 
 
 TREE = LatentGraph.tree(2, 2)

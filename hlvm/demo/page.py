@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +18,10 @@ from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ra
 from hlvm.images import QuadtreeImages, contact_sheet
 from hlvm.mae import Fit
 from hlvm.report import Section, Table, write_html
-from hlvm.scoring import Interval
-from hlvm.scoring.judging import FORWARD, REVERSE
 from hlvm.simulator import Sample
 from hlvm.theory import LevelProfile
 
-__all__ = ["write_page"]
+__all__ = ["claim_cells", "write_page"]
 
 
 def write_page(
@@ -60,13 +59,9 @@ def write_page(
         "images": plotting.plot_picture(contact_sheet(images.render(pictures.observed_matrix)), title="Sample images"),
         "level_profile": _profile_figure(profiles, config),
         "claims": plotting.plot_claims(
-            [
-                (f"{i}. {_short(c.text)}", _r2_intervals(c), c.agrees)
-                for i, c in enumerate(claims, 1)
-                if _r2_intervals(c)
-            ],
-            threshold=config.threshold,
-            title="Claims about identification",
+            [dataclasses.replace(c, text=f"{i}. {_short(c.text)}") for i, c in enumerate(claims, 1)],
+            x_label="held-out kernel R², or a difference of two",
+            title="Claims, and the limits that were set for them",
         ),
         "bottleneck_scores": _bottleneck_figure(scores),
         "vit_scores": _vit_figure(scores),
@@ -161,8 +156,8 @@ def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Se
 
 
 def _lead(claims: Sequence[Claim]) -> str:
-    agree = sum(claim.agrees is True for claim in claims)
-    against = sum(claim.agrees is False for claim in claims)
+    agree = sum(claim.theory_agrees is True for claim in claims)
+    against = sum(claim.theory_agrees is False for claim in claims)
     inconclusive = len(claims) - agree - against
     return (
         f"{len(claims)} claims were predicted from graph and masks before training. {agree} came out as predicted, "
@@ -170,25 +165,23 @@ def _lead(claims: Sequence[Claim]) -> str:
     )
 
 
-def _r2_intervals(claim: Claim) -> list[Interval]:
-    """Forward and reverse R² of a claim about a block, which the threshold applies to; empty for other claims."""
-    return [claim.scores[name] for name in (f"R²({FORWARD})", f"R²({REVERSE})") if name in claim.scores]
-
-
 def _short(text: str) -> str:
     """A label in two lines, broken after the first colon."""
     return text.replace(": ", ":\n", 1)
 
 
+def claim_cells(claim: Claim) -> tuple[str, str, str, str]:
+    """The claim, what was predicted of it, what was measured, and whether it holds, for tables."""
+    measured = "\n".join(f"{name}: {interval}" for name, interval in claim.measured)
+    return claim.text, str(claim.theory), measured, {True: "yes", False: "no", None: "open"}[claim.holds]
+
+
 def _claims_table(claims: Sequence[Claim]) -> Table:
     words = {True: ("yes", "good"), False: ("NO", "bad"), None: ("open", "open")}
     return Table(
-        header=("", "claim", "predicted", "measured [95 % interval]", "verdict", "agrees?"),
-        rows=[
-            (str(i), c.text, c.predicted, c.measured, c.verdict, words[c.agrees][0])
-            for i, c in enumerate(claims, start=1)
-        ],
-        classes=[words[c.agrees][1] for c in claims],
+        header=("", "claim", "predicted", "measured [95 % interval]", "holds?", "as predicted?"),
+        rows=[(str(i), *claim_cells(c), words[c.theory_agrees][0]) for i, c in enumerate(claims, start=1)],
+        classes=[words[c.theory_agrees][1] for c in claims],
         wrap=1,
     )
 
@@ -236,15 +229,20 @@ def _sections(
         Section(
             heading="Claims",
             text=[
-                "Identified means: the code and the shared information c predict each other, R² at least "
+                "code = c means: the code and the shared information c predict each other, R² at least "
                 f"{config.threshold:g} both ways at the lower end of the 95 % interval (bootstrap over test samples). "
                 "Members that the others of c determine are shown beside, with what c itself gives.",
-                "Nothing beyond c means: a latent outside c that depends on it is predicted no better from the code "
+                "No more than c does means: a latent outside c that depends on it is predicted no better from the code "
                 "than from c itself.",
-                "Above floor means: more of the latent than in an untrained encoder of the same shape, on the same "
-                "test samples, for every seed; the interval spans those of the seeds.",
+                "More than untrained means: more of the latent than in an untrained encoder of the same shape, on the "
+                "same test samples, for every seed; the interval spans those of the seeds.",
             ],
-            figures=[(paths["claims"], "Intervals of every claim about identification.")],
+            figures=[
+                (
+                    paths["claims"],
+                    "Intervals that decide each claim, and the limits between which they must lie for it to hold.",
+                )
+            ],
             table=_claims_table(claims),
         ),
         Section(

@@ -22,7 +22,7 @@ from hlvm import mae
 from hlvm._digests import write_json
 from hlvm._files import as_path, atomic_folder, check_new_folder, only_writer
 from hlvm.claims import Claim
-from hlvm.demo.page import write_page
+from hlvm.demo.page import claim_cells, write_page
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, score_vits, vit_claims
 from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, profiles
 from hlvm.images import QuadtreeImages
@@ -38,7 +38,7 @@ class DemoResult:
     """What the demo found.
 
     Attributes:
-        claims: every claim with prediction, measurement and verdict.
+        claims: every claim with what the theory predicted, what was measured, and how it came out.
         scores: one row per autoencoder and latent, with all controls.
         seconds: time spent in each stage.
     """
@@ -50,7 +50,7 @@ class DemoResult:
     @property
     def agrees(self) -> bool:
         """Whether no claim came out against the theory; inconclusive ones are not against it."""
-        return all(claim.agrees is not False for claim in self.claims)
+        return all(claim.theory_agrees is not False for claim in self.claims)
 
 
 def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -> DemoResult:
@@ -125,13 +125,13 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """The final table: claim, predicted, measured, verdict, agrees."""
+    """The final table: claim, predicted, measured, holds, agrees."""
     table = Table(title="What the theory predicted, and what was measured", title_justify="left")
-    for heading in ("claim", "predicted", "measured [95 % interval]", "verdict", "agrees?"):
+    for heading in ("claim", "predicted", "measured [95 % interval]", "holds?", "as predicted?"):
         table.add_column(heading, overflow="fold")
+    answers = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]open[/]"}
     for claim in claims:
-        answer = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]open[/]"}[claim.agrees]
-        table.add_row(claim.text, claim.predicted, claim.measured, claim.verdict, answer)
+        table.add_row(*claim_cells(claim), answers[claim.theory_agrees])
     return table
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hlvm import mae
-from hlvm.claims import Claim, above_floor_claim, block_claim, no_leakage_claim
+from hlvm.claims import Claim, above_floor_claim, block_claim, no, no_leakage_claim, yes
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ratio_and_unit
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
@@ -20,7 +20,6 @@ from hlvm.scoring import (
     Interval,
     LatentScores,
     RegressionConfig,
-    Verdict,
     block_verdict,
     chance_scores,
     kernel_r2_many,
@@ -142,7 +141,6 @@ def bottleneck_claims(
         claims.append(
             block_claim(
                 f"{where}: code = c = {{{', '.join(members)}}}, d_c = {case.shared.dim}",
-                Verdict.IDENTIFIED if exact else Verdict.NOT_IDENTIFIED,
                 block_verdict(codes, content, key=key, threshold=config.threshold, config=_CLAIM_REGRESSION),
                 members={
                     f"R²({given} → {name})": scores[name].interval
@@ -150,6 +148,7 @@ def bottleneck_claims(
                     if name not in case.shared.frontier
                     for given, scores in (("ẑ", from_code), ("c", from_content))
                 },
+                theory=yes("as many numbers as c has") if exact else no("fewer numbers than c has"),
             )
         )
         if exact and outside is not None:

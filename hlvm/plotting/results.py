@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from hlvm.claims import Claim
 from hlvm.plotting.letters import printable, printable_lines
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look, style
 
@@ -146,78 +147,50 @@ def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = ""
         return figure
 
 
-class ClaimLike(Protocol):
-    """A prediction beside its measurement, such as :class:`hlvm.claims.Claim`."""
-
-    @property
-    def text(self) -> str:
-        """Text of the claim."""
-        ...
-
-    @property
-    def scores(self) -> Mapping[str, tuple[float, float, float]]:
-        """Intervals ``(low, value, high)`` by name."""
-        ...
-
-    @property
-    def agrees(self) -> bool | None:
-        """Tell whether prediction and measurement agree; ``None`` when the measurement is inconclusive."""
-        ...
+_MARKERS = "><osD^v"
+"""Of the scores that decide, in the order of a claim's limits: of a block forward, then reverse."""
 
 
-_DIRECTIONS = ("R²(ẑ → c)", "R²(c → ẑ)")
-"""The scores of a claim about a block that a threshold applies to."""
-
-
-def _of_claim(claim: ClaimLike) -> tuple[str, list[tuple[float, float, float]], bool | None]:
-    intervals = [claim.scores[name] for name in _DIRECTIONS if name in claim.scores]
-    if not intervals:
-        raise ValueError(
-            f"plot_claims draws R² against a threshold; the claim {claim.text!r} has {', '.join(claim.scores)}: leave "
-            "it out, or give (label, intervals, agrees)"
-        )
-    return claim.text, intervals, claim.agrees
-
-
-def plot_claims(
-    rows: Sequence[ClaimLike | tuple[str, Sequence[tuple[float, float, float]], bool | None]],
-    *,
-    threshold: float,
-    title: str = "",
-) -> Figure:
-    """Intervals of every claim's scores against the threshold.
+def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "") -> Figure:
+    """The intervals that decide each claim, with its limits dashed.
 
     Args:
-        rows: ``(label, intervals, agrees)``; an interval is ``(low, value, high)``, forward first, then reverse;
-            ``agrees`` is ``None`` when inconclusive. Or claims about blocks, see :func:`hlvm.claims.block_claim`.
-        threshold: drawn as a line.
+        claims: with limits; colours show whether a claim agrees with the theory.
+        x_label: what the intervals are of.
         title: text above.
 
     Raises:
-        ValueError: a claim that is not about a block.
+        ValueError: a claim without limits: nothing says which of its scores decide.
     """
-    marks = {True: ("green", "agrees"), False: ("vermilion", "against the theory"), None: ("grey", "inconclusive")}
-    unpacked = [row if isinstance(row, tuple) else _of_claim(row) for row in rows]
-    with style([title, *(label for label, _, _ in unpacked)]):
-        figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(rows))
+    without = [claim.text for claim in claims if not claim.limits]
+    if without:
+        raise ValueError(f"plot_claims draws intervals beside their limits; leave out {without[0]!r}, which has none")
+    colors = {True: "green", False: "vermilion", None: "grey"}
+    marks = {True: "as predicted", False: "against the theory", None: "open, or nothing predicted"}
+    markers = {name: None for claim in claims for name in claim.limits}
+    markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(markers)}
+    with style([title, x_label, *markers, *(claim.text for claim in claims)]):
+        figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(claims))
         ax = axes[0, 0]
-        for row, (_, intervals, agrees) in enumerate(unpacked):
-            color = COLORS[marks[agrees][0]]
-            for i, (low, value, high) in enumerate(intervals):
-                y = row + (0.12 if i else -0.12) * (len(intervals) > 1)
+        for row, claim in enumerate(claims):
+            color = COLORS[colors[claim.theory_agrees]]
+            places = row + 0.24 * (np.arange(len(claim.limits)) - (len(claim.limits) - 1) / 2)
+            for y, (name, limits) in zip(places, claim.limits.items(), strict=True):
+                low, value, high = claim.scores[name]
                 ax.plot([low, high], [y, y], color=color, lw=2)
-                ax.plot([value], [y], "<" if i else ">", color=color, ms=6)
-        ax.axvline(threshold, color=COLORS["black"], lw=0.8, ls="--")
-        ax.set_yticks(range(len(rows)), [printable_lines(label) for label, _, _ in unpacked])
-        ax.invert_yaxis()
-        ax.set_xlabel("held-out kernel R²")
-        ax.set_xlim(-0.05, 1.03)
+                ax.plot([value], [y], markers[name], color=color, ms=6)
+                for limit in filter(math.isfinite, limits):
+                    ax.plot([limit, limit], [row - 0.5, row + 0.5], color=COLORS["black"], lw=0.8, ls="--")
+        ax.set_yticks(range(len(claims)), [printable_lines(claim.text) for claim in claims])
+        ax.set_ylim(len(claims) - 0.5, -0.5)
+        ax.set_xlabel(printable(x_label))
         ax.set_title(printable_lines(title))
-        handles = [Line2D([], [], color=COLORS[c], lw=2, label=label) for c, label in marks.values()]
-        handles += [
-            Line2D([], [], color=COLORS["grey"], ls="", marker=">", label="code → latents"),
-            Line2D([], [], color=COLORS["grey"], ls="", marker="<", label="latents → code"),
-            Line2D([], [], color=COLORS["black"], lw=0.8, ls="--", label=f"threshold {threshold:g}"),
-        ]
+        handles = [Line2D([], [], color=COLORS[colors[k]], lw=2, label=label) for k, label in marks.items()]
+        handles.append(Line2D([], [], color=COLORS["black"], lw=0.8, ls="--", label="limits"))
+        if len(markers) <= len(_MARKERS):
+            handles += [
+                Line2D([], [], color=COLORS["grey"], ls="", marker=marker, label=printable(name))
+                for name, marker in markers.items()
+            ]
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         return figure

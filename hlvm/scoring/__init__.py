@@ -34,6 +34,7 @@ from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_
 from hlvm.scoring.rank import RankTest, cca_rank
 from hlvm.scoring.regression import kernel_r2, kernel_r2_many, linear_r2, linear_r2_many, mlp_r2
 from hlvm.scoring.row_groups import DependenceWarning
+from hlvm.scoring.seeds import check_seeds, means_over_seeds, over_seeds
 from hlvm.scoring.splitting import Split
 from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, block_verdicts, containment_verdict
 
@@ -63,6 +64,7 @@ __all__ = [
     "cca_many",
     "cca_rank",
     "chance_scores",
+    "check_seeds",
     "circular",
     "cka",
     "containment_verdict",
@@ -76,11 +78,13 @@ __all__ = [
     "linear_r2",
     "linear_r2_many",
     "mcc",
+    "means_over_seeds",
     "mig",
     "mlp_r2",
     "mutual_information",
     "normalised_r2",
     "one_hot",
+    "over_seeds",
     "paired_difference",
     "permutation_null",
     "permutation_test",

@@ -9,6 +9,7 @@ in the report's header, a marker ``claim``, and a summary of all claims at the e
 """
 
 from hlvm.testing.assertions import (
+    assert_claim,
     assert_contains,
     assert_identified,
     assert_no_leakage,
@@ -19,6 +20,7 @@ from hlvm.testing.invariance import check_score
 from hlvm.testing.predictions import assert_shared_information, score_against_theory
 
 __all__ = [
+    "assert_claim",
     "assert_contains",
     "assert_identified",
     "assert_no_leakage",

@@ -1,4 +1,4 @@
-"""Assertions about scores of two arrays."""
+"""Assertions about scores of two arrays, and about claims."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from hlvm.claims import Claim
 from hlvm.scoring import (
     BlockVerdict,
     Leakage,
@@ -18,10 +19,24 @@ from hlvm.scoring import (
     containment_verdict,
 )
 from hlvm.scoring.leakages import sure_leakage_many
-from hlvm.testing.messages import leakage_failure, outcome, rank_failure, verdict_failure
+from hlvm.testing.messages import (
+    claim_failure,
+    claim_outcome,
+    leakage_failure,
+    outcome,
+    rank_failure,
+    verdict_failure,
+)
 from hlvm.testing.recording import record
 
-__all__ = ["assert_contains", "assert_identified", "assert_no_leakage", "assert_not_identified", "assert_rank"]
+__all__ = [
+    "assert_claim",
+    "assert_contains",
+    "assert_identified",
+    "assert_no_leakage",
+    "assert_not_identified",
+    "assert_rank",
+]
 
 
 def assert_identified(
@@ -235,6 +250,31 @@ def assert_rank(
     if found.rank != expected:
         raise AssertionError(rank_failure(found, expected))
     return found
+
+
+def assert_claim(claim: Claim) -> Claim:
+    """Assert that a claim was measured to hold.
+
+    Args:
+        claim: from a builder of :mod:`hlvm.claims`, such as a difference between training seeds.
+
+    Returns:
+        The claim.
+
+    Raises:
+        AssertionError: it does not hold, or is open; the message holds its intervals beside their limits.
+
+    Example:
+        >>> from hlvm.claims import difference_claim
+        >>> assert_claim(difference_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]})).holds
+        True
+    """
+    __tracebackhide__ = True
+    scores = ", ".join(f"{name} = {interval}" for name, interval in claim.measured)
+    record(f"{claim_outcome(claim)}: {claim.text}: {scores}")
+    if not claim.holds:
+        raise AssertionError(claim_failure(claim))
+    return claim
 
 
 def _checked(

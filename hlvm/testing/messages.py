@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import as_numbers
+from hlvm.claims import Claim
 from hlvm.scoring import (
     BlockVerdict,
     KernelR2,
@@ -22,7 +24,7 @@ from hlvm.scoring import (
 )
 from hlvm.scoring.judging import FORWARD, REVERSE
 
-__all__ = ["leakage_failure", "outcome", "rank_failure", "verdict_failure"]
+__all__ = ["claim_failure", "claim_outcome", "leakage_failure", "outcome", "rank_failure", "verdict_failure"]
 
 _CHANCE_PERMUTATIONS = 19  # for the mean and the scale of chance in a message; no p-value hangs on it
 _CHANCE_TRAIN = 400  # chance hardly depends on the number of rows, the time to a failure message does
@@ -131,6 +133,37 @@ def rank_failure(found: RankTest, expected: int) -> str:
             f"to pass: {way}",
         ]
     )
+
+
+def claim_outcome(claim: Claim) -> str:
+    """How a claim came out, in words."""
+    return {True: "holds", False: "does not hold", None: "is open"}[claim.holds]
+
+
+def claim_failure(claim: Claim) -> str:
+    """Message of a failed :func:`hlvm.testing.assert_claim`; scores that come nearest to their limits first."""
+    measured = dict(claim.measured)
+    names = [*claim.nearest, *(name for name in measured if name not in claim.limits)]
+    rows = [[name, measured[name], _between(*claim.limits[name]) if name in claim.limits else "–"] for name in names]
+    way = "every interval must lie within its limits" if claim.limits else "what decides must be measured"
+    if claim.holds is None:
+        way += "; the claim is open, more seeds or rows are needed to tell"
+    return "\n".join(
+        [
+            f"expected that {claim.text}: this {claim_outcome(claim)}",
+            *([f"because {claim.reason}"] if claim.reason else []),
+            "",
+            *_table(["score", "value [interval]", "limits"], rows),
+            "",
+            f"to pass: {way}",
+        ]
+    )
+
+
+def _between(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"above {low:g}"
+    return f"below {high:g}" if math.isinf(low) else f"between {low:g} and {high:g}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,0 +1,186 @@
+"""The claim: text, intervals, margins fixed beforehand, what theory and paper say, and the outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from hlvm.claims.stances import SILENT, Stance
+from hlvm.scoring import Interval
+
+__all__ = ["ABOVE_ZERO", "BELOW_ZERO", "Claim", "Limits", "every", "interval_claim", "within"]
+
+Limits: TypeAlias = tuple[float, float]
+"""Two numbers that an interval must lie between, touching neither; infinite where there is no limit."""
+
+ABOVE_ZERO: Limits = (0.0, math.inf)
+BELOW_ZERO: Limits = (-math.inf, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is claimed, what was said of it before it was measured, and how it came out.
+
+    Attributes:
+        text: what is claimed, one sentence.
+        scores: every interval that is shown, by name; at least one.
+        limits: name of a score that decides -> the limits between which it must lie for the claim to hold, fixed before
+            measuring.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+        holds: whether it was measured to hold; ``None`` when that is open. Usually it follows from scores and limits,
+            see :func:`interval_claim`. A claim that needs more than its limits say may fall short of them.
+        reason: what decided, one sentence; empty where limits did.
+
+    Raises:
+        ValueError: no scores; limits of a score that is not there, or in the wrong order; a claim that holds against
+            its limits, or that fails within them for no reason.
+    """
+
+    text: str
+    scores: Mapping[str, Interval]
+    limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
+    theory: Stance = SILENT
+    paper: Stance = SILENT
+    holds: bool | None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            raise ValueError(f"a claim rests on at least one interval, {self.text!r} has none: give its scores")
+        for name, (low, high) in self.limits.items():
+            if name not in self.scores or not low < high:
+                raise ValueError(
+                    f"{self.text!r}: limits must be those of a score ({', '.join(self.scores)}), the lower one first, "
+                    f"got {name!r}: ({low}, {high})"
+                )
+        by_limits = _by_limits(self.scores, self.limits) if self.limits else None
+        opposite = None not in (by_limits, self.holds) and self.holds != by_limits
+        if opposite and (self.holds or not self.reason):
+            raise ValueError(
+                f"{self.text!r}: its limits say holds={by_limits}, got holds={self.holds}: "
+                f"{'leave limits out that do not decide' if self.holds else 'give the reason'}"
+            )
+
+    @property
+    def theory_agrees(self) -> bool | None:
+        """Whether the outcome agrees with the theory; ``None`` when it is open or the theory says nothing."""
+        return self.theory.agrees(self.holds)
+
+    @property
+    def paper_agrees(self) -> bool | None:
+        """The same of the paper."""
+        return self.paper.agrees(self.holds)
+
+    @property
+    def measured(self) -> list[tuple[str, str]]:
+        """The scores as pairs of name and text, ``value [low, high]``, with more digits where all are small."""
+        return [(name, _shown(interval)) for name, interval in self.scores.items()]
+
+    @property
+    def nearest(self) -> list[str]:
+        """Names of the scores that decide, that which comes nearest to a limit (or is furthest beyond) first."""
+
+        def room(name: str) -> float:
+            low, high = self.limits[name]
+            return min(self.scores[name].low - low, high - self.scores[name].high)
+
+        return sorted(self.limits, key=room)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description; limits that are infinite are ``None``."""
+        return {
+            **dataclasses.asdict(self),
+            "scores": {name: [float(end) for end in interval] for name, interval in self.scores.items()},
+            "limits": {
+                name: [float(end) if math.isfinite(end) else None for end in ends] for name, ends in self.limits.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Claim:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: what :meth:`to_dict` does not write.
+        """
+        try:
+            return cls(
+                **{
+                    **description,
+                    "scores": {name: Interval(*ends) for name, ends in description["scores"].items()},
+                    "limits": {
+                        name: (-math.inf if low is None else low, math.inf if high is None else high)
+                        for name, (low, high) in description["limits"].items()
+                    },
+                    **{source: Stance(**description[source]) for source in ("theory", "paper")},
+                }
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"expected a claim as Claim.to_dict writes it: {error!r}") from None
+
+
+def interval_claim(
+    text: str,
+    scores: Mapping[str, Interval],
+    limits: Limits | Mapping[str, Limits] = ABOVE_ZERO,
+    *,
+    shown: Mapping[str, Interval] | None = None,
+    theory: Stance = SILENT,
+    paper: Stance = SILENT,
+    reason: str = "",
+) -> Claim:
+    """A claim that intervals lie within limits: it holds if all surely do, and not if one surely does not.
+
+    Args:
+        text: one sentence.
+        scores: the intervals that decide, by name.
+        limits: of all of them, or of each by its name.
+        shown: further intervals, which do not decide.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+        reason: for the record.
+    """
+    of_each = dict(limits) if isinstance(limits, Mapping) else dict.fromkeys(scores, limits)
+    return Claim(
+        text=text,
+        scores={**scores, **(shown or {})},
+        limits=of_each,
+        theory=theory,
+        paper=paper,
+        holds=_by_limits(scores, of_each),
+        reason=reason,
+    )
+
+
+def within(interval: Interval, low: float = -math.inf, high: float = math.inf) -> bool | None:
+    """Whether a value lies between two limits: yes or no if its whole interval says so, else ``None``.
+
+    A value that is known to be the limit itself does not lie within: two numbers that are the same are no difference.
+    """
+    if interval.low > low and interval.high < high:
+        return True
+    if interval.high <= low or interval.low >= high:
+        return False
+    return None
+
+
+def every(outcomes: Iterable[bool | None]) -> bool | None:
+    """Whether all hold: no if one does not, ``None`` if some are open."""
+    found = list(outcomes)
+    if any(outcome is False for outcome in found):
+        return False
+    return None if any(outcome is None for outcome in found) else True
+
+
+def _by_limits(scores: Mapping[str, Interval], limits: Mapping[str, Limits]) -> bool | None:
+    return every(within(scores[name], *ends) for name, ends in limits.items())
+
+
+def _shown(interval: Interval) -> str:
+    """Three decimals, five for what is small throughout, such as differences of squared errors of pixels."""
+    decimals = 3 if max(map(abs, interval)) >= 0.01 else 5
+    value, low, high = (f"{end:.{decimals}f}" for end in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,197 @@
+"""Claims about differences between training seeds: paired differences, orderings, equivalence and trends.
+
+Numbers come one per training seed, in the same order everywhere; the unit of replication is the seed, and intervals are
+Student's (:func:`hlvm.scoring.over_seeds`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, interval_claim
+from hlvm.claims.stances import SILENT, Stance
+from hlvm.scoring import over_seeds
+
+__all__ = ["difference_claim", "equivalence_claim", "mean_claim", "ordering_claim", "rank_correlations", "trend_claim"]
+
+
+def mean_claim(
+    text: str,
+    values: Mapping[str, ArrayLike],
+    limits: Limits | Mapping[str, Limits],
+    *,
+    shown: Mapping[str, ArrayLike] | None = None,
+    theory: Stance = SILENT,
+    paper: Stance = SILENT,
+    reason: str = "",
+) -> Claim:
+    """A claim that means over seeds lie within limits.
+
+    Args:
+        text: one sentence.
+        values: name -> one number per seed, at least 2.
+        limits: of all means, or of each by its name.
+        shown: name -> one number per seed, of what is shown beside and does not decide.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+        reason: for the record.
+
+    Raises:
+        ValueError: fewer than 2 seeds, or a number that is not finite.
+    """
+    scores, beside = ({name: over_seeds(of) for name, of in parts.items()} for parts in (values, shown or {}))
+    return interval_claim(text, scores, limits, shown=beside, theory=theory, paper=paper, reason=reason)
+
+
+def difference_claim(
+    text: str,
+    differences: Mapping[str, ArrayLike],
+    limits: Limits | Mapping[str, Limits] = ABOVE_ZERO,
+    *,
+    shown: Mapping[str, ArrayLike] | None = None,
+    theory: Stance = SILENT,
+    paper: Stance = SILENT,
+    reason: str = "",
+) -> Claim:
+    """A claim that differences, paired by seed, lie within limits; above zero where nothing else is said.
+
+    Args:
+        text: one sentence.
+        differences: name -> one difference per seed, at least 2.
+        limits: as for :func:`mean_claim`.
+        shown: as for :func:`mean_claim`.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+        reason: for the record.
+
+    Raises:
+        ValueError: as for :func:`mean_claim`.
+
+    Example:
+        >>> from hlvm.claims import yes
+        >>> claim = difference_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]}, theory=yes("a sees more"))
+        >>> claim.holds, claim.theory_agrees
+        (True, True)
+    """
+    return mean_claim(text, differences, limits, shown=shown, theory=theory, paper=paper, reason=reason)
+
+
+def equivalence_claim(
+    text: str,
+    differences: Mapping[str, ArrayLike],
+    margin: float,
+    *,
+    shown: Mapping[str, ArrayLike] | None = None,
+    theory: Stance = SILENT,
+    paper: Stance = SILENT,
+) -> Claim:
+    """A claim that differences are smaller than a margin, by two one-sided tests.
+
+    A difference is above ``-margin`` and below ``margin`` if each of two one-sided tests says so. Both do at a level of
+    2.5 % where the 95 % interval lies inside the margin, so the claim errs in at most 2.5 % of cases. That nothing is
+    told apart is no equivalence: then the claim is open.
+
+    Args:
+        text: one sentence.
+        differences: name -> one difference per seed, at least 2.
+        margin: largest difference that counts as none, above 0.
+        shown: as for :func:`difference_claim`.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+
+    Raises:
+        ValueError: a margin that is not above 0; otherwise as for :func:`difference_claim`.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin: expected a difference above 0 that counts as none, got {margin}")
+    return difference_claim(text, differences, (-margin, margin), shown=shown, theory=theory, paper=paper)
+
+
+def ordering_claim(
+    text: str,
+    values: Mapping[str, ArrayLike],
+    *,
+    falling: bool = False,
+    theory: Stance = SILENT,
+    paper: Stance = SILENT,
+) -> Claim:
+    """A claim that each of several numbers is greater than the one before, paired by seed.
+
+    Args:
+        text: one sentence.
+        values: name -> one number per seed, in the order that is claimed; at least two names.
+        falling: claim that each is less than the one before.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+
+    Raises:
+        ValueError: fewer than two names; otherwise as for :func:`difference_claim`.
+    """
+    if len(values) < 2:
+        raise ValueError(f"values: an ordering needs at least two names, got {', '.join(values) or 'none'}")
+    steps = {
+        f"{name} − {before}": np.asarray(values[name]) - np.asarray(values[before])
+        for before, name in itertools.pairwise(values)
+    }
+    return difference_claim(text, steps, BELOW_ZERO if falling else ABOVE_ZERO, theory=theory, paper=paper)
+
+
+def trend_claim(
+    text: str,
+    measured: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    theory: Stance = SILENT,
+    paper: Stance = SILENT,
+) -> Claim:
+    """A claim that what is measured goes up and down with what is predicted, over arms: their rank correlation.
+
+    Args:
+        text: one sentence.
+        measured: shape (arms, seeds).
+        predicted: shape (arms,), or (arms, seeds) where it depends on the seed.
+        theory: what the theory says of the claim.
+        paper: what the paper says of it.
+
+    Raises:
+        ValueError: as for :func:`rank_correlations` and :func:`difference_claim`.
+    """
+    correlations = rank_correlations(measured, predicted)
+    return difference_claim(text, {"rank correlation over arms": correlations}, theory=theory, paper=paper)
+
+
+def rank_correlations(measured: ArrayLike, predicted: ArrayLike) -> Float[np.ndarray, " seeds"]:
+    """Spearman's correlation over arms, of every seed.
+
+    Args:
+        measured: shape (arms, seeds).
+        predicted: shape (arms,), or (arms, seeds).
+
+    Returns:
+        One correlation per seed, from -1 to 1; 0 where either is the same in all arms of a seed.
+
+    Raises:
+        ValueError: shapes that do not go together, or a prediction that is the same for all arms and seeds.
+    """
+    found, said = (np.asarray(values, dtype=np.float64) for values in (measured, predicted))
+    if found.ndim != 2 or said.shape not in (found.shape, found.shape[:1]):
+        raise ValueError(
+            f"expected measured of shape (arms, seeds) and predicted of shape (arms,) or (arms, seeds), got "
+            f"{found.shape} and {said.shape}"
+        )
+    if (said == said.flat[0]).all():
+        raise ValueError("predicted: the same for all arms, so there is no trend to follow: leave the claim out")
+    of_seeds = np.broadcast_to(said.reshape(len(said), -1), found.shape)
+    return np.asarray([_rank_correlation(x, y) for x, y in zip(of_seeds.T, found.T, strict=True)])
+
+
+def _rank_correlation(x: Float[np.ndarray, " arms"], y: Float[np.ndarray, " arms"]) -> float:
+    rank: Any = scipy.stats.spearmanr
+    return 0.0 if (x == x[0]).all() or (y == y[0]).all() else float(rank(x, y).statistic)
