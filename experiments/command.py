@@ -19,8 +19,8 @@ from rich.table import Table
 from experiments.experiment import Experiment, Results, conduct, named_experiment
 from experiments.findings import Finding
 from experiments.groups import UnusableError
-from hlvm._cli_input import use_compilation_cache
 from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
+from hlvm.cli.input import use_compilation_cache
 from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_findings"]

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import hlvm
-from hlvm import _cli_input, cli
-from hlvm._digests import read_json
+from hlvm import cli
+from hlvm._files.digests import read_json
+from hlvm.cli import input as cli_input
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 
@@ -236,7 +237,7 @@ def test_check_writable_tries(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
     with pytest.raises(FileNotFoundError, match=re.escape(f"no file can be written into {tmp_path}")):
-        _cli_input.check_writable(tmp_path)
+        cli_input.check_writable(tmp_path)
 
 
 def test_error_from_inside_a_library_keeps_its_traceback(run, monkeypatch):
@@ -352,7 +353,7 @@ def test_compilation_cache_folder(tmp_path, monkeypatch, variable):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     try:
-        _cli_input.use_compilation_cache()
+        cli_input.use_compilation_cache()
         chosen = jax.config.values["jax_compilation_cache_dir"]
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

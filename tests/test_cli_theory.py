@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import hlvm
-from hlvm._cli_words import in_command_words
-from hlvm._digests import read_json
-from hlvm._records import number, share
+from hlvm._files.digests import read_json
+from hlvm.cli.tables import number, share
+from hlvm.cli.words import in_command_words
 from hlvm.graph import LatentGraph
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import (

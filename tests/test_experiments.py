@@ -27,7 +27,7 @@ from experiments.experiment import LONG, conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
 from hlvm import HierarchicalModel, LatentGraph
-from hlvm._digests import read_json
+from hlvm._files.digests import read_json
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.cores import environment_of_cores
 from hlvm.masking import RandomMask

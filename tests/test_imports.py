@@ -13,20 +13,7 @@ PACKAGE = ROOT / "hlvm"
 
 # Part -> the parts it may import. A part is a module or a folder right under hlvm/; what OPEN names is open to all.
 # Parts that are not listed (the demo, the command line and what they print) may use every listed one.
-OPEN = {
-    "_array_files",
-    "_digests",
-    "_environment",
-    "_files",
-    "_graph_checks",
-    "_imports",
-    "_interrupts",
-    "_keys",
-    "_memory",
-    "_numbers",
-    "_promotion",
-    "_text_files",
-}
+OPEN = {"_files", "_graph_checks", "_keys", "_numbers", "_process", "_provenance"}
 MAY_IMPORT = {
     "graph": {
         "_graph_arrays",
@@ -43,10 +30,10 @@ MAY_IMPORT = {
     "_graph_families": {"_graph_builders", "_graph_checks", "graph"},
     "_graph_files": {"_graph_checks", "_graph_networkx", "graph"},
     "_graph_networkx": {"_graph_checks", "graph"},
-    "_digests": set(),
     "_files": set(),
     "_keys": set(),
     "_numbers": set(),
+    "_process": set(),
     "masking": {"_graph_arrays", "graph"},
     "theory": {"_graph_arrays", "graph", "masking"},
     "mechanisms": {"graph"},

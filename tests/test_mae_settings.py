@@ -12,6 +12,7 @@ import pytest
 from mae_cases import untyped
 
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm.cli.settings import load_settings, settings_from_dict
 from hlvm.mae import (
     BottleneckConfig,
     Checkpoints,
@@ -23,7 +24,6 @@ from hlvm.mae import (
     ViTConfig,
     plan_ensemble,
 )
-from hlvm.mae.settings import load_settings, settings_from_dict
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
 from hlvm.mechanisms import LinearGaussian
 

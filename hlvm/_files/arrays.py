@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from hlvm._digests import check_members
+from hlvm._files.digests import check_members
 
 __all__ = [
     "HDF5",

@@ -36,12 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
 
     def load() -> Callable[[], int]:
-        from hlvm._cli_commands import run_command
+        from hlvm.cli.commands import run_command
 
         return lambda: run_command(arguments)
 
     return run_whole_process(load, "hlvm") if argv is None else run(load())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,14 +19,14 @@ import tyro
 from rich.console import Console
 
 import hlvm
-from hlvm._cli_input import check_folder_can_be_made, check_seed, use_compilation_cache
-from hlvm._cli_sample import sample
-from hlvm._cli_score import score
-from hlvm._cli_theory import check, design, theory
-from hlvm._cli_train import train
-from hlvm._cli_words import in_command_words, parse_error_in_one_line
 from hlvm._files import check_new_folder
 from hlvm._process import BAD_INPUT, complain, hold_back_log
+from hlvm.cli.input import check_folder_can_be_made, check_seed, use_compilation_cache
+from hlvm.cli.sample import sample
+from hlvm.cli.score import score
+from hlvm.cli.theory import check, design, theory
+from hlvm.cli.train import train
+from hlvm.cli.words import in_command_words, parse_error_in_one_line
 
 __all__ = ["run_command"]
 
@@ -161,4 +161,4 @@ def _raised_by_this_package(traceback: TracebackType | None) -> bool:
     while traceback is not None:
         innermost = traceback.tb_frame.f_code.co_filename
         traceback = traceback.tb_next
-    return Path(innermost).is_relative_to(Path(__file__).parent)
+    return Path(innermost).is_relative_to(Path(hlvm.__file__).parent)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hlvm._cli_tables import Table, check_names
-from hlvm._text_files import decoded
+from hlvm._files.texts import decoded
+from hlvm.cli.input_tables import Table, check_names
 
 __all__ = ["CsvFormat", "read_csv"]
 

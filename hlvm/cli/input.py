@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hlvm._array_files import HDF5, PARTS, npz_names, open_array_file
-from hlvm._digests import read_json
+from hlvm._files.arrays import HDF5, PARTS, npz_names, open_array_file
+from hlvm._files.digests import read_json
+from hlvm._files.texts import parsed_json
 from hlvm._process import complain
-from hlvm._text_files import parsed_json
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:

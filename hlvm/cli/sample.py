@@ -14,7 +14,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hlvm._cli_input import (
+from hlvm._process import stopped
+from hlvm.cli.input import (
     Flag,
     OptionalFile,
     check_new_file,
@@ -24,7 +25,6 @@ from hlvm._cli_input import (
     load_model,
     use_compilation_cache,
 )
-from hlvm._process import stopped
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hlvm._files import as_path
-from hlvm._text_files import decoded, parsed_json
+from hlvm._files.texts import decoded, parsed_json
 from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
 from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
 from hlvm.mae.groups import Member

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from hlvm import _theory_records as records
-from hlvm._cli_input import (
+from hlvm._files.digests import write_json
+from hlvm.cli import theory_tables as records
+from hlvm.cli.input import (
     Flag,
     GraphFile,
     Names,
@@ -24,8 +25,7 @@ from hlvm._cli_input import (
     masked_names,
     patches_from,
 )
-from hlvm._digests import write_json
-from hlvm._records import to_json
+from hlvm.cli.tables import to_json
 from hlvm.graph import LatentGraph
 
 __all__ = ["check", "design", "theory"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hlvm._cli_words import in_command_words
-from hlvm._records import Record, listed, number, print_table, share
+from hlvm.cli.tables import Record, listed, number, print_table, share
+from hlvm.cli.words import in_command_words
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:

@@ -13,19 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from hlvm._array_files import npz_names
-from hlvm._cli_input import (
+from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
+from hlvm._files.arrays import npz_names
+from hlvm._process import complain, hold_back_log, stopped
+from hlvm.cli.input import (
     Flag,
     check_folder_can_be_made,
     load_model,
     use_compilation_cache,
 )
-from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
-from hlvm._process import complain, hold_back_log, stopped
 
 if TYPE_CHECKING:
+    from hlvm.cli.settings import Settings
     from hlvm.mae import Fit, Progress
-    from hlvm.mae.settings import Settings
 
 __all__ = ["train"]
 
@@ -68,7 +68,7 @@ def train(
             cores.
         save_every: steps between two states.
     """
-    from hlvm.mae.settings import load_settings
+    from hlvm.cli.settings import load_settings
 
     settings = load_settings(config)
     if save_every < 1:
@@ -211,9 +211,9 @@ def _check_members(source: Any, settings: Settings, where: dict[str, Any], confi
     """Check that data and settings fit together; messages name the file, and members by what tells them apart."""
     import jax
 
+    from hlvm.cli.settings import in_file_words
     from hlvm.mae.data import check_data, hold_out
     from hlvm.mae.groups import group_members
-    from hlvm.mae.settings import in_file_words
 
     checked = check_data(source)
     try:
@@ -281,7 +281,7 @@ def _as_file_name(name: str) -> str:
 def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...], source: Any) -> None:
     """The fits last: a folder with fits is a finished run."""
     from hlvm import mae, plotting
-    from hlvm.mae.results import loss_curves, loss_table
+    from hlvm.cli.training_results import loss_curves, loss_table
 
     with atomic_path(out / "losses.csv") as temporary:
         loss_table(settings.names, fits).to_csv(temporary, index=False)
@@ -299,9 +299,9 @@ def _write_reconstructions(path: Path, settings: Settings, fits: tuple[Fit, ...]
     import numpy as np
 
     from hlvm import plotting
+    from hlvm.cli.training_results import gives_pixels, reconstructed_images
     from hlvm.images import contact_sheet
     from hlvm.mae import ArrayData
-    from hlvm.mae.results import gives_pixels, reconstructed_images
 
     images = getattr(source, "images", None)
     able = [pair for pair in zip(settings.names, fits, strict=True) if gives_pixels(pair[1])]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hlvm._array_files import HDF5, PARTS, ArrayFile, open_array_file
-from hlvm._digests import parsed_json, text_digest
 from hlvm._files import as_path
+from hlvm._files.arrays import HDF5, PARTS, ArrayFile, open_array_file
+from hlvm._files.digests import parsed_json, text_digest
 from hlvm.datasets.dataset import Dataset
 from hlvm.datasets.writing import FORMAT, FORMAT_VERSION, SUFFIXES
 from hlvm.graph import LatentGraph

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from hlvm._graph_checks import positive, whole_number
-from hlvm._promotion import usual_promotion
+from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import ArrayData, Source
