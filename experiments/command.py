@@ -20,7 +20,7 @@ from experiments.experiment import Experiment, Results, conduct, named_experimen
 from experiments.findings import Finding
 from experiments.groups import UnusableError
 from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
-from hlvm.cli.input import use_compilation_cache
+from hlvm.cli import use_compilation_cache
 from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_findings"]

@@ -197,7 +197,10 @@ def test_plan_writes_nothing(run, tmp_path, where):
     ("line", "message"),
     [
         ("model.npz --config settings.json --save-every 0", "--save-every must be at least 1, got 0"),
-        ("model.npz --config settings.json --microbatch 5", "--microbatch=5 must divide"),
+        (
+            "model.npz --config settings.json --microbatch 5",
+            "--microbatch must divide the 8 samples that each device has of the batches of member 0, got 5",
+        ),
         ("model.npz --config settings.json --microbatch 0", "--microbatch must be at least 1, got 0"),
         ("model.npz --config settings.json --resume", "holds no stopped run"),
         ("model.npz --config missing.json", "missing.json: No such file"),

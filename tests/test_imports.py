@@ -92,6 +92,37 @@ def test_imports_run_one_way(path):
         assert not forbidden, f"hlvm.{part} must not import {sorted(forbidden)}"
 
 
+def test_few_modules_at_the_top_are_private():
+    """A prefix is a folder that nobody made."""
+    private = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name.startswith("_")}
+    private -= {"__init__", "__pycache__"}
+    # Until the graph's own parts have a folder.
+    of_graph = {"_graph_arrays", "_graph_builders", "_graph_checks", "_graph_families", "_graph_files"}
+    private -= of_graph | {"_graph_networkx", "_layout"}
+    assert private == {"_files", "_keys", "_numbers", "_process", "_provenance"}
+
+
+@pytest.mark.parametrize("part", ["_files", "_process", "cli"])
+def test_no_module_has_the_name_of_a_function_beside_it(part):
+    for path in sorted((PACKAGE / part).glob("[!_]*.py")):
+        init = ast.parse((path.parent / "__init__.py").read_text(encoding="utf-8"))
+        bound = {node.name for node in ast.walk(init) if isinstance(node, ast.FunctionDef)}
+        bound |= {a.asname or a.name for node in ast.walk(init) if isinstance(node, ast.ImportFrom) for a in node.names}
+        assert path.stem not in bound, f"{path.relative_to(ROOT)} is shadowed"
+
+
+def test_handler_of_signals_loads_nothing_heavy():
+    """A command wants its handlers before anything else, typing included."""
+    program = (
+        "import json, sys; before = set(sys.modules); import hlvm._process, hlvm.cli; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(run.stdout))
+    assert "hlvm._process.interrupts" in loaded
+    assert not loaded & {"typing", "pathlib", "tempfile", "logging", "threading", "numpy", "jax", "tyro", "rich"}
+
+
 def test_imports_table_names_existing_parts():
     assert set(MAY_IMPORT) <= {part_of(path) for path in FILES}
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hlvm._process import stopped
+from hlvm.cli.compilation import use_compilation_cache
 from hlvm.cli.input import (
     Flag,
     OptionalFile,
@@ -23,7 +24,6 @@ from hlvm.cli.input import (
     is_model,
     load_graph,
     load_model,
-    use_compilation_cache,
 )
 from hlvm.graph import LatentGraph
 

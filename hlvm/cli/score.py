@@ -14,7 +14,6 @@ from hlvm._process import complain
 from hlvm.cli import tables as records
 from hlvm.cli.arrays import columns_of, load_named_arrays, side_by_side
 from hlvm.cli.input import OptionalFile, OptionalNames, check_new_file, check_seed, load_graph
-from hlvm.cli.words import in_command_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +159,7 @@ def _together(code: np.ndarray, latents: np.ndarray, labels: np.ndarray | None) 
         warnings.simplefilter("always")
         found = own_labels(row_groups(code, latents, labels), len(code))
     for warning in told:
-        complain(f"note: {in_command_words(str(warning.message))}")
+        complain(f"note: {warning.message}")
     return found
 
 
