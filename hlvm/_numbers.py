@@ -15,16 +15,13 @@ __all__ = ["UsageError", "aligned", "as_numbers", "first_labelled"]
 
 
 class UsageError(ValueError):
-    """Bad input in parts, so that readers of a file or a shell can be told of it in their own words.
+    """Bad input in parts, kept as they are given, so that readers of a file or a shell can be told in their own words.
 
     Args:
         problem: says what is wrong; of an argument it says what must be, "must be at least 1, got 0".
         argument: the argument at fault, by its name in Python; "" where there is none.
         of: the class that the argument belongs to; "" for a function's.
         remedies: names of things to do instead -> how to do them in Python.
-
-    Attributes:
-        problem, argument, of, remedies: as given.
 
     Example:
         >>> ways = {"grid": "pass grid=", "subtrees": "use Patches.of_subtrees"}

@@ -61,12 +61,7 @@ class CsvFormat:
 
 
 class _MisfitError(ValueError):
-    """This way of reading does not fit the text.
-
-    Attributes:
-        width: columns that it found.
-        why: what does not fit.
-    """
+    """A way of reading, which found ``width`` columns, does not fit the text."""
 
     def __init__(self, width: int, why: str) -> None:
         super().__init__(why)
