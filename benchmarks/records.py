@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hlvm._digests import write_json
-from hlvm._environment import environment
+from hlvm._files.digests import write_json
+from hlvm._provenance import environment
 
 __all__ = ["write_rows"]
 

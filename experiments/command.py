@@ -18,9 +18,9 @@ from rich.table import Table
 
 from experiments.experiment import Experiment, Results, conduct, named_experiment
 from experiments.groups import UnusableError
-from hlvm._cli_input import use_compilation_cache
 from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
 from hlvm.claims import Claim, Says
+from hlvm.cli import use_compilation_cache
 from hlvm.mae import one_device_per_core
 
 __all__ = ["command", "print_claims"]

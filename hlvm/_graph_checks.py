@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
+from hlvm._numbers import UsageError
+
 __all__ = [
     "LARGEST_DIM",
     "Grid",
@@ -49,20 +51,20 @@ def some_names(names: Sequence[str], limit: int = 6) -> str:
     return f"known names: {shown}" + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
 
-def whole_number(value: Any, what: str, *, minimum: int) -> int:
-    """A whole number of Python, NumPy or JAX as an ``int``."""
+def whole_number(value: Any, what: str, *, minimum: int, of: str = "") -> int:
+    """A whole number of Python, NumPy or JAX as an ``int``; ``of`` names the class that has it."""
     try:
         is_boolean = isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
         number = None if is_boolean else operator.index(value)
     except TypeError:
         number = None
     if number is None or number < minimum:
-        raise ValueError(f"{what} must be a whole number of at least {minimum}, got {value!r}")
+        raise UsageError(f"must be a whole number of at least {minimum}, got {value!r}", argument=what, of=of)
     return number
 
 
-def positive(value: Any, what: str) -> int:
-    return whole_number(value, what, minimum=1)
+def positive(value: Any, what: str, *, of: str = "") -> int:
+    return whole_number(value, what, minimum=1, of=of)
 
 
 def checked_dim(value: int, what: str) -> int:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hlvm._digests import check_own_digest, with_digest
 from hlvm._files import as_path, write_text_atomically
+from hlvm._files.digests import check_own_digest, with_digest
+from hlvm._files.texts import decoded, parsed_json
 from hlvm._graph_checks import rows_of_names
 from hlvm._graph_networkx import graphml_text, read_graphml
-from hlvm._text_files import decoded, parsed_json
 
 if TYPE_CHECKING:
     from hlvm.graph import LatentGraph

@@ -1,13 +1,56 @@
-"""The one door for arrays of numbers: of any framework in, of NumPy out, and nothing that only looks like numbers."""
+"""The one door for arrays of numbers: of any framework in, of NumPy out, and nothing that only looks like numbers.
+
+Also the error in parts, which other layers word for those who do not call the package.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["aligned", "as_numbers", "first_labelled"]
+__all__ = ["UsageError", "aligned", "as_numbers", "first_labelled"]
+
+
+class UsageError(ValueError):
+    """Bad input in parts, kept as they are given, so that readers of a file or a shell can be told in their own words.
+
+    Args:
+        problem: says what is wrong; of an argument it says what must be, "must be at least 1, got 0".
+        argument: the argument at fault, by its name in Python; "" where there is none.
+        of: the class that the argument belongs to; "" for a function's.
+        remedies: names of things to do instead -> how to do them in Python.
+
+    Example:
+        >>> ways = {"grid": "pass grid=", "subtrees": "use Patches.of_subtrees"}
+        >>> error = UsageError("has no grid", argument="graph", remedies=ways)
+        >>> str(error)
+        'graph has no grid: pass grid=, or use Patches.of_subtrees'
+        >>> error.told({"graph": "GRAPH"}, {"grid": "", "subtrees": "give --height"})
+        'GRAPH has no grid: give --height'
+    """
+
+    def __init__(
+        self, problem: str, *, argument: str = "", of: str = "", remedies: Mapping[str, str] | None = None
+    ) -> None:
+        self.problem, self.argument, self.of, self.remedies = problem, argument, of, dict(remedies or {})
+        super().__init__(self.told())
+
+    def told(self, names: Mapping[str, str] | None = None, remedies: Mapping[str, str] | None = None) -> str:
+        """The message in a reader's words.
+
+        Args:
+            names: arguments and classes -> what the reader calls them; others keep their names.
+            remedies: names of things to do -> how this reader does them; "" where he cannot. Others keep their words.
+        """
+        names, own = names or {}, remedies or {}
+        head = f"{names.get(self.of, self.of)}: " if self.of else ""
+        head += f"{names.get(self.argument, self.argument)} " if self.argument else ""
+        *first, last = [words for name, known in self.remedies.items() if (words := own.get(name, known))] or [""]
+        ways = f"{', '.join(first)}, or {last}" if first else last
+        return f"{head}{self.problem}{': ' if ways else ''}{ways}"
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -29,16 +72,17 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(values))
         if masked:
-            raise ValueError(
-                f"{name}: expected numbers, got a masked array with {masked} masked entries: drop their rows, from all "
-                "arrays alike"
+            raise UsageError(
+                f"expected numbers, got a masked array with {masked} masked entries: drop their rows, from all arrays "
+                "alike",
+                of=name,
             )
         values = values.data
     array = _of_framework(name, values)
     # The second test lets bfloat16 and friends in: NumPy calls their kind "V" but can convert them.
     if array.dtype.kind not in "fiub" and not np.can_cast(array.dtype, np.float64):
         shown = "Python objects" if array.dtype.kind == "O" else f"dtype {array.dtype}"
-        raise ValueError(f"{name}: expected real numbers, got {shown}: convert it first, with a dtype such as float64")
+        raise UsageError(f"expected real numbers, got {shown}: convert it first, with a dtype such as float64", of=name)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -59,7 +103,7 @@ def _of_framework(name: str, values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name}: expected an array of numbers, got {type(values).__name__} ({error})") from None
+        raise UsageError(f"expected an array of numbers, got {type(values).__name__} ({error})", of=name) from None
 
 
 def _of_tensor(tensor: Any) -> np.ndarray:
@@ -77,7 +121,7 @@ def _of_column(name: str, column: Any) -> np.ndarray:
     from pandas.api.types import is_numeric_dtype
 
     if not is_numeric_dtype(column.dtype):
-        raise ValueError(f"{name}: expected numbers, got {column.dtype}: convert it, or leave it out")
+        raise UsageError(f"expected numbers, got {column.dtype}: convert it, or leave it out", of=name)
     if column.isna().any():
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", None))

@@ -48,25 +48,25 @@ class Kind:
 
 
 def _graph(path):
-    from hlvm._cli_input import load_graph
+    from hlvm.cli.input import load_graph
 
     return load_graph(path).to_dict()
 
 
 def _settings(path):
-    from hlvm.mae.settings import load_settings
+    from hlvm.cli.settings import load_settings
 
     return repr(load_settings(path))
 
 
 def _mask(path):
-    from hlvm._cli_input import masked_names
+    from hlvm.cli.input import masked_names
 
     return masked_names(None, path)
 
 
 def _arrays(path, names=""):
-    from hlvm._cli_arrays import load_columns
+    from hlvm.cli.arrays import load_columns
 
     return np.asarray(load_columns(f"{path}{names}"))
 

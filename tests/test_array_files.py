@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hlvm._array_files import StoredArray, open_array_file
+from hlvm._files.arrays import StoredArray, open_array_file
 from hlvm.datasets import load_dataset
 
 VALUES = np.arange(20.0).reshape(10, 2)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import hlvm
-from hlvm import _cli_input, cli
-from hlvm._digests import read_json
+from hlvm import cli
+from hlvm._files.digests import read_json
+from hlvm.cli import input as cli_input
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 
@@ -168,7 +169,7 @@ SCORE = [
     ("score tree.json z.npy", "tree.json: expected one of .npy, .npz"),
     ("score archive.npz::y z.npy", "archive.npz has no y: it has z"),
     ("score z.npy constant.npy", "expected at least one column that varies"),
-    ("score z.npy z.npy --threshold 1.5", "threshold: expected a number strictly between 0 and 1"),
+    ("score z.npy z.npy --threshold 1.5", "--threshold must be a number strictly between 0 and 1, got 1.5"),
     ("score z.npy z.npy --out tree.json", "tree.json exists already"),
     ("score z.npy z.npy --out {new}/scores.txt", "ends in .json"),
     ("score z.npy z.npy --seed -1", "--seed must be"),
@@ -236,7 +237,7 @@ def test_check_writable_tries(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
     with pytest.raises(FileNotFoundError, match=re.escape(f"no file can be written into {tmp_path}")):
-        _cli_input.check_writable(tmp_path)
+        cli_input.check_writable(tmp_path)
 
 
 def test_error_from_inside_a_library_keeps_its_traceback(run, monkeypatch):
@@ -352,7 +353,7 @@ def test_compilation_cache_folder(tmp_path, monkeypatch, variable):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     try:
-        _cli_input.use_compilation_cache()
+        cli.use_compilation_cache()
         chosen = jax.config.values["jax_compilation_cache_dir"]
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

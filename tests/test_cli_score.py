@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlvm._cli_arrays import load_columns
+from hlvm.cli.arrays import load_columns
 from hlvm.datasets.writing import hdf5_name
 from hlvm.graph import LatentGraph
 from hlvm.theory import shared_information

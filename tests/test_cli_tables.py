@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlvm._cli_arrays import columns_of, load_columns
-from hlvm._cli_csv import CsvFormat, read_csv
+from hlvm.cli.arrays import columns_of, load_columns
+from hlvm.cli.csv_tables import CsvFormat, read_csv
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(50, 3))

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import hlvm
-from hlvm._cli_words import in_command_words
-from hlvm._digests import read_json
-from hlvm._records import number, share
+from hlvm._files.digests import read_json
+from hlvm.cli.tables import number, share
 from hlvm.graph import LatentGraph
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import (
@@ -322,9 +321,9 @@ def test_check_prints_every_assumption_and_fails_with_code_1(run):
     report = check_assumptions(LatentGraph.load("dims.json"))
     assert record["ok"] is False
     messages = [finding["message"] for finding in record["findings"]]
-    assert messages == [in_command_words(finding.message) for finding in report.findings]
+    assert messages == [finding.message for finding in report.findings]
     assert not any(map(PYTHON.search, messages))
-    assert "or use hlvm theory --regime general" in messages[1]
+    assert "or assume the general regime" in messages[1]
     assert [tuple(finding["nodes"]) for finding in record["findings"]] == [f.nodes for f in report.findings]
 
 
@@ -340,7 +339,8 @@ def test_check_of_a_model_knows_its_mechanisms_and_the_mask(run):
         assert status["both sides of the mask are non-empty"] == "holds"
     code, _, err = run("theory", "{new}/invertible-mlp.npz", "--masked", "x_0", "--oracle")
     assert code == 2
-    assert "has another mechanism than linear-gaussian: --oracle needs that one everywhere" in err
+    assert "has the mechanism InvertibleMLP: closed forms need linear-Gaussian mechanisms everywhere" in err
+    assert err.startswith("hlvm: --oracle: variable")
     assert not PYTHON.search(err)
     assert "1 of 4 observed variables are masked" in run("check", "tree.json", "--masked", "x_0")[1]
     code, out, _ = run("check", "tree.json")
@@ -385,13 +385,19 @@ THEORY = [
     ("theory grid.json --ratio 0.5 --strategy block --height 1", "--height does not go with --strategy block"),
     ("theory grid.json --ratio 0.5 --strategy grid", "a lattice has no ratio"),
     ("theory grid.json --strategy grid", "give --strategy grid --keep-every K"),
-    ("theory grid.json --strategy grid --keep-every 1", "--keep-every 1 keeps every unit"),
-    ("theory grid.json --strategy grid --keep-every 9", "--keep-every 9 is larger than the 4 x 4 grid"),
-    ("theory grid.json --strategy grid --keep-every 9 1", "--keep-every 9 1 is larger"),
-    ("theory grid.json --strategy grid --keep-every 0 1", "--keep-every must be a whole number of at least 1, or ROWS"),
+    ("theory grid.json --strategy grid --keep-every 1", "--keep-every must be at least 2 in one direction, got 1"),
+    ("theory grid.json --strategy grid --keep-every 9", "--keep-every must not be larger than the 4 x 4 grid"),
+    ("theory grid.json --strategy grid --keep-every 9 1", "nothing visible, got (9, 1): use a smaller step"),
+    (
+        "theory grid.json --strategy grid --keep-every 0 1",
+        "--keep-every must be a whole number of at least 1, or two of them (rows, columns), got (0, 1)",
+    ),
     ("theory grid.json --keep-every 2", "--keep-every goes with --strategy grid"),
     ("theory grid.json --ratio 0.5 --strategy subtree --unit 2", "--height instead of --unit"),
-    ("theory grid.json --ratio 0.5 --strategy subtree --height 7", "height must be a whole number"),
+    (
+        "theory grid.json --ratio 0.5 --strategy subtree --height 7",
+        "--height must be a whole number from 0 to 2, got 7",
+    ),
     ("theory grid.json --ratio 0.5 --unit 2 --height 1", "give --unit or --height, not both"),
     ("theory grid.json --ratio 0.5 1.5", "strictly between 0 and 1, got 1.5"),
     ("theory tree.json --ratio 0", "strictly between 0 and 1, got 0.0"),
@@ -400,9 +406,12 @@ THEORY = [
     ("theory tree.json --ratio 0.01", "nothing would be masked"),
     ("theory tree.json --ratio 0.5 --unit 2", "or give --height instead of --unit"),
     ("theory grid.json --ratio 0.5 --unit 3", "do not fill the 4 x 4 grid"),
-    ("theory grid.json --ratio 0.5 --unit 0", "or ROWS COLUMNS, got 0"),
-    ("theory dims.json --ratio 0.5", "use hlvm theory --regime general, or give the graph's file the dims"),
-    ("theory windows.json --ratio 0.5 --height 1", "overlap; choose another --height"),
+    (
+        "theory grid.json --ratio 0.5 --unit 0",
+        "--unit must be a whole number of at least 1, or two of them (rows, columns), got 0",
+    ),
+    ("theory dims.json --ratio 0.5", "use hlvm theory --regime general, or leave dims out of the graph's file"),
+    ("theory windows.json --ratio 0.5 --height 1", "overlap: choose another --height"),
 ]
 DESIGN = [
     ("design nowhere.json --target z", "nowhere.json: No such file"),

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlvm import _cli_train, mae
+from hlvm import mae
 from hlvm._files import only_writer
+from hlvm.cli import train as cli_train
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
@@ -98,7 +99,7 @@ def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch, in_ter
     line = ["train", "model.npz", "--config", "settings.json", "--out"]
     assert run(*line, "{new}/whole")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr(_cli_train._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(cli_train._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
         code, out, err = run(*line, "{new}/stopped")
     assert (code, out) == (130, "")
     assert "go on with --resume" in err
@@ -196,7 +197,10 @@ def test_plan_writes_nothing(run, tmp_path, where):
     ("line", "message"),
     [
         ("model.npz --config settings.json --save-every 0", "--save-every must be at least 1, got 0"),
-        ("model.npz --config settings.json --microbatch 5", "--microbatch=5 must divide"),
+        (
+            "model.npz --config settings.json --microbatch 5",
+            "--microbatch must divide the 8 samples that each device has of the batches of member 0, got 5",
+        ),
         ("model.npz --config settings.json --microbatch 0", "--microbatch must be at least 1, got 0"),
         ("model.npz --config settings.json --resume", "holds no stopped run"),
         ("model.npz --config missing.json", "missing.json: No such file"),

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlvm._array_files import StoredArray
+from hlvm._files.arrays import StoredArray
 from hlvm.datasets import Dataset, GroundTruthData, SampleStream, load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import GrammarImages, ImageSample

@@ -24,7 +24,7 @@ from experiments.catalogue import NAMES
 from experiments.experiment import LONG, conduct, load_results, named_experiment
 from experiments.groups import UnusableError
 from hlvm import HierarchicalModel, LatentGraph
-from hlvm._digests import read_json
+from hlvm._files.digests import read_json
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.cores import environment_of_cores
 from hlvm.masking import RandomMask

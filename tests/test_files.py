@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hlvm._digests import check_digests, digests_of, read_json, read_npz, write_json
 from hlvm._files import (
     as_path,
     atomic_folder,
@@ -21,6 +20,7 @@ from hlvm._files import (
     only_writer,
     write_text_atomically,
 )
+from hlvm._files.digests import check_digests, digests_of, read_json, read_npz, write_json
 
 
 def test_write_text_atomically_replaces_and_honours_the_umask(tmp_path):

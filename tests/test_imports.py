@@ -13,20 +13,7 @@ PACKAGE = ROOT / "hlvm"
 
 # Part -> the parts it may import. A part is a module or a folder right under hlvm/; what OPEN names is open to all.
 # Parts that are not listed (the demo, the command line and what they print) may use every listed one.
-OPEN = {
-    "_array_files",
-    "_digests",
-    "_environment",
-    "_files",
-    "_graph_checks",
-    "_imports",
-    "_interrupts",
-    "_keys",
-    "_memory",
-    "_numbers",
-    "_promotion",
-    "_text_files",
-}
+OPEN = {"_files", "_graph_checks", "_keys", "_numbers", "_process", "_provenance"}
 MAY_IMPORT = {
     "graph": {
         "_graph_arrays",
@@ -43,10 +30,10 @@ MAY_IMPORT = {
     "_graph_families": {"_graph_builders", "_graph_checks", "graph"},
     "_graph_files": {"_graph_checks", "_graph_networkx", "graph"},
     "_graph_networkx": {"_graph_checks", "graph"},
-    "_digests": set(),
     "_files": set(),
     "_keys": set(),
     "_numbers": set(),
+    "_process": set(),
     "masking": {"_graph_arrays", "graph"},
     "theory": {"_graph_arrays", "graph", "masking"},
     "mechanisms": {"graph"},
@@ -104,6 +91,37 @@ def test_imports_run_one_way(path):
     if part in MAY_IMPORT:
         forbidden = imported_parts(path) - MAY_IMPORT[part] - OPEN
         assert not forbidden, f"hlvm.{part} must not import {sorted(forbidden)}"
+
+
+def test_few_modules_at_the_top_are_private():
+    """A prefix is a folder that nobody made."""
+    private = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name.startswith("_")}
+    private -= {"__init__", "__pycache__"}
+    # Until the graph's own parts have a folder.
+    of_graph = {"_graph_arrays", "_graph_builders", "_graph_checks", "_graph_families", "_graph_files"}
+    private -= of_graph | {"_graph_networkx", "_layout"}
+    assert private == {"_files", "_keys", "_numbers", "_process", "_provenance"}
+
+
+@pytest.mark.parametrize("part", ["_files", "_process", "cli"])
+def test_no_module_has_the_name_of_a_function_beside_it(part):
+    for path in sorted((PACKAGE / part).glob("[!_]*.py")):
+        init = ast.parse((path.parent / "__init__.py").read_text(encoding="utf-8"))
+        bound = {node.name for node in ast.walk(init) if isinstance(node, ast.FunctionDef)}
+        bound |= {a.asname or a.name for node in ast.walk(init) if isinstance(node, ast.ImportFrom) for a in node.names}
+        assert path.stem not in bound, f"{path.relative_to(ROOT)} is shadowed"
+
+
+def test_handler_of_signals_loads_nothing_heavy():
+    """A command wants its handlers before anything else, typing included."""
+    program = (
+        "import json, sys; before = set(sys.modules); import hlvm._process, hlvm.cli; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(run.stdout))
+    assert "hlvm._process.interrupts" in loaded
+    assert not loaded & {"typing", "pathlib", "tempfile", "logging", "threading", "numpy", "jax", "tyro", "rich"}
 
 
 def test_imports_table_names_existing_parts():

@@ -43,7 +43,7 @@ REFUSED = {
     ),
     "text for a unit": (
         lambda: RandomMask(ratio=0.5, unit="2"),
-        "unit must be a whole number of at least 1, or a tuple",
+        "unit must be a whole number of at least 1, or two of them",
     ),
     "text for a height": (lambda: SubtreeMask(height="a", ratio=0.5), "height must be a whole number of at least 0"),
     "a class for a strategy": (

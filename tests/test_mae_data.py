@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm.cli.training_results import loss_curves, loss_table
 from hlvm.datasets import Dataset
 from hlvm.images import GrammarImages, QuadtreeImages, SceneImages
 from hlvm.mae import (
@@ -29,7 +30,6 @@ from hlvm.mae import (
     save_fits,
 )
 from hlvm.mae import held_out as held_out_module
-from hlvm.mae.results import loss_curves, loss_table
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.plotting import plot_losses

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hlvm import HierarchicalModel, LatentGraph
-from hlvm._interrupts import Interrupts
+from hlvm._process.interrupts import Interrupts
 from hlvm.datasets import Dataset, load_dataset, write_dataset
 from hlvm.mae import (
     ArrayData,

@@ -12,6 +12,7 @@ import pytest
 from mae_cases import untyped
 
 from hlvm import HierarchicalModel, LatentGraph
+from hlvm.cli.settings import load_settings, settings_from_dict
 from hlvm.mae import (
     BottleneckConfig,
     Checkpoints,
@@ -23,7 +24,6 @@ from hlvm.mae import (
     ViTConfig,
     plan_ensemble,
 )
-from hlvm.mae.settings import load_settings, settings_from_dict
 from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
 from hlvm.mechanisms import LinearGaussian
 
@@ -146,7 +146,7 @@ def test_messages_of_files_speak_of_tables(tmp_path):
         ("a.json", b"{", "a.json is not a JSON file: Expecting property name"),
         ("a.toml", b"\xff", "a.toml is not a TOML file: it is no UTF-8 text"),
         ("a.json", json.dumps(settings(train={"steps": 3})).encode(), "a.json: train: warmup must lie in"),
-        ("a.json", json.dumps(settings(mask=HALF | {"unit": 0})).encode(), r"or a list \[rows, columns\], got 0"),
+        ("a.json", json.dumps(settings(mask=HALF | {"unit": 0})).encode(), r"or two of them \(rows, columns\), got 0"),
     ]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=message):

@@ -386,7 +386,7 @@ def test_grid_mask_keeps_a_shifted_lattice():
         np.testing.assert_array_equal(~mask, expected)
     assert shifts == {(a, b) for a in range(2) for b in range(3)}
     assert GridMask(keep_every=4, unit=2).n_masked(graph) == 60
-    with pytest.raises(ValueError, match="does not divide the 8 x 8 grid of units"):
+    with pytest.raises(ValueError, match="must divide the 8 x 8 grid of units"):
         strategy.n_masked(graph)
 
 

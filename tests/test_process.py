@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hlvm import _process
-from hlvm._interrupts import Interrupts, Terminated
+from hlvm._process.interrupts import Interrupts, Terminated
 
 ROOT = Path(__file__).parent.parent
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}

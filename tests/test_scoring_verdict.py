@@ -91,7 +91,7 @@ def test_block_verdict_constant_columns():
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -2.0, float("nan")])
 def test_block_verdict_threshold_out_of_range_is_refused(threshold):
-    with pytest.raises(ValueError, match="threshold: expected a number strictly between 0 and 1"):
+    with pytest.raises(ValueError, match="threshold must be a number strictly between 0 and 1"):
         block_verdict(CODE, CONTENT, key=0, threshold=threshold)
 
 

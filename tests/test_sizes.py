@@ -5,7 +5,8 @@ import math
 import jax
 import pytest
 
-from hlvm import HierarchicalModel, LatentGraph, _memory
+from hlvm import HierarchicalModel, LatentGraph
+from hlvm._process import memory
 from hlvm.mae import (
     BottleneckConfig,
     LinearConfig,
@@ -31,7 +32,7 @@ MASK = RandomMask(ratio=0.5)
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """Of 16 GiB, whatever it has."""
-    monkeypatch.setattr(_memory, "free_memory", lambda device=None: 2**34)
+    monkeypatch.setattr(memory, "free_memory", lambda device=None: 2**34)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_sample_refuses_what_cannot_fit(model):
 
 def test_free_memory_is_known(monkeypatch):
     monkeypatch.undo()
-    assert (_memory.free_memory() or 0) > 2**20
+    assert (memory.free_memory() or 0) > 2**20
 
 
 def test_deep_models_are_announced(monkeypatch):

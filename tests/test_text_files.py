@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from hlvm._cli_input import masked_names
-from hlvm._text_files import read_json, read_text
+from hlvm._files.texts import read_json, read_text
+from hlvm.cli.input import masked_names
+from hlvm.cli.settings import load_settings
 from hlvm.graph import LatentGraph
-from hlvm.mae.settings import load_settings
 
 SETTINGS = '[network]\nkind = "linear"\ncode_dim = 2\n[mask]\nkind = "random"\nratio = 0.5\n'
 

@@ -1,6 +1,6 @@
 """Data with known latents in files: written in chunks, read back, and fed to any trainer."""
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.datasets.dataset import Dataset
 from hlvm.datasets.ground_truth import GroundTruthData
 from hlvm.datasets.reading import load_dataset

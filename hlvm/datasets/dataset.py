@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from hlvm._array_files import PARTS
+from hlvm._files.arrays import PARTS
 from hlvm._graph_checks import positive
 from hlvm._numbers import aligned, as_numbers
 from hlvm.graph import LatentGraph

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hlvm._array_files import HDF5, PARTS, ArrayFile, open_array_file
-from hlvm._digests import parsed_json, text_digest
 from hlvm._files import as_path
+from hlvm._files.arrays import HDF5, PARTS, ArrayFile, DamagedRowsError, open_array_file
+from hlvm._files.digests import parsed_json, text_digest
 from hlvm.datasets.dataset import Dataset
 from hlvm.datasets.writing import FORMAT, FORMAT_VERSION, SUFFIXES
 from hlvm.graph import LatentGraph
@@ -53,12 +53,10 @@ def load_dataset(path: str | os.PathLike[str], *, graph: LatentGraph | None = No
     opened = open_array_file(target)
     try:
         return _as_dataset(opened, graph)
-    except ValueError as error:
+    except BaseException as error:
         opened.close()
-        named = str(error).startswith(str(target))
-        raise ValueError(str(error) if named else f"{target}: {error}") from None
-    except BaseException:
-        opened.close()
+        if isinstance(error, ValueError) and not isinstance(error, DamagedRowsError):
+            raise ValueError(f"{target}: {error}") from None
         raise
 
 

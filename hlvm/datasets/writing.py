@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 import hlvm
-from hlvm._array_files import NO_ZEROS, write_rows
-from hlvm._digests import parsed_json, read_npz, text_digest, with_digest
 from hlvm._files import as_path, atomic_path, make_folder, only_writer, write_text_atomically
+from hlvm._files.arrays import NO_ZEROS, write_rows
+from hlvm._files.digests import parsed_json, read_npz, text_digest, with_digest
 from hlvm._graph_checks import positive
 from hlvm.datasets.source import Arrays, Source, drawn_arrays
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-import hlvm
 from hlvm import mae
-from hlvm._digests import write_json
 from hlvm._files import as_path, atomic_folder, check_new_folder, only_writer
+from hlvm._files.digests import write_json
+from hlvm._provenance import versions
 from hlvm.claims import Claim
 from hlvm.demo.page import claim_cells, write_page
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, score_vits, vit_claims
@@ -31,6 +29,8 @@ from hlvm.masking import RandomMask
 from hlvm.theory import LevelProfile
 
 __all__ = ["DemoResult", "claims_table", "run_demo"]
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,8 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
             )
         with stages.stage("draw figures, write the report", 1) as advance:
             result = DemoResult(claims=claims, scores=scores, seconds=stages.seconds)
-            settings = {"demo": dataclasses.asdict(config), "versions": _versions()}
+            used = {**versions(*_PACKAGES), "device": jax.devices()[0].device_kind}
+            settings = {"demo": dataclasses.asdict(config), "versions": used}
             mae.save_fits(folder / "checkpoints", [*bottlenecks, *vits])
             pictures = images.model.sample(keys["pictures"], 16)
             write_page(
@@ -239,13 +240,3 @@ def _write_data(
             "seconds": result.seconds,
         },
     )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
-    return {
-        "hlvm": hlvm.__version__,
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        **{name: importlib.metadata.version(name) for name in packages},
-    }

@@ -1,6 +1,6 @@
 """Toy images with every latent known."""
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.images.base import ImageModel, ImageSample, latents_of_patches
 from hlvm.images.files import load_image_model, save_image_model
 from hlvm.images.grammar import Derivation, GrammarImages, StringGrammar

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hlvm._digests import check_digests, digest_of_file, read_json, read_npz, write_json
 from hlvm._files import as_path, atomic_path
+from hlvm._files.digests import check_digests, digest_of_file, read_json, read_npz, write_json
 from hlvm.images.grammar import GrammarImages
 from hlvm.images.quadtree import QuadtreeImages
 from hlvm.images.scenes import SceneImages

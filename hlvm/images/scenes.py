@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from hlvm._promotion import usual_promotion
+from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.images._scene_factors import HIGH_LEVEL, LOW_LEVEL, SURFACE, SceneFactor, scene_factors
 from hlvm.images._scene_latents import (

@@ -1,6 +1,6 @@
 """Imports Flax and Orbax so that nothing of the process changes; the package imports this first."""
 
-from hlvm._imports import undoing_side_effects
+from hlvm._process.imports import undoing_side_effects
 
 with undoing_side_effects():
     import flax.linen  # noqa: F401

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from hlvm._imports import keeping_log_handlers
+from hlvm._process.imports import keeping_log_handlers
 
 __all__ = ["check_path", "read_arrays", "write_arrays"]
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from hlvm._digests import check_digests, digests_of, read_json, write_json
 from hlvm._files import as_path, atomic_folder
+from hlvm._files.digests import check_digests, digests_of, read_json, write_json
 from hlvm.graph import LatentGraph
 from hlvm.images.files import can_be_saved, load_image_model, save_image_model
 from hlvm.mae.arrays_on_disk import read_arrays, write_arrays

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any, Literal, get_args
 
 from hlvm._graph_checks import positive, whole_number
+from hlvm._numbers import UsageError
 
 __all__ = [
     "NETWORKS",
@@ -59,10 +60,8 @@ class ViTConfig:
         for name in ("width", "decoder_width"):
             size = getattr(self, name)
             if size % 4 or size % self.heads:
-                raise ValueError(
-                    f"ViTConfig: {name} must be a multiple of 4 (sine and cosine of two coordinates) and of "
-                    f"heads={self.heads}, got {size}"
-                )
+                problem = f"must be a multiple of 4 (sine and cosine of two coordinates) and of heads={self.heads}"
+                raise _wrong(self, name, f"{problem}, got {size}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,12 +88,13 @@ class BottleneckConfig:
     def __post_init__(self) -> None:
         _whole(self, "code_dim", "width", "depth")
         if self.encoder is not None and self.encoder.normalize_targets:
-            raise ValueError("BottleneckConfig: normalize_targets is for ViTConfig on its own; leave it at False here")
+            raise _wrong(self, "normalize_targets", "is for ViTConfig on its own; leave it at False here")
         if self.encoder is not None and self.encoder.width < self.code_dim + 2:
-            raise ValueError(
-                f"BottleneckConfig: the encoder's width={self.encoder.width} is too small for code_dim="
-                f"{self.code_dim}: its last layer norm fixes mean and length of the class token, so use a width of at "
-                f"least {self.code_dim + 2}"
+            raise _wrong(
+                self,
+                "",
+                f"the encoder's width={self.encoder.width} is too small for code_dim={self.code_dim}: its last layer "
+                f"norm fixes mean and length of the class token, so use a width of at least {self.code_dim + 2}",
             )
 
 
@@ -166,7 +166,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         for name, options in (("score", get_args(Score)), ("region", get_args(LossRegion)), ("neighbours", (4, 8))):
             if getattr(self, name) not in options:
-                raise ValueError(f"LossConfig: {name} must be one of {options}, got {getattr(self, name)!r}")
+                raise _wrong(self, name, f"must be one of {options}, got {getattr(self, name)!r}")
         _whole(self, "noise_dim")
         for name in ("weights", "height_weights"):
             values = getattr(self, name)
@@ -174,7 +174,7 @@ class LossConfig:
                 continue
             numbers = tuple(map(float, values))
             if not numbers or not all(math.isfinite(v) and v >= 0 for v in numbers) or not any(numbers):
-                raise ValueError(f"LossConfig: {name} must be finite numbers of at least 0, not all 0, got {values!r}")
+                raise _wrong(self, name, f"must be finite numbers of at least 0, not all 0, got {values!r}")
             object.__setattr__(self, name, numbers)
 
     @property
@@ -212,21 +212,23 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _whole(self, "steps", "batch")
         if self.compute not in get_args(Compute):
-            raise ValueError(f'TrainConfig: compute must be "float32" or "bfloat16", got {self.compute!r}')
-        object.__setattr__(self, "warmup", whole_number(self.warmup, "TrainConfig: warmup", minimum=0))
-        object.__setattr__(self, "held_out", whole_number(self.held_out, "TrainConfig: held_out", minimum=0))
+            raise _wrong(self, "compute", f'must be "float32" or "bfloat16", got {self.compute!r}')
+        for name in ("warmup", "held_out"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, minimum=0, of="TrainConfig"))
         if self.warmup >= self.steps:
-            raise ValueError(
-                f"TrainConfig: warmup must lie in [0, steps={self.steps}), got {self.warmup}: "
-                f"set it lower, for example warmup={self.steps // 10}, or take more steps"
-            )
+            lower = f"set it lower, for example warmup={self.steps // 10}, or take more steps"
+            raise _wrong(self, "warmup", f"must lie in [0, steps={self.steps}), got {self.warmup}: {lower}")
         for name, low in (("learning_rate", "above 0"), ("clip_norm", "above 0"), ("weight_decay", "at least 0")):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):
-                raise ValueError(f"TrainConfig: {name} must be a finite number, {low}, got {value!r}")
+                raise _wrong(self, name, f"must be a finite number, {low}, got {value!r}")
+
+
+def _wrong(config: Any, field: str, problem: str) -> UsageError:
+    return UsageError(problem, argument=field, of=type(config).__name__)
 
 
 def _whole(config: Any, *names: str) -> None:
     for name in names:
-        object.__setattr__(config, name, positive(getattr(config, name), f"{type(config).__name__}: {name}"))
+        object.__setattr__(config, name, positive(getattr(config, name), name, of=type(config).__name__))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from hlvm._numbers import as_numbers
+from hlvm._numbers import UsageError, as_numbers
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import ImageSample
@@ -276,12 +276,13 @@ def hold_out(data: Source, n: int, key: PRNGKeyArray) -> tuple[Source, ArrayData
     if n == 0:
         return data, None
     if not isinstance(data, ArrayData):
-        raise ValueError(
-            f"TrainConfig: held_out={n} is for data sets: a generator draws fresh samples for every step, so that "
-            f"its training loss is one of samples never seen; leave held_out at 0"
+        raise UsageError(
+            f"held_out={n} is for data sets: a generator draws fresh samples for every step, so that its training "
+            "loss is one of samples never seen; leave held_out at 0",
+            of="TrainConfig",
         )
     if n >= len(data):
-        raise ValueError(f"TrainConfig: held_out={n} leaves none of the {len(data)} rows to train on: use fewer")
+        raise UsageError(f"held_out={n} leaves none of the {len(data)} rows to train on: use fewer", of="TrainConfig")
     words = np.asarray(jax.random.key_data(key)).astype(np.uint32).tolist()
     order = np.random.default_rng([*words, len(data)]).permutation(len(data))
     of_parts = np.arange(len(data)) if data.positions is None else data.positions

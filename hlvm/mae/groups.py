@@ -15,7 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from hlvm._graph_checks import positive, whole_number
-from hlvm._promotion import usual_promotion
+from hlvm._numbers import UsageError
+from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import ArrayData, Source
@@ -57,6 +58,20 @@ class Member:
 
 
 _LARGEST_SEED = 2**32 - 1
+
+
+class MemberError(ValueError):
+    """A member whose mask, network or loss does not fit the graph.
+
+    Attributes:
+        member: its position in the list given.
+        why: what does not fit.
+        alone: whether it is the only one, so that its position says nothing.
+    """
+
+    def __init__(self, member: int, why: ValueError, *, alone: bool) -> None:
+        self.member, self.why, self.alone = member, why, alone
+        super().__init__(str(why) if alone else f"member {member}: {why}")
 
 
 class Group(NamedTuple):
@@ -106,7 +121,7 @@ def group_members(
             )
             check_region(graph, member.mask, plan, member.loss, batch=train.batch, steps=train.steps)
         except ValueError as error:
-            raise ValueError(f"member {index}: {error}" if len(members) > 1 else str(error)) from None
+            raise MemberError(index, error, alone=len(members) == 1) from None
         found.setdefault(program, []).append((index, plan))
     groups = [Group(program, *zip(*rows, strict=True)) for program, rows in found.items()]
     groups = [group._replace(program=_placed_on(group, train.batch, devices, microbatch)) for group in groups]
@@ -120,9 +135,10 @@ def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbat
     samples = batch if mesh is None else batch // mesh.shape["batch"]
     at_once = samples if microbatch is None else min(microbatch, samples)
     if samples % at_once:
-        raise ValueError(
-            f"microbatch={microbatch} must divide the {samples} samples that each device has of the batches of member "
-            f"{group.members[0]}"
+        raise UsageError(
+            f"must divide the {samples} samples that each device has of the batches of member {group.members[0]}, got "
+            f"{microbatch}",
+            argument="microbatch",
         )
     return dataclasses.replace(group.program, mesh=mesh, parts=samples // at_once)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar, Shaped
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import Compute, LossConfig
 from hlvm.mae.masks import MaskArrays, MaskPlan, as_strategy, draw_masks, draw_own
@@ -72,9 +73,9 @@ def objective(graph: LatentGraph, loss: LossConfig) -> Objective:
         ValueError: the region needs a grid that the graph lacks.
     """
     if loss.region == "interior" and graph.grid is None:
-        raise ValueError(
-            'the region "interior" needs to know which patches touch, and this graph has no grid: build it with '
-            'grid=(rows, columns), or use region="masked"'
+        raise UsageError(
+            'the region "interior" needs to know which patches touch, and this graph has no grid',
+            remedies={"grid": "build it with grid=(rows, columns)", "region": 'use region="masked"'},
         )
     plain = dataclasses.replace(loss, weights=None, height_weights=None)
     return Objective(loss=plain, graph=graph, by_height=loss.height_weights is not None)
@@ -90,7 +91,9 @@ def loss_arrays(graph: LatentGraph, loss: LossConfig) -> LossArrays:
     for name, values, n in (("weights", loss.weights, graph.n_observed), ("height_weights", loss.height_weights, top)):
         if values is not None and len(values) != n:
             what = "observed variable" if name == "weights" else "height from 1 up"
-            raise ValueError(f"LossConfig: {name} must have {n} numbers, one per {what}, got {len(values)}")
+            raise UsageError(
+                f"must have {n} numbers, one per {what}, got {len(values)}", argument=name, of="LossConfig"
+            )
     return LossArrays(
         weights=np.asarray(loss.weights or np.ones(graph.n_observed), dtype=np.float32),
         height_weights=np.asarray([*(loss.height_weights or np.ones(top)), 0.0], dtype=np.float32),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches, RandomMask, count_masked, masked_batch, uniform_masks
 
@@ -42,7 +43,7 @@ class RatioRange:
         for name, value in (("low", ends[0].ratio), ("high", ends[1].ratio), ("unit", ends[0].unit)):
             object.__setattr__(self, name, value)
         if self.low > self.high:
-            raise ValueError(f"RatioRange: low={self.low} is above high={self.high}: exchange them")
+            raise UsageError(f"low={self.low} is above high={self.high}: exchange them", of="RatioRange")
 
     def patches_of(self, graph: LatentGraph) -> Patches:
         """The patches this strategy masks on a graph.

@@ -24,6 +24,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.mae.bottleneck import BottleneckNetwork
 from hlvm.mae.codes import padded_code_dim
@@ -50,7 +51,10 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
     noise_dim = loss.noise_dim if loss.score == "energy" else 0
     if isinstance(config, LinearConfig):
         if noise_dim:
-            raise ValueError("the energy score needs a decoder that reads noise: use BottleneckConfig or ViTConfig")
+            raise UsageError(
+                "the energy score needs a decoder that reads noise",
+                remedies={"bottleneck": "use BottleneckConfig", "vit": "ViTConfig"},
+            )
         return LinearNetwork(cell_dims=dims, padded_code=padded_code_dim(config.code_dim))
     if isinstance(config, BottleneckConfig):
         whole = BottleneckNetwork(
@@ -69,8 +73,10 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
         )
     tokens, n_visible, padded = _tokens(graph, plan, config.patch)
     if config.normalize_targets and tokens.token_dim < 2:
-        raise ValueError(
-            "ViTConfig: normalize_targets needs tokens of at least 2 numbers, these have 1: use a larger patch"
+        raise UsageError(
+            "needs tokens of at least 2 numbers, these have 1: use a larger patch",
+            argument="normalize_targets",
+            of="ViTConfig",
         )
     return ViTNetwork(config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from hlvm._keys import checked_key
-from hlvm._memory import check_fits
+from hlvm._process.memory import check_fits
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare

@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from hlvm._promotion import usual_promotion
+from hlvm._process.promotion import usual_promotion
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.feeding import Feed
 from hlvm.mae.losses import LossArrays, LossSum, Objective, column_weights, draw_noise, training_loss

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jax
 
-from hlvm._memory import check_fits
+from hlvm._process.memory import check_fits
 from hlvm.graph import LatentGraph
 from hlvm.mae.bottleneck import BottleneckNetwork
 from hlvm.mae.config import TrainConfig, ViTConfig

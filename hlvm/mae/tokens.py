@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 
 __all__ = ["TokenGrid"]
@@ -38,13 +39,18 @@ class TokenGrid:
         """
         dims = {graph.dim(name) for name in graph.observed}
         if graph.grid is None:
-            raise ValueError(
-                "a ViT needs a graph with a grid: build it with grid=(rows, columns), or use BottleneckConfig"
+            raise UsageError(
+                "a ViT needs a graph with a grid",
+                remedies={"grid": "build it with grid=(rows, columns)", "bottleneck": "use BottleneckConfig"},
             )
         if len(dims) > 1:
-            raise ValueError("a ViT needs observed variables of equal dims: use BottleneckConfig for this graph")
+            raise UsageError(
+                "a ViT needs observed variables of equal dims", remedies={"bottleneck": "use BottleneckConfig"}
+            )
         if any(side % patch for side in graph.grid):
-            raise ValueError(f"ViTConfig: patch={patch} does not divide the {graph.grid[0]} x {graph.grid[1]} grid")
+            raise UsageError(
+                f"patch={patch} does not divide the {graph.grid[0]} x {graph.grid[1]} grid", of="ViTConfig"
+            )
         return cls(grid=graph.grid, cell_dim=dims.pop(), patch=patch)
 
     @property

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
-from hlvm._interrupts import Interrupts
 from hlvm._keys import checked_key
+from hlvm._process.interrupts import Interrupts
 from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.data import TrainingData, check_data, hold_out, standardization

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from hlvm._graph_checks import positive
 from hlvm._numbers import as_numbers
-from hlvm._promotion import usual_promotion
+from hlvm._process.promotion import usual_promotion
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import ImageSample

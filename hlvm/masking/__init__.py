@@ -6,7 +6,7 @@ non-empty. Masked autoencoders are trained with any strategy, and level profiles
 every other object with a method ``sample(key, n, graph)``. See section 1 of ``docs/theory.md``.
 """
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.masking.listing import Listed, count_every_mask, every_mask
 from hlvm.masking.masks import checked_ratio, count_masked, masked_array, masked_batch, uniform_masks
 from hlvm.masking.patches import Patches

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 
 __all__ = [
@@ -173,7 +174,7 @@ def checked_ratio(ratio: Any) -> float:
     """
     is_number = isinstance(ratio, int | float) or (isinstance(ratio, np.number | jax.Array) and np.ndim(ratio) == 0)
     if isinstance(ratio, bool) or not is_number or not 0 < ratio < 1:
-        raise ValueError(f"ratio must be a number strictly between 0 and 1, got {ratio!r}")
+        raise UsageError(f"must be a number strictly between 0 and 1, got {ratio!r}", argument="ratio")
     return float(ratio)
 
 

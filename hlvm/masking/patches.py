@@ -9,10 +9,14 @@ from jaxtyping import Int
 
 from hlvm._graph_arrays import observed_below
 from hlvm._graph_checks import positive
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names
 
 __all__ = ["Patches", "blocks_along", "checked_unit", "normal_unit", "patch_index"]
+
+
+_OTHER_GROUPS = {"height": "choose another height", "groups": "list the groups yourself"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +92,13 @@ class Patches:
         """
         tall, wide = checked_unit(unit)
         if graph.grid is None:
-            raise ValueError(
-                f"blocks of {tall} x {wide} need a grid and this graph has none: build the graph with "
-                "grid=(rows, columns), use Patches.of_subtrees, or list the groups yourself"
+            raise UsageError(
+                f"blocks of {tall} x {wide} need a grid and this graph has none",
+                remedies={
+                    "grid": "build the graph with grid=(rows, columns)",
+                    "subtrees": "use Patches.of_subtrees",
+                    "groups": "list the groups yourself",
+                },
             )
         down, across = blocks_along(graph.grid, unit)
         cells = np.arange(down * tall * across * wide).reshape(down, tall, across, wide)
@@ -116,7 +124,7 @@ class Patches:
             return cls.cells(graph)
         top = max(graph.heights)
         if height not in range(1, top + 1):
-            raise ValueError(f"height must be a whole number from 0 to {top}, got {height!r}")
+            raise UsageError(f"must be a whole number from 0 to {top}, got {height!r}", argument="height")
         owner: dict[str, str] = {}
         groups: list[tuple[str, ...]] = []
         for latent, latent_height in zip(graph.latents, graph.heights, strict=False):
@@ -125,16 +133,14 @@ class Patches:
             group = tuple(graph.observed[x] for x in observed_below(graph, graph.index[latent]).tolist())
             for name in group:
                 if owner.setdefault(name, latent) != latent:
-                    raise ValueError(
-                        f"{name!r} is below both {owner[name]!r} and {latent!r}: subtrees of height {height} overlap; "
-                        "choose another height or list the groups yourself"
+                    raise UsageError(
+                        f"{name!r} is below both {owner[name]!r} and {latent!r}: subtrees of height {height} overlap",
+                        remedies=_OTHER_GROUPS,
                     )
             groups.append(group)
         missing = next((name for name in graph.observed if name not in owner), None)
         if missing is not None:
-            raise ValueError(
-                f"{missing!r} is below no latent of height {height}: choose another height or list the groups yourself"
-            )
+            raise UsageError(f"{missing!r} is below no latent of height {height}", remedies=_OTHER_GROUPS)
         return cls(tuple(groups))
 
     def index(self, graph: LatentGraph) -> Int[np.ndarray, " n_observed"]:
@@ -194,8 +200,8 @@ def checked_unit(unit: int | tuple[int, int], what: str = "unit") -> tuple[int, 
     try:
         rows, columns = (positive(side, what) for side in sides)
     except ValueError:
-        raise ValueError(
-            f"{what} must be a whole number of at least 1, or a tuple (rows, columns), got {unit!r}"
+        raise UsageError(
+            f"must be a whole number of at least 1, or two of them (rows, columns), got {unit!r}", argument=what
         ) from None
     return rows, columns
 

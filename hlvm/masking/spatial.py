@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
 from hlvm._graph_checks import whole_number
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import checked_ratio
 from hlvm.masking.patches import Patches, blocks_along, checked_unit, normal_unit
@@ -111,7 +112,10 @@ class GridMask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit", normal_unit(self.unit))
         if self._steps == (1, 1):
-            raise ValueError("keep_every=1 keeps every unit: nothing would be masked; use at least 2 in one direction")
+            raise UsageError(
+                "must be at least 2 in one direction, got 1: it keeps every unit, so nothing would be masked",
+                argument="keep_every",
+            )
 
     @property
     def _steps(self) -> tuple[int, int]:
@@ -126,9 +130,10 @@ class GridMask:
         """
         sides = self.grid_of_units(graph)
         if any(side % step for side, step in zip(sides, self._steps, strict=True)):
-            raise ValueError(
-                f"keep_every={self.keep_every!r} does not divide the {sides[0]} x {sides[1]} grid of units, so masks "
-                "differ in how many observed variables they mask: use a divisor where a fixed number is needed"
+            raise UsageError(
+                f"must divide the {sides[0]} x {sides[1]} grid of units, or masks differ in how many observed "
+                f"variables they mask, got {self.keep_every!r}: use a divisor where a fixed number is needed",
+                argument="keep_every",
             )
         n_units = math.prod(sides)
         return (n_units - n_units // math.prod(self._steps)) * math.prod(checked_unit(self.unit))
@@ -141,9 +146,10 @@ class GridMask:
         """
         sides = unit_grid(graph, self.unit)
         if any(step > side for side, step in zip(sides, self._steps, strict=True)):
-            raise ValueError(
-                f"keep_every={self.keep_every!r} is larger than the {sides[0]} x {sides[1]} grid of units, so some "
-                "shifts would leave nothing visible: use a smaller step or a smaller unit"
+            raise UsageError(
+                f"must not be larger than the {sides[0]} x {sides[1]} grid of units, or some shifts leave nothing "
+                f"visible, got {self.keep_every!r}: use a smaller step or a smaller unit",
+                argument="keep_every",
             )
         return sides
 
@@ -233,9 +239,12 @@ def unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int
         ValueError: the graph has no grid, the unit does not divide it, or it is all of it.
     """
     if graph.grid is None:
-        raise ValueError(
-            "this strategy masks regions of a grid and this graph has none: build the graph with grid=(rows, columns), "
-            "or use RandomMask, BernoulliMask or SubtreeMask"
+        raise UsageError(
+            "this strategy masks regions of a grid and this graph has none",
+            remedies={
+                "grid": "build the graph with grid=(rows, columns)",
+                "strategy": "use RandomMask, BernoulliMask or SubtreeMask",
+            },
         )
     rows, columns = blocks_along(graph.grid, unit)
     if rows * columns < 2:

@@ -21,7 +21,7 @@ mechanism                   regime         value
 =========================== ============== =========================================================
 """
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.mechanisms.additive_noise import AdditiveNoiseMLP
 from hlvm.mechanisms.base import Mechanism, Params
 from hlvm.mechanisms.checks import MechanismReport, check_mechanism

@@ -8,7 +8,7 @@ Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :
 ``docs/theory.md``.
 """
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.scoring.by_height import score_by_height
 from hlvm.scoring.cca import CCA, cca, cca_many
 from hlvm.scoring.cca_variants import HeldOut, pwcca, subspace_angles, svcca

@@ -58,14 +58,14 @@ def row_groups(
         if count >= _COPIES_WORTH_A_WORD * len(first):
             warn_caller(
                 f"{count} of {len(first)} rows are copies of others: they are kept on one side of the split and count "
-                "as one; pass groups=np.arange(n) if equal rows are samples of their own",
+                "as one; give groups, a label of its own for each row, if equal rows are samples of their own",
                 DependenceWarning,
             )
     own = slice(None) if copies is None else np.sort(np.unique(copies, return_index=True)[1])  # copies say nothing
     if _autocorrelation(first[own]) * _autocorrelation(second[own]) > _WORTH_A_THIRD:
         warn_caller(
             "neighbouring rows resemble each other in both arrays, as in a series: scores of such rows are too high, "
-            "their intervals too short; pass groups= with a label per sequence or block, or shuffle the rows if they "
+            "their intervals too short; give groups, a label per sequence or block, or shuffle the rows if they "
             "are independent and only sorted",
             DependenceWarning,
         )

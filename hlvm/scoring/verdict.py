@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from hlvm._numbers import aligned, first_labelled
+from hlvm._numbers import UsageError, aligned, first_labelled
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.directions import WorstDirection
 from hlvm.scoring.inputs import paired_matrices
@@ -251,7 +251,7 @@ def _verdict(
     two_way: bool,
 ) -> BlockVerdict:
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold: expected a number strictly between 0 and 1, got {threshold}")
+        raise UsageError(f"must be a number strictly between 0 and 1, got {threshold}", argument="threshold")
     groups = aligned("representation", first_labelled(representation, content), "groups", groups)
     code, latents = paired_matrices("representation", representation, "content", content, truth=True)
     question = Question(

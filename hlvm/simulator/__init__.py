@@ -4,7 +4,7 @@ Variables of the same depth that share a mechanism and dims are computed togethe
 group*, however many variables it holds.
 """
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.simulator.model import HierarchicalModel
 from hlvm.simulator.sample import Sample
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from hlvm._layout import Layout, Leaf
-from hlvm._memory import check_fits
+from hlvm._process.memory import check_fits
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism
 from hlvm.simulator.forward import CALIBRATION_SAMPLES

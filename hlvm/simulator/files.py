@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlvm._digests import parsed_json, read_npz, with_digest
 from hlvm._files import as_path, atomic_path
+from hlvm._files.digests import parsed_json, read_npz, with_digest
 from hlvm._layout import Layout
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import mechanism_from_dict, mechanism_to_dict, noise_from_dict, noise_to_dict

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hlvm._numbers import UsageError
 from hlvm.mechanisms import Gaussian, LinearGaussian
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def parameters(model: HierarchicalModel) -> dict[str, dict[str, np.ndarray]]:
 def _check(model: HierarchicalModel) -> None:
     for name, mechanism, noise in zip(model.graph.nodes, model.layout.mechanisms, model.layout.noises, strict=True):
         if not isinstance(mechanism, LinearGaussian | None):
-            raise ValueError(
-                f"variable {name!r} has the mechanism {type(mechanism).__name__}: closed forms need LinearGaussian "
+            raise UsageError(
+                f"variable {name!r} has the mechanism {type(mechanism).__name__}: closed forms need linear-Gaussian "
                 f"mechanisms everywhere"
             )
         if noise != Gaussian():
-            raise ValueError(f"variable {name!r} has the noise {noise}: closed forms need Gaussian noises everywhere")
+            raise UsageError(f"variable {name!r} has the noise {noise}: closed forms need Gaussian noises everywhere")
     if model.interventions:
         raise ValueError(f"variable {model.interventions[0]!r} was set by an intervention: it has no noise of its own")

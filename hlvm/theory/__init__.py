@@ -4,7 +4,7 @@ Predictions are made from the graph alone: this package knows nothing of simulat
 networks or scores. The derivations are in ``docs/theory.md``.
 """
 
-import hlvm._imports  # noqa: F401
+import hlvm._process.imports  # noqa: F401
 from hlvm.theory.assumptions import HasInvertible, check_assumptions
 from hlvm.theory.edge_report import check_edges
 from hlvm.theory.findings import AssumptionReport, Finding, Status

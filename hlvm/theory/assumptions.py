@@ -71,7 +71,7 @@ def check_assumptions(
             theorems=(1, 2),
             status="holds",
             message="the edges have no cycle, no observed variable has a child, and every latent has an observed "
-            "descendant: LatentGraph accepts no others",
+            "descendant: no other graph is accepted",
         ),
         _dims(graph),
         _revealed(graph),
@@ -81,7 +81,7 @@ def check_assumptions(
             theorems=(1, 2),
             status="not checkable",
             message="a graph says nothing of noises: draw each variable's own noise independently of all others, as "
-            "hlvm.simulator does",
+            "the simulator does",
         ),
         _two_sides(graph, sides),
         _code(graph, sides),
@@ -118,8 +118,8 @@ def _dims(graph: LatentGraph) -> Finding:
         names,
         good="every dim is the sum of the parents' dims and the noise dim, as a bijection needs",
         bad=f"the dims of {listed(names)} are not the sum of the parents' dims and the noise dim, as a bijection "
-        f"needs ({first}): build the graph with dims=None, which takes the dims that invertible mechanisms imply, or "
-        'ask for regime="general"',
+        f"needs ({first}): leave dims out of the graph, which then takes those that invertible mechanisms imply, or "
+        "assume the general regime",
     )
 
 
@@ -203,7 +203,9 @@ def _flow_below(graph: LatentGraph, latent: int) -> int:
 def _mechanisms(graph: LatentGraph, mechanism: Any) -> Finding:
     name, theorems = "invertible mechanisms", (1, 2)
     if mechanism is None:
-        message = "no mechanism was given: pass mechanism=, or make sure that (parents, noise) <-> value is a bijection"
+        message = (
+            "no mechanism was given: give those of a model, or make sure that (parents, noise) <-> value is a bijection"
+        )
         return Finding(assumption=name, theorems=theorems, status="not checkable", message=message)
     roots = {v for v, above in zip(graph.nodes, graph.parent_indices, strict=True) if not above}
     if isinstance(mechanism, Mapping):
@@ -225,7 +227,7 @@ def _mechanisms(graph: LatentGraph, mechanism: Any) -> Finding:
             noisy,
             good="every mechanism says that it is a bijection",
             bad=f"the mechanisms at {listed(noisy)} are not bijections, so ancestors are only partly recoverable: use "
-            'an invertible mechanism there, or ask for regime="general"',
+            "an invertible mechanism there, or assume the general regime",
         )
     message = f"no mechanism was given for {listed(missing)}; those given are bijections"
     return Finding(assumption=name, theorems=theorems, status="not checkable", message=message)
@@ -274,9 +276,7 @@ def _two_sides(graph: LatentGraph, sides: Bool[np.ndarray, " n_observed"] | None
 
 def _code(graph: LatentGraph, sides: Bool[np.ndarray, " n_observed"] | None) -> Finding:
     name = "dim of the code"
-    message = (
-        "the code needs exactly as many numbers as the shared information has dims: see shared_information(...).dim"
-    )
+    message = "the code needs exactly as many numbers as the shared information of a mask has dims"
     if sides is not None and sides.any() and not sides.all() and graph.invertible_dims_error() is None:
         dim = shared_information(graph, sides).dim
         message = f"for this mask the code needs exactly {dim} numbers, the dims of the shared information"

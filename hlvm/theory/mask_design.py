@@ -39,6 +39,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from hlvm._graph_arrays import observed_below
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
 from hlvm.masking.patches import patch_index
@@ -51,7 +52,7 @@ Choice: TypeAlias = Literal["smallest", "largest", "any"]
 """Which mask to take when several share exactly the target, by the number of masked observed variables."""
 
 
-class SearchTimeoutError(ValueError):
+class SearchTimeoutError(UsageError):
     """The search for a mask took longer than allowed; whether there is one is not known."""
 
 
@@ -147,8 +148,13 @@ def design_mask(
         found = puzzle.missing_parent() or puzzle.solve(optimal=choose != "any")
     except TimeoutError:
         raise SearchTimeoutError(
-            f"no answer within {max_seconds:g} seconds: on graphs whose target latents overlap this problem is hard; "
-            'try choose="any", larger patches, fewer latents in the target, or a larger max_seconds'
+            f"no answer within {max_seconds:g} seconds: on graphs whose target latents overlap this problem is hard",
+            remedies={
+                "choose": 'try choose="any"',
+                "patches": "larger patches",
+                "target": "fewer latents in the target",
+                "max_seconds": "a larger max_seconds",
+            },
         ) from None
     if isinstance(found, Impossible):
         return found

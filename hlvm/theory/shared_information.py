@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Bool, Int
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array, masked_batch
 from hlvm.theory.common_ancestors import common_ancestors, common_ancestors_batch
@@ -96,9 +97,12 @@ def check_regime(graph: LatentGraph, regime: str) -> None:
     if regime not in get_args(Regime):
         raise ValueError(f'regime must be "invertible" or "general", got {regime!r}')
     if regime == "invertible" and (problem := graph.invertible_dims_error()) is not None:
-        raise ValueError(
-            f'these dims do not allow the invertible regime: {problem}; use regime="general", or build the graph '
-            "with dims=None, which takes the dims that invertible mechanisms imply"
+        raise UsageError(
+            f"these dims do not allow the invertible regime ({problem})",
+            remedies={
+                "regime": 'use regime="general"',
+                "dims": "build the graph with dims=None, which takes the dims that invertible mechanisms imply",
+            },
         )
 
 

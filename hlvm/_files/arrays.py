@@ -16,13 +16,14 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from hlvm._digests import check_members
+from hlvm._files.digests import check_members
 
 __all__ = [
     "HDF5",
     "NO_ZEROS",
     "PARTS",
     "ArrayFile",
+    "DamagedRowsError",
     "StoredArray",
     "is_real",
     "native",
@@ -139,12 +140,12 @@ def _read_npz(path: Path) -> ArrayFile:
 def _entry_of(archive: zipfile.ZipFile, entry: str) -> np.ndarray | None:
     """An array; ``None`` if it holds Python objects, which are never loaded."""
     with archive.open(entry) as stored:
-        try:
-            array = np.lib.format.read_array(stored, allow_pickle=False)
-        except ValueError as error:
-            if "Object arrays" in str(error):
-                return None
-            raise
+        old = np.lib.format.read_magic(stored) == (1, 0)
+        header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        if header(stored)[2].hasobject:
+            return None
+    with archive.open(entry) as stored:
+        array = np.lib.format.read_array(stored, allow_pickle=False)
         # The checksum is only looked at where an entry ends, which a damaged shape does not reach.
         if stored.read(1):
             raise ValueError("it holds more numbers than its shape says")
@@ -236,6 +237,10 @@ zero, and zeros are what a loss of power, or a bad block, leaves.
 """
 
 
+class DamagedRowsError(ValueError):
+    """Rows of a file cannot be read; the message names the file."""
+
+
 class StoredArray:
     """An array in an HDF5 file, whose rows are read when asked for, in any order, as NumPy would give them.
 
@@ -297,7 +302,7 @@ class StoredArray:
         except Exception as error:
             open_still = bool(self._stored)
             why = f"is damaged: {_one_line(error)}" if open_still else "can no longer be read: the file was closed"
-            raise ValueError(f"{self._name} {why}") from None
+            raise DamagedRowsError(f"{self._name} {why}") from None
         return native(np.asarray(found)) if isinstance(found, np.ndarray) else found
 
     def _check_zeros(self, keys: tuple[Any, ...], found: Any) -> None:

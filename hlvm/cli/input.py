@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hlvm._array_files import HDF5, PARTS, npz_names, open_array_file
-from hlvm._digests import read_json
-from hlvm._process import complain
-from hlvm._text_files import parsed_json
+from hlvm._files.arrays import HDF5, PARTS, npz_names, open_array_file
+from hlvm._files.digests import read_json
+from hlvm._files.texts import parsed_json
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ __all__ = [
     "load_model",
     "masked_names",
     "patches_from",
-    "use_compilation_cache",
 ]
 
 GraphFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GRAPH")]
@@ -186,22 +183,3 @@ def patches_from(graph: LatentGraph, unit: int | tuple[int, int], height: int | 
             raise ValueError("give --unit or --height, not both: they both say what is masked together")
         return Patches.of_subtrees(graph, height)
     return RandomMask(ratio=0.5, unit=unit).patches_of(graph)
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs between runs of the command, unless the user's environment says otherwise."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    import jax
-
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "hlvm" / "jax"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_writable(folder)
-    except OSError as error:
-        complain(f"compiled programs are not kept for the next run: {error}")
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

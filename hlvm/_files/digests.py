@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from hlvm import _text_files
-from hlvm._files import write_text_atomically
+from hlvm._files import texts, write_text_atomically
 
 if TYPE_CHECKING:
     import zipfile
@@ -72,7 +71,7 @@ def parsed_json(content: str | bytes, name: str) -> Any:
         ValueError: it is damaged.
     """
     try:
-        found = _text_files.parsed_json(content if isinstance(content, str) else _text_files.decoded(content))
+        found = texts.parsed_json(content if isinstance(content, str) else texts.decoded(content))
     except ValueError as error:
         raise ValueError(f"{name} is damaged, or not a JSON file: {error}") from None
     try:

@@ -55,7 +55,7 @@ def read_parquet(path: Path) -> Table:
         try:
             columns[name] = as_numbers("", frame.iloc[:, place])
         except ValueError as error:
-            unfit[name] = str(error).removeprefix(": ")
+            unfit[name] = str(error)
     return Table(columns=columns, unfit=unfit)
 
 

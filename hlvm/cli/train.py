@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import warnings
 from pathlib import Path
@@ -13,19 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from hlvm._array_files import npz_names
-from hlvm._cli_input import (
+from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
+from hlvm._files.arrays import npz_names
+from hlvm._numbers import UsageError
+from hlvm._process import complain, hold_back_log, stopped
+from hlvm.cli.compilation import use_compilation_cache
+from hlvm.cli.input import (
     Flag,
     check_folder_can_be_made,
     load_model,
-    use_compilation_cache,
 )
-from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
-from hlvm._process import complain, hold_back_log, stopped
 
 if TYPE_CHECKING:
+    from hlvm.cli.settings import Settings
     from hlvm.mae import Fit, Progress
-    from hlvm.mae.settings import Settings
 
 __all__ = ["train"]
 
@@ -49,7 +49,7 @@ def train(
     on from there with --resume and ends as if it had never been stopped. Exit code 1 says that all of them diverged.
 
     The settings file holds tables [network], [mask], [train] and, if wanted, [loss] and seeds; with several networks,
-    masks, losses or seeds every combination is trained. See hlvm.mae.settings_from_dict.
+    masks, losses or seeds every combination is trained. See hlvm.cli.settings_from_dict.
 
     Example: hlvm train shapes.h5 --config settings.toml --out runs/first
 
@@ -68,7 +68,7 @@ def train(
             cores.
         save_every: steps between two states.
     """
-    from hlvm.mae.settings import load_settings
+    from hlvm.cli.settings import load_settings
 
     settings = load_settings(config)
     if save_every < 1:
@@ -100,6 +100,8 @@ def _run(
     import jax
 
     from hlvm import mae
+    from hlvm.cli.settings import TABLE_OF, in_file_words
+    from hlvm.mae.groups import MemberError
 
     hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
@@ -107,11 +109,17 @@ def _run(
     source = _loaded(data)
     where = {"devices": jax.devices() if devices == "all" else per_core, "microbatch": microbatch}
     try:
-        _check_members(source, settings, where, config)
         if out is None:
             print(mae.plan_ensemble(jax.random.key(settings.seed), source, settings.members, settings.train, **where))
             return 0
         return _train(source, settings, out, where, tensorboard=tensorboard, save_every=save_every)
+    except MemberError as error:
+        name = "" if error.alone else f"{settings.names[error.member]}: "
+        raise ValueError(f"{config}: {name}{in_file_words(error.why)}") from None
+    except UsageError as error:
+        if error.of not in TABLE_OF:  # an option or the data is at fault
+            raise
+        raise ValueError(f"{config}: {in_file_words(error)}") from None
     finally:
         if hasattr(source, "close"):
             source.close()
@@ -207,25 +215,6 @@ def _loaded(path: Path) -> Any:
     return found
 
 
-def _check_members(source: Any, settings: Settings, where: dict[str, Any], config: Path) -> None:
-    """Check that data and settings fit together; messages name the file, and members by what tells them apart."""
-    import jax
-
-    from hlvm.mae.data import check_data, hold_out
-    from hlvm.mae.groups import group_members
-    from hlvm.mae.settings import in_file_words
-
-    checked = check_data(source)
-    try:
-        hold_out(checked, settings.train.held_out, jax.random.key(0))
-        group_members(checked.graph, settings.members, settings.train, **where)
-    except ValueError as error:
-        if str(error).startswith("microbatch="):
-            raise ValueError(f"--{error}") from None
-        text = re.sub(r"^member (\d+):", lambda found: f"{settings.names[int(found[1])]}:", in_file_words(str(error)))
-        raise ValueError(f"{config}: {text}") from None
-
-
 # ---------------------------------------------------------------------- watching
 
 
@@ -281,7 +270,7 @@ def _as_file_name(name: str) -> str:
 def _write_results(out: Path, settings: Settings, fits: tuple[Fit, ...], source: Any) -> None:
     """The fits last: a folder with fits is a finished run."""
     from hlvm import mae, plotting
-    from hlvm.mae.results import loss_curves, loss_table
+    from hlvm.cli.training_results import loss_curves, loss_table
 
     with atomic_path(out / "losses.csv") as temporary:
         loss_table(settings.names, fits).to_csv(temporary, index=False)
@@ -299,9 +288,9 @@ def _write_reconstructions(path: Path, settings: Settings, fits: tuple[Fit, ...]
     import numpy as np
 
     from hlvm import plotting
+    from hlvm.cli.training_results import gives_pixels, reconstructed_images
     from hlvm.images import contact_sheet
     from hlvm.mae import ArrayData
-    from hlvm.mae.results import gives_pixels, reconstructed_images
 
     images = getattr(source, "images", None)
     able = [pair for pair in zip(settings.names, fits, strict=True) if gives_pixels(pair[1])]

@@ -14,7 +14,10 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hlvm._cli_input import (
+from hlvm._process import stopped
+from hlvm._process.memory import in_words
+from hlvm.cli.compilation import use_compilation_cache
+from hlvm.cli.input import (
     Flag,
     OptionalFile,
     check_new_file,
@@ -22,9 +25,7 @@ from hlvm._cli_input import (
     is_model,
     load_graph,
     load_model,
-    use_compilation_cache,
 )
-from hlvm._process import stopped
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -203,21 +204,15 @@ def _check_room(out: Path, n: int, model: Any, image_type: str) -> None:
     free = shutil.disk_usage(folder).free
     if 2 * n * width > free:
         raise ValueError(
-            f"{n} samples take about {_in_words(2 * n * width)} while they are written, and {_in_words(free)} are "
+            f"{n} samples take about {in_words(2 * n * width)} while they are written, and {in_words(free)} are "
             f"free in {folder}: take a smaller --n, or another folder"
         )
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if most != resource.RLIM_INFINITY and n * width > most:
         raise ValueError(
-            f"{n} samples take about {_in_words(n * width)}, and a file of this process may have {_in_words(most)} "
+            f"{n} samples take about {in_words(n * width)}, and a file of this process may have {in_words(most)} "
             "(ulimit -f): take a smaller --n, or a higher limit"
         )
-
-
-def _in_words(n_bytes: int) -> str:
-    """A number of bytes, in the largest unit of which there is at least one."""
-    power = max(0, min(3, (n_bytes.bit_length() - 1) // 10))
-    return f"{n_bytes / 2 ** (10 * power):.1f} {('bytes', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 # ---------------------------------------------------------------------- sources

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from hlvm import _records as records
-from hlvm._cli_arrays import columns_of, load_named_arrays, side_by_side
-from hlvm._cli_input import OptionalFile, OptionalNames, check_new_file, check_seed, load_graph
-from hlvm._cli_words import in_command_words
 from hlvm._files import write_text_atomically
 from hlvm._process import complain
+from hlvm.cli import tables as records
+from hlvm.cli.arrays import columns_of, load_named_arrays, side_by_side
+from hlvm.cli.input import OptionalFile, OptionalNames, check_new_file, check_seed, load_graph
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hlvm._cli_csv import CsvFormat
+    from hlvm.cli.csv_tables import CsvFormat
     from hlvm.graph import LatentGraph
     from hlvm.scoring import RegressionConfig
 
@@ -130,7 +129,7 @@ def score(
 def _csv_format(
     places: Sequence[str], delimiter: str | None, decimal: str | None, header: Literal["yes", "no"] | None
 ) -> CsvFormat:
-    from hlvm._cli_csv import CsvFormat
+    from hlvm.cli.csv_tables import CsvFormat
 
     given = {"--delimiter": delimiter, "--decimal": decimal, "--header": header}
     option = next((option for option, value in given.items() if value is not None), None)
@@ -160,7 +159,7 @@ def _together(code: np.ndarray, latents: np.ndarray, labels: np.ndarray | None) 
         warnings.simplefilter("always")
         found = own_labels(row_groups(code, latents, labels), len(code))
     for warning in told:
-        complain(f"note: {in_command_words(str(warning.message))}")
+        complain(f"note: {warning.message}")
     return found
 
 

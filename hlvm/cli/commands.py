@@ -13,22 +13,25 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import tyro
 from rich.console import Console
 
 import hlvm
-from hlvm._cli_input import check_folder_can_be_made, check_seed, use_compilation_cache
-from hlvm._cli_sample import sample
-from hlvm._cli_score import score
-from hlvm._cli_theory import check, design, theory
-from hlvm._cli_train import train
-from hlvm._cli_words import in_command_words, parse_error_in_one_line
 from hlvm._files import check_new_folder
 from hlvm._process import BAD_INPUT, complain, hold_back_log
+from hlvm.cli.compilation import use_compilation_cache
+from hlvm.cli.input import check_folder_can_be_made, check_seed
+from hlvm.cli.sample import sample
+from hlvm.cli.score import score
+from hlvm.cli.theory import check, design, theory
+from hlvm.cli.train import train
+from hlvm.cli.words import in_command_words, parse_error_in_one_line
 
 __all__ = ["run_command"]
+
+Command: TypeAlias = Callable[..., int]
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -49,12 +52,13 @@ def run_command(arguments: Sequence[str]) -> int:
     parsed = _parsed(arguments)
     if parsed is None:
         return BAD_INPUT
+    command, call = parsed
     try:
-        return parsed()
+        return call()
     except ValueError as error:
         if not _raised_by_this_package(error.__traceback__):
             raise
-        complain(in_command_words(str(error)))
+        complain(in_command_words(error, command))
         return BAD_INPUT
 
 
@@ -65,8 +69,8 @@ _DASH = "\N{FULLWIDTH HYPHEN-MINUS}hlvm-dash"
 """Stands for the dash that a name begins with while tyro, which would take it for an option, has the arguments."""
 
 
-def _parsed(arguments: Sequence[str]) -> Callable[[], int] | None:
-    """The command with its arguments; ``None`` if they do not parse, which is said."""
+def _parsed(arguments: Sequence[str]) -> tuple[Command, Callable[[], int]] | None:
+    """The command, and its call with these arguments; ``None`` if they do not parse, which is said."""
     app = tyro.extras.SubcommandApp()
     names = []
     for command in (demo, theory, design, check, sample, train, score):
@@ -89,13 +93,13 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], int] | None:
     return None
 
 
-def _deferred(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+def _deferred(command: Command) -> Callable[..., tuple[Command, Callable[[], int]]]:
     """The command, to be called once its arguments are known to parse."""
 
     @functools.wraps(command)
-    def with_arguments(*given: Any, **options: Any) -> Callable[[], int]:
+    def with_arguments(*given: Any, **options: Any) -> tuple[Command, Callable[[], int]]:
         shown = {name: _with_dashes(value) for name, value in options.items()}
-        return lambda: command(*map(_with_dashes, given), **shown)
+        return command, lambda: command(*map(_with_dashes, given), **shown)
 
     return with_arguments
 
@@ -161,4 +165,4 @@ def _raised_by_this_package(traceback: TracebackType | None) -> bool:
     while traceback is not None:
         innermost = traceback.tb_frame.f_code.co_filename
         traceback = traceback.tb_next
-    return Path(innermost).is_relative_to(Path(__file__).parent)
+    return Path(innermost).is_relative_to(Path(hlvm.__file__).parent)

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from hlvm import _theory_records as records
-from hlvm._cli_input import (
+from hlvm._files.digests import write_json
+from hlvm._numbers import UsageError
+from hlvm.cli import theory_tables as records
+from hlvm.cli.input import (
     Flag,
     GraphFile,
     Names,
@@ -24,8 +26,7 @@ from hlvm._cli_input import (
     masked_names,
     patches_from,
 )
-from hlvm._digests import write_json
-from hlvm._records import to_json
+from hlvm.cli.tables import to_json
 from hlvm.graph import LatentGraph
 
 __all__ = ["check", "design", "theory"]
@@ -155,7 +156,7 @@ def design(
     record = records.design_record(loaded, target, found, matches)
     if out is not None and isinstance(found, DesignedMask):
         write_json(out, {"masked": list(found.masked)})
-    _show(record, lambda shown: records.print_design(loaded, shown, top), json)
+    _show(record, lambda shown: records.print_design(loaded, shown, (matches or ())[:top]), json)
     return 0 if isinstance(found, DesignedMask) else 1
 
 
@@ -212,7 +213,11 @@ def _one_mask(path: Path, masked: tuple[str, ...], regime: _Regime, *, oracle: b
         target_ancestors(graph, masked, regime=regime),
     )
     if oracle:
-        record["oracle"] = records.oracle_record(GaussianOracle(load_model(path)), masked)
+        try:
+            found = GaussianOracle(load_model(path))
+        except UsageError as error:
+            raise ValueError(f"--oracle: {error}") from None
+        record["oracle"] = records.oracle_record(found, masked)
     return record
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hlvm._cli_words import in_command_words
-from hlvm._records import Record, listed, number, print_table, share
+from hlvm.cli.tables import Record, encoded, listed, number, print_table, share
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ _WIDEST_MAP, _TALLEST_MAP = 64, 32
 _WIDEST_TEXT = 100
 _RATIOS_SIDE_BY_SIDE = 5
 _SMALLEST_SHOWN = 1e-4
-_BY_CHANCE = " with probability "
-"""What the descriptions of strategies that mask each unit by chance have in common."""
+_OF_MATCH = ("probability", "standard_error", "upper_bound", "log_probability", "exact", "contained", "contained_error")
+_OF_MATCH += ("missing", "missing_error", "extra", "extra_error", "never", "always", "n_masks")
 _ROUNDING = 1e-10
 """Correlations and R² up to this are 0; the rank of :class:`~hlvm.theory.GaussianOracle` counts those above it."""
 
@@ -51,16 +50,9 @@ _ROUNDING = 1e-10
 
 def mask_record(graph: LatentGraph, found: SharedInformation, targets: Mapping[str, frozenset[str]]) -> Record:
     """Shared information under one mask, and per masked variable; names in the order of the graph."""
-    return {
-        "regime": found.regime,
-        "members": _in_order(graph, found.members),
-        "frontier": _in_order(graph, found.frontier),
-        "dim": found.dim,
-        "unique": found.unique,
-        "nearest_masked": _in_order(graph, found.near_masked),
-        "nearest_visible": _in_order(graph, found.near_visible),
-        "targets": {target: _in_order(graph, lowest) for target, lowest in targets.items()},
-    }
+    record: Record = encoded(found, "regime", "members", "frontier", "dim", "unique", position=graph.position)
+    nearest = {"nearest_masked": found.near_masked, "nearest_visible": found.near_visible, "targets": targets}
+    return record | encoded(nearest, position=graph.position)
 
 
 def oracle_record(oracle: GaussianOracle, masked: Collection[str]) -> Record:
@@ -77,7 +69,7 @@ def oracle_record(oracle: GaussianOracle, masked: Collection[str]) -> Record:
     try:
         correlations = oracle.canonical_correlations(masked)
     except ValueError as error:  # they need dense matrices of limited size, the rest does not on trees
-        record["left_out"] = in_command_words(str(error))
+        record["left_out"] = str(error)
     else:
         record["canonical_correlations"] = correlations.tolist()
         record["rank"] = int((correlations > _ROUNDING).sum())
@@ -229,29 +221,15 @@ def design_record(
     """A mask or the proof that there is none, and the ranked strategies if they were asked for."""
     from hlvm.theory import DesignedMask
 
-    record: Record = {"target": _in_order(graph, set(target))}
-    if isinstance(found, DesignedMask):
-        record |= {"possible": True, "masked": list(found.masked), "dim": found.dim}
-    else:
-        record |= {"possible": False, **_reason(graph, found)}
+    possible = isinstance(found, DesignedMask)
+    wanted = ("masked", "dim") if possible else ("reason", "latent", "wanted", "one_of")
+    record: Record = {"target": sorted(set(target), key=graph.position), "possible": possible}
+    record |= encoded(found, *wanted, position=graph.position)
     if matches is not None:
         record["strategies"] = [
             {
                 "strategy": match.description,
-                "probability": match.probability,
-                "standard_error": match.standard_error,
-                "upper_bound": match.upper_bound,
-                "log_probability": match.log_probability,
-                "exact": match.exact,
-                "contained": match.contained,
-                "contained_error": match.contained_error,
-                "missing": match.missing,
-                "missing_error": match.missing_error,
-                "extra": match.extra,
-                "extra_error": match.extra_error,
-                "never": _in_order(graph, match.never),
-                "always": _in_order(graph, match.always),
-                "n_masks": match.n_masks,
+                **encoded(match, *_OF_MATCH, position=graph.position),
                 "impossible": None if match.impossible is None else match.impossible.reason,
             }
             for match in matches
@@ -259,17 +237,10 @@ def design_record(
     return record
 
 
-def _reason(graph: LatentGraph, found: Impossible) -> Record:
-    return {
-        "reason": found.reason,
-        "latent": found.latent,
-        "wanted": _in_order(graph, found.wanted),
-        "one_of": _in_order(graph, found.one_of),
-    }
+def print_design(graph: LatentGraph, record: Record, matches: Sequence[StrategyMatch]) -> None:
+    """Print what :func:`design_record` made; of the strategies the matches given, which come first."""
+    from hlvm.masking import BernoulliMask
 
-
-def print_design(graph: LatentGraph, record: Record, top: int) -> None:
-    """Print what :func:`design_record` made; ``top`` strategies."""
     if record["possible"]:
         masked = record["masked"]
         rows = [
@@ -283,7 +254,7 @@ def print_design(graph: LatentGraph, record: Record, top: int) -> None:
         print(f"no mask shares exactly the target: {record['reason']}")
     if "strategies" not in record:
         return
-    strategies = record["strategies"]
+    strategies, top = record["strategies"], len(matches)
     print_table(
         f"how often random masks share exactly the target, the best of {len(strategies)} tried",
         ("masks", "exactly", "at least", "missing", "extra"),
@@ -298,7 +269,7 @@ def print_design(graph: LatentGraph, record: Record, top: int) -> None:
             for match in strategies[:top]
         ],
     )
-    if any(_BY_CHANCE in match["strategy"] for match in strategies[:top]):
+    if any(isinstance(match.strategy, BernoulliMask) for match in matches):
         _print_text("where each unit is masked with a probability, only masks with both sides non-empty count")
 
 
@@ -325,19 +296,7 @@ def _print_map(graph: LatentGraph, masked: frozenset[str]) -> None:
 
 def report_record(report: AssumptionReport) -> Record:
     """Every assumption and what is known of it."""
-    return {
-        "ok": report.ok,
-        "findings": [
-            {
-                "assumption": finding.assumption,
-                "theorems": list(finding.theorems),
-                "status": finding.status,
-                "message": in_command_words(finding.message),
-                "nodes": list(finding.nodes),
-            }
-            for finding in report.findings
-        ],
-    }
+    return encoded(report, "ok", "findings")
 
 
 def print_report(record: Record) -> None:
@@ -359,7 +318,3 @@ def print_report(record: Record) -> None:
 def _print_text(text: str, *, indent: str = "") -> None:
     width = min(Console().width, _WIDEST_TEXT)
     print(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
-
-
-def _in_order(graph: LatentGraph, names: Collection[str]) -> list[str]:
-    return sorted(names, key=graph.position)

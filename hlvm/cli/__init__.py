@@ -2,7 +2,8 @@
 
 Bad input gives one line on standard error and exit code 2, before any long work. So does a disk or a memory that is
 full. Ctrl-C gives one line and exit code 130, SIGTERM the same and 143, from here to the end of the process: therefore
-nothing is imported here that takes long.
+nothing is imported here that takes long. What else is public here is imported when it is first used: settings files of
+``hlvm train`` as objects, and the cache of compiled programs for scripts of your own.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from hlvm._process import run, run_whole_process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-__all__ = ["main"]
+    from hlvm.cli.compilation import use_compilation_cache
+    from hlvm.cli.settings import Settings, load_settings, settings_from_dict
+
+__all__ = ["Settings", "load_settings", "main", "settings_from_dict", "use_compilation_cache"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,12 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
 
     def load() -> Callable[[], int]:
-        from hlvm._cli_commands import run_command
+        from hlvm.cli.commands import run_command
 
         return lambda: run_command(arguments)
 
     return run_whole_process(load, "hlvm") if argv is None else run(load())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def __getattr__(name: str) -> Any:
+    """Import what is public on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'hlvm.cli' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"hlvm.cli.{'compilation' if name == 'use_compilation_cache' else 'settings'}"), name)

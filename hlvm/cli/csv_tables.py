@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hlvm._cli_tables import Table, check_names
-from hlvm._text_files import decoded
+from hlvm._files.texts import decoded
+from hlvm.cli.input_tables import Table, check_names
 
 __all__ = ["CsvFormat", "read_csv"]
 
@@ -61,7 +61,11 @@ class CsvFormat:
 
 
 class _MisfitError(ValueError):
-    """This way of reading does not fit the text."""
+    """A way of reading, which found ``width`` columns, does not fit the text."""
+
+    def __init__(self, width: int, why: str) -> None:
+        super().__init__(why)
+        self.width, self.why = width, why
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -152,7 +156,7 @@ def _all_readings(text: str, given: CsvFormat) -> tuple[list[_Reading], list[tup
             try:
                 of_delimiter.append(_read(text, delimiter, decimal, given))
             except _MisfitError as error:
-                misfits.append(error.args)
+                misfits.append((error.width, error.why))
         readings += _better(of_delimiter)
     return readings, misfits
 
@@ -189,7 +193,7 @@ def _read(text: str, delimiter: str, decimal: str, given: CsvFormat) -> _Reading
             for place, cells in enumerate(zip(*(cells for _, cells in chunk), strict=True)):
                 _take(found, place, [line for line, _ in chunk], cells, given)
     except _MisfitError as error:
-        raise _MisfitError(width, error.args[1]) from None
+        raise _MisfitError(width, error.why) from None
     return found
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_fits", "free_memory"]
+__all__ = ["check_fits", "free_memory", "in_words"]
 
 _NEGLIGIBLE = 2**26
 """So many bytes fit anywhere, and are not compared with what is free."""
@@ -31,7 +31,7 @@ def check_fits(needed: int, what: str, remedy: str, device: Any = None) -> None:
         return
     free = free_memory(device)
     if free is not None and needed > free:
-        raise ValueError(f"{what} takes at least {_in_words(needed)} of memory, {_in_words(free)} are free: {remedy}")
+        raise ValueError(f"{what} takes at least {in_words(needed)} of memory, {in_words(free)} are free: {remedy}")
 
 
 def free_memory(device: Any = None) -> int | None:
@@ -73,7 +73,8 @@ def _of_container() -> int | None:
     return min(found, default=None)
 
 
-def _in_words(number: int) -> str:
+def in_words(number: int) -> str:
+    """A number of bytes, in the largest unit of which there is at least one."""
     size, unit = float(number), 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1

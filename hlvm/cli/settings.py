@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hlvm._files import as_path
-from hlvm._text_files import decoded, parsed_json
+from hlvm._files.texts import decoded, parsed_json
+from hlvm._numbers import UsageError
 from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
 from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
 from hlvm.mae.groups import Member
 from hlvm.masking import Patches
 
-__all__ = ["Settings", "in_file_words", "load_settings", "settings_from_dict"]
+__all__ = ["TABLE_OF", "Settings", "in_file_words", "load_settings", "settings_from_dict"]
 
 _TABLES = ("seed", "seeds", "train", "network", "mask", "loss")
 _MASKS = {kind: cls for kind, cls in STRATEGIES.items() if kind != "list"}  # long lists of masks belong into Python
@@ -27,18 +27,25 @@ _LARGEST, _TOO_LARGE = sys.float_info.max, 2**31
 _LONGEST_VALUE = 24
 """Longer values are not part of a member's name."""
 
-_WORDS: tuple[tuple[str, str], ...] = (
-    (r"\b(ViTConfig|BottleneckConfig|LinearConfig): ", "network: "),
-    (r"\bLossConfig: ", "loss: "),
-    (r"\bTrainConfig: ", "train: "),
-    (r"\bRatioRange: ", "mask: "),
-    (r"a tuple \(rows, columns\)", "a list [rows, columns]"),
-    (r"build the graph with grid=\(rows, columns\)", 'put "grid": [ROWS, COLUMNS] into the graph'),
-    (r"use Patches\.of_subtrees, or list the groups yourself", "use masks of kind subtree, or patches"),
-    (r"use RandomMask, BernoulliMask or SubtreeMask", "use masks of kind random, bernoulli or subtree"),
-    (r"use BottleneckConfig", "use a network of kind bottleneck"),
-)
-"""Regular expressions of what the package says, and what to say to those who write a file."""
+TABLE_OF = {
+    "BottleneckConfig": "network",
+    "LinearConfig": "network",
+    "LossConfig": "loss",
+    "RatioRange": "mask",
+    "TrainConfig": "train",
+    "ViTConfig": "network",
+}
+"""Classes, and the tables whose fields they check."""
+
+_REMEDIES = {
+    "bottleneck": "use a network of kind bottleneck",
+    "grid": 'put "grid": [ROWS, COLUMNS] into the graph',
+    "groups": "list the groups as patches",
+    "strategy": "use masks of kind random, bernoulli or subtree",
+    "subtrees": "use masks of kind subtree",
+    "vit": "of kind vit",
+}
+"""What errors of the package advise, and how it is done in a file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,14 +84,12 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     try:
         return settings_from_dict(data)
     except ValueError as error:
-        raise ValueError(f"{path}: {in_file_words(str(error))}") from None
+        raise ValueError(f"{path}: {in_file_words(error)}") from None
 
 
-def in_file_words(text: str) -> str:
+def in_file_words(error: ValueError) -> str:
     """What the classes say about their arguments, said of the tables in a file."""
-    for pattern, words in _WORDS:
-        text = re.sub(pattern, words, text)
-    return text
+    return error.told(TABLE_OF, _REMEDIES) if isinstance(error, UsageError) else str(error)
 
 
 def settings_from_dict(data: Any) -> Settings:

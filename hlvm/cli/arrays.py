@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from hlvm._cli_csv import CsvFormat
+    from hlvm.cli.csv_tables import CsvFormat
 
 __all__ = ["Columns", "columns_of", "load_columns", "load_named_arrays", "side_by_side"]
 
@@ -205,8 +205,8 @@ def _npy(path: Path) -> np.ndarray:
 
 
 def _table(path: Path, given: CsvFormat | None) -> _Named:
-    from hlvm._cli_csv import CsvFormat, read_csv
-    from hlvm._cli_tables import read_parquet
+    from hlvm.cli.csv_tables import CsvFormat, read_csv
+    from hlvm.cli.input_tables import read_parquet
 
     table = read_parquet(path) if path.suffix == ".parquet" else read_csv(path, given or CsvFormat())
     if not table.columns:
@@ -222,7 +222,7 @@ def _table(path: Path, given: CsvFormat | None) -> _Named:
 
 
 def _archive(path: Path) -> _Named:
-    from hlvm._array_files import open_array_file
+    from hlvm._files.arrays import open_array_file
 
     opened = open_array_file(path)
     try:

@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 
-from hlvm._interrupts import CommandSignals, exit_code
+from hlvm._process.interrupts import CommandSignals, exit_code
 
 TYPE_CHECKING = False  # typing itself takes longer to import than all of this
 if TYPE_CHECKING:

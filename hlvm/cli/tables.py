@@ -1,10 +1,12 @@
-"""Results as the command line gives them: a JSON-ready record of each kind, and its table for people."""
+"""Results as the command line gives them: records ready for JSON, tables for people, and both of scores."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,11 +14,40 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from hlvm.scoring import CCA, BlockVerdict, KernelR2, PermutationNull, WorstDirection
+    from hlvm.scoring import CCA, BlockVerdict, KernelR2, PermutationNull
 
-__all__ = ["Record", "listed", "number", "print_score", "print_table", "score_record", "share", "to_json"]
+__all__ = ["Record", "encoded", "listed", "number", "print_score", "print_table", "score_record", "share", "to_json"]
 
 Record = dict[str, Any]
+
+_OF_R2 = ("value", "low", "high", "per_dim")
+
+
+def encoded(value: Any, *names: str, position: Callable[[str], int] | None = None) -> Any:
+    """A result ready for :func:`to_json`.
+
+    Args:
+        value: dataclasses, named tuples, mappings, arrays, sets of names, and what is plain, inside each other.
+        names: the fields that are wanted; all of them if none is named.
+        position: gives the place of a name, by which sets of names are put in order; by default the alphabet.
+
+    Returns:
+        Fields by their names, arrays and tuples as lists.
+    """
+    inside = functools.partial(encoded, position=position)
+    names = names or getattr(value, "_fields", ())
+    if not names and dataclasses.is_dataclass(value):
+        names = tuple(field.name for field in dataclasses.fields(value))
+    if names:
+        return {name: inside(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {key: inside(entry) for key, entry in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value, key=position)
+    if isinstance(value, tuple | list):
+        return [inside(entry) for entry in value]
+    to_list = getattr(value, "tolist", None)
+    return value if to_list is None else to_list()
 
 
 def to_json(record: Record) -> str:
@@ -39,28 +70,18 @@ def score_record(
     verdict: BlockVerdict, *, linear: Mapping[str, KernelR2], canonical: CCA, chance: PermutationNull
 ) -> Record:
     """A verdict with the scores beside it."""
+    worst = verdict.worst
     return {
-        "kernel_r2": {direction: _r2_record(score) for direction, score in verdict.directions.items()},
-        "linear_r2": {direction: _r2_record(score) for direction, score in linear.items()},
+        "kernel_r2": {direction: encoded(score, *_OF_R2) for direction, score in verdict.directions.items()},
+        "linear_r2": {direction: encoded(score, *_OF_R2) for direction, score in linear.items()},
         "cca": {"value": canonical.mean, "low": canonical.low, "high": canonical.high},
         "chance": {"mean": chance.chance, "upper": chance.upper, "p_value": chance.p_value},
-        "level": verdict.forward.level,
-        "n_train": verdict.forward.n_train,
-        "n_test": verdict.forward.n_test,
-        "nystroem_error": verdict.forward.nystroem_error,
-        "worst_direction": None if verdict.worst is None else _direction_record(verdict.worst),
+        **encoded(verdict.forward, "level", "n_train", "n_test", "nystroem_error"),
+        "worst_direction": None if worst is None else encoded(worst, "share", "weights") | encoded(worst.r2),
         "threshold": verdict.threshold,
         "verdict": str(verdict.verdict),
         "reason": verdict.reason,
     }
-
-
-def _direction_record(worst: WorstDirection) -> Record:
-    return {"share": worst.share, "weights": worst.weights.tolist(), **worst.r2._asdict()}
-
-
-def _r2_record(score: KernelR2) -> Record:
-    return {"value": score.value, "low": score.low, "high": score.high, "per_dim": score.per_dim.tolist()}
 
 
 def print_score(record: Record) -> None:
