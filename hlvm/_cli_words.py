@@ -29,7 +29,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"build the graph with grid=\(rows, columns\), or use RandomMask, BernoulliMask or SubtreeMask",
-        f"{_GRID}, or use --strategy uniform, bernoulli or subtree",
+        f"{_GRID}, or use --strategy random, bernoulli or subtree",
     ),
     (r"choose another height or list the groups yourself", "choose another --height"),
     (r"keep_every=\((\d+), (\d+)\)", r"--keep-every \1 \2"),

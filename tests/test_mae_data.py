@@ -16,7 +16,6 @@ from hlvm.mae import (
     ImageData,
     LossConfig,
     Member,
-    RatioRange,
     TrainConfig,
     ViTConfig,
     data,
@@ -30,7 +29,7 @@ from hlvm.mae import (
 )
 from hlvm.mae import held_out as held_out_module
 from hlvm.mae.results import loss_curves, loss_table
-from hlvm.masking import FixedMask, RandomMask
+from hlvm.masking import FixedMask, RandomMask, RatioRange
 from hlvm.mechanisms import LinearGaussian
 from hlvm.plotting import plot_losses
 

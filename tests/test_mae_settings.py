@@ -18,13 +18,12 @@ from hlvm.mae import (
     LinearConfig,
     LossConfig,
     Member,
-    RatioRange,
     TrainConfig,
     ViTConfig,
     plan_ensemble,
 )
 from hlvm.mae.settings import load_settings, settings_from_dict
-from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
+from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, RatioRange, SubtreeMask
 from hlvm.mechanisms import LinearGaussian
 
 CODE = {"kind": "bottleneck", "code_dim": 3}
