@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hlvm import plotting, theory
 from hlvm.graph import LatentGraph
-from hlvm.masking import Patches
+from hlvm.masking import Patches, RandomMask
 
 HEIGHT = 3
 UNITS = {1: "unit: one cell", 2: "unit: 2 × 2 cells", 4: "unit: 4 × 4 cells"}
@@ -36,7 +36,7 @@ def membership() -> Figure:
     graph = LatentGraph.quadtree(HEIGHT)
     n_cells = len(graph.observed)
     ratios = [m / n_cells for m in range(1, n_cells)]
-    profile = theory.level_profile(graph, ratios)
+    profile = theory.level_profile(graph, [RandomMask(ratio=ratio) for ratio in ratios])
     figure = Figure(figsize=(6.2, 3.4))
     axes = figure.add_subplot()
     shades = matplotlib.colormaps["viridis"]([0.8, 0.5, 0.15])
@@ -53,9 +53,10 @@ def level_profile() -> Figure:
     graph = LatentGraph.quadtree(HEIGHT)
     share = np.full((len(UNITS), len(RATIOS), HEIGHT), np.nan)
     for row, unit in enumerate(UNITS):
-        patches = Patches.blocks(graph, unit)
-        usable = [i for i, ratio in enumerate(RATIOS) if (ratio * len(patches)).is_integer()]
-        share[row, usable] = theory.level_profile(graph, [RATIOS[i] for i in usable], patches=patches).share
+        n_units = len(Patches.blocks(graph, unit))
+        usable = [i for i, ratio in enumerate(RATIOS) if (ratio * n_units).is_integer()]
+        masks = [RandomMask(ratio=RATIOS[i], unit=unit) for i in usable]
+        share[row, usable] = theory.level_profile(graph, masks).share
     names = list(UNITS.values())
     heights = list(range(1, HEIGHT + 1))
     return plotting.plot_level_profile(share, ratios=RATIOS, units=names, heights=heights, panels="unit")

@@ -69,17 +69,11 @@ def strategies() -> Figure:
     axes = figure.add_subplot()
     width = 0.26
     shades = matplotlib.colormaps["viridis"]([0.8, 0.5, 0.15])
-    for column in range(3):
-        for place, strategy in enumerate(by_name.values()):
-            profile = theory.level_profile(GRAPH, strategy=strategy, key=jax.random.key(RANDOM_STATE), n_masks=2000)
-            axes.bar(
-                place + width * (column - 1),
-                profile.share[0, column],
-                width,
-                yerr=profile.standard_error[0, column],
-                color=shades[column],
-                label=f"height {profile.heights[column]}" if place == 0 else None,
-            )
+    profile = theory.level_profile(GRAPH, by_name.values())
+    places = np.arange(len(by_name))
+    for column, height in enumerate(profile.heights):
+        x = places + width * (column - 1)
+        axes.bar(x, profile.share[:, column], width, color=shades[column], label=f"height {height}")
     axes.set_xticks(range(len(by_name)), list(by_name), rotation=20, ha="right")
     axes.set(ylabel="expected share in $c$", ylim=(0, 1.05))
     axes.spines[["top", "right"]].set_visible(False)
@@ -89,11 +83,10 @@ def strategies() -> Figure:
 
 def nodes_and_information() -> Figure:
     """Mean height of four sets of latents that are easily taken for one another, and two counts of dims."""
-    exact = theory.level_profile(GRAPH, RATIOS)
+    exact = theory.level_profile(GRAPH, [RandomMask(ratio=ratio) for ratio in RATIOS])
     counts = [1, 4, 8, 16, 24, 32, 40, 48, 56, 60, 63]
-    cut = theory.level_profile(
-        GRAPH, [m / N_CELLS for m in counts], regime="general", key=jax.random.key(RANDOM_STATE), n_masks=1000
-    )
+    drawn = [RandomMask(ratio=m / N_CELLS) for m in counts]
+    cut = theory.level_profile(GRAPH, drawn, regime="general", key=jax.random.key(RANDOM_STATE), n_masks=1000)
     masked = np.arange(1, N_CELLS)
     figure = Figure(figsize=(9.0, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -146,7 +146,9 @@ def predict(config: Config) -> Prediction:
         found = {arm: shares(graph, target, masks) for arm, masks in arms.items()}
         of_targets[name] = {"mask": description, "d_c": dim_of(graph, target), "shares": found}
     ratios = {"low ratio": config.low, "middle ratio": config.middle, "very high ratio": config.high}
-    shared = {arm: by_height(graph, membership_probability(graph, ratio)) for arm, ratio in ratios.items()}
+    shared = {
+        arm: by_height(graph, membership_probability(graph, RandomMask(ratio=ratio))) for arm, ratio in ratios.items()
+    }
     masks = np.asarray(RandomMask(ratio=config.middle).sample(_key(config, "masks"), 1000, graph))
     heights, inside = lowest_shared(graph, masks), ~touching(masks, graph.grid or (1, 1))
     return {

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Array, Bool, Key
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
@@ -25,7 +25,7 @@ from experiments.training import train
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm.claims import Stance, nothing, yes
 from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
-from hlvm.masking import BlockMask, MaskSampler, Patches, RandomMask, SubtreeMask, count_masked
+from hlvm.masking import BlockMask, MaskSampler, RandomMask, SubtreeMask, count_masked
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, Mechanism
 from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2_many, means_over_seeds
 from hlvm.simulator import Sample
@@ -155,11 +155,19 @@ def strategy(config: QuadtreeFits, name: str, ratio: float, unit: int = 1) -> Ma
 
 def shares_in_c(graph: LatentGraph, sampler: MaskSampler, regime: Regime = "invertible") -> list[float]:
     """Expected share of each height, from 1 up, in the shared information of random masks."""
-    if isinstance(sampler, RandomMask) and regime == "invertible":
-        patches = Patches.blocks(graph, sampler.unit)
-        return level_profile(graph, [sampler.ratio], patches=patches).share[0].tolist()
-    key = jax.random.key(0)
-    return level_profile(graph, strategy=sampler, regime=regime, key=key, n_masks=2000).share[0].tolist()
+    uniform = isinstance(sampler, RandomMask) and regime == "invertible"
+    masks = sampler if uniform else _Drawn(sampler)  # the predictions that were committed drew the masks of all others
+    return level_profile(graph, [masks], regime=regime, key=jax.random.key(0), n_masks=2000).share[0].tolist()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """A strategy whose law is left out of account, so that its masks are drawn."""
+
+    sampler: MaskSampler
+
+    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+        return self.sampler.sample(key, n, graph)
 
 
 def share_table(config: QuadtreeFits, arms: Mapping[str, Sequence[tuple[str, float, int]]]) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def _fits(path):
     import jax
 
     from hlvm import mae
-    from hlvm.mae.checkpoints import mask_to_dict
+    from hlvm.masking import mask_to_dict
 
     found = []
     for fit in mae.load_fits(path):

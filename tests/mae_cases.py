@@ -7,8 +7,17 @@ import jax
 import numpy as np
 
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, LinearConfig, MaskList, RatioRange, ViTConfig
-from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, RandomMask, SubtreeMask
+from hlvm.mae import BottleneckConfig, LinearConfig, ViTConfig
+from hlvm.masking import (
+    BernoulliMask,
+    BlockMask,
+    FixedMask,
+    GridMask,
+    MaskList,
+    RandomMask,
+    RatioRange,
+    SubtreeMask,
+)
 from hlvm.theory import design_mask
 
 GRAPH = LatentGraph.quadtree(2)

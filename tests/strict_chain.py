@@ -17,7 +17,6 @@ from hlvm.mae import (
     BottleneckConfig,
     LinearConfig,
     LossConfig,
-    RatioRange,
     TrainConfig,
     ViTConfig,
     encode,
@@ -26,7 +25,7 @@ from hlvm.mae import (
     reconstruct,
     save_fits,
 )
-from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
+from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, RatioRange, SubtreeMask
 from hlvm.mechanisms import Coupling, InvertibleMLP, LinearGaussian, check_mechanism
 
 GRAPH = LatentGraph.quadtree(2)
@@ -69,9 +68,9 @@ def masks():
 def predict():
     masked = GRAPH.observed[:4]
     yield sorted(theory.shared_information(GRAPH, masked).members)
-    yield theory.level_profile(GRAPH, [0.5]).share
+    yield theory.level_profile(GRAPH, [RandomMask(ratio=0.5)]).share
     patches = Patches.blocks(GRAPH, 2)
-    yield theory.level_profile(GRAPH, [0.5], patches=patches).share
+    yield theory.level_profile(GRAPH, [RandomMask(ratio=0.5, patches=patches)]).share
     yield str(theory.design_mask(GRAPH, ["z1_0_0"]))
     oracle = theory.GaussianOracle(HierarchicalModel.init(key(), GRAPH, LinearGaussian()))
     yield str(oracle.latent_r2(masked))

@@ -200,7 +200,7 @@ PARSING = [
     ("theory tree.json --unit 1 2 3", "--unit: expected SIDE|ROWS COLUMNS, got '1' '2' '3'; see"),
     (
         "theory tree.json --strategy odd",
-        "--strategy: expected one of uniform, bernoulli, block, grid, subtree, got 'odd'",
+        "--strategy must be one of random, ratio_range, bernoulli, block, grid, subtree, got 'odd'",
     ),
     (
         "sample tree.json --n 5 --out {new}/a.npz --mechanism odd",

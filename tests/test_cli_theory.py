@@ -7,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-import hlvm
 from hlvm._files.digests import read_json
 from hlvm.cli.tables import number, share
+from hlvm.cli.theory import theory
 from hlvm.graph import LatentGraph
+from hlvm.masking import BernoulliMask, BlockMask, GridMask, RandomMask, RatioRange, SubtreeMask
+from hlvm.masking.descriptions import STRATEGIES
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import (
     GaussianOracle,
@@ -70,28 +72,17 @@ def test_theory_ratio_prints_what_the_package_computes(run):
     code, out, err = run("theory", "grid.json", "--ratio", "0.25", "0.5", "--json")
     assert (code, err) == (0, "")
     record = json.loads(out)
-    assert (record["strategy"], record["regime"], record["n_masks"]) == ("uniform", "invertible", 0)
+    assert (record["strategy"], record["regime"], record["n_masks"]) == ("random", "invertible", 0)
     for ratio, profile in zip((0.25, 0.5), record["profiles"], strict=True):
         assert profile["ratio"] == ratio
         found = {row["latent"]: row["probability"] for row in profile["membership"]}
-        assert found == membership_probability(graph, ratio)
+        assert found == membership_probability(graph, RandomMask(ratio=ratio))
         assert [row["height"] for row in profile["levels"]] == [2, 1]
-        assert profile["total_dim"] == level_profile(graph, [ratio]).total_dim[0]
+        assert profile["total_dim"] == level_profile(graph, [RandomMask(ratio=ratio)]).total_dim[0]
     code, out, _ = run("theory", "grid.json", "--ratio", "0.5", "--unit", "2", "4")
     assert code == 0
     assert "2.00 dims in all" in out
     assert "±" not in out
-    assert "empty side" not in out
-
-
-def test_theory_of_masks_by_chance_says_that_some_have_an_empty_side(run):
-    arguments = ("theory", "tree.json", "--strategy", "bernoulli", "--ratio", "0.5", "0.9")
-    out = " ".join(run(*arguments)[1].split())
-    assert "masks with an empty side count, and share nothing" in out
-    assert "0.125 at ratio 0.5, 0.656 at ratio 0.9" in out  # two of 16 masks; .9 to the fourth
-    record = json.loads(run(*arguments, "--json")[1])
-    root = record["profiles"][0]["membership"][0]
-    assert root["probability"] == pytest.approx(1 - record["profiles"][0]["one_sided"])
 
 
 def test_theory_prints_no_share_as_certain_that_is_not(run):
@@ -107,49 +98,54 @@ def test_theory_prints_no_share_as_certain_that_is_not(run):
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "strategies"),
     [
-        ("--ratio 0.3 --strategy bernoulli", {"strategy": "bernoulli"}),
-        ("--ratio 0.5 --strategy subtree", {"patches": 1}),
-        ("--ratio 0.5 --height 1", {"patches": 1}),
+        ("--ratio 0.3 --strategy bernoulli", [BernoulliMask(ratio=0.3)]),
+        ("--ratio 0.5 --strategy subtree", [SubtreeMask(height=1, ratio=0.5)]),
+        ("--ratio 0.5 --height 1", [SubtreeMask(height=1, ratio=0.5)]),
+        ("--strategy ratio_range --low 0.25 --high 0.5 --unit 1 2", [RatioRange(low=0.25, high=0.5, unit=(1, 2))]),
+        ("--ratio 0.25 0.5 --strategy block", [BlockMask(ratio=0.25), BlockMask(ratio=0.5)]),
+        ("--strategy grid --keep-every 2 1", [GridMask(keep_every=(2, 1))]),
     ],
 )
-def test_theory_of_other_strategies_with_a_closed_form(run, options, expected):
+def test_theory_of_every_strategy_is_exact(run, options, strategies):
     graph = LatentGraph.quadtree(2)
-    if "patches" in expected:
-        expected["patches"] = hlvm.masking.Patches.of_subtrees(graph, expected["patches"])
     record = json.loads(run("theory", "grid.json", *options.split(), "--json")[1])
-    (profile,) = record["profiles"]
+    expected = level_profile(graph, strategies)
     assert record["n_masks"] == 0
-    found = {row["latent"]: row["probability"] for row in profile["membership"]}
-    assert found == membership_probability(graph, profile["ratio"], **expected)
+    for row, (entry, strategy) in enumerate(zip(record["profiles"], strategies, strict=True)):
+        found = {at["latent"]: at["probability"] for at in entry["membership"]}
+        assert found == membership_probability(graph, strategy)
+        assert entry["ratio"] == getattr(strategy, "ratio", expected.masked_share[row])
+        assert [level["share"] for level in entry["levels"][::-1]] == expected.share[row].tolist()
 
 
-@pytest.mark.parametrize(
-    ("options", "kwargs"),
-    [
-        ("--ratio 0.25 0.5 --strategy block", {"ratios": [0.25, 0.5], "strategy": "block"}),
-        ("--strategy grid --keep-every 2 1", {"strategy": hlvm.masking.GridMask(keep_every=(2, 1))}),
-        ("--ratio 0.5 --regime general", {"ratios": [0.5], "regime": "general"}),
-    ],
-)
-def test_theory_of_masks_that_are_drawn_shows_standard_errors(run, options, kwargs):
-    if kwargs.get("strategy") == "block":
-        kwargs["strategy"] = hlvm.masking.BlockMask(ratio=0.25)
-    expected = level_profile(LatentGraph.quadtree(2), **kwargs, key=jax.random.key(3), n_masks=50)
-    arguments = ("theory", "grid.json", *options.split(), "--n-masks", "50", "--seed", "3")
+def test_theory_of_masks_that_are_drawn_shows_standard_errors(run):
+    strategies = [RandomMask(ratio=0.5)]
+    expected = level_profile(LatentGraph.quadtree(2), strategies, regime="general", key=jax.random.key(3), n_masks=50)
+    arguments = ("theory", "grid.json", "--ratio", "0.5", "--regime", "general", "--n-masks", "50", "--seed", "3")
     record = json.loads(run(*arguments, "--json")[1])
     assert record["n_masks"] == 50
-    assert [entry["ratio"] for entry in record["profiles"]] == expected.ratios.tolist()
-    for row, entry in enumerate(record["profiles"]):
-        assert [level["share"] for level in entry["levels"][::-1]] == expected.share[row].tolist()
-        errors = [level["standard_error"] for level in entry["levels"][::-1]]
-        assert errors == expected.standard_error[row].tolist()
-        assert "membership" not in entry
+    (entry,) = record["profiles"]
+    assert [level["share"] for level in entry["levels"][::-1]] == expected.share[0].tolist()
+    assert [level["standard_error"] for level in entry["levels"][::-1]] == expected.standard_error[0].tolist()
+    assert "membership" not in entry
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     assert "means ± standard errors over 50 masks" in out
-    assert (" ± " in out.split("masks\n")[1]) == bool(expected.standard_error.any())
+    assert " ± " in out.split("masks\n")[1]
+
+
+def test_theory_offers_the_strategies_of_the_table_of_names(run):
+    """All whose fields are options; the help, which is written by hand, names the same."""
+    code, _, err = run("theory", "grid.json", "--strategy", "uniform", "--ratio", "0.5")
+    offered = set(STRATEGIES) - {"fixed", "list"}
+    assert code == 2
+    assert (
+        f"--strategy must be one of {', '.join(name for name in STRATEGIES if name in offered)}, got 'uniform'" in err
+    )
+    text = " ".join(theory.__doc__.split())
+    assert all(f"{name} (" in text for name in offered)
 
 
 def test_theory_of_a_large_graph_shows_the_first_rows_and_many_ratios_side_by_side(run):
@@ -287,10 +283,7 @@ def test_design_random_ranks_strategies(run):
     assert "1 of 16 cells at random" in out
     assert "0.2500" in out
     assert len([line for line in out.splitlines() if " at random " in line]) <= 2
-    assert "both sides" not in out
-    out = run(*arguments, "--top", "20")[1]
-    assert "each of 16 cells" in out
-    assert "masked with a probability, only masks with both sides non-empty count" in " ".join(out.split())
+    assert "each of 16 cells" in run(*arguments, "--top", "20")[1]
 
 
 def test_design_random_draws_where_nothing_is_exact(run):
@@ -365,9 +358,9 @@ THEORY = [
     ("theory tree.json --masked", "--masked names nothing to mask: give at least one NAME"),
     ("theory tree.json", "--masked with at least one NAME (or --mask-file), or --ratio"),
     ("theory tree.json --masked --ratio 0.5", "--masked names nothing"),
-    ("theory tree.json --masked x_0 --ratio 0.5", "either --masked"),
-    ("theory tree.json --masked x_0 --unit 2", "go with --ratio"),
-    ("theory tree.json --masked x_0 --strategy block", "go with --ratio"),
+    ("theory tree.json --masked x_0 --ratio 0.5", "either --masked (or --mask-file), for one mask, or --ratio"),
+    ("theory tree.json --masked x_0 --unit 2", "or --unit, for random masks"),
+    ("theory tree.json --masked x_0 --strategy block", "or --strategy, for random masks"),
     ("theory tree.json --masked x_0 --mask-file mask.json", "not both"),
     ("theory tree.json --mask-file nowhere.json", "nowhere.json: No such file"),
     ("theory tree.json --mask-file broken.json", "broken.json is damaged, or not a JSON file"),
@@ -377,27 +370,32 @@ THEORY = [
     ("theory tree.json --mask-file nothing.json", "nothing.json names nothing to mask"),
     ("theory tree.json --masked x_0 --oracle", "--oracle needs a saved model (.npz), got tree.json"),
     ("theory tree.json --ratio 0.5 --oracle", "--oracle goes with --masked"),
-    ("theory tree.json --ratio 0.5 --strategy block", "use --strategy uniform, bernoulli or subtree"),
+    ("theory tree.json --ratio 0.5 --strategy block", "use --strategy random, bernoulli or subtree"),
     ("theory tree.json --ratio 0.5 --seed -1", "--seed must be"),
     ("theory grid.json --ratio 0.5 --strategy block --n-masks 1", "--n-masks must be at least 2"),
     ("theory grid.json --ratio 0.5 --strategy block --n-masks 1000001", "--n-masks can be at most 1000000"),
     ("theory deep.json --ratio 0.5 --regime general --n-masks 900000", "--n-masks can be at most 714285"),
     ("theory grid.json --ratio 0.5 --strategy block --height 1", "--height does not go with --strategy block"),
-    ("theory grid.json --ratio 0.5 --strategy grid", "a lattice has no ratio"),
-    ("theory grid.json --strategy grid", "give --strategy grid --keep-every K"),
-    ("theory grid.json --strategy grid --keep-every 1", "--keep-every must be at least 2 in one direction, got 1"),
-    ("theory grid.json --strategy grid --keep-every 9", "--keep-every must not be larger than the 4 x 4 grid"),
-    ("theory grid.json --strategy grid --keep-every 9 1", "nothing visible, got (9, 1): use a smaller step"),
     (
-        "theory grid.json --strategy grid --keep-every 0 1",
-        "--keep-every must be a whole number of at least 1, or two of them (rows, columns), got (0, 1)",
+        "theory grid.json --ratio 0.5 --strategy grid",
+        "--ratio does not go with --strategy grid, which takes --keep-every, --unit",
     ),
-    ("theory grid.json --keep-every 2", "--keep-every goes with --strategy grid"),
-    ("theory grid.json --ratio 0.5 --strategy subtree --unit 2", "--height instead of --unit"),
+    ("theory grid.json --strategy grid", "--strategy grid needs --keep-every"),
+    ("theory grid.json --strategy grid --keep-every 1", "--keep-every 1 keeps every unit"),
+    ("theory grid.json --strategy grid --keep-every 9", "--keep-every 9 is larger than the 4 x 4 grid"),
+    ("theory grid.json --strategy grid --keep-every 9 1", "--keep-every 9 1 is larger"),
+    ("theory grid.json --strategy grid --keep-every 0 1", "--keep-every must be a whole number of at least 1, or ROWS"),
     (
-        "theory grid.json --ratio 0.5 --strategy subtree --height 7",
-        "--height must be a whole number from 0 to 2, got 7",
+        "theory grid.json --keep-every 2",
+        "--keep-every does not go with --strategy random, which takes --ratio, --unit, --height",
     ),
+    (
+        "theory grid.json --ratio 0.5 --strategy subtree --unit 2",
+        "--unit does not go with --strategy subtree, which takes --height",
+    ),
+    ("theory grid.json --strategy block", "--strategy block needs --ratio"),
+    ("theory grid.json --ratio 0.5 --strategy list", "--strategy must be one of random, ratio_range, bernoulli"),
+    ("theory grid.json --ratio 0.5 --strategy subtree --height 7", "height must be a whole number"),
     ("theory grid.json --ratio 0.5 --unit 2 --height 1", "give --unit or --height, not both"),
     ("theory grid.json --ratio 0.5 1.5", "strictly between 0 and 1, got 1.5"),
     ("theory tree.json --ratio 0", "strictly between 0 and 1, got 0.0"),

@@ -118,7 +118,9 @@ def test_citation_file_names_this_version():
 def test_theory_page_mean_heights_are_what_the_engine_computes():
     """Section 3: mean height of members, and of one target's nearest visible ancestor."""
     graph = hlvm.LatentGraph.quadtree(3)
-    profile = hlvm.theory.level_profile(graph, [1 / 64, 63 / 64, 0.5])
+    profile = hlvm.theory.level_profile(
+        graph, [hlvm.masking.RandomMask(ratio=ratio) for ratio in (1 / 64, 63 / 64, 0.5)]
+    )
     assert profile.mean_height.round(1).tolist() == [2.0, 2.0, 1.3]
     assert [round(_mean_target_height(m), 1) for m in (1, 32, 48, 63)] == [1.0, 1.1, 1.4, 2.7]
     assert count_masked(0.5, 64) == 32

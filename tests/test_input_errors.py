@@ -20,42 +20,38 @@ TREE = LatentGraph.tree(2, 2)
 PAIR = [("z", "a"), ("z", "b")]
 
 REFUSED = {
-    "patches are Patches": (lambda: membership_probability(TREE, 0.5, patches="x"), "patches must be Patches, such as"),
     "patches of a design": (lambda: design_mask(TREE, ["z2_0"], patches=[["x_0"]]), "patches must be Patches, such as"),
-    "patches of a profile": (lambda: level_profile(TREE, [0.5], patches=3), "patches must be Patches, such as"),
+    "a ratio for a strategy": (lambda: membership_probability(TREE, 0.5), "expected a mask strategy.*got 0.5"),
+    "ratios for strategies": (
+        lambda: level_profile(TREE, [0.5]),
+        r"strategies\[0\]: expected a mask strategy.*got 0.5",
+    ),
     "patches of a strategy": (
         lambda: RandomMask(ratio=0.5, patches=[("x_0",)]),
         r"patches must be Patches.*\('x_0',\)",
     ),
     "patches of coins": (lambda: BernoulliMask(ratio=0.5, patches=3), "patches must be Patches"),
-    "one ratio for a list": (
-        lambda: level_profile(TREE, 0.5),
-        r"ratios must be a list of numbers such as \[0.25, 0.5\]",
+    "one strategy for a list": (
+        lambda: level_profile(TREE, RandomMask(ratio=0.5)),
+        r"strategies is a list of objects that draw masks, such as \[RandomMask\(ratio=0.5\)\]",
     ),
-    "text for ratios": (lambda: level_profile(TREE, "0.5"), "ratios must be a list of numbers"),
-    "text among ratios": (
-        lambda: level_profile(TREE, ["a"]),
-        "ratio must be a number strictly between 0 and 1, got 'a'",
-    ),
-    "text for a ratio": (
-        lambda: membership_probability(TREE, "0.5"),
-        "ratio must be a number strictly between 0 and 1",
-    ),
+    "text for strategies": (lambda: level_profile(TREE, "uniform"), "strategies is a list of objects.*got 'uniform'"),
+    "text for a ratio": (lambda: RandomMask(ratio="0.5"), "ratio must be a number strictly between 0 and 1, got '0.5'"),
     "text for a unit": (
         lambda: RandomMask(ratio=0.5, unit="2"),
         "unit must be a whole number of at least 1, or two of them",
     ),
     "text for a height": (lambda: SubtreeMask(height="a", ratio=0.5), "height must be a whole number of at least 0"),
     "a class for a strategy": (
-        lambda: level_profile(TREE, [0.5], strategy=BlockMask),
-        "strategy must be a name or an obj",
+        lambda: level_profile(TREE, [BlockMask]),
+        "expected a mask strategy such as",
     ),
     "a number for a key": (
-        lambda: level_profile(TREE, [0.5], regime="general", key=0),
+        lambda: level_profile(TREE, [RandomMask(ratio=0.5)], regime="general", key=0),
         "must be a typed JAX key such as",
     ),
     "many keys": (
-        lambda: level_profile(TREE, [0.5], regime="general", key=jax.random.split(jax.random.key(0))),
+        lambda: level_profile(TREE, [RandomMask(ratio=0.5)], regime="general", key=jax.random.split(jax.random.key(0))),
         r"key must be a single key, got a batch of shape \(2,\)",
     ),
     "a number for a strategy's key": (lambda: design_strategy(TREE, ["z2_0"], key=3), "key must be a typed JAX key"),
@@ -136,7 +132,7 @@ def test_numbers_of_numpy_and_jax_are_taken():
     assert LatentGraph.from_edges(PAIR, dims=np.int64(2)) == LatentGraph.from_edges(PAIR, dims=2)
     assert RandomMask(ratio=jnp.float32(0.5), unit=np.int64(1)) == RandomMask(ratio=0.5)
     assert RandomMask(ratio=0.5, unit=(np.int64(1), 2)) == RandomMask(ratio=0.5, unit=(1, 2))
-    assert membership_probability(TREE, np.float64(0.5)) == membership_probability(TREE, 0.5)
+    assert RandomMask(ratio=np.float64(0.5)) == RandomMask(ratio=0.5)
 
 
 def test_arrays_of_a_graph_cannot_be_written_into():
@@ -149,7 +145,8 @@ def test_arrays_of_a_graph_cannot_be_written_into():
 
 def test_membership_keeps_its_digits_at_tiny_ratios():
     """1 - (1-r)**k - r**k is about k r: written as it stands, it would lose all digits below r = 1e-16."""
-    star = LatentGraph.from_edges([("z", f"x{i}") for i in range(10)])
-    for ratio in (1e-9, 1e-18):
-        found = membership_probability(star, ratio, strategy="bernoulli")["z"]
-        assert found == pytest.approx(10 * ratio, rel=1e-7)
+    edges = [("z", f"x{i}") for i in range(10)] + [("y", f"x{i}") for i in range(3)]
+    for ratio in (1e-9, 1e-18, 1e-300, 1 - 1e-15):
+        found = membership_probability(LatentGraph.from_edges(edges), BernoulliMask(ratio=ratio))
+        assert found["z"] == 1.0
+        assert found["y"] == pytest.approx(0.3, rel=1e-7)

@@ -17,7 +17,6 @@ from hlvm.mae import (
     ImageData,
     LossConfig,
     Member,
-    RatioRange,
     TrainConfig,
     ViTConfig,
     data,
@@ -30,7 +29,7 @@ from hlvm.mae import (
     save_fits,
 )
 from hlvm.mae import held_out as held_out_module
-from hlvm.masking import FixedMask, RandomMask
+from hlvm.masking import FixedMask, RandomMask, RatioRange
 from hlvm.mechanisms import LinearGaussian
 from hlvm.plotting import plot_losses
 

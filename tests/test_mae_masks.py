@@ -12,11 +12,23 @@ from scipy.stats import chisquare
 
 from hlvm import mae
 from hlvm.graph import LatentGraph
-from hlvm.mae import MaskList, Member, RatioRange, TrainConfig, ViTConfig
-from hlvm.mae.checkpoints import mask_from_dict, mask_to_dict
-from hlvm.mae.masks import as_strategy, draw_masks, draw_own, mask_plan
+from hlvm.mae import Member, TrainConfig, ViTConfig
+from hlvm.mae.masks import draw_masks, draw_own, mask_plan
 from hlvm.mae.networks import build_network
-from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask
+from hlvm.masking import (
+    BernoulliMask,
+    BlockMask,
+    FixedMask,
+    GridMask,
+    MaskList,
+    Patches,
+    RandomMask,
+    RatioRange,
+    Sampled,
+    as_strategy,
+    mask_from_dict,
+    mask_to_dict,
+)
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
 
@@ -190,6 +202,10 @@ def test_own_strategy_is_drawn_again_for_every_chunk(model):
     assert len(fit.losses) == 150
 
 
+def _hiding(n, graph):
+    return Sampled(patches=Patches.cells(graph), hidden=(n, n), description="of my own")
+
+
 class Wrong:
     """A strategy that returns what it is told to."""
 
@@ -207,7 +223,10 @@ class Wrong:
         (Wrong(lambda n: np.zeros((n, 16), dtype=bool)), "nothing is masked"),
         (Wrong(lambda n: np.ones((n, 16), dtype=bool)), "everything is masked"),
         (Wrong(lambda n: np.eye(16, dtype=bool)), "was asked for 1600 masks and drew 16"),
-        (Wrong(lambda n: np.tile(np.eye(16, dtype=bool)[0], (n, 1)), n_masked=lambda graph: 2), "mask hides 1"),
+        (
+            Wrong(lambda n: np.tile(np.eye(16, dtype=bool)[0], (n, 1)), law=lambda graph: _hiding(2, graph)),
+            "hide 2 to 2 .* one hides 1",
+        ),
     ],
 )
 def test_own_strategy_that_draws_wrong_masks_is_refused(model, mask, match):
@@ -222,8 +241,8 @@ def test_own_strategy_that_cuts_through_tokens_is_refused(model):
 
 def test_own_strategy_with_a_count_gives_a_vit_without_padding():
     class Half(Rows):
-        def n_masked(self, graph):
-            return 8
+        def law(self, graph):
+            return _hiding(8, graph)
 
     plan = mask_plan(GRAPH, Half())
     network = build_network(GRAPH, plan, SMALL_VIT, mae.LossConfig())

@@ -19,12 +19,11 @@ from hlvm.mae import (
     LinearConfig,
     LossConfig,
     Member,
-    RatioRange,
     TrainConfig,
     ViTConfig,
     plan_ensemble,
 )
-from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
+from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, RatioRange, SubtreeMask
 from hlvm.mechanisms import LinearGaussian
 
 CODE = {"kind": "bottleneck", "code_dim": 3}

@@ -21,6 +21,7 @@ from matplotlib.text import Annotation, Text
 from hlvm import plotting
 from hlvm.claims import Claim, interval_claim, yes
 from hlvm.graph import LatentGraph
+from hlvm.masking import RandomMask
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
 from hlvm.plotting.style import COLORS
@@ -599,15 +600,19 @@ def test_plot_level_profile_refuses_what_does_not_fit(options, message):
         plotting.plot_level_profile(given.pop("share"), **given)
 
 
+def at(ratios):
+    return [RandomMask(ratio=ratio) for ratio in ratios]
+
+
 def test_plot_level_curves_draws_every_height_and_the_errors_of_drawn_masks():
     graph, ratios = LatentGraph.quadtree(2), [0.75, 0.25, 0.5]
-    closed = level_profile(graph, ratios)
+    closed = level_profile(graph, at(ratios))
     ax = plotting.plot_level_curves(closed).axes[0]
     assert [line.get_label() for line in ax.lines] == ["height 2", "height 1"]
     in_order = np.column_stack([[0.25, 0.5, 0.75], closed.share[[1, 2, 0], 0]])
     np.testing.assert_allclose(ax.lines[1].get_xydata(), in_order)
     assert not ax.collections
-    sampled = level_profile(graph, ratios, regime="general", key=jax.random.key(0), n_masks=20)
+    sampled = level_profile(graph, at(ratios), regime="general", key=jax.random.key(0), n_masks=20)
     figure = plotting.plot_level_curves(sampled, quantity="dim", title="t")
     ax = figure.axes[0]
     assert len(ax.collections) == 2
@@ -619,7 +624,7 @@ def test_plot_level_curves_draws_every_height_and_the_errors_of_drawn_masks():
 
 
 def test_plot_level_curves_of_many_heights_has_a_colour_bar():
-    profile = level_profile(LatentGraph.pure_children_chain(20), np.linspace(0.1, 0.9, 9))
+    profile = level_profile(LatentGraph.pure_children_chain(20), at(np.linspace(0.1, 0.9, 9)))
     figure = plotting.plot_level_curves(profile, quantity="frontier_share", title="t")
     assert len(figure.axes[0].lines) == 20
     assert len(figure.axes) == 2
@@ -627,7 +632,7 @@ def test_plot_level_curves_of_many_heights_has_a_colour_bar():
 
 
 def test_plot_level_curves_refuses_what_is_no_profile():
-    profile = level_profile(LatentGraph.quadtree(1), [0.5])
+    profile = level_profile(LatentGraph.quadtree(1), at([0.5]))
     with pytest.raises(ValueError, match="quantity must be one of"):
         plotting.plot_level_curves(profile, quantity="height")
     with pytest.raises(ValueError, match="expected a LevelProfile"):

@@ -17,8 +17,10 @@ from hlvm.masking import (
     BlockMask,
     FixedMask,
     GridMask,
+    MaskList,
     Patches,
     RandomMask,
+    RatioRange,
     SubtreeMask,
     count_masked,
 )
@@ -32,8 +34,19 @@ from hlvm.theory import (
 )
 from hlvm.theory.frontier import frontier_bernoulli, frontier_uniform
 
+KEY = jax.random.key(0)
+
+SIGMAS = 5
+"""Standard errors a mean may lie off: for one normal mean a false alarm in 1.7 million; seeds are fixed."""
+
+KINDS = {"uniform": RandomMask, "bernoulli": BernoulliMask}
+
 ROUNDING = 1e-12
 """Sums of at most 64 products of numbers up to 1 in double precision, with room to spare."""
+
+
+def at(ratios, kind=RandomMask, **options):
+    return [kind(ratio=ratio, **options) for ratio in ratios]
 
 
 @property_test
@@ -41,7 +54,7 @@ ROUNDING = 1e-12
 def test_membership_probability_uniform_matches_all_masks(case, data):
     graph, patches = case
     n_masked = data.draw(st.integers(1, len(patches) - 1))
-    found = membership_probability(graph, n_masked / len(patches), patches=patches)
+    found = membership_probability(graph, RandomMask(ratio=n_masked / len(patches), patches=patches))
     assert list(found) == list(graph.latents)
     assert found == pytest.approx(
         oracles.membership_by_enumeration(graph, patches, n_masked=n_masked), rel=0, abs=ROUNDING
@@ -52,8 +65,66 @@ def test_membership_probability_uniform_matches_all_masks(case, data):
 @given(case=graphs_with_patches(max_latents=6), ratio=st.floats(0.01, 0.99))
 def test_membership_probability_bernoulli_matches_all_masks(case, ratio):
     graph, patches = case
-    found = membership_probability(graph, ratio, patches=patches, strategy="bernoulli")
-    assert found == pytest.approx(oracles.membership_by_enumeration(graph, patches, ratio=ratio), rel=0, abs=ROUNDING)
+    found = membership_probability(graph, BernoulliMask(ratio=ratio, patches=patches))
+    n = len(patches)
+    two_sides = 1 - ratio**n - (1 - ratio) ** n
+    every = oracles.membership_by_enumeration(graph, patches, ratio=ratio)
+    expected = {latent: p / two_sides for latent, p in every.items()}
+    assert found == pytest.approx(expected, rel=0, abs=ROUNDING / two_sides)
+
+
+@property_test
+@given(case=graphs_with_patches(max_latents=6), data=st.data())
+def test_probabilities_of_a_range_are_means_over_its_numbers_of_patches(case, data):
+    graph, patches = case
+    n = len(patches)
+    fewest = data.draw(st.integers(1, n - 1))
+    most = data.draw(st.integers(fewest, n - 1))
+    ranged = RatioRange(low=fewest / n, high=most / n, patches=patches)
+    for ask in (membership_probability, frontier_probability):
+        each = [ask(graph, RandomMask(ratio=m / n, patches=patches)) for m in range(fewest, most + 1)]
+        expected = {latent: np.mean([found[latent] for found in each]) for latent in graph.latents}
+        assert ask(graph, ranged) == pytest.approx(expected, rel=0, abs=ROUNDING)
+
+
+@property_test
+@given(case=graphs_with_patches(max_latents=6, max_observed=5), data=st.data())
+def test_probabilities_of_a_list_are_means_over_its_masks(case, data):
+    graph, _ = case
+    masks = data.draw(st.lists(st.integers(1, 2**graph.n_observed - 2), min_size=1, max_size=5))
+    rows = np.asarray(masks)[:, None] >> np.arange(graph.n_observed) & 1 == 1
+    listed = MaskList.of(graph, rows)
+    members, frontier = dict.fromkeys(graph.latents, 0.0), dict.fromkeys(graph.latents, 0.0)
+    for row in rows:
+        shared = oracles.common_ancestors(graph, masked_names(graph, row))
+        for latent in shared:
+            members[latent] += 1 / len(rows)
+        for latent in oracles.frontier(graph, shared):
+            frontier[latent] += 1 / len(rows)
+    assert membership_probability(graph, listed) == pytest.approx(members, rel=0, abs=ROUNDING)
+    assert frontier_probability(graph, listed) == pytest.approx(frontier, rel=0, abs=ROUNDING)
+
+
+def test_membership_probability_of_a_strategy_of_ones_own_is_drawn():
+    graph, n = LatentGraph.quadtree(2), 2000
+    exact = membership_probability(graph, RandomMask(ratio=0.25))
+    drawn = membership_probability(graph, Unknown(RandomMask(ratio=0.25)), key=KEY, n_masks=n)
+    for latent, p in exact.items():
+        assert abs(drawn[latent] - p) <= SIGMAS * np.sqrt(p * (1 - p) / n) + ROUNDING
+    with pytest.raises(ValueError, match=r"masks have to be drawn for 'Unknown\(.*give key=jax.random.key"):
+        membership_probability(graph, Unknown(RandomMask(ratio=0.25)))
+
+
+@pytest.mark.parametrize("ratio", [0.02, 0.2, 0.9])
+def test_bernoulli_closed_forms_are_of_the_masks_that_are_drawn(ratio):
+    """Four patches only, so that masks with an empty side would count."""
+    graph, n = LatentGraph.tree(2, 2), 20_000
+    masks = np.asarray(BernoulliMask(ratio=ratio).sample(KEY, n, graph))
+    drawn = shared_information_batch(graph, masks).members.mean(axis=0)
+    for latent, p in zip(graph.latents, drawn, strict=True):
+        exact = membership_probability(graph, BernoulliMask(ratio=ratio))[latent]
+        assert abs(exact - p) <= SIGMAS * np.sqrt(exact * (1 - exact) / n) + ROUNDING
+    assert membership_probability(graph, BernoulliMask(ratio=ratio))["z2_0"] == 1.0
 
 
 @property_test
@@ -80,14 +151,14 @@ def test_patches_reached_works_through_many_patches_in_pieces(monkeypatch):
 def test_masking_and_showing_the_same_share_identify_equally(strategy, case, data):
     graph, patches = case
     ratio = data.draw(st.integers(1, len(patches) - 1)) / len(patches)
-    one, other = (membership_probability(graph, r, patches=patches, strategy=strategy) for r in (ratio, 1 - ratio))
+    one, other = (membership_probability(graph, KINDS[strategy](ratio=r, patches=patches)) for r in (ratio, 1 - ratio))
     assert one == pytest.approx(other, rel=0, abs=ROUNDING)
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "bernoulli"])
 def test_latents_inside_one_patch_are_never_identified(strategy):
     graph = LatentGraph.quadtree(3)
-    found = membership_probability(graph, 0.3, patches=Patches.blocks(graph, 2), strategy=strategy)
+    found = membership_probability(graph, KINDS[strategy](ratio=0.3, unit=2))
     assert {value for name, value in found.items() if name.startswith("z1")} == {0.0}
     assert all(value > 0 for name, value in found.items() if not name.startswith("z1"))
 
@@ -96,7 +167,7 @@ def test_membership_probability_does_not_overflow_at_fifty_thousand_patches():
     n, sizes = 50_000, (2, 50, 1000, 49_998)
     edges = [("root", f"x{i}") for i in range(n)]
     edges += [(f"z{k}", f"x{i}") for k in sizes for i in range(k)]
-    found = membership_probability(LatentGraph.from_edges(edges), 0.999)
+    found = membership_probability(LatentGraph.from_edges(edges), RandomMask(ratio=0.999))
     n_masked = count_masked(0.999, n)
     for k in sizes:
         exact = 1 - Fraction(comb(n - k, n_masked) + comb(n - k, n - n_masked), comb(n, n_masked))
@@ -106,7 +177,8 @@ def test_membership_probability_does_not_overflow_at_fifty_thousand_patches():
 
 def test_bernoulli_ratios_need_no_rounding():
     graph = LatentGraph.tree(2, 2)
-    assert membership_probability(graph, 0.01, strategy="bernoulli")["z1_0"] == pytest.approx(0.0198)
+    found = membership_probability(graph, BernoulliMask(ratio=0.01))["z1_0"]
+    assert found == pytest.approx(0.0198 / (1 - 0.01**4 - 0.99**4))
 
 
 # ---------------------------------------------------------------------- profiles
@@ -118,9 +190,11 @@ def test_bernoulli_ratios_need_no_rounding():
 def test_level_profile_sums_the_probabilities_of_each_height(strategy, case, data):
     graph, patches = case
     ratio = data.draw(st.integers(1, len(patches) - 1)) / len(patches)
-    profile = level_profile(graph, [ratio, 0.5], patches=patches, strategy=strategy)
-    probability = membership_probability(graph, ratio, patches=patches, strategy=strategy)
-    assert profile.ratios.tolist() == [ratio, 0.5]
+    masks = [KINDS[strategy](ratio=r, patches=patches) for r in (ratio, 0.5)]
+    profile = level_profile(graph, masks)
+    probability = membership_probability(graph, masks[0])
+    assert (profile.strategies, profile.n_masks) == (tuple(masks), 0)
+    assert profile.masked_share.tolist() == [mask.law(graph).masked_share for mask in masks]
     assert sorted(set(map(graph.height, graph.latents))) == profile.heights.tolist()
     for column, height in enumerate(profile.heights):
         level = [name for name in graph.latents if graph.height(name) == height]
@@ -136,22 +210,22 @@ def test_level_profile_sums_the_probabilities_of_each_height(strategy, case, dat
 def test_level_profile_agrees_with_a_batch_of_all_masks():
     graph = LatentGraph.quadtree(1)
     masks = np.array([[bool(bits >> i & 1) for i in range(4)] for bits in (1, 2, 4, 8)])
-    profile = level_profile(graph, [0.25])
+    profile = level_profile(graph, at([0.25]))
     assert profile.total_dim[0] == pytest.approx(shared_information_batch(graph, masks).dim.mean())
 
 
 def test_level_profile_mean_height_is_nan_where_nothing_is_identified():
     graph = LatentGraph.from_edges([("z1", "x1"), ("z2", "x2")])
-    profile = level_profile(graph, [0.5])
+    profile = level_profile(graph, at([0.5]))
     assert np.isnan(profile.mean_height).all()
     assert profile.total_dim.tolist() == [0.0]
-    tree = level_profile(LatentGraph.tree(2, 2), [0.25])
+    tree = level_profile(LatentGraph.tree(2, 2), at([0.25]))
     assert tree.mean_height.tolist() == [pytest.approx((1 * 1 + 2 * 1) / 2)]
 
 
 def test_level_profile_of_an_image_sized_quadtree_shows_what_patch_size_does():
     graph = LatentGraph.quadtree(6)
-    profile = level_profile(graph, [0.25, 0.5, 0.75], patches=Patches.blocks(graph, 4))
+    profile = level_profile(graph, at([0.25, 0.5, 0.75], unit=4))
     assert (profile.share[:, :2] == 0).all()
     assert (profile.share[1, 2:] > 0).all()
     assert (profile.share[1] >= profile.share[0]).all()
@@ -167,8 +241,8 @@ def frontier_by_enumeration(graph, patches, *, n_masked=None, ratio=None):
     for sides in product([False, True], repeat=len(patches)):
         count = sum(sides)
         weight = float(count == n_masked) if n_masked else ratio**count * (1 - ratio) ** (len(patches) - count)
-        total += weight
         if weight and 0 < count < len(patches):
+            total += weight
             masked = [name for group, hidden in zip(patches.groups, sides, strict=True) if hidden for name in group]
             for latent in oracles.frontier(graph, oracles.common_ancestors(graph, masked)):
                 found[latent] += weight
@@ -180,7 +254,7 @@ def frontier_by_enumeration(graph, patches, *, n_masked=None, ratio=None):
 def test_frontier_probability_uniform_matches_all_masks(case, data):
     graph, patches = case
     n_masked = data.draw(st.integers(1, len(patches) - 1))
-    found = frontier_probability(graph, n_masked / len(patches), patches=patches)
+    found = frontier_probability(graph, RandomMask(ratio=n_masked / len(patches), patches=patches))
     assert list(found) == list(graph.latents)
     assert found == pytest.approx(frontier_by_enumeration(graph, patches, n_masked=n_masked), rel=0, abs=ROUNDING)
 
@@ -189,7 +263,7 @@ def test_frontier_probability_uniform_matches_all_masks(case, data):
 @given(case=graphs_with_patches(max_latents=6, kind="forest"), ratio=st.floats(0.01, 0.99))
 def test_frontier_probability_bernoulli_matches_all_masks(case, ratio):
     graph, patches = case
-    found = frontier_probability(graph, ratio, patches=patches, strategy="bernoulli")
+    found = frontier_probability(graph, BernoulliMask(ratio=ratio, patches=patches))
     assert found == pytest.approx(frontier_by_enumeration(graph, patches, ratio=ratio), rel=0, abs=ROUNDING)
 
 
@@ -197,7 +271,7 @@ def test_frontier_probability_bernoulli_matches_all_masks(case, ratio):
 @given(case=graphs_with_patches(), ratio=st.floats(0.01, 0.99))
 def test_frontier_probability_bernoulli_matches_all_masks_on_overlapping_graphs(case, ratio):
     graph, patches = case
-    found = frontier_probability(graph, ratio, patches=patches, strategy="bernoulli")
+    found = frontier_probability(graph, BernoulliMask(ratio=ratio, patches=patches))
     assert found == pytest.approx(frontier_by_enumeration(graph, patches, ratio=ratio), rel=0, abs=ROUNDING)
 
 
@@ -225,9 +299,10 @@ def test_frontier_uniform_with_groups_of_different_sizes_counts_subsets():
 @pytest.mark.parametrize("strategy", ["uniform", "bernoulli"])
 def test_frontier_shares_of_a_profile_are_means_over_a_height(strategy):
     graph = LatentGraph.quadtree(3)
-    profile = level_profile(graph, [0.1, 0.5], strategy=strategy)
-    for row, ratio in enumerate([0.1, 0.5]):
-        found = frontier_probability(graph, ratio, strategy=strategy)
+    masks = at([0.1, 0.5], KINDS[strategy])
+    profile = level_profile(graph, masks)
+    for row, mask in enumerate(masks):
+        found = frontier_probability(graph, mask)
         for column, height in enumerate(profile.heights):
             level = [found[name] for name in graph.latents if graph.height(name) == height]
             assert profile.frontier_share[row, column] == pytest.approx(np.mean(level), rel=0, abs=ROUNDING)
@@ -235,10 +310,6 @@ def test_frontier_shares_of_a_profile_are_means_over_a_height(strategy):
 
 
 # ---------------------------------------------------------------------- sampled profiles
-
-KEY = jax.random.key(0)
-SIGMAS = 5
-"""Standard errors a mean may lie off: for one normal mean a false alarm in 1.7 million; seeds are fixed."""
 
 
 def assert_within(profile, exact):
@@ -253,27 +324,65 @@ def assert_within(profile, exact):
         assert (off <= SIGMAS * getattr(profile, error) + 0.01 * (getattr(profile, error) == 0) + ROUNDING).all()
 
 
+@dataclasses.dataclass(frozen=True)
+class Unknown:
+    """A strategy of a user's own: nothing but its masks is known."""
+
+    inner: object
+
+    def sample(self, key, n, graph):
+        return self.inner.sample(key, n, graph)
+
+
 @pytest.mark.parametrize(
-    ("sampler", "strategy", "patches"),
+    "make",
     [
-        (RandomMask(ratio=0.5), "uniform", lambda graph: None),
-        (RandomMask(ratio=0.5, unit=2), "uniform", lambda graph: Patches.blocks(graph, 2)),
-        (SubtreeMask(height=1, ratio=0.5), "uniform", lambda graph: Patches.of_subtrees(graph, 1)),
-        (BernoulliMask(ratio=0.5), "bernoulli", lambda graph: None),
+        lambda ratio: RandomMask(ratio=ratio),
+        lambda ratio: RandomMask(ratio=ratio, unit=2),
+        lambda ratio: SubtreeMask(height=1, ratio=ratio),
+        lambda ratio: BernoulliMask(ratio=ratio),
+        lambda ratio: BlockMask(ratio=ratio),
     ],
 )
-def test_sampled_profile_agrees_with_the_closed_form(sampler, strategy, patches):
-    graph, ratios = LatentGraph.quadtree(3), [0.1, 0.5, 0.75]
-    sampled = level_profile(graph, ratios, strategy=sampler, key=KEY, n_masks=1000)
-    exact = level_profile(graph, ratios, strategy=strategy, patches=patches(graph))
+def test_sampled_profile_agrees_with_the_exact_one(make):
+    graph, strategies = LatentGraph.quadtree(3), [make(ratio) for ratio in (0.1, 0.5, 0.75)]
+    sampled = level_profile(graph, map(Unknown, strategies), key=KEY, n_masks=1000)
+    exact = level_profile(graph, strategies)
     assert_within(sampled, exact)
     assert (sampled.n_masks, exact.n_masks) == (1000, 0)
-    assert (sampled.strategy, exact.strategy) == (sampler, strategy)
+    assert (sampled.strategies, exact.strategies) == (tuple(map(Unknown, strategies)), tuple(strategies))
     assert sampled.regime == exact.regime == "invertible"
     assert (exact.standard_error == 0).all()
     assert (sampled.standard_error[:, sampled.share.max(axis=0) > 0] > 0).any()
     np.testing.assert_array_equal(sampled.heights, exact.heights)
     np.testing.assert_allclose(sampled.count, sampled.share * sampled.n_latents)
+    np.testing.assert_allclose(sampled.masked_share, exact.masked_share, atol=0.01)  # 5 errors of a Bernoulli mean
+
+
+def test_level_profile_mixes_rows_that_are_exact_and_rows_that_are_drawn():
+    graph, half = LatentGraph.quadtree(2), RandomMask(ratio=0.5)
+    profile = level_profile(graph, [half, Unknown(half)], key=KEY, n_masks=100)
+    assert profile.n_masks == 100
+    assert profile.share[0].tolist() == level_profile(graph, [half]).share[0].tolist()
+    assert [error.any() for error in profile.standard_error] == [False, True]
+
+
+def test_general_regime_of_a_range_averages_over_its_numbers_of_patches():
+    """One call of its ``sample`` hides one number of patches; a profile needs independent masks."""
+    graph = LatentGraph.quadtree(1)
+    found = level_profile(graph, [RatioRange(low=0.25, high=0.75)], regime="general", key=KEY, n_masks=2000)
+    assert found.masked_share[0] == pytest.approx(0.5, abs=SIGMAS * 0.21 / np.sqrt(2000))
+
+
+def test_general_regime_goes_through_short_lists():
+    graph = LatentGraph.quadtree(2)
+    exact = level_profile(graph, [BlockMask(ratio=0.25)], regime="general")
+    masks = BlockMask(ratio=0.25).law(graph).masks()
+    members = shared_information_batch(graph, masks, regime="general").members
+    assert (exact.n_masks, len(masks)) == (0, 9)
+    assert exact.count.sum() == pytest.approx(members.sum(axis=1).mean())
+    with pytest.raises(ValueError, match=r"give key=jax\.random\.key"):
+        level_profile(graph, [BlockMask(ratio=0.25)], regime="general", n_masks=8)
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "bernoulli"])
@@ -282,15 +391,15 @@ def test_general_regime_agrees_with_all_masks(strategy, tree):
     edges = [("r", "a"), ("r", "b"), ("a", "x1"), ("a", "x2"), ("b", "x3"), ("b", "x4"), ("a", "x5")]
     graph = LatentGraph.from_edges(edges if tree else [*edges, ("b", "x2")], dims=dict.fromkeys("abr", 2) | FIVE)
     ratio, n = 0.4, 5
-    profile = level_profile(graph, [ratio], strategy=strategy, regime="general", key=KEY, n_masks=600)
+    profile = level_profile(graph, at([ratio], KINDS[strategy]), regime="general", key=KEY, n_masks=600)
     share, frontier = np.zeros(2), np.zeros(2)
     dim, total_weight = 0.0, 0.0
     for sides in product([False, True], repeat=n):
         count = sum(sides)
         weight = float(count == 2) if strategy == "uniform" else ratio**count * (1 - ratio) ** (n - count)
-        total_weight += weight
         if not weight or count in (0, n):
             continue
+        total_weight += weight
         found = shared_information(graph, np.array(sides), regime="general")
         assert found.dim == oracles.total_dim(graph, oracles.least_separators(graph, masked_names(graph, sides))[0])
         dim += weight * found.dim
@@ -317,29 +426,28 @@ def masked_names(graph, sides):
     return [name for name, hidden in zip(graph.observed, sides, strict=True) if hidden]
 
 
-def test_sampled_profile_of_a_block_mask_agrees_with_all_its_places():
+def test_level_profile_of_a_block_mask_is_the_mean_over_all_its_places():
     graph, sampler = LatentGraph.quadtree(3), BlockMask(ratio=0.25)
     places = [(a, b) for a in range(5) for b in range(5)]
     masks = np.zeros((25, 8, 8), dtype=bool)
     for mask, (a, b) in zip(masks, places, strict=True):
         mask[a : a + 4, b : b + 4] = True
     batch = shared_information_batch(graph, masks.reshape(25, 64))
-    profile = level_profile(graph, strategy=sampler, key=KEY, n_masks=1500)
-    assert profile.ratios.tolist() == [0.25]
-    assert abs(profile.total_dim[0] - batch.dim.mean()) < SIGMAS * profile.total_dim_standard_error[0]
+    profile = level_profile(graph, [sampler])
+    assert profile.masked_share.tolist() == [0.25]
+    assert profile.total_dim[0] == pytest.approx(batch.dim.mean())
     heights = np.array([graph.height(name) for name in graph.latents])
     for column, height in enumerate(profile.heights):
-        exact = batch.members[:, heights == height].mean()
-        assert abs(profile.share[0, column] - exact) <= SIGMAS * profile.standard_error[0, column] + ROUNDING
+        assert profile.share[0, column] == pytest.approx(batch.members[:, heights == height].mean())
 
 
 def test_sampled_profile_of_a_fixed_mask_is_its_shared_information():
     graph = LatentGraph.quadtree(2)
     mask = FixedMask(masked=("x_0_0", "x_0_1"))
     for regime in ("invertible", "general"):
-        profile = level_profile(graph, strategy=mask, regime=regime, key=KEY, n_masks=2)
+        profile = level_profile(graph, [mask], regime=regime)
         shared = shared_information(graph, mask.masked, regime=regime)
-        assert profile.ratios.tolist() == [2 / 16]
+        assert profile.masked_share.tolist() == [2 / 16]
         assert profile.total_dim.tolist() == [shared.dim]
         assert profile.count.sum() == len(shared.members)
         assert (profile.standard_error == 0).all()
@@ -353,27 +461,24 @@ def test_sampled_profile_takes_any_object_that_draws_masks_and_works_in_pieces(m
             return np.broadcast_to(board.reshape(-1), (n, rows * columns))
 
     graph = LatentGraph.quadtree(2)
-    whole = level_profile(graph, strategy=Checkerboard(), key=KEY, n_masks=7)
-    monkeypatch.setattr("hlvm.theory.sampled_profile._CELLS_AT_ONCE", 3 * len(graph.nodes))
-    pieces = level_profile(graph, strategy=Checkerboard(), key=KEY, n_masks=7)
+    whole = level_profile(graph, [Checkerboard()], key=KEY, n_masks=7)
+    monkeypatch.setattr("hlvm.theory.averages._CELLS_AT_ONCE", 3 * len(graph.nodes))
+    pieces = level_profile(graph, [Checkerboard()], key=KEY, n_masks=7)
     np.testing.assert_array_equal(pieces.share, whole.share)
-    assert whole.ratios.tolist() == [0.5]
+    assert whole.masked_share.tolist() == [0.5]
     assert whole.share.tolist() == [[1.0, 1.0]]
 
 
 def test_sampled_profile_repeats_itself_and_pairs_ratios():
     graph = LatentGraph.quadtree(2)
-    one, two = (level_profile(graph, [0.25, 0.25], strategy=RandomMask(ratio=0.5), key=KEY, n_masks=50) for _ in "ab")
+    one, two = (level_profile(graph, [Unknown(RandomMask(ratio=0.25))] * 2, key=KEY, n_masks=50) for _ in "ab")
     np.testing.assert_array_equal(one.share, two.share)
     np.testing.assert_array_equal(one.share[0], one.share[1])
 
 
 def test_lattices_reach_lower_levels_than_blocks_of_the_same_share():
     graph = LatentGraph.quadtree(4)
-    lattice, block = (
-        level_profile(graph, strategy=sampler, key=KEY, n_masks=50)
-        for sampler in (GridMask(keep_every=2), BlockMask(ratio=0.75))
-    )
+    lattice, block = (level_profile(graph, [sampler]) for sampler in (GridMask(keep_every=2), BlockMask(ratio=0.75)))
     assert lattice.share[0, 0] == 1.0
     assert block.share[0, 0] < 0.5
 
@@ -382,51 +487,47 @@ def test_lattices_reach_lower_levels_than_blocks_of_the_same_share():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "kwargs", "message"),
+    ("strategy", "message"),
     [
-        (1.0, {}, "ratio must be a number strictly between 0 and 1"),
-        (0.95, {}, "nothing would be visible"),
-        (0.0, {"strategy": "bernoulli"}, "ratio must be a number strictly between 0 and 1"),
-        (0.5, {"strategy": "block"}, 'strategy must be "uniform" or "bernoulli", got \'block\''),
-        (0.5, {"patches": Patches((("x_0", "x_1", "x_2", "x_3"),))}, "at least 2 patches"),
-        (0.5, {"patches": Patches((("x_0",), ("x_1",)))}, "'x_2' is in no patch"),
+        (RandomMask(ratio=0.95), "nothing would be visible"),
+        (BlockMask(ratio=0.5), "this strategy masks regions of a grid"),
+        ("block", "expected a mask strategy.*got 'block'"),
+        (RandomMask(ratio=0.5, patches=Patches((("x_0", "x_1", "x_2", "x_3"),))), "at least 2 patches"),
+        (RandomMask(ratio=0.5, patches=Patches((("x_0",), ("x_1",)))), "'x_2' is in no patch"),
     ],
 )
-def test_membership_probability_refuses_bad_input(ratio, kwargs, message):
+def test_membership_probability_refuses_bad_input(strategy, message):
     graph = LatentGraph.tree(2, 2)
     with pytest.raises(ValueError, match=message):
-        membership_probability(graph, ratio, **kwargs)
-    with pytest.raises(ValueError, match=message):
-        level_profile(graph, [0.5, ratio], **kwargs)
+        membership_probability(graph, strategy)
+    with pytest.raises(ValueError, match=rf"strategies\[1\]: .*{message}"):
+        level_profile(graph, [RandomMask(ratio=0.5), strategy])
 
 
-def test_level_profile_refuses_no_ratios():
-    with pytest.raises(ValueError, match="ratios is empty"):
+def test_level_profile_refuses_no_strategies():
+    with pytest.raises(ValueError, match="strategies is empty"):
         level_profile(LatentGraph.tree(2, 2), [])
 
 
 def test_closed_form_is_refused_when_dims_are_not_invertible():
     graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
     with pytest.raises(ValueError, match="do not allow the invertible regime"):
-        membership_probability(graph, 0.5)
+        membership_probability(graph, RandomMask(ratio=0.5))
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"ratios": None}, 'ratios is missing: strategy="uniform" needs at least one'),
         ({"regime": "noisy"}, "regime must be"),
         ({"regime": "general"}, "give key=jax.random.key"),
-        ({"strategy": BlockMask(ratio=0.5)}, "give key=jax.random.key"),
-        ({"strategy": RandomMask(ratio=0.5), "key": KEY, "n_masks": 1}, "n_masks must be a whole number of at least 2"),
-        ({"strategy": GridMask(keep_every=2), "key": KEY}, "GridMask has no ratio to set: leave ratios out"),
-        ({"strategy": RandomMask(ratio=0.5), "key": KEY, "patches": Patches((("a",),))}, "leave patches out"),
-        ({"ratios": [2.0], "strategy": RandomMask(ratio=0.5), "key": KEY}, "ratio must be a number strictly between"),
+        ({"strategies": [Unknown(BlockMask(ratio=0.5))]}, r"drawn for 'Unknown\(.*give key=jax.random.key"),
+        ({"n_masks": 1}, "n_masks must be a whole number of at least 2"),
+        ({"strategies": RandomMask(ratio=0.5)}, "strategies is a list of objects that draw masks"),
     ],
 )
 def test_level_profile_refuses_what_does_not_go_together(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        level_profile(LatentGraph.quadtree(2), **{"ratios": [0.5], **kwargs})
+        level_profile(LatentGraph.quadtree(2), **{"strategies": [RandomMask(ratio=0.5)], **kwargs})
 
 
 class _Wrong:
@@ -449,4 +550,4 @@ class _Wrong:
 @pytest.mark.parametrize("regime", ["invertible", "general"])
 def test_wrong_masks_of_user_written_strategies_are_refused(change, message, regime):
     with pytest.raises(ValueError, match=message):
-        level_profile(LatentGraph.tree(2, 2), strategy=_Wrong(change), regime=regime, key=KEY, n_masks=10)
+        level_profile(LatentGraph.tree(2, 2), [_Wrong(change)], regime=regime, key=KEY, n_masks=10)

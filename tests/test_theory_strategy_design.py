@@ -21,11 +21,11 @@ from hlvm.masking import (
     GridMask,
     Patches,
     RandomMask,
+    RatioRange,
     SubtreeMask,
-    every_mask,
 )
 from hlvm.theory import DesignedMask, design_mask, design_strategy, membership_probability
-from hlvm.theory.mask_laws import default_candidates, law_of
+from hlvm.theory.candidates import default_candidates
 from hlvm.theory.splitting_count import count_splittings
 
 KEY = jax.random.key(0)
@@ -83,6 +83,20 @@ def check(graph, patches, target, n_masked, ratio):
     assert (found[uniform].impossible is None) == (possible or found[uniform].probability > 0)
 
 
+@property_test
+@given(case=graphs_with_patches(max_latents=5, max_observed=6), data=st.data())
+def test_design_strategy_of_a_range_is_the_mean_over_its_numbers_of_patches(case, data):
+    graph, patches = case
+    n = len(patches)
+    fewest = data.draw(st.integers(1, n - 1))
+    most = data.draw(st.integers(fewest, n - 1))
+    target = graph.ancestors(graph.latents[-1:]) | {graph.latents[-1]}
+    ranged = RatioRange(low=fewest / n, high=most / n, patches=patches)
+    (match,) = design_strategy(graph, target, candidates=[ranged])
+    every = shared_by_weight(graph, patches, lambda count: (fewest <= count <= most) / math.comb(n, count))
+    assert_agrees(match, every, frozenset(target), graph.latents)
+
+
 @pytest.mark.parametrize("kind", ["forest", "dag"])
 @pytest.mark.parametrize("closed", [True, False])
 @property_test
@@ -121,7 +135,7 @@ def test_design_strategy_bernoulli_keeps_its_precision_at_extreme_ratios(ratio):
 def test_design_strategy_expected_numbers_are_sums_of_membership_probabilities():
     graph, target = LatentGraph.quadtree(3), {"z3_0_0", "z2_0_0", "z1_0_0"}
     (match,) = design_strategy(graph, target, candidates=[RandomMask(ratio=0.3, unit=2)])
-    probability = membership_probability(graph, 0.3, patches=Patches.blocks(graph, 2))
+    probability = membership_probability(graph, RandomMask(ratio=0.3, unit=2))
     assert match.missing == pytest.approx(sum(1 - probability[name] for name in target), rel=1e-12)
     assert match.extra == pytest.approx(sum(p for name, p in probability.items() if name not in target), rel=1e-12)
     assert match.never == {"z1_0_0"}
@@ -210,28 +224,6 @@ def test_design_strategy_at_fifty_thousand_patches():
 
 
 # ---------------------------------------------------------------------- lists of masks
-
-
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        BlockMask(ratio=0.3),
-        BlockMask(ratio=0.25, unit=2),
-        BlockMask(ratio=0.5, unit=(1, 2)),
-        GridMask(keep_every=2),
-        GridMask(keep_every=(1, 3)),
-        GridMask(keep_every=(2, 1), unit=2),
-        FixedMask(masked=("x_0_0", "x_3_1")),
-    ],
-)
-def test_every_mask_lists_the_masks_that_are_drawn(sampler):
-    """At most 20 masks, 400 draws: one of them is missed in at most 3 of 100 million runs; the seed is fixed."""
-    graph = LatentGraph.quadtree(2)
-    law = law_of(graph, sampler)
-    listed = np.concatenate(list(every_mask(sampler, graph)))
-    drawn = {mask.tobytes() for mask in np.asarray(sampler.sample(KEY, 400, graph))}
-    assert len(listed) == law.n_listed <= 20
-    assert {mask.tobytes() for mask in listed} == drawn
 
 
 def test_design_strategy_of_rectangles_counts_their_places():
@@ -326,7 +318,7 @@ def test_design_strategy_samples_targets_that_overlap_too_much():
 
 def test_design_strategy_draws_in_pieces(monkeypatch):
     graph = LatentGraph.quadtree(2)
-    monkeypatch.setattr("hlvm.theory.strategy_design._CELLS_AT_ONCE", 7 * len(graph.nodes))
+    monkeypatch.setattr("hlvm.theory.averages._CELLS_AT_ONCE", 7 * len(graph.nodes))
     (match,) = design_strategy(graph, ["z2_0_0"], candidates=[Wrapped(RandomMask(ratio=0.5))], key=KEY, n_masks=50)
     assert match.n_masks == 50
 
@@ -399,7 +391,7 @@ def test_design_strategy_describes_each_strategy():
         RandomMask(ratio=0.5, unit=(1, 2)): "4 of 8 units of 1 x 2 cells at random",
         RandomMask(ratio=0.5, patches=patches): "1 of 2 patches at random",
         SubtreeMask(height=1, ratio=0.25): "1 of 4 subtrees of height 1 at random",
-        BernoulliMask(ratio=0.5, patches=Patches.blocks(graph, 2)): "each of 4 subtrees of height 1 with probability "
+        BernoulliMask(ratio=0.5, patches=Patches.blocks(graph, 2)): "each of 4 units of 2 x 2 cells with probability "
         "0.5",
         BlockMask(ratio=0.25, unit=2): "a rectangle of 1 x 1 units of 2 x 2 cells",
         GridMask(keep_every=(1, 2)): "all cells but 1 in 1 x 2, on a lattice",
@@ -439,15 +431,18 @@ class _Wrong:
         ({"candidates": []}, "candidates is empty"),
         ({"candidates": "uniform"}, r"candidates is a list of objects .*, got 'uniform'"),
         ({"candidates": RandomMask(ratio=0.5)}, "candidates is a list of objects"),
-        ({"candidates": [RandomMask(ratio=0.5), 3]}, "candidate 1: a candidate is an object that draws masks.*got 3"),
-        ({"candidates": [RandomMask]}, "candidate 0: a candidate is an object that draws masks"),
-        ({"candidates": [RandomMask(ratio=0.01)]}, "candidate 0: .* nothing would be masked"),
-        ({"candidates": [BlockMask(ratio=0.5)]}, "candidate 0: this strategy masks regions of a grid"),
-        ({"candidates": [GridMask(keep_every=2)]}, "candidate 0: this strategy masks regions of a grid"),
-        ({"candidates": [SubtreeMask(height=9, ratio=0.5)]}, "candidate 0: height must be"),
-        ({"candidates": [FixedMask(masked=("z1_0",))]}, "candidate 0: masked: 'z1_0' is a latent"),
-        ({"candidates": [BernoulliMask(ratio=0.5, patches=Patches((("x_0",),)))]}, "candidate 0: .* is in no patch"),
-        ({"candidates": [SubtreeMask(height=2, ratio=0.5)]}, "candidate 0: a mask needs at least 2 patches"),
+        ({"candidates": [RandomMask(ratio=0.5), 3]}, r"candidates\[1\]: expected a mask strategy.*got 3"),
+        ({"candidates": [RandomMask]}, r"candidates\[0\]: expected a mask strategy"),
+        ({"candidates": [RandomMask(ratio=0.01)]}, r"candidates\[0\]: .* nothing would be masked"),
+        ({"candidates": [BlockMask(ratio=0.5)]}, r"candidates\[0\]: this strategy masks regions of a grid"),
+        ({"candidates": [GridMask(keep_every=2)]}, r"candidates\[0\]: this strategy masks regions of a grid"),
+        ({"candidates": [SubtreeMask(height=9, ratio=0.5)]}, r"candidates\[0\]: height must be"),
+        ({"candidates": [FixedMask(masked=("z1_0",))]}, r"candidates\[0\]: masked: 'z1_0' is a latent"),
+        (
+            {"candidates": [BernoulliMask(ratio=0.5, patches=Patches((("x_0",),)))]},
+            r"candidates\[0\]: .* is in no patch",
+        ),
+        ({"candidates": [SubtreeMask(height=2, ratio=0.5)]}, r"candidates\[0\]: a mask needs at least 2 patches"),
         ({"candidates": [Wrapped(RandomMask(ratio=0.5))]}, r"masks have to be drawn for .*give\s+key="),
         ({"n_masks": 1}, "n_masks must be a whole number of at least 2"),
         ({"n_masks": 2.5}, "n_masks must be a whole number of at least 2"),

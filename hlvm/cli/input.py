@@ -176,10 +176,10 @@ def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tupl
 
 def patches_from(graph: LatentGraph, unit: int | tuple[int, int], height: int | None) -> Patches:
     """What --unit or --height say is masked together."""
-    from hlvm.masking import Patches, RandomMask
+    from hlvm.masking import Patches
 
     if height is not None:
         if unit != 1:
             raise ValueError("give --unit or --height, not both: they both say what is masked together")
         return Patches.of_subtrees(graph, height)
-    return RandomMask(ratio=0.5, unit=unit).patches_of(graph)
+    return Patches.blocks(graph, unit)

@@ -13,15 +13,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from hlvm._files import as_path
 from hlvm._files.texts import decoded, parsed_json
 from hlvm._numbers import UsageError
-from hlvm.mae.checkpoints import STRATEGIES, mask_from_dict, network_from_dict, without_lists
+from hlvm.mae.checkpoints import network_from_dict
 from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
 from hlvm.mae.groups import Member
 from hlvm.masking import Patches
+from hlvm.masking.descriptions import STRATEGIES, mask_from_dict, without_lists
 
 __all__ = ["TABLE_OF", "Settings", "in_file_words", "load_settings", "settings_from_dict"]
 
 _TABLES = ("seed", "seeds", "train", "network", "mask", "loss")
-_MASKS = {kind: cls for kind, cls in STRATEGIES.items() if kind != "list"}  # long lists of masks belong into Python
 _MOST_SEED = 2**32 - 1
 _LARGEST, _TOO_LARGE = sys.float_info.max, 2**31
 _LONGEST_VALUE = 24
@@ -125,7 +125,8 @@ def settings_from_dict(data: Any) -> Settings:
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not a setting: known are {', '.join(_TABLES)}")
     networks = _made(data, "network", NETWORKS, network_from_dict)
-    masks = _made(data, "mask", _MASKS, mask_from_dict)
+    kinds = {kind: cls for kind, cls in STRATEGIES.items() if kind != "list"}  # long lists of masks belong into Python
+    masks = _made(data, "mask", kinds, mask_from_dict)
     losses = _made({"loss": {}, **data}, "loss", LossConfig, lambda table: LossConfig(**without_lists(table)))
     seeds = data.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(map(_is_seed, seeds)) or len(set(seeds)) < len(seeds):

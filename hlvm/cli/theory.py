@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,9 +34,12 @@ from hlvm.graph import LatentGraph
 
 __all__ = ["check", "design", "theory"]
 
-_Strategy = Literal["uniform", "bernoulli", "block", "grid", "subtree"]
+_FIELDS = ("ratio", "unit", "height", "keep_every", "low", "high")
+"""Fields of mask strategies that are options of ``hlvm theory``."""
+
 _Regime = Literal["invertible", "general"]
 _KeepEvery = Annotated[int | tuple[int, int] | None, tyro.conf.arg(metavar="K|ROWS COLUMNS", help_behavior_hint="")]
+_Ratio = Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")]
 _Height = Annotated[int | None, tyro.conf.arg(metavar="H", help_behavior_hint="")]
 
 
@@ -43,10 +49,12 @@ def theory(
     masked: OptionalNames = None,
     mask_file: OptionalFile = None,
     ratio: Annotated[tuple[float, ...], tyro.conf.arg(metavar="R ...", help_behavior_hint="")] = (),
-    strategy: _Strategy = "uniform",
+    strategy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
     unit: Unit = 1,
     height: _Height = None,
     keep_every: _KeepEvery = None,
+    low: _Ratio = None,
+    high: _Ratio = None,
     regime: _Regime = "invertible",
     oracle: Flag = False,
     n_masks: int = 1000,
@@ -66,38 +74,40 @@ def theory(
         masked: names of the masked observed variables; the others are visible.
         mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
         ratio: instead of a mask: the shares of units that random masks hide, strictly between 0 and 1.
-        strategy: with --ratio: so many units at random; each unit by chance (masks with an empty side count, and share
-            nothing); one rectangle; a lattice that stays visible (with --keep-every instead of --ratio); so many
-            subtrees at random.
+        strategy: the kind of random masks, named as in the settings of hlvm train: random (so many units), bernoulli
+            (each unit by chance, both sides never empty), ratio_range (a number of units between two), block (one
+            rectangle), grid (a lattice that stays visible), subtree (so many subtrees).
         unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
         height: instead of --unit: mask whole subtrees of this height; 1 with --strategy subtree if left out.
         keep_every: with --strategy grid: every k-th unit is visible, along both directions or along rows and columns.
+        low: with --strategy ratio_range: the smallest ratio.
+        high: with --strategy ratio_range: the largest ratio.
         regime: invertible mechanisms, or nothing assumed beyond the graph.
         oracle: with a mask and a saved model of linear-Gaussian mechanisms: also the best loss that any autoencoder can
             reach, how much of each latent the visible part holds, and canonical correlations.
-        n_masks: number of masks drawn where there is no closed form (block, grid, and the general regime), up to a
-            million.
+        n_masks: number of masks drawn where nothing is exact (the general regime; very long lists of rectangles), up to
+            a million.
         seed: seed of these draws.
         json: print JSON instead of tables.
     """
     check_seed(seed)
     names = masked_names(masked, mask_file)
-    if strategy != "grid" and keep_every is not None:
-        raise ValueError("--keep-every goes with --strategy grid")
-    if bool(names) == bool(ratio or strategy == "grid"):
-        raise ValueError("give either --masked with at least one NAME (or --mask-file), or --ratio R")
+    options = zip(_FIELDS, (ratio, None if unit == 1 else unit, height, keep_every, low, high), strict=True)
+    given = {name: value for name, value in options if value not in ((), None)}
     if names:
-        if (unit, strategy, height, keep_every) != (1, "uniform", None, None):
-            raise ValueError("--unit, --strategy and --height go with --ratio: name single variables after --masked")
+        if given or strategy != "random":
+            random = " and ".join(map(_option, given)) or "--strategy"
+            raise ValueError(f"give either --masked (or --mask-file), for one mask, or {random}, for random masks")
         record = _one_mask(graph, names, regime, oracle=oracle)
     else:
+        if not given and strategy == "random":
+            raise ValueError("give either --masked with at least one NAME (or --mask-file), or --ratio R")
         if oracle:
             raise ValueError("--oracle goes with --masked or --mask-file: it is about one mask")
-        _check_strategy(strategy, ratio, unit, height, keep_every)
+        of_graph = _random_masks(strategy, given)
         loaded = _load(graph, regime)
         check_n_masks(n_masks, loaded)
-        masks = _random_masks(loaded, strategy, ratio, unit, height, keep_every)
-        record = {"strategy": strategy, **_profiles(loaded, masks, regime, n_masks, seed)}
+        record = {"strategy": strategy, **_profiles(loaded, of_graph(loaded), ratio, regime, n_masks, seed)}
     _show(record, records.print_mask if names else records.print_profiles, json)
     return 0
 
@@ -128,8 +138,7 @@ def design(
         unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
         height: instead of --unit: mask whole subtrees of this height.
         choose: which mask to take when there are several, by the number of masked variables.
-        random: also rank random masks, of every unit, by how often they share exactly the target. Where each unit is
-            masked by chance, this is among the masks that have both sides.
+        random: also rank random masks, of every unit, by how often they share exactly the target.
         top: with --random: strategies to print; JSON holds them all.
         n_masks: with --random: masks drawn for each strategy without a closed form, up to a million.
         seed: seed of these draws.
@@ -221,52 +230,60 @@ def _one_mask(path: Path, masked: tuple[str, ...], regime: _Regime, *, oracle: b
     return record
 
 
-def _check_strategy(
-    strategy: _Strategy,
-    ratio: tuple[float, ...],
-    unit: int | tuple[int, int],
-    height: int | None,
-    keep_every: int | tuple[int, int] | None,
-) -> None:
-    if strategy == "grid" and (ratio or keep_every is None):
-        raise ValueError("a lattice has no ratio: give --strategy grid --keep-every K, without --ratio")
-    if strategy == "subtree" and unit != 1:
-        raise ValueError("--strategy subtree masks subtrees: give their --height instead of --unit")
-    if strategy in ("block", "grid") and height is not None:
-        raise ValueError(f"--height does not go with --strategy {strategy}: give --unit")
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
-def _random_masks(
-    graph: LatentGraph,
-    strategy: _Strategy,
-    ratio: tuple[float, ...],
-    unit: int | tuple[int, int],
-    height: int | None,
-    keep_every: int | tuple[int, int] | None,
-) -> dict[str, Any]:
-    """How level_profile is told of the strategy."""
-    from hlvm.masking import BlockMask, GridMask
+def _random_masks(name: str, given: dict[str, Any]) -> Callable[[LatentGraph], list[Any]]:
+    """The strategies that the options describe, on a graph: one for each ratio. Options are named as their fields."""
+    from hlvm.masking import Patches
+    from hlvm.masking.descriptions import STRATEGIES
 
-    if strategy == "block":
-        return {"ratios": ratio, "strategy": BlockMask(ratio=ratio[0], unit=unit)}
-    if strategy == "grid" and keep_every is not None:
-        return {"ratios": None, "strategy": GridMask(keep_every=keep_every, unit=unit)}
-    patches = patches_from(graph, unit, 1 if strategy == "subtree" and height is None else height)
-    return {"ratios": ratio, "strategy": "bernoulli" if strategy == "bernoulli" else "uniform", "patches": patches}
+    needed = {kind: [f.name for f in dataclasses.fields(of) if f.default is MISSING] for kind, of in STRATEGIES.items()}
+    offered = [kind for kind, fields in needed.items() if set(fields) <= set(_FIELDS)]
+    if name not in offered:
+        raise ValueError(f"--strategy must be one of {', '.join(offered)}, got {name!r}")
+    fields = [field.name for field in dataclasses.fields(STRATEGIES[name])]
+    options = dict(given)
+    subtrees = None
+    if "height" in fields:
+        options.setdefault("height", 1)
+    elif "patches" in fields:
+        subtrees = options.pop("height", None)
+        if subtrees is not None and "unit" in options:
+            raise ValueError("give --unit or --height, not both: they both say what is masked together")
+    strangers = [option for option in options if option not in fields]
+    if strangers:
+        takes = [*fields, "height"] if "patches" in fields else fields
+        known = ", ".join(_option(field) for field in takes if field in _FIELDS)
+        raise ValueError(f"{_option(strangers[0])} does not go with --strategy {name}, which takes {known}")
+    missing = [field for field in needed[name] if field not in options]
+    if missing:
+        raise ValueError(f"--strategy {name} needs {_option(missing[0])}")
+    ratios = options.pop("ratio", [None])
+    each = [options if ratio is None else {**options, "ratio": ratio} for ratio in ratios]
+
+    def of_graph(graph: LatentGraph) -> list[Any]:
+        patches = {} if subtrees is None else {"patches": Patches.of_subtrees(graph, subtrees)}
+        return [STRATEGIES[name](**one, **patches) for one in each]
+
+    return of_graph
 
 
-def _profiles(graph: LatentGraph, masks: dict[str, Any], regime: _Regime, n_masks: int, seed: int) -> records.Record:
-    from hlvm.theory import level_profile, membership_probability
-
-    n_patches = len(masks["patches"]) if masks["strategy"] == "bernoulli" else None
-    if "patches" in masks and regime == "invertible":
-        law = {"patches": masks["patches"], "strategy": masks["strategy"]}
-        members = [membership_probability(graph, ratio, **law) for ratio in masks["ratios"]]
-        return records.profiles_record(graph, level_profile(graph, **masks), members, n_patches=n_patches)
+def _profiles(
+    graph: LatentGraph, strategies: list[Any], ratios: Sequence[float], regime: _Regime, n_masks: int, seed: int
+) -> records.Record:
     import jax
 
-    profile = level_profile(graph, **masks, regime=regime, key=jax.random.key(seed), n_masks=n_masks)
-    return records.profiles_record(graph, profile, [], n_patches=n_patches)
+    from hlvm.masking import law_of
+    from hlvm.theory import level_profile, membership_probability
+
+    for strategy in strategies:
+        law_of(strategy, graph)  # refuses in words that need not say which of the strategies it is about
+    profile = level_profile(graph, strategies, regime=regime, key=jax.random.key(seed), n_masks=n_masks)
+    exact = regime == "invertible" and not profile.n_masks
+    members = [membership_probability(graph, strategy) for strategy in strategies] if exact else []
+    return records.profiles_record(graph, profile, ratios or profile.masked_share.tolist(), members)
 
 
 def _show(record: records.Record, show: Any, json: bool) -> None:

@@ -134,14 +134,11 @@ def _strength(value: float, digits: int = 3) -> str:
 
 
 def profiles_record(
-    graph: LatentGraph, profile: LevelProfile, members: Sequence[Mapping[str, float]], *, n_patches: int | None = None
+    graph: LatentGraph, profile: LevelProfile, ratios: Sequence[float], members: Sequence[Mapping[str, float]]
 ) -> Record:
-    """Level profile at each ratio, from the highest level down, and membership where it has a closed form.
-
-    ``n_patches`` is the number of units that are masked by chance; for masks that always have two sides it is ``None``.
-    """
+    """Level profile at each ratio, from the highest level down, and membership where it is exact."""
     rows = []
-    for row, ratio in enumerate(profile.ratios.tolist()):
+    for row, ratio in enumerate(ratios):
         columns = {
             "height": profile.heights,
             "latents": profile.n_latents,
@@ -161,7 +158,6 @@ def profiles_record(
                 "total_dim": float(profile.total_dim[row]),
                 "total_dim_standard_error": float(profile.total_dim_standard_error[row]),
                 "mean_height": float(profile.mean_height[row]),
-                "one_sided": 0.0 if n_patches is None else ratio**n_patches + (1 - ratio) ** n_patches,
             }
         )
     for entry, probability in zip(rows, members, strict=False):
@@ -176,9 +172,6 @@ def print_profiles(record: Record) -> None:
     profiles, strategy = record["profiles"], record["strategy"]
     drawn = f"; means ± standard errors over {record['n_masks']} masks" if record["n_masks"] else ""
     print(f"{strategy} masks, {record['regime']} regime{drawn}")
-    if any(entry["one_sided"] for entry in profiles):
-        shown = ", ".join(f"{share(entry['one_sided'])} at ratio {entry['ratio']:g}" for entry in profiles)
-        _print_text(f"masks with an empty side count, and share nothing; their probability: {shown}")
     for begin in range(0, len(profiles), _RATIOS_SIDE_BY_SIDE):
         some = [entry for entry in profiles[begin : begin + _RATIOS_SIDE_BY_SIDE] if "membership" in entry]
         if some:
@@ -239,8 +232,6 @@ def design_record(
 
 def print_design(graph: LatentGraph, record: Record, matches: Sequence[StrategyMatch]) -> None:
     """Print what :func:`design_record` made; of the strategies the matches given, which come first."""
-    from hlvm.masking import BernoulliMask
-
     if record["possible"]:
         masked = record["masked"]
         rows = [
@@ -269,8 +260,6 @@ def print_design(graph: LatentGraph, record: Record, matches: Sequence[StrategyM
             for match in strategies[:top]
         ],
     )
-    if any(isinstance(match.strategy, BernoulliMask) for match in matches):
-        _print_text("where each unit is masked with a probability, only masks with both sides non-empty count")
 
 
 def _chance(match: Record) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from hlvm import mae, plotting
 from hlvm.claims import Claim
-from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ratio_and_unit
+from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim
 from hlvm.images import QuadtreeImages, contact_sheet
 from hlvm.mae import Fit
 from hlvm.report import Section, Table, write_html
@@ -129,7 +129,7 @@ def _vit_figure(scores: pd.DataFrame) -> Any:
 
 def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Sequence[Fit]) -> Any:
     """Rows of original, what the encoder saw, and its reconstruction, for the middle ratio at the finest unit."""
-    candidates = sorted((ratio_and_unit(fit)[1], ratio_and_unit(fit)[0], i) for i, fit in enumerate(vits))
+    candidates = sorted((fit.mask.unit, fit.mask.ratio, i) for i, fit in enumerate(vits))
     finest = [c for c in candidates if c[0] == candidates[0][0]]
     fit = vits[finest[len(finest) // 2][2]]
     sample = pictures.observed_matrix[:8]
@@ -139,7 +139,7 @@ def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Seque
     cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)
     shown, guess = (jnp.repeat(grey, 3, axis=-1) for grey in (shown, guess))
     seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
-    ratio, unit = ratio_and_unit(fit)
+    ratio, unit = fit.mask.ratio, fit.mask.unit
     return plotting.plot_picture(
         contact_sheet(jnp.concatenate([shown, seen, guess]), columns=len(shown)),
         title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, what the encoder saw, reconstruction",
@@ -148,7 +148,8 @@ def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Seque
 
 def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
     narrow = {f"{case.label}, code dim {code_dim(fit)}": fit.losses for case, fit in by_case(cases, bottlenecks)}
-    wide = {"ratio {:g}, unit {}".format(*ratio_and_unit(fit)): fit.losses for fit in vits if fit.seed == vits[0].seed}
+    first = [fit for fit in vits if fit.seed == vits[0].seed]
+    wide = {f"ratio {fit.mask.ratio:g}, unit {fit.mask.unit}": fit.losses for fit in first}
     return plotting.plot_losses({"Bottleneck autoencoders": narrow, "Vision transformers": wide})
 
 

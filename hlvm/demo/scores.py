@@ -12,10 +12,9 @@ import pandas as pd
 
 from hlvm import mae
 from hlvm.claims import Claim, above_floor_claim, block_claim, no, no_leakage_claim, yes
-from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim, ratio_and_unit
+from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
-from hlvm.masking import Patches
 from hlvm.scoring import (
     Interval,
     LatentScores,
@@ -90,8 +89,8 @@ def score_vits(key: jax.Array, sample: Sample, fits: Sequence[Fit], advance: Any
             ceiling=ceiling,
             chance=chances[fit.seed],
         )
-        ratio, unit = ratio_and_unit(fit)
-        likely = membership_probability(graph, ratio, patches=Patches.blocks(graph, unit))
+        ratio, unit = fit.mask.ratio, fit.mask.unit
+        likely = membership_probability(graph, fit.mask)
         tables.append(
             table.assign(
                 part="vit",

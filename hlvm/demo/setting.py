@@ -11,7 +11,7 @@ from hlvm.mae import BottleneckConfig, Fit, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
 from hlvm.theory import LevelProfile, SharedInformation, level_profile, shared_information
 
-__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "code_dim", "mask_cases", "profiles", "ratio_and_unit"]
+__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "code_dim", "mask_cases", "profiles"]
 
 
 Frame: TypeAlias = Any
@@ -104,7 +104,10 @@ def mask_cases(graph: LatentGraph) -> tuple[MaskCase, ...]:
 
 def profiles(graph: LatentGraph, config: DemoConfig) -> dict[int, LevelProfile]:
     """Masking unit -> level profile over the ratios."""
-    return {unit: level_profile(graph, config.ratios, patches=Patches.blocks(graph, unit)) for unit in config.units}
+    return {
+        unit: level_profile(graph, [RandomMask(ratio=ratio, unit=unit) for ratio in config.ratios])
+        for unit in config.units
+    }
 
 
 def by_case(cases: Sequence[MaskCase], fits: Sequence[Fit]) -> list[tuple[MaskCase, Fit]]:
@@ -118,10 +121,3 @@ def code_dim(fit: Fit) -> int:
     if not isinstance(fit.config, BottleneckConfig):
         raise TypeError("only bottleneck autoencoders have a code dim")
     return fit.config.code_dim
-
-
-def ratio_and_unit(fit: Fit) -> tuple[float, int]:
-    """Masking ratio and unit side that a vision transformer of the demo was trained with."""
-    if not isinstance(fit.mask, RandomMask) or not isinstance(fit.mask.unit, int):
-        raise TypeError("the demo's vision transformers are trained with random masks of square units")
-    return fit.mask.ratio, fit.mask.unit

@@ -8,7 +8,6 @@ from hlvm.mae.data import ArrayData, ImageData, Images, TrainingData
 from hlvm.mae.fit import DivergenceWarning, Fit
 from hlvm.mae.groups import Member
 from hlvm.mae.held_out import HeldOut
-from hlvm.mae.mask_strategies import MaskList, RatioRange
 from hlvm.mae.masks import TrainingMask
 from hlvm.mae.planner import Plan, ProgramPlan, plan_ensemble
 from hlvm.mae.run_state import Checkpoints
@@ -28,13 +27,11 @@ __all__ = [
     "Images",
     "LinearConfig",
     "LossConfig",
-    "MaskList",
     "Member",
     "NetworkConfig",
     "Plan",
     "ProgramPlan",
     "Progress",
-    "RatioRange",
     "TensorBoard",
     "TrainConfig",
     "TrainingData",

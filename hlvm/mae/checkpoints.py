@@ -25,10 +25,8 @@ from hlvm.mae.data import ArrayData, ImageData, Source
 from hlvm.mae.fit import Fit
 from hlvm.mae.groups import Member
 from hlvm.mae.held_out import HeldOut
-from hlvm.mae.mask_strategies import MaskList, RatioRange
-from hlvm.mae.masks import as_strategy
 from hlvm.mae.units import far_columns, moments
-from hlvm.masking import BernoulliMask, BlockMask, FixedMask, GridMask, Patches, RandomMask, SubtreeMask
+from hlvm.masking.descriptions import mask_from_dict, mask_to_dict, without_lists
 from hlvm.mechanisms import mechanism_to_dict, noise_to_dict
 from hlvm.simulator import HierarchicalModel
 
@@ -143,7 +141,7 @@ def describe_run(
         "members": [
             {
                 "network": _network_to_dict(member.network),
-                "mask": mask_to_dict(as_strategy(member.mask)),
+                "mask": mask_to_dict(member.mask),
                 "loss": dataclasses.asdict(member.loss),
                 "seed": member.seed,
             }
@@ -249,11 +247,6 @@ def _restore(
     )
 
 
-def without_lists(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON turns tuples into lists; this turns them back."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-
 def _network_to_dict(config: NetworkConfig) -> dict[str, Any]:
     kind = next(name for name, cls in NETWORKS.items() if isinstance(config, cls))
     return {"kind": kind, **dataclasses.asdict(config)}
@@ -265,68 +258,3 @@ def network_from_dict(data: dict[str, Any]) -> NetworkConfig:
     if fields.get("encoder") is not None:
         fields["encoder"] = ViTConfig(**fields["encoder"])
     return cls(**fields)
-
-
-# ---------------------------------------------------------------------- mask strategies
-
-STRATEGIES: dict[str, type[Any]] = {
-    "random": RandomMask,
-    "ratio_range": RatioRange,
-    "bernoulli": BernoulliMask,
-    "block": BlockMask,
-    "grid": GridMask,
-    "subtree": SubtreeMask,
-    "fixed": FixedMask,
-    "list": MaskList,
-}
-
-
-def mask_to_dict(mask: Any) -> dict[str, Any]:
-    """A JSON-ready description of a mask strategy.
-
-    One of your own is described by the name of its class, with its fields if it is a dataclass.
-
-    Raises:
-        ValueError: a dataclass of your own has fields that JSON cannot hold.
-    """
-    kind = next((name for name, cls in STRATEGIES.items() if type(mask) is cls), None)
-    fields: dict[str, Any] = {}
-    if dataclasses.is_dataclass(mask):
-        fields = {field.name: getattr(mask, field.name) for field in dataclasses.fields(mask) if field.init}
-    if isinstance(fields.get("patches"), Patches):
-        fields["patches"] = [list(group) for group in fields["patches"].groups]
-    if kind == "list":
-        fields["packed"] = fields["packed"].hex()
-    if kind is not None:
-        return {"kind": kind, **fields}
-    try:
-        json.dumps(fields)
-    except TypeError as error:
-        raise ValueError(
-            f"the strategy {type(mask).__name__} cannot be written to a file: {error}; "
-            f"use fields of numbers and strings"
-        ) from None
-    return {"kind": "own", "class": type(mask).__name__, "fields": fields}
-
-
-def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]] | None = None) -> Any:
-    """Rebuild a mask strategy from :func:`mask_to_dict`.
-
-    Raises:
-        ValueError: a strategy that is neither part of this package nor in ``known``.
-    """
-    fields = without_lists(data)
-    del fields["kind"]
-    kind: str = data["kind"]
-    if kind == "own":
-        if data["class"] not in (known or {}):
-            raise ValueError(
-                f"these fits were trained with a mask strategy {data['class']!r} of your own: "
-                f"load_fits(path, known={{{data['class']!r}: ...}}) with its class"
-            )
-        return (known or {})[data["class"]](**data["fields"])
-    if fields.get("patches") is not None:
-        fields["patches"] = Patches(tuple(map(tuple, data["patches"])))
-    if kind == "list":
-        fields["packed"] = bytes.fromhex(data["packed"])
-    return STRATEGIES[kind](**fields)

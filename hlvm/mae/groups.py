@@ -30,6 +30,7 @@ from hlvm.mae.networks import build_network, code_dim_of, init_flat
 from hlvm.mae.program import CHUNK, Arms, Program, State, first_state, run_chunk
 from hlvm.mae.sizes import check_sizes
 from hlvm.mae.units import Columns, single
+from hlvm.masking import Sampled
 
 __all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "prepare", "shares"]
 
@@ -209,7 +210,7 @@ class Prepared:
     def arguments(self, state: State, start: int) -> tuple[Any, ...]:
         """What the program takes for the steps from ``start`` on, on the devices that it runs on."""
         arms = self.arms
-        if self.program.kind == "own":
+        if self.program.kind is Sampled:
             arms = arms._replace(masks=self._own_masks(arms.masks, start))
         feed = self.feeder.for_chunk(start)
         return (self._by_member(state), self._by_member(arms), *self._for_all(feed))
@@ -233,7 +234,7 @@ class Prepared:
         rows, arms = self.held_out, self.arms
         if rows is None:
             raise ValueError("no rows are held out")
-        if self.program.kind == "own":
+        if self.program.kind is Sampled:
             n_batches, batch = rows.counted.shape
             masks = [self._draw(m, plan, self.train.steps, (n_batches, batch)) for m, plan in self._planned]
             arms = arms._replace(masks=arms.masks._replace(masks=np.stack(masks)))

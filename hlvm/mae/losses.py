@@ -14,8 +14,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar, Shaped
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import Compute, LossConfig
-from hlvm.mae.masks import MaskArrays, MaskPlan, as_strategy, draw_masks, draw_own
+from hlvm.mae.masks import MaskArrays, MaskPlan, draw_masks, draw_own
 from hlvm.mae.networks import Network
+from hlvm.masking import Counted, Listed, Sampled, as_strategy
 
 __all__ = [
     "LossArrays",
@@ -274,9 +275,9 @@ def check_region(graph: LatentGraph, mask: object, plan: MaskPlan, loss: LossCon
     """
     if loss.region != "interior" and loss.weights is None and loss.height_weights is None:
         return
-    if plan.kind == "listed":
+    if plan.kind is Listed:
         masked = jnp.asarray(plan.arrays.masks)[: int(plan.arrays.n_listed)]
-    elif plan.kind == "own":
+    elif plan.kind is Sampled:
         masked = jnp.asarray(draw_own(as_strategy(mask), graph, jax.random.key(0), _TRIAL_MASKS, plan))
     else:
         keys = jax.random.split(jax.random.key(0), _TRIAL_DRAWS)  # a range of ratios has one ratio per draw
@@ -289,7 +290,7 @@ def check_region(graph: LatentGraph, mask: object, plan: MaskPlan, loss: LossCon
             f"no mask leaves anything to learn from: with region={loss.region!r} and these weights every variable has "
             f"weight 0 under every mask tried; mask more or larger regions, or change the loss"
         )
-    ranged = plan.kind == "counted" and plan.arrays.counts[0] != plan.arrays.counts[1]
+    ranged = plan.kind is Counted and plan.arrays.counts[0] != plan.arrays.counts[1]
     share = float(counts.reshape(_TRIAL_DRAWS, -1).mean(axis=1).min() if ranged else counts.mean())
     if steps * (1 - share) ** batch > _CHANCE_OF_AN_EMPTY_BATCH:
         raise ValueError(

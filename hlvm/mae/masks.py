@@ -1,15 +1,14 @@
 """Mask strategies as arrays, so that ensemble members with different masks share one compiled program.
 
-Four ways of drawing cover every strategy. *Counted*: a number of patches, fixed or uniform within a range that is
-drawn once per step. *Chance*: a number of patches drawn for every sample. *Listed*: one mask of a list for every
-sample, which includes fixed masks, and blocks and lattices, whose places are few enough to list. *Own*: any other
-object with a ``sample`` method; its masks are drawn by the host ahead of every chunk of steps, so that it may use
-anything, and all of them are checked.
+The law of a strategy (:mod:`hlvm.masking.laws`) says how. *Counted*: a number of patches, fixed or drawn once per step
+from a range. *Chance*: a number of patches drawn for every sample. *Listed*: one mask of a list for every sample.
+*Sampled*, and lists that are too long: the host calls the strategy's ``sample`` ahead of every chunk of steps, so that
+it may use anything, and all masks are checked.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,32 +16,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
 from hlvm.graph import LatentGraph
-from hlvm.mae.mask_strategies import MaskList, RatioRange
-from hlvm.masking import (
-    BernoulliMask,
-    FixedMask,
-    Listed,
-    Patches,
-    RandomMask,
-    SubtreeMask,
-    count_every_mask,
-    count_masked,
-    every_mask,
-    log_binomial,
-    masked_batch,
-)
+from hlvm.masking import Chance, Counted, Law, Listed, Patches, Sampled, law_of, masked_batch
 
-__all__ = ["Kind", "MaskArrays", "MaskPlan", "TrainingMask", "as_strategy", "draw_masks", "draw_own", "mask_plan"]
-
-Kind = Literal["counted", "chance", "listed", "own"]
+__all__ = ["MaskArrays", "MaskPlan", "TrainingMask", "draw_masks", "draw_own", "mask_plan"]
 
 TrainingMask: TypeAlias = Any
-"""What a masked autoencoder can be trained with: any strategy of :mod:`hlvm.masking`, :class:`~hlvm.mae.RatioRange`,
-:class:`~hlvm.mae.MaskList`, an object of your own with a method ``sample(key, n, graph)``, or the answer of
-:func:`hlvm.theory.design_mask`."""
+"""A mask to train with: any strategy of :mod:`hlvm.masking`, an object of your own with a method
+``sample(key, n, graph)``, or the answer of :func:`hlvm.theory.design_mask`."""
 
 _MOST_LISTED_CELLS = 50_000_000
-"""Largest list of masks, in observed variables times masks, that blocks and lattices are turned into."""
+"""Largest list of masks, in observed variables times masks, that is held as an array."""
 
 
 class MaskArrays(NamedTuple):
@@ -53,8 +36,8 @@ class MaskArrays(NamedTuple):
         n_patches: number of patches.
         counts: counted: fewest and most masked patches of a mask.
         logits: chance: log probability of every number of masked patches from 0 to ``cells``; else one 0.
-        masks: listed: the masks, padded to a power of two; own: those of one chunk of steps, (steps, batch, cells);
-            else none.
+        masks: listed: the masks, padded to a power of two; sampled: those of one chunk of steps, (steps, batch,
+            cells); else none.
         n_listed: listed: number of masks before padding.
     """
 
@@ -70,32 +53,16 @@ class MaskPlan(NamedTuple):
     """How one strategy is drawn on one graph.
 
     Attributes:
-        kind: which of the ways of drawing it is; static, so that members of different kinds have programs of their own.
-        arrays: what the draw reads; for ``"own"`` without its masks.
+        kind: the kind of its law; static, so that members of different kinds have programs of their own.
+        arrays: what the draw reads; of a sampled law without its masks.
         fewest: fewest observed variables that a mask hides.
         most: most observed variables that a mask hides.
     """
 
-    kind: Kind
+    kind: type[Law]
     arrays: MaskArrays
     fewest: int
     most: int
-
-
-def as_strategy(mask: TrainingMask) -> Any:
-    """The strategy itself; for a designed mask the fixed one.
-
-    Raises:
-        ValueError: neither.
-    """
-    if callable(getattr(mask, "sample", None)):
-        return mask
-    if isinstance(getattr(mask, "masked", None), tuple):
-        return FixedMask(masked=mask.masked)
-    raise ValueError(
-        f"expected a mask strategy, an object with a method sample(key, n, graph), or a designed mask, got "
-        f"{type(mask).__name__}: see hlvm.masking for the strategies, and MaskList.of for masks in an array"
-    )
 
 
 def mask_plan(graph: LatentGraph, mask: TrainingMask) -> MaskPlan:
@@ -104,38 +71,24 @@ def mask_plan(graph: LatentGraph, mask: TrainingMask) -> MaskPlan:
     Raises:
         ValueError: the strategy does not fit the graph.
     """
-    mask = as_strategy(mask)
-    if isinstance(mask, SubtreeMask):
-        mask = RandomMask(ratio=mask.ratio, patches=Patches.of_subtrees(graph, mask.height))
-    if isinstance(mask, RandomMask | RatioRange):
-        patches = mask.patches_of(graph)
-        if isinstance(mask, RandomMask):
-            low = high = count_masked(mask.ratio, len(patches))
-        else:
-            low, high = mask.counts(graph)
-        sizes = sorted(map(len, patches.groups))
-        arrays = _arrays(graph, patches)._replace(counts=np.array([low, high], np.int32))
-        return MaskPlan("counted", arrays, sum(sizes[:low]), sum(sizes[::-1][:high]))
-    if isinstance(mask, BernoulliMask):
-        patches = RandomMask(ratio=mask.ratio, unit=mask.unit, patches=mask.patches).patches_of(graph)
-        if len(patches) < 2:
-            raise ValueError(f"a mask needs at least 2 patches, got {len(patches)}: use a smaller unit")
-        smallest = min(map(len, patches.groups))
-        arrays = _arrays(graph, patches)._replace(logits=_count_logits(len(patches), mask.ratio, graph.n_observed))
-        return MaskPlan("chance", arrays, smallest, graph.n_observed - smallest)
-    rows, patches = _listed(graph, mask)
-    if rows is None:
-        fewest, most = _own_counts(graph, mask)
-        return MaskPlan("own", _arrays(graph, patches), fewest, most)
-    hidden = rows.sum(axis=1)
-    padded = np.zeros((1 << (len(rows) - 1).bit_length(), graph.n_observed), dtype=bool)
-    padded[: len(rows)] = rows
-    arrays = _arrays(graph, patches)._replace(masks=padded, n_listed=np.array(len(rows), np.int32))
-    return MaskPlan("listed", arrays, int(hidden.min()), int(hidden.max()))
+    law = law_of(mask, graph)
+    arrays = _arrays(graph, law.patches)
+    kind: type[Law] = Sampled
+    if isinstance(law, Counted):
+        kind, arrays = Counted, arrays._replace(counts=np.array([law.fewest, law.most], np.int32))
+    elif isinstance(law, Chance):
+        logits = np.full(graph.n_observed + 1, -np.inf)
+        logits[1 : len(law.patches)] = law.count_logits
+        kind, arrays = Chance, arrays._replace(logits=logits.astype(np.float32))
+    elif isinstance(law, Listed) and law.n_masks * graph.n_observed <= _MOST_LISTED_CELLS:
+        padded = np.zeros((1 << (law.n_masks - 1).bit_length(), graph.n_observed), dtype=bool)
+        padded[: law.n_masks] = law.masks()
+        kind, arrays = Listed, arrays._replace(masks=padded, n_listed=np.array(law.n_masks, np.int32))
+    return MaskPlan(kind, arrays, *law.hidden)
 
 
 def draw_masks(
-    kind: Kind, arrays: MaskArrays, key: PRNGKeyArray, n: int, step_of_chunk: Int[Array, ""] | int = 0
+    kind: type[Law], arrays: MaskArrays, key: PRNGKeyArray, n: int, step_of_chunk: Int[Array, ""] | int = 0
 ) -> Bool[Array, "n cells"]:
     """Draw the masks of one step; traced.
 
@@ -143,18 +96,18 @@ def draw_masks(
     them last, so what stands at the places of the real ones is a permutation of the real ones.
 
     Args:
-        kind: the way of drawing.
+        kind: the kind of the strategy's law.
         arrays: the strategy.
-        key: a typed key; ``"own"`` does not read it.
+        key: a typed key; a sampled law does not read it.
         n: number of masks.
-        step_of_chunk: which of the chunk's steps this is; only ``"own"`` reads it.
+        step_of_chunk: the number of the step within its chunk; only a sampled law reads it.
 
     Returns:
         Boolean array, True = masked.
     """
-    if kind == "own":
+    if kind is Sampled:
         return jnp.asarray(arrays.masks)[step_of_chunk]
-    if kind == "listed":
+    if kind is Listed:
         masks = jnp.asarray(arrays.masks)
         if len(masks) == 1:
             return jnp.broadcast_to(masks[0], (n, masks.shape[1]))
@@ -163,7 +116,7 @@ def draw_masks(
     places = jax.random.uniform(key, (n * n_cells,)).reshape(n, n_cells)  # drawn flat: it compiles much faster
     order = jnp.argsort(jnp.where(jnp.arange(n_cells) < arrays.n_patches, places, 2.0), axis=1)
     count_key = jax.random.fold_in(key, 1)
-    if kind == "counted":
+    if kind is Counted:
         count = jax.random.randint(count_key, (), arrays.counts[0], arrays.counts[1] + 1)
     else:
         count = jax.random.categorical(count_key, jnp.asarray(arrays.logits), shape=(n, 1))
@@ -185,7 +138,7 @@ def draw_own(strategy: Any, graph: LatentGraph, key: PRNGKeyArray, n: int, plan:
 
     Raises:
         ValueError: the strategy drew something else, or masks that hide nothing, everything, or another number of
-            observed variables than its ``n_masked`` says.
+            observed variables than its law says.
     """
     rows = masked_batch(graph, strategy.sample(key, n, graph))
     if len(rows) != n:
@@ -193,9 +146,8 @@ def draw_own(strategy: Any, graph: LatentGraph, key: PRNGKeyArray, n: int, plan:
     hidden = rows.sum(axis=1)
     if hidden.min() < plan.fewest or hidden.max() > plan.most:
         raise ValueError(
-            f"{type(strategy).__name__}.n_masked says that every mask hides {plan.fewest} observed variables, but a "
-            f"mask hides {int(hidden.min() if hidden.min() < plan.fewest else hidden.max())}: leave n_masked away "
-            f"where the number differs"
+            f"{type(strategy).__name__}.law says that masks hide {plan.fewest} to {plan.most} observed variables, but "
+            f"one hides {int(hidden.min() if hidden.min() < plan.fewest else hidden.max())}: mend it"
         )
     return rows
 
@@ -209,40 +161,3 @@ def _arrays(graph: LatentGraph, patches: Patches) -> MaskArrays:
         masks=np.zeros((0, graph.n_observed), dtype=bool),
         n_listed=np.array(0, np.int32),
     )
-
-
-def _listed(graph: LatentGraph, mask: Any) -> tuple[np.ndarray | None, Patches]:
-    """All masks of a strategy that has few, ``None`` for others; and its patches."""
-    if isinstance(mask, MaskList):
-        return mask.rows(graph), Patches.cells(graph)
-    if not isinstance(mask, Listed):
-        return None, Patches.cells(graph)
-    unit = 1 if isinstance(mask, FixedMask) else mask.unit
-    patches = RandomMask(ratio=0.5, unit=unit).patches_of(graph)
-    if count_every_mask(mask, graph) * graph.n_observed > _MOST_LISTED_CELLS:
-        return None, patches
-    return np.concatenate(list(every_mask(mask, graph))), patches
-
-
-def _own_counts(graph: LatentGraph, mask: Any) -> tuple[int, int]:
-    """Fewest and most observed variables that a strategy of the user's own hides."""
-    count = getattr(mask, "n_masked", None)
-    if not callable(count):
-        return 1, graph.n_observed - 1
-    try:
-        n_masked = int(count(graph))  # pyright: ignore[reportArgumentType]
-    except ValueError:
-        return 1, graph.n_observed - 1
-    if not 0 < n_masked < graph.n_observed:
-        raise ValueError(
-            f"{type(mask).__name__}.n_masked must lie between 1 and {graph.n_observed - 1} of {graph.n_observed} "
-            f"observed variables, got {n_masked}"
-        )
-    return n_masked, n_masked
-
-
-def _count_logits(n_patches: int, ratio: float, n_cells: int) -> Shaped[np.ndarray, " numbers"]:
-    """Log probabilities of 0 to ``n_cells`` masked patches: binomial without its two ends."""
-    found = np.full(n_cells + 1, -np.inf)
-    found[1:n_patches] = log_binomial(n_patches, ratio)[1:-1]
-    return found.astype(np.float32)

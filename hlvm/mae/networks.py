@@ -33,6 +33,7 @@ from hlvm.mae.linear import LinearNetwork
 from hlvm.mae.masks import MaskPlan
 from hlvm.mae.tokens import TokenGrid
 from hlvm.mae.vit import MOST_UNROLLED, ViTNetwork
+from hlvm.masking import Chance, Counted, Listed
 
 __all__ = ["Network", "attending", "build_network", "code_dim_of", "init_flat", "unflatten", "unrolled"]
 
@@ -84,9 +85,9 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
 def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[TokenGrid, int, bool]:
     """Tokens, the most that a mask leaves visible, and whether some leave fewer."""
     tokens = TokenGrid.of(graph, patch)
-    if plan.kind in ("counted", "chance"):
+    if plan.kind in (Counted, Chance):
         tokens.check_whole(np.asarray(plan.arrays.patch_of_cell))
-    elif plan.kind == "listed":
+    elif plan.kind is Listed:
         tokens.check_whole(np.asarray(plan.arrays.masks))
     fewest, most = -(-plan.fewest // patch**2), plan.most // patch**2
     return tokens, tokens.n_tokens - fewest, fewest != most

@@ -17,8 +17,9 @@ from hlvm._process.promotion import usual_promotion
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.feeding import Feed
 from hlvm.mae.losses import LossArrays, LossSum, Objective, column_weights, draw_noise, training_loss
-from hlvm.mae.masks import Kind, MaskArrays, draw_masks
+from hlvm.mae.masks import MaskArrays, draw_masks
 from hlvm.mae.networks import Network, unflatten
+from hlvm.masking import Law
 
 __all__ = [
     "CHUNK",
@@ -48,7 +49,7 @@ class Program:
     Attributes:
         network: the network.
         objective: the static part of the loss.
-        kind: how masks are drawn.
+        kind: the kind of law by which masks are drawn.
         n_listed: rows of the list of masks, 0 where there is none.
         chunk: most steps of one call.
         mesh: devices that members and batches are spread over, with the axes "members" and "batch"; ``None`` for one.
@@ -57,7 +58,7 @@ class Program:
 
     network: Network
     objective: Objective
-    kind: Kind
+    kind: type[Law]
     n_listed: int
     chunk: int = CHUNK
     mesh: Mesh | None = None

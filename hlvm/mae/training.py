@@ -29,9 +29,10 @@ from hlvm.mae.data import TrainingData, check_data, hold_out, standardization
 from hlvm.mae.fit import DivergenceWarning, Fit
 from hlvm.mae.groups import Member, Prepared, Tables, group_members, prepare
 from hlvm.mae.held_out import HeldOut
-from hlvm.mae.masks import TrainingMask, as_strategy
+from hlvm.mae.masks import TrainingMask
 from hlvm.mae.program import State, compile_program
 from hlvm.mae.run_state import Checkpoints, GroupFolder, GroupState, run_folder
+from hlvm.masking import as_strategy
 
 __all__ = ["Progress", "fit", "fit_ensemble"]
 

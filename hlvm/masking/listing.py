@@ -1,76 +1,90 @@
-"""All masks of the strategies that draw from a short list: fixed masks, and every place of a rectangle or a lattice."""
+"""Masks that are listed one by one."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import TypeAlias
+import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from hlvm.graph import LatentGraph
-from hlvm.masking.masks import masked_array
-from hlvm.masking.patches import checked_unit
-from hlvm.masking.spatial import BlockMask, GridMask, unit_grid
-from hlvm.masking.strategies import FixedMask
+from hlvm.masking.laws import LawfulMask, Listed
+from hlvm.masking.masks import masked_batch
 
-__all__ = ["Listed", "count_every_mask", "every_mask"]
-
-Listed: TypeAlias = FixedMask | BlockMask | GridMask
-"""Strategies whose masks are few enough to go through."""
-
-_MASKS_AT_ONCE = 1024
+__all__ = ["MaskList"]
 
 
-def count_every_mask(sampler: Listed, graph: LatentGraph) -> int:
-    """Number of masks that :func:`every_mask` lists.
+@dataclasses.dataclass(frozen=True)
+class MaskList(LawfulMask):
+    """Masks that are listed one by one; every sample gets one of them, chosen uniformly at random.
 
-    Raises:
-        ValueError: the strategy does not fit the graph.
-    """
-    if isinstance(sampler, FixedMask):
-        masked_array(graph, sampler.masked)
-        return 1
-    if isinstance(sampler, BlockMask):
-        lengths = sampler.rectangle(graph)
-        return math.prod(n - length + 1 for n, length in zip(unit_grid(graph, sampler.unit), lengths, strict=True))
-    sampler.grid_of_units(graph)
-    return math.prod(checked_unit(sampler.keep_every, "keep_every"))
+    Build it with :meth:`of`.
 
-
-def every_mask(sampler: Listed, graph: LatentGraph) -> Iterator[Bool[np.ndarray, "n n_observed"]]:
-    """All masks of a strategy, each once and each as likely as the others, some at a time.
-
-    Args:
-        sampler: the strategy.
-        graph: the graph whose observed variables are masked.
-
-    Yields:
-        Boolean arrays over ``graph.observed``, True = masked; at most 1,024 masks each. Places come row by row.
+    Attributes:
+        packed: the masks, eight observed variables to a byte, every mask beginning a new byte.
+        n_observed: number of observed variables.
 
     Raises:
-        ValueError: the strategy does not fit the graph.
+        ValueError: bytes that do not hold whole masks.
     """
-    if isinstance(sampler, FixedMask):
-        yield masked_array(graph, sampler.masked)[None]
-        return
-    places = [np.arange(side) for side in unit_grid(graph, sampler.unit)]
-    if isinstance(sampler, BlockMask):
-        lengths = sampler.rectangle(graph)
-        inside = [
-            (place >= begin) & (place < begin + length)
-            for place, length in zip(places, lengths, strict=True)
-            for begin in [np.arange(len(place) - length + 1)[:, None]]
-        ]
-    else:
-        sampler.grid_of_units(graph)
-        steps = checked_unit(sampler.keep_every, "keep_every")
-        inside = [place % step == np.arange(step)[:, None] for place, step in zip(places, steps, strict=True)]
-    tall, wide = checked_unit(sampler.unit)
-    n_masks = len(inside[0]) * len(inside[1])
-    for begin in range(0, n_masks, _MASKS_AT_ONCE):
-        first, second = np.divmod(np.arange(begin, min(begin + _MASKS_AT_ONCE, n_masks)), len(inside[1]))
-        units = inside[0][first][:, :, None] & inside[1][second][:, None, :]
-        masked = units if isinstance(sampler, BlockMask) else ~units
-        yield np.repeat(np.repeat(masked, tall, axis=1), wide, axis=2).reshape(len(masked), -1)
+
+    packed: bytes
+    n_observed: int
+
+    def __post_init__(self) -> None:
+        if self.n_observed < 2 or not self.packed or len(self.packed) % self._row_bytes:
+            raise ValueError(
+                f"MaskList: expected a whole number of masks of {self.n_observed} observed variables, got "
+                f"{len(self.packed)} bytes: build it with MaskList.of(graph, masks)"
+            )
+
+    @classmethod
+    def of(cls, graph: LatentGraph, masks: Any) -> MaskList:
+        """List masks given as an array.
+
+        Args:
+            graph: the graph whose observed variables are masked.
+            masks: boolean array (n_masks, n_observed) over ``graph.observed``, True = masked.
+
+        Raises:
+            ValueError: an array of another shape or type, no masks, or a mask that hides nothing or everything.
+
+        Example:
+            >>> MaskList.of(LatentGraph.tree(3, 1), np.eye(3, dtype=bool))
+            MaskList(3 masks of 3 observed variables)
+        """
+        rows = masked_batch(graph, masks)
+        return cls(np.packbits(rows, axis=1).tobytes(), graph.n_observed)
+
+    def __repr__(self) -> str:
+        return f"MaskList({len(self)} masks of {self.n_observed} observed variables)"
+
+    def __len__(self) -> int:
+        return len(self.packed) // self._row_bytes
+
+    @property
+    def _row_bytes(self) -> int:
+        return -(-self.n_observed // 8)
+
+    def rows(self, graph: LatentGraph) -> Bool[np.ndarray, "n_masks n_observed"]:
+        """The masks as an array, True = masked.
+
+        Raises:
+            ValueError: the graph has another number of observed variables, or a mask hides nothing or everything.
+        """
+        if graph.n_observed != self.n_observed:
+            raise ValueError(
+                f"these masks are of {self.n_observed} observed variables and the graph has {graph.n_observed}: "
+                f"list masks of this graph"
+            )
+        packed = np.frombuffer(self.packed, dtype=np.uint8).reshape(len(self), -1)
+        return masked_batch(graph, np.unpackbits(packed, axis=1, count=self.n_observed).astype(bool))
+
+    def law(self, graph: LatentGraph) -> Listed:
+        """The masks, each as likely as the others.
+
+        Raises:
+            ValueError: as :meth:`rows`.
+        """
+        return Listed.of(graph, self.rows(graph), f"one of {len(self)} masks")

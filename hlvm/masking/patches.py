@@ -27,6 +27,7 @@ class Patches:
 
     Attributes:
         groups: the names in each patch. Every patch has at least one name, and no name is in two.
+        name: what to call several of them in descriptions; not compared, and not kept in files.
 
     Raises:
         ValueError: no patches, an empty patch, something that is not a name, or a name listed twice.
@@ -38,6 +39,7 @@ class Patches:
     """
 
     groups: tuple[tuple[str, ...], ...]
+    name: str = dataclasses.field(default="patches", compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.groups, str) or any(isinstance(group, str) for group in self.groups):
@@ -74,14 +76,14 @@ class Patches:
     @classmethod
     def cells(cls, graph: LatentGraph) -> Patches:
         """Make every observed variable a patch of its own."""
-        return cls(tuple((name,) for name in graph.observed))
+        return cls(tuple((name,) for name in graph.observed), "cells" if graph.grid else "observed variables")
 
     @classmethod
     def blocks(cls, graph: LatentGraph, unit: int | tuple[int, int]) -> Patches:
         """Cut the grid of observed variables into equal blocks, row by row.
 
         Args:
-            graph: a graph whose observed variables form a grid (``graph.grid`` is set).
+            graph: a graph whose observed variables form a grid (``graph.grid`` is set). Blocks of one cell need none.
             unit: side of a block in cells, or ``(rows, columns)`` of a block.
 
         Returns:
@@ -91,6 +93,8 @@ class Patches:
             ValueError: the graph has no grid, or blocks of this size do not fill the grid exactly.
         """
         tall, wide = checked_unit(unit)
+        if (tall, wide) == (1, 1):
+            return cls.cells(graph)
         if graph.grid is None:
             raise UsageError(
                 f"blocks of {tall} x {wide} need a grid and this graph has none",
@@ -103,7 +107,8 @@ class Patches:
         down, across = blocks_along(graph.grid, unit)
         cells = np.arange(down * tall * across * wide).reshape(down, tall, across, wide)
         in_block = cells.transpose(0, 2, 1, 3).reshape(-1, tall * wide).tolist()
-        return cls(tuple(tuple(graph.observed[cell] for cell in block) for block in in_block))
+        groups = tuple(tuple(graph.observed[cell] for cell in block) for block in in_block)
+        return cls(groups, f"units of {tall} x {wide} cells")
 
     @classmethod
     def of_subtrees(cls, graph: LatentGraph, height: int) -> Patches:
@@ -141,7 +146,7 @@ class Patches:
         missing = next((name for name in graph.observed if name not in owner), None)
         if missing is not None:
             raise UsageError(f"{missing!r} is below no latent of height {height}", remedies=_OTHER_GROUPS)
-        return cls(tuple(groups))
+        return cls(tuple(groups), f"subtrees of height {height}")
 
     def index(self, graph: LatentGraph) -> Int[np.ndarray, " n_observed"]:
         """Patch of each observed variable, as a position in :attr:`groups`.

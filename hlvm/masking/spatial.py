@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from hlvm._graph_checks import whole_number
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
+from hlvm.masking.laws import Counted, LawfulMask, Listed
 from hlvm.masking.masks import checked_ratio
 from hlvm.masking.patches import Patches, blocks_along, checked_unit, normal_unit
 from hlvm.masking.strategies import RandomMask
 
 __all__ = ["BlockMask", "GridMask", "SubtreeMask", "unit_grid"]
+
+_MASKS_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +64,18 @@ class BlockMask:
             )
         return tall, wide
 
-    def n_masked(self, graph: LatentGraph) -> int:
-        """Number of masked observed variables in every mask.
+    def law(self, graph: LatentGraph) -> Listed:
+        """All places of the rectangle, row by row.
 
         Raises:
             ValueError: as in :meth:`rectangle`.
         """
-        return math.prod(self.rectangle(graph)) * math.prod(checked_unit(self.unit))
+        lengths = self.rectangle(graph)
+        inside = []
+        for side, length in zip(unit_grid(graph, self.unit), lengths, strict=True):
+            place, begin = np.arange(side), np.arange(side - length + 1)[:, None]
+            inside.append((place >= begin) & (place < begin + length))
+        return _listed(graph, self.unit, inside, lambda units: f"a rectangle of {lengths[0]} x {lengths[1]} {units}")
 
     def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw masks; works under jit with a traced key.
@@ -121,22 +131,18 @@ class GridMask:
     def _steps(self) -> tuple[int, int]:
         return checked_unit(self.keep_every, "keep_every")
 
-    def n_masked(self, graph: LatentGraph) -> int:
-        """Number of masked observed variables in every mask.
+    def law(self, graph: LatentGraph) -> Listed:
+        """All shifts of the lattice, row by row.
 
         Raises:
-            ValueError: the graph has no grid or does not fit, or ``keep_every`` does not divide the grid of units, so
-                that the number differs from mask to mask.
+            ValueError: as in :meth:`grid_of_units`.
         """
-        sides = self.grid_of_units(graph)
-        if any(side % step for side, step in zip(sides, self._steps, strict=True)):
-            raise UsageError(
-                f"must divide the {sides[0]} x {sides[1]} grid of units, or masks differ in how many observed "
-                f"variables they mask, got {self.keep_every!r}: use a divisor where a fixed number is needed",
-                argument="keep_every",
-            )
-        n_units = math.prod(sides)
-        return (n_units - n_units // math.prod(self._steps)) * math.prod(checked_unit(self.unit))
+        sides, (down, across) = self.grid_of_units(graph), self._steps
+        kept = [
+            np.arange(side) % step == np.arange(step)[:, None] for side, step in zip(sides, (down, across), strict=True)
+        ]
+        words = f"but 1 in {down} x {across}, on a lattice"
+        return _listed(graph, self.unit, kept, lambda units: f"all {units} {words}", show=True)
 
     def grid_of_units(self, graph: LatentGraph) -> tuple[int, int]:
         """Rows and columns of masking units.
@@ -176,7 +182,7 @@ class GridMask:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SubtreeMask:
+class SubtreeMask(LawfulMask):
     """Mask a fixed share of the subtrees of a height, chosen uniformly at random.
 
     The masking units are the observed descendants of each latent of that height, which must partition the observed
@@ -198,34 +204,14 @@ class SubtreeMask:
         object.__setattr__(self, "height", whole_number(self.height, "height", minimum=0))
         object.__setattr__(self, "ratio", checked_ratio(self.ratio))
 
-    def _as_random_mask(self, graph: LatentGraph) -> RandomMask:
-        return RandomMask(ratio=self.ratio, patches=Patches.of_subtrees(graph, self.height))
-
-    def n_masked(self, graph: LatentGraph) -> int:
-        """Number of masked observed variables in every mask.
-
-        Raises:
-            ValueError: subtrees differ in size, so that the number differs from mask to mask, or as in :meth:`sample`.
-        """
-        return self._as_random_mask(graph).n_masked(graph)
-
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks; works under jit with a traced key.
-
-        Args:
-            key: a typed JAX key.
-            n: number of masks.
-            graph: the graph whose observed variables are masked.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked. Every row masks the same
-            number of subtrees.
+    def law(self, graph: LatentGraph) -> Counted:
+        """So many subtrees at random.
 
         Raises:
             ValueError: no latent has this height, subtrees overlap or leave observed variables out, or the ratio
                 rounds to nothing masked or nothing visible.
         """
-        return self._as_random_mask(graph).sample(key, n, graph)
+        return RandomMask(ratio=self.ratio, patches=Patches.of_subtrees(graph, self.height)).law(graph)
 
 
 def unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int]:
@@ -262,3 +248,33 @@ def _to_cells(units: Bool[Array, "n rows columns"], unit: int | tuple[int, int])
     """Give every cell, row by row, the value of its masking unit."""
     tall, wide = checked_unit(unit)
     return jnp.repeat(jnp.repeat(units, tall, axis=1), wide, axis=2).reshape(len(units), -1)
+
+
+def _listed(
+    graph: LatentGraph,
+    unit: int | tuple[int, int],
+    inside: list[Bool[np.ndarray, "n side"]],
+    describe: Callable[[str], str],
+    *,
+    show: bool = False,
+) -> Listed:
+    """The law of masks that hide, or show, the units in some rows and some columns, for every choice of both."""
+    patches = Patches.blocks(graph, unit)
+    n_inside = [on_axis.sum(axis=1) for on_axis in inside]
+    fewest, most = (math.prod(int(extreme(n)) for n in n_inside) * len(patches.groups[0]) for extreme in (min, max))
+    n_masks = math.prod(map(len, inside))
+
+    def parts() -> Iterator[Bool[np.ndarray, "n n_observed"]]:
+        for begin in range(0, n_masks, _MASKS_AT_ONCE):
+            first, second = np.divmod(np.arange(begin, min(begin + _MASKS_AT_ONCE, n_masks)), len(inside[1]))
+            units = inside[0][first][:, :, None] & inside[1][second][:, None, :]
+            tall, wide = checked_unit(unit)
+            yield np.repeat(np.repeat(units ^ show, tall, axis=1), wide, axis=2).reshape(len(units), -1)
+
+    return Listed(
+        patches=patches,
+        n_masks=n_masks,
+        hidden=(graph.n_observed - most, graph.n_observed - fewest) if show else (fewest, most),
+        description=describe(patches.name),
+        parts=parts,
+    )

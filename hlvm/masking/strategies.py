@@ -1,4 +1,4 @@
-"""Strategies that treat patches alike: a fixed number at random, each one by chance, or the same ones every time."""
+"""Strategies that treat patches alike: a number at random, each one by chance, or the same ones every time."""
 
 from __future__ import annotations
 
@@ -7,28 +7,107 @@ from collections.abc import Collection, Hashable
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Key
-from scipy.special import gammaln
+from jaxtyping import Array, Bool, Key
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
+from hlvm.masking.laws import Chance, Counted, Law, LawfulMask, Listed, Sampled
 from hlvm.masking.masks import checked_names, checked_ratio, count_masked, masked_array, uniform_masks
 from hlvm.masking.patches import Patches, checked_unit, normal_unit
 
-__all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "RandomMask", "log_binomial"]
+__all__ = ["BernoulliMask", "FixedMask", "MaskSampler", "RandomMask", "RatioRange", "as_strategy", "law_of"]
+
+_LONGEST_NAME = 80
 
 
 class MaskSampler(Protocol):
-    """Anything that draws masks: every strategy of :mod:`hlvm.masking`, and any object with this method."""
+    """Anything that draws masks: every strategy of :mod:`hlvm.masking`, and any object with this method.
+
+    With a method ``law(graph)`` as well, an object tells what it draws; see :mod:`hlvm.masking.laws`.
+    """
 
     def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph, /) -> Bool[Array, "n n_observed"]:
         """Draw ``n`` masks over ``graph.observed``, True = masked, each with both sides non-empty."""
         ...
 
 
+def as_strategy(mask: Any) -> Any:
+    """The strategy itself; of a designed mask the fixed one.
+
+    Raises:
+        ValueError: neither.
+    """
+    if not isinstance(mask, type):
+        if callable(getattr(mask, "sample", None)):
+            return mask
+        if isinstance(getattr(mask, "masked", None), tuple):
+            return FixedMask(masked=mask.masked)
+    raise ValueError(
+        f"expected a mask strategy such as hlvm.masking.RandomMask(ratio=0.5), an object with a method "
+        f"sample(key, n, graph), or a designed mask, got {mask!r}: for masks in an array see MaskList.of"
+    )
+
+
+def law_of(strategy: Any, graph: LatentGraph) -> Law:
+    """The law of the masks that a strategy draws on a graph.
+
+    Args:
+        strategy: a strategy of :mod:`hlvm.masking`, any object with a method ``sample(key, n, graph)`` (its law is
+            :class:`Sampled`, unless it has a method ``law(graph)``), or the answer of
+            :func:`hlvm.theory.design_mask`.
+        graph: the graph whose observed variables are masked.
+
+    Raises:
+        ValueError: it draws no masks, does not fit the graph, or its ``law`` gives something else.
+    """
+    strategy = as_strategy(strategy)
+    ask = getattr(strategy, "law", None)
+    if callable(ask):
+        law = ask(graph)
+        if not isinstance(law, Law):
+            raise ValueError(
+                f"{type(strategy).__name__}.law(graph) must give a law of hlvm.masking.laws (Counted, Chance, Listed "
+                f"or Sampled), got {law!r}"
+            )
+        return law
+    if graph.n_observed < 2:
+        raise ValueError("a mask needs at least 2 observed variables (one masked, one visible), this graph has 1")
+    words = type(strategy).__name__ if type(strategy).__repr__ is object.__repr__ else repr(strategy)
+    words = words if len(words) <= _LONGEST_NAME else words[: _LONGEST_NAME - 3] + "..."
+    return Sampled(patches=Patches.cells(graph), hidden=(1, graph.n_observed - 1), description=words)
+
+
+class _MaskOfPatches(LawfulMask):
+    """Strategies with a field for a unit and one for patches."""
+
+    unit: int | tuple[int, int]
+    patches: Patches | None
+
+    def patches_of(self, graph: LatentGraph) -> Patches:
+        """The patches this strategy masks on a graph.
+
+        Raises:
+            ValueError: they do not fit the graph; ``unit`` needs a grid that the graph lacks, or does not divide it.
+        """
+        if self.patches is None:
+            return Patches.blocks(graph, self.unit)
+        self.patches.index(graph)
+        return self.patches
+
+    def _check(self, *ratios: str) -> None:
+        for name in ratios:
+            object.__setattr__(self, name, checked_ratio(getattr(self, name)))
+        object.__setattr__(self, "unit", normal_unit(self.unit))
+        if self.patches is None:
+            return
+        if not isinstance(self.patches, Patches):
+            raise ValueError(f"patches must be Patches, such as Patches(groups), got {self.patches!r}")
+        if checked_unit(self.unit) != (1, 1):
+            raise ValueError(f"give unit={self.unit!r} or patches, not both: they both say what is masked together")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomMask:
+class RandomMask(_MaskOfPatches):
     """Mask a fixed share of the patches, chosen uniformly at random.
 
     Attributes:
@@ -47,33 +126,57 @@ class RandomMask:
     patches: Patches | None = None
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        self._check("ratio")
 
-    def patches_of(self, graph: LatentGraph) -> Patches:
-        """The patches this strategy masks on a graph.
-
-        Raises:
-            ValueError: ``unit`` needs a grid that the graph lacks, or does not divide it.
-        """
-        return _patches_of(graph, self.unit, self.patches)
-
-    def n_masked(self, graph: LatentGraph) -> int:
-        """Number of masked observed variables in every mask.
+    def law(self, graph: LatentGraph) -> Counted:
+        """So many patches at random.
 
         Raises:
-            ValueError: patches differ in size, so that the number differs from mask to mask, or the
-                ratio rounds to nothing masked or nothing visible.
+            ValueError: the patches do not fit the graph, or the ratio rounds to nothing masked or nothing visible.
         """
         patches = self.patches_of(graph)
-        if patches.size is None:
-            raise ValueError(
-                "patches differ in size, so masks differ in how many observed variables they mask: "
-                "use patches of equal size where a fixed number is needed"
-            )
-        return count_masked(self.ratio, len(patches)) * patches.size
+        count = count_masked(self.ratio, len(patches))
+        return Counted(patches=patches, fewest=count, most=count)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RatioRange(_MaskOfPatches):
+    """Mask a share of the patches that is drawn anew at every training step, and patches anew for every sample.
+
+    The number of masked patches is uniform over the whole numbers between those of the two ratios.
+
+    Attributes:
+        low: smallest ratio, strictly between 0 and 1.
+        high: largest ratio, at least ``low``.
+        unit: as in :class:`RandomMask`.
+        patches: as in :class:`RandomMask`.
+
+    Raises:
+        ValueError: ratios out of range or in the wrong order, or as for :class:`RandomMask`.
+    """
+
+    low: float
+    high: float
+    unit: int | tuple[int, int] = 1
+    patches: Patches | None = None
+
+    def __post_init__(self) -> None:
+        self._check("low", "high")
+        if self.low > self.high:
+            raise UsageError(f"low={self.low} is above high={self.high}: exchange them", of="RatioRange")
+
+    def law(self, graph: LatentGraph) -> Counted:
+        """A number of patches between two, at random.
+
+        Raises:
+            ValueError: the patches do not fit the graph, or a ratio rounds to nothing masked or nothing visible.
+        """
+        patches = self.patches_of(graph)
+        fewest, most = (count_masked(ratio, len(patches)) for ratio in (self.low, self.high))
+        return Counted(patches=patches, fewest=fewest, most=most)
 
     def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks; works under jit with a traced key.
+        """Draw masks as for one training step: all of them hide the same number of patches.
 
         Args:
             key: a typed JAX key.
@@ -81,21 +184,19 @@ class RandomMask:
             graph: the graph whose observed variables are masked.
 
         Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked. Every row
-            masks the same number of patches.
+            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
 
         Raises:
-            ValueError: the patches do not fit the graph, or the ratio rounds to nothing masked or
-                nothing visible.
+            ValueError: as :meth:`law`.
         """
-        patches = self.patches_of(graph)
-        count = count_masked(self.ratio, len(patches))
-        index = patches.index(graph)
-        return uniform_masks(key, n, len(patches), count)[:, index]
+        law = self.law(graph)
+        count_key, place_key = jax.random.split(key)
+        count = jax.random.randint(count_key, (), law.fewest, law.most + 1)
+        return uniform_masks(place_key, n, len(law.patches), count)[:, law.patches.index(graph)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BernoulliMask:
+class BernoulliMask(_MaskOfPatches):
     """Mask each patch by its own toss of a coin, given that at least one is masked and at least one is not.
 
     Masks that leave one side empty are not drawn: they are left out, and the others keep their proportions. So with
@@ -116,53 +217,19 @@ class BernoulliMask:
     patches: Patches | None = None
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        self._check("ratio")
 
-    def n_masked(self, graph: LatentGraph) -> int:
-        """Number of masked observed variables in every mask, where it is the same: with two equal patches.
-
-        Raises:
-            ValueError: the number differs from mask to mask.
-        """
-        patches = _patches_of(graph, self.unit, self.patches)
-        if len(patches) == 2 and patches.size is not None:
-            return patches.size
-        raise ValueError(
-            "each patch is masked by chance, so masks differ in how many observed variables they mask: "
-            "use RandomMask where a fixed number is needed"
-        )
-
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks; works under jit with a traced key.
-
-        The number of masked patches is drawn first, from the binomial distribution without its two ends, and then
-        which ones they are. Nothing is rejected, so shapes are fixed.
-
-        Args:
-            key: a typed JAX key.
-            n: number of masks.
-            graph: the graph whose observed variables are masked.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
+    def law(self, graph: LatentGraph) -> Chance:
+        """Each patch by chance.
 
         Raises:
             ValueError: the patches do not fit the graph, or there are fewer than 2.
         """
-        patches = _patches_of(graph, self.unit, self.patches)
-        index = patches.index(graph)
-        if len(patches) < 2:
-            raise ValueError(
-                f"a mask needs at least 2 patches (one masked, one visible), got {len(patches)}: use a smaller unit"
-            )
-        count_key, place_key = jax.random.split(key)
-        logits = jnp.asarray(log_binomial(len(patches), self.ratio)[1:-1], dtype=jnp.float32)
-        counts = 1 + jax.random.categorical(count_key, logits, shape=(n, 1))
-        return uniform_masks(place_key, n, len(patches), counts)[:, index]
+        return Chance(patches=self.patches_of(graph), ratio=self.ratio)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FixedMask:
+class FixedMask(LawfulMask):
     """Mask the same observed variables every time.
 
     Attributes:
@@ -183,56 +250,15 @@ class FixedMask:
         if twice is not None:
             raise ValueError(f"{twice!r} is listed twice: list each masked variable once")
 
-    def n_masked(self, graph: LatentGraph) -> int:
-        """Number of masked observed variables.
+    def law(self, graph: LatentGraph) -> Listed:
+        """A list of one mask.
 
         Raises:
             ValueError: the names are not observed variables of this graph, or are all of them.
         """
-        return int(masked_array(graph, self.masked).sum())
-
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Repeat the mask.
-
-        Args:
-            key: not used; there so that every strategy is called alike.
-            n: number of masks.
-            graph: the graph whose observed variables are masked.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
-
-        Raises:
-            ValueError: the names are not observed variables of this graph, or are all of them.
-        """
-        del key
-        mask = masked_array(graph, self.masked)
-        return jnp.broadcast_to(jnp.asarray(mask), (n, mask.size))
-
-
-def _check_fields(strategy: RandomMask | BernoulliMask) -> None:
-    object.__setattr__(strategy, "ratio", checked_ratio(strategy.ratio))
-    object.__setattr__(strategy, "unit", normal_unit(strategy.unit))
-    if strategy.patches is None:
-        return
-    if not isinstance(strategy.patches, Patches):
-        raise ValueError(f"patches must be Patches, such as Patches(groups), got {strategy.patches!r}")
-    if checked_unit(strategy.unit) != (1, 1):
-        raise ValueError(f"give unit={strategy.unit!r} or patches, not both: they both say what is masked together")
-
-
-def _patches_of(graph: LatentGraph, unit: int | tuple[int, int], patches: Patches | None) -> Patches:
-    if patches is not None:
-        return patches
-    if checked_unit(unit) == (1, 1):
-        return Patches.cells(graph)
-    return Patches.blocks(graph, unit)
-
-
-def log_binomial(n: int, ratio: float) -> Float[np.ndarray, " n_plus_1"]:
-    """Logarithms of the probabilities of 0 to ``n`` successes in ``n`` trials, in float64."""
-    k = np.arange(n + 1)
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + k * np.log(ratio) + (n - k) * np.log1p(-ratio)
+        named = ", ".join(self.masked[:5])
+        more = f" and {len(self.masked) - 5} more" if len(self.masked) > 5 else ""
+        return Listed.of(graph, masked_array(graph, self.masked)[None], f"always {named}{more}")
 
 
 def _first_repeated(names: Collection[Hashable]) -> Any:

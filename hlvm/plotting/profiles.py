@@ -249,7 +249,7 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
     if quantity not in fields:
         raise ValueError(f"quantity must be one of {', '.join(map(repr, fields))}, got {quantity!r}")
     values, errors, label = fields[quantity]
-    order = np.argsort(profile.ratios, kind="stable")
+    order = np.argsort(profile.masked_share, kind="stable")
     heights = profile.heights.tolist()
     few = len(heights) <= 8
     shades = ScalarMappable(Normalize(min(heights), max(heights)), _SHADES)
@@ -258,7 +258,7 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
         ax: Axes = axes[0, 0]
         for column, height in reversed(list(enumerate(heights))):
             look = height_look(height) if few else {"color": shades.to_rgba(height), "marker": "."}
-            x, y, error = profile.ratios[order], values[order, column], errors[order, column]
+            x, y, error = profile.masked_share[order], values[order, column], errors[order, column]
             ax.plot(x, y, ms=4, lw=1.4, label=f"height {height}", **look)
             if profile.n_masks and len(x) > 1:
                 low, high = np.clip([y - 2 * error, y + 2 * error], 0.0, None if quantity == "dim" else 1.0)

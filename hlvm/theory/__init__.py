@@ -11,7 +11,7 @@ from hlvm.theory.findings import AssumptionReport, Finding, Status
 from hlvm.theory.gaussian_oracle import GaussianOracle, LinearGaussianModel
 from hlvm.theory.gaussian_results import BayesLoss, RankAgreement, ReducedRank
 from hlvm.theory.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask
-from hlvm.theory.membership import Strategy, frontier_probability, membership_probability, patches_reached
+from hlvm.theory.membership import frontier_probability, membership_probability, patches_reached
 from hlvm.theory.profile import LevelProfile, level_profile
 from hlvm.theory.shared_information import (
     Regime,
@@ -42,7 +42,6 @@ __all__ = [
     "SharedInformation",
     "SharedInformationBatch",
     "Status",
-    "Strategy",
     "StrategyMatch",
     "TrekSeparation",
     "check_assumptions",

@@ -10,7 +10,8 @@ probability is
     sum over s from 1 to k-1 of  a_s C(N-k, M-s) / C(N, M)
 
 for ``M`` of ``N`` patches masked at random, and the product of ``r**g_i + (1-r)**g_i``, less ``r**k + (1-r)**k``, when
-each patch is masked with probability ``r``. Exact for any graph.
+each patch is masked with probability ``r``. Given that both sides are non-empty, the latter is divided by the
+probability of that, ``1 - r**N - (1-r)**N``. Exact for any graph.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _joined(sets: list[int]) -> list[int]:
 
 
 def frontier_bernoulli(groups: Groups, ratio: float) -> float:
-    """Probability to be in the frontier when each patch is masked with probability ``ratio``."""
+    """Probability to be in the frontier with each patch masked with probability ``ratio``, whatever sides are empty."""
     if not _several(groups):
         return 0.0
     r = min(ratio, 1.0 - ratio)  # which side is called masked makes no difference

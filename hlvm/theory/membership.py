@@ -1,83 +1,79 @@
-"""How likely a random mask identifies a latent, in closed form (section 3 of ``docs/theory.md``).
+"""The probability that a random mask identifies a latent (section 3 of ``docs/theory.md``).
 
 Everything here is for the invertible regime, where a latent is in ``c`` exactly if it reaches both a masked and a
-visible patch. How likely that is depends only on the number of patches it reaches.
+visible patch. For counted patches and for patches by chance the probability has a closed form: it depends only on the
+number of patches that the latent reaches. Other laws are averaged over masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Array, Float, Int, Key, UInt64
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import Patches, checked_ratio, count_masked
+from hlvm.masking import Chance, Counted, MaskSampler, Patches, as_strategy, law_of
 from hlvm.masking.patches import patch_index
-from hlvm.theory.frontier import child_groups, frontier_bernoulli, frontier_uniform
+from hlvm.theory.averages import Asked, Draws, masks_of, shared_by
+from hlvm.theory.frontier import Groups, child_groups, frontier_bernoulli, frontier_uniform
 from hlvm.theory.shared_information import check_regime
 
-__all__ = ["Strategy", "frontier_probability", "membership_probability", "patches_reached", "probabilities"]
-
-Strategy: TypeAlias = Literal["uniform", "bernoulli"]
-"""How patches are masked: a fixed number of them at random, or each on its own with the same probability."""
+__all__ = ["Membership", "frontier_probability", "membership_probability", "patches_reached"]
 
 _BITS_AT_ONCE = 2**28
 """Nodes times patches worked on at once: 32 MiB of bits."""
 
 
 def membership_probability(
-    graph: LatentGraph, ratio: float, *, patches: Patches | None = None, strategy: Strategy = "uniform"
+    graph: LatentGraph, strategy: MaskSampler, *, key: Key[Array, ""] | None = None, n_masks: int = 1000
 ) -> dict[str, float]:
     """Probability that each latent is in the shared information of a random mask.
 
-    With ``N`` patches of which a latent reaches ``k``, and ``M`` of them masked, it is
-    ``1 - C(N-k, M) / C(N, M) - C(N-k, N-M) / C(N, N-M)`` for uniform masks, and
-    ``1 - (1-r)**k - r**k`` for Bernoulli masks. Exact for any DAG in the invertible regime.
+    With ``N`` patches of which a latent reaches ``k``, and ``M`` of them masked at random, it is
+    ``1 - C(N-k, M) / C(N, M) - C(N-k, N-M) / C(N, N-M)``, averaged over ``M`` where that is random. If each patch is
+    masked by chance, given that both sides are non-empty, it is
+    ``(1 - (1-r)**k - r**k) / (1 - (1-r)**N - r**N)``. Both are exact for any DAG in the invertible regime, and so is
+    the mean over a list of masks. For other laws masks are drawn, and the standard error of a probability ``p`` is
+    ``sqrt(p * (1 - p) / n_masks)``.
 
     Args:
         graph: the generating graph.
-        ratio: share of the patches that is masked, strictly between 0 and 1.
-        patches: what is masked together; ``None`` masks observed variables one by one.
-        strategy: "uniform" masks exactly ``count_masked(ratio, N)`` patches, "bernoulli" masks each
-            patch independently with probability ``ratio`` (masks that leave one side empty included:
-            nothing is shared under them).
+        strategy: what draws the masks, such as :class:`~hlvm.masking.RandomMask`.
+        key: a typed JAX key; needed only where masks are drawn.
+        n_masks: masks drawn, at least 2; not used where the answer is exact.
 
     Returns:
         Name of each latent to its probability, in the order of ``graph.latents``. A latent inside one
         patch has exactly 0.
 
     Raises:
-        ValueError: a ratio outside (0, 1) or one that rounds to nothing masked or nothing visible,
-            patches that do not fit the graph, an unknown strategy, or dims that no invertible
-            mechanism can have.
+        ValueError: no strategy, or one that does not fit the graph; no key where masks have to be drawn; wrong masks
+            drawn; or dims that no invertible mechanism can have.
 
     References:
         ``docs/theory.md``, section 3.
 
     Example:
-        >>> membership_probability(LatentGraph.tree(2, 2), 0.5)["z2_0"]
+        >>> membership_probability(LatentGraph.tree(2, 2), RandomMask(ratio=0.5))["z2_0"]
         1.0
     """
-    reach, n_patches = _reach(graph, patches)
-    values = _membership(reach, n_patches, ratio, strategy)
-    return dict(zip(graph.latents, values.tolist(), strict=True))
+    return _probability(graph, strategy, key, n_masks, frontier=False)
 
 
 def frontier_probability(
-    graph: LatentGraph, ratio: float, *, patches: Patches | None = None, strategy: Strategy = "uniform"
+    graph: LatentGraph, strategy: MaskSampler, *, key: Key[Array, ""] | None = None, n_masks: int = 1000
 ) -> dict[str, float]:
     """Probability that each latent is in the frontier of the shared information of a random mask.
 
     The frontier are the members of ``c`` with no child in ``c``; every other member is a function of them.
-    Exact for any DAG in the invertible regime; the formula is derived in :mod:`hlvm.theory.frontier`.
+    Exact where :func:`membership_probability` is; the formula is derived in :mod:`hlvm.theory.frontier`.
 
     Args:
         graph: the generating graph.
-        ratio: share of the patches that is masked, strictly between 0 and 1.
-        patches: what is masked together; ``None`` masks observed variables one by one.
-        strategy: "uniform" or "bernoulli", as in :func:`membership_probability`.
+        strategy: what draws the masks.
+        key: as in :func:`membership_probability`.
+        n_masks: as in :func:`membership_probability`.
 
     Returns:
         Name of each latent to its probability, in the order of ``graph.latents``; at most its
@@ -90,25 +86,71 @@ def frontier_probability(
         ``docs/theory.md``, section 3.
 
     Example:
-        >>> found = frontier_probability(LatentGraph.tree(2, 2), 0.5)
+        >>> found = frontier_probability(LatentGraph.tree(2, 2), RandomMask(ratio=0.5))
         >>> round(found["z2_0"], 3), round(found["z1_0"], 3)
         (0.333, 0.667)
     """
-    _, values = probabilities(graph, [ratio], patches, strategy)
-    return dict(zip(graph.latents, values[0].tolist(), strict=True))
+    return _probability(graph, strategy, key, n_masks, frontier=True)
 
 
-def probabilities(
-    graph: LatentGraph, ratios: Sequence[float], patches: Patches | None, strategy: Strategy
-) -> tuple[Float[np.ndarray, "n_ratios n_latents"], Float[np.ndarray, "n_ratios n_latents"]]:
-    """:func:`membership_probability` and :func:`frontier_probability` at several ratios, over ``graph.latents``.
+def _probability(
+    graph: LatentGraph, strategy: MaskSampler, key: Key[Array, ""] | None, n_masks: int, *, frontier: bool
+) -> dict[str, float]:
+    check_regime(graph, "invertible")
+    draws, law = Draws.checked(key, n_masks), law_of(strategy, graph)
+    if isinstance(law, Counted | Chance):
+        membership = Membership(graph, law.patches)
+        values = membership.frontier(law) if frontier else membership.members(law)
+    else:
+        parts, _ = masks_of(graph, Asked(as_strategy(strategy), law), draws)
+        values = np.concatenate([shared_by(graph, masks, "invertible")[frontier] for masks in parts]).mean(axis=0)
+    return dict(zip(graph.latents, values.tolist(), strict=True))
 
-    Raises:
-        ValueError: as there.
-    """
-    reach, n_patches = _reach(graph, patches)
-    members = np.stack([_membership(reach, n_patches, ratio, strategy) for ratio in ratios])
-    return members, _frontier(graph, patches, reach, n_patches, ratios, strategy)
+
+class Membership:
+    """Closed forms for the masks of one partition into patches, over ``graph.latents``."""
+
+    def __init__(self, graph: LatentGraph, patches: Patches) -> None:
+        self.graph = graph
+        self.patches = patches
+
+    @cached_property
+    def reach(self) -> Int[np.ndarray, " n_latents"]:
+        """Number of patches below each latent."""
+        return patches_reached(self.graph, self.patches)
+
+    @cached_property
+    def _groups(self) -> list[Groups]:
+        return child_groups(self.graph, self.reach, self.patches.index(self.graph))
+
+    def members(self, law: Counted | Chance) -> Float[np.ndarray, " n_latents"]:
+        """Probability of each latent to be shared."""
+        if isinstance(law, Counted):
+            return 1.0 - self.one_sided(law)
+        found = _both_sides(self.reach, law.ratio) / _both_sides(np.asarray(len(self.patches)), law.ratio)
+        return np.where(self.reach > 1, np.clip(found, 0.0, 1.0), 0.0)
+
+    def one_sided(self, law: Counted | Chance) -> Float[np.ndarray, " n_latents"]:
+        """Probability of each latent not to be shared; it keeps its digits where it is small."""
+        n, k = len(self.patches), self.reach
+        if isinstance(law, Counted):
+            found = np.mean([_all_among(k, n, n - m) + _all_among(k, n, m) for m in law.counts], axis=0)
+        else:
+            r = min(law.ratio, 1 - law.ratio)  # which side is called masked makes no difference
+            shown, all_shown = k * np.log1p(-r), n * np.log1p(-r)
+            found = np.exp(shown) * -np.expm1(all_shown - shown) + r**k - r**n
+            found = found / _both_sides(np.asarray(n), r)
+        return np.where(k == 1, 1.0, np.clip(found, 0.0, 1.0))
+
+    def frontier(self, law: Counted | Chance) -> Float[np.ndarray, " n_latents"]:
+        """Probability of each latent to be in the frontier."""
+        n, kinds = len(self.patches), set(self._groups)
+        if isinstance(law, Counted):
+            value = {kind: np.mean([frontier_uniform(kind, n, m) for m in law.counts]) for kind in kinds}
+        else:
+            two_sides = _both_sides(np.asarray(n), law.ratio)
+            value = {kind: min(1.0, frontier_bernoulli(kind, law.ratio) / two_sides) for kind in kinds}
+        return np.asarray([value[kind] for kind in self._groups])
 
 
 def patches_reached(graph: LatentGraph, patches: Patches | None = None) -> Int[np.ndarray, " n_latents"]:
@@ -143,47 +185,13 @@ def _patch_bits(patch_of: Int[np.ndarray, " n_observed"], width: int) -> UInt64[
     return bits
 
 
-def _reach(graph: LatentGraph, patches: Patches | None) -> tuple[Int[np.ndarray, " n_latents"], int]:
-    check_regime(graph, "invertible")
-    reach = patches_reached(graph, patches)
-    return reach, graph.n_observed if patches is None else len(patches)
+def _both_sides(k: Int[np.ndarray, "*shape"], ratio: float) -> Float[np.ndarray, "*shape"]:
+    """Probability that of ``k`` patches, each masked by itself, some are masked and some are not.
 
-
-def _membership(
-    reach: Int[np.ndarray, " n_latents"], n_patches: int, ratio: float, strategy: str
-) -> Float[np.ndarray, " n_latents"]:
-    if strategy not in get_args(Strategy):
-        raise ValueError(f'strategy must be "uniform" or "bernoulli", got {strategy!r}')
-    if strategy == "uniform":
-        n_masked = count_masked(ratio, n_patches)
-        none_masked = _all_among(reach, n_patches, n_patches - n_masked)
-        none_visible = _all_among(reach, n_patches, n_masked)
-    else:
-        r = min(checked_ratio(ratio), 1.0 - ratio)  # which side is called masked makes no difference
-        return np.where(reach > 1, np.maximum(-np.expm1(reach * np.log1p(-r)) - r**reach, 0.0), 0.0)
-    both = np.clip(1.0 - none_masked - none_visible, 0.0, 1.0)
-    return np.where(reach > 1, both, 0.0)
-
-
-def _frontier(
-    graph: LatentGraph,
-    patches: Patches | None,
-    reach: Int[np.ndarray, " n_latents"],
-    n_patches: int,
-    ratios: Sequence[float],
-    strategy: str,
-) -> Float[np.ndarray, "n_ratios n_latents"]:
-    patch_of = patch_index(graph, patches)
-    groups = child_groups(graph, reach, patch_of)
-    found = np.empty((len(ratios), len(groups)))
-    for row, ratio in enumerate(ratios):
-        if strategy == "uniform":
-            n_masked = count_masked(ratio, n_patches)
-            values = {kind: frontier_uniform(kind, n_patches, n_masked) for kind in set(groups)}
-        else:
-            values = {kind: frontier_bernoulli(kind, ratio) for kind in set(groups)}
-        found[row] = [values[kind] for kind in groups]
-    return found
+    ``1 - (1-r)**k - r**k`` is about ``k r``: written as it stands, it would lose its digits at tiny ratios.
+    """
+    r = min(ratio, 1.0 - ratio)  # which side is called masked makes no difference
+    return -np.expm1(k * np.log1p(-r)) - r**k
 
 
 def _all_among(reach: Int[np.ndarray, " n_latents"], n: int, m: int) -> Float[np.ndarray, " n_latents"]:

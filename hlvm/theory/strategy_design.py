@@ -13,29 +13,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 from scipy.stats import beta
 
-from hlvm._graph_checks import whole_number
-from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
-from hlvm.masking import Listed, MaskSampler, Patches, every_mask
+from hlvm.masking import MaskSampler, Patches
+from hlvm.theory.averages import Asked, Draws, asked, can_be_listed, masks_of
+from hlvm.theory.candidates import default_candidates
 from hlvm.theory.mask_design import Impossible, checked_target
-from hlvm.theory.mask_laws import MaskLaw, default_candidates, law_of
 from hlvm.theory.shared_information import check_regime, shared_information_batch
 from hlvm.theory.target_view import Target, TargetView
 
 __all__ = ["StrategyMatch", "design_strategy"]
 
 _CONFIDENCE = 0.95
-
-_CELLS_AT_ONCE = 2**24
-"""Nodes times masks worked on at once."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,11 +94,12 @@ def design_strategy(
 ) -> tuple[StrategyMatch, ...]:
     """Rank masking strategies by how often their masks share exactly the target, in the invertible regime.
 
-    Exact, without drawing masks, for :class:`~hlvm.masking.RandomMask`, :class:`~hlvm.masking.SubtreeMask` and
-    :class:`~hlvm.masking.BernoulliMask` on forests whose patches are single observed variables or whole subtrees, and
-    on other graphs as long as few latents of the target overlap (up to 18 parts of patches at a time); and for
-    :class:`~hlvm.masking.BlockMask`, :class:`~hlvm.masking.GridMask` and :class:`~hlvm.masking.FixedMask`, unless there
-    are very many places. Everything else is estimated from masks drawn at random, the same key for every candidate. A
+    Exact, without drawing masks, for counted patches and for patches by chance (:class:`~hlvm.masking.RandomMask`,
+    :class:`~hlvm.masking.RatioRange`, :class:`~hlvm.masking.SubtreeMask`, :class:`~hlvm.masking.BernoulliMask`) on
+    forests whose patches are single observed variables or whole subtrees, and on other graphs as long as few latents of
+    the target overlap (up to 18 parts of patches at a time); and for lists of masks (:class:`~hlvm.masking.BlockMask`,
+    :class:`~hlvm.masking.GridMask`, :class:`~hlvm.masking.FixedMask`, :class:`~hlvm.masking.MaskList`), unless they are
+    very long. Everything else is estimated from masks drawn at random, the same key for every candidate. A
     target that no mask of a candidate's patches shares is reported with the proof, and nothing is drawn for it.
 
     Since a mask and its complement share the same, ratios ``r`` and ``1 - r`` of patches at random come out equal.
@@ -141,42 +137,19 @@ def design_strategy(
         ('1 of 2 subtrees of height 1 at random', 1.0)
     """
     check_regime(graph, "invertible")
-    n_masks = whole_number(n_masks, "n_masks", minimum=2)  # for a standard error
-    key = None if key is None else checked_key(key)
+    draws = Draws.checked(key, n_masks)
     wanted = np.zeros(len(graph.latents), dtype=bool)
     wanted[list(checked_target(graph, target))] = True
-    laws = _laws(graph, candidates)
+    tried = asked(graph, default_candidates(graph) if candidates is None else candidates, "candidates")
     whole = Target(graph, wanted)
     views: dict[Patches, TargetView] = {}
-    for law in laws:
-        if law.patches not in views:
-            views[law.patches] = TargetView(whole, law.patches)
-    if key is None:
-        for law in laws:
-            if views[law.patches].must_be_sampled(law):
-                raise ValueError(
-                    f"masks have to be drawn for {law.description!r}, which has no closed form for this target: give "
-                    "key=jax.random.key(...)"
-                )
-    return tuple(sorted((_match(views[law.patches], law, n_masks, key) for law in laws), key=_rank))
-
-
-def _laws(graph: LatentGraph, candidates: Any) -> list[MaskLaw]:
-    if candidates is None:
-        return [law_of(graph, sampler) for sampler in default_candidates(graph)]
-    if isinstance(candidates, str) or not isinstance(candidates, Iterable):
-        raise ValueError(
-            f"candidates is a list of objects that draw masks, such as [RandomMask(ratio=0.5)], got {candidates!r}"
-        )
-    found = []
-    for place, sampler in enumerate(candidates):
-        try:
-            found.append(law_of(graph, sampler))
-        except ValueError as error:
-            raise ValueError(f"candidate {place}: {error}") from None
-    if not found:
-        raise ValueError("candidates is empty: give at least one object that draws masks, or None to try many")
-    return found
+    for of in tried:
+        patches = of.law.patches
+        if patches not in views:
+            views[patches] = TargetView(whole, patches)
+        if draws.key is None and views[patches].must_be_sampled(of.law):
+            masks_of(graph, of, draws)  # which refuses, before anything else is computed
+    return tuple(sorted((_match(views[of.law.patches], of, draws) for of in tried), key=_rank))
 
 
 def _rank(match: StrategyMatch) -> tuple[float, float, float]:
@@ -204,17 +177,17 @@ class _Number(NamedTuple):
     error: float
 
 
-def _match(view: TargetView, law: MaskLaw, n_masks: int, key: Key[Array, ""] | None) -> StrategyMatch:
+def _match(view: TargetView, of: Asked, draws: Draws) -> StrategyMatch:
     """Put together what is known exactly and what is averaged over masks."""
+    law = of.law
     log_known, contained_known, one_sided = view.log_probability(law), view.log_contained(law), view.one_sided(law)
     never, always = view.never_and_always(law)
-    averages, listed = None, law.kind == "listed"
-    if listed:
-        assert isinstance(law.sampler, Listed)  # for the type checker
-        averages = _average(view.target, every_mask(law.sampler, view.graph))
+    averages, listed, n_drawn = None, can_be_listed(view.graph, law), 0
+    if listed or (draws.key is not None and (log_known is None or contained_known is None)):
+        masks, n_drawn = masks_of(view.graph, of, draws)
+        averages = _average(view.target, masks)
+    if averages is not None and listed:
         never, always = averages.never, averages.always
-    elif key is not None and (log_known is None or contained_known is None):
-        averages = _average(view.target, _drawn(view.graph, law.sampler, n_masks, key))
 
     def number(known: float | None, name: str) -> _Number:
         if known is not None or averages is None:
@@ -232,7 +205,7 @@ def _match(view: TargetView, law: MaskLaw, n_masks: int, key: Key[Array, ""] | N
     if log_probability is None:
         log_probability = math.log(probability.value) if probability.value else -math.inf
     return StrategyMatch(
-        strategy=law.sampler,
+        strategy=of.strategy,
         description=law.description,
         probability=probability.value,
         standard_error=probability.error,
@@ -247,7 +220,7 @@ def _match(view: TargetView, law: MaskLaw, n_masks: int, key: Key[Array, ""] | N
         extra_error=extra.error,
         never=_names(view.graph, wanted & never),
         always=_names(view.graph, ~wanted & always),
-        n_masks=0 if listed or averages is None else len(averages.exact),
+        n_masks=n_drawn,
         impossible=view.impossible if exact and log_probability == -math.inf else None,
     )
 
@@ -263,18 +236,6 @@ def _average(target: Target, batches: Iterable[Bool[np.ndarray, "n n_observed"]]
         always &= members.all(axis=0)
     missing, extra = np.concatenate(lacking), np.concatenate(surplus)
     return _Averages((missing == 0) & (extra == 0), missing == 0, missing, extra, ~ever, always)
-
-
-def _drawn(
-    graph: LatentGraph, sampler: MaskSampler, n_masks: int, key: Key[Array, ""]
-) -> Iterator[Bool[np.ndarray, "n n_observed"]]:
-    step = max(1, _CELLS_AT_ONCE // len(graph.nodes))
-    for begin in range(0, n_masks, step):
-        n = min(step, n_masks - begin)
-        masks = np.asarray(sampler.sample(jax.random.fold_in(key, begin), n, graph))
-        if masks.ndim == 2 and len(masks) != n:
-            raise ValueError(f"{type(sampler).__name__}.sample(key, {n}, graph) drew {len(masks)} masks, expected {n}")
-        yield masks
 
 
 def _standard_error(per_mask: Float[np.ndarray, " n_masks"]) -> float:

@@ -6,17 +6,17 @@ import math
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import gammaln
+from scipy.special import logsumexp
 
 from hlvm._graph_arrays import observed_below
 from hlvm.graph import LatentGraph
-from hlvm.masking import Patches
+from hlvm.masking import Chance, Counted, Law, Patches
+from hlvm.theory.averages import can_be_listed
 from hlvm.theory.mask_design import Impossible, SearchTimeoutError, design_mask
-from hlvm.theory.mask_laws import MaskLaw
-from hlvm.theory.membership import patches_reached
+from hlvm.theory.membership import Membership
 from hlvm.theory.set_splitting import Parts
 from hlvm.theory.splitting_count import Splittings, count_splittings
 
@@ -65,11 +65,7 @@ class TargetView:
         self.graph = target.graph
         self.patches = patches
         self.patch_of = patches.index(target.graph)
-
-    @cached_property
-    def reach(self) -> Int[np.ndarray, " n_latents"]:
-        """Number of patches below each latent."""
-        return patches_reached(self.graph, self.patches)
+        self.membership = Membership(target.graph, patches)
 
     @cached_property
     def impossible(self) -> Impossible | None:
@@ -102,57 +98,41 @@ class TargetView:
     def _patches_below(self, latent: int) -> Parts:
         return frozenset(self.patch_of[observed_below(self.graph, latent)].tolist())
 
-    def log_probability(self, law: MaskLaw) -> float | None:
+    def log_probability(self, law: Law) -> float | None:
         """Logarithm of the probability of exactly the target, if it is known without drawing masks."""
         if self.target.unclosed:
             return -math.inf
-        if law.kind == "listed":
+        if can_be_listed(self.graph, law):
             return None
-        if law.kind in ("uniform", "bernoulli") and self.exact_masks is not None:
+        if isinstance(law, Counted | Chance) and self.exact_masks is not None:
             return _log_probability(self.exact_masks, law)
         return -math.inf if self.impossible else None
 
-    def log_contained(self, law: MaskLaw) -> float | None:
+    def log_contained(self, law: Law) -> float | None:
         """Logarithm of the probability of at least the target, if it is known without drawing masks."""
-        if law.kind not in ("uniform", "bernoulli") or self.containing_masks is None:
+        if not isinstance(law, Counted | Chance) or self.containing_masks is None:
             return None
         return _log_probability(self.containing_masks, law)
 
-    def must_be_sampled(self, law: MaskLaw) -> bool:
+    def must_be_sampled(self, law: Law) -> bool:
         """Whether some number is not known without drawing masks."""
-        return law.kind != "listed" and (self.log_probability(law) is None or self.log_contained(law) is None)
+        return not can_be_listed(self.graph, law) and (
+            self.log_probability(law) is None or self.log_contained(law) is None
+        )
 
-    def one_sided(self, law: MaskLaw) -> Float[np.ndarray, " n_latents"] | None:
-        """Probability of each latent not to be shared, if it is known without drawing masks.
+    def one_sided(self, law: Law) -> Float[np.ndarray, " n_latents"] | None:
+        """Probability of each latent not to be shared, if it is known without drawing masks."""
+        return self.membership.one_sided(law) if isinstance(law, Counted | Chance) else None
 
-        As in :func:`~hlvm.theory.membership_probability`, but given that both sides are non-empty.
-        """
-        n, k = len(self.patches), self.reach
-        if law.kind == "uniform":
-            of_visible, of_masked = (_log_choose(n - k, m) for m in (law.n_masked, n - law.n_masked))
-            found = np.exp(np.stack([of_visible, of_masked]) - _log_choose(np.asarray(n), law.n_masked)).sum(axis=0)
-        elif law.kind == "bernoulli":
-            r = min(law.ratio, 1 - law.ratio)  # which side is called masked makes no difference
-            shown = k * np.log1p(-r)
-            all_shown = n * np.log1p(-r)
-            one_side = np.exp(shown) * -np.expm1(all_shown - shown) + r**k - r**n
-            found = one_side / (-np.expm1(all_shown) - r**n)
-        else:
-            return None
-        return np.where(k == 1, 1.0, np.clip(found, 0.0, 1.0))
-
-    def never_and_always(self, law: MaskLaw) -> tuple[Bool[np.ndarray, " n_latents"], Bool[np.ndarray, " n_latents"]]:
+    def never_and_always(self, law: Law) -> tuple[Bool[np.ndarray, " n_latents"], ...]:
         """Latents that no mask shares and that all masks share, as follows from the patches below them."""
-        n = len(self.patches)
-        largest_side = max(law.n_masked, n - law.n_masked) if law.kind == "uniform" else n - 1
-        return self.reach == 1, self.reach > largest_side
+        n, reach = len(self.patches), self.membership.reach
+        largest_side = max(law.most, n - law.fewest) if isinstance(law, Counted) else n - 1
+        return reach == 1, reach > largest_side
 
 
-def _log_probability(masks: Splittings, law: MaskLaw) -> float:
-    return masks.log_uniform(law.n_masked) if law.kind == "uniform" else masks.log_bernoulli(law.ratio)
-
-
-def _log_choose(n: Int[np.ndarray, "*shape"], k: int) -> Float[np.ndarray, "*shape"]:
-    """Logarithm of the number of ways to choose ``k`` of ``n``; ``-inf`` where there is none."""
-    enough = np.maximum(n, k)
-    return np.where(n >= k, gammaln(enough + 1) - gammaln(k + 1) - gammaln(enough - k + 1), -np.inf)
+def _log_probability(masks: Splittings, law: Counted | Chance) -> float:
+    if isinstance(law, Chance):
+        return masks.log_bernoulli(law.ratio)
+    of_counts = [masks.log_uniform(n_masked) for n_masked in law.counts]
+    return of_counts[0] if len(of_counts) == 1 else float(logsumexp(of_counts) - np.log(len(of_counts)))
