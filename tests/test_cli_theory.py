@@ -381,10 +381,13 @@ THEORY = [
         "--ratio does not go with --strategy grid, which takes --keep-every, --unit",
     ),
     ("theory grid.json --strategy grid", "--strategy grid needs --keep-every"),
-    ("theory grid.json --strategy grid --keep-every 1", "--keep-every 1 keeps every unit"),
-    ("theory grid.json --strategy grid --keep-every 9", "--keep-every 9 is larger than the 4 x 4 grid"),
-    ("theory grid.json --strategy grid --keep-every 9 1", "--keep-every 9 1 is larger"),
-    ("theory grid.json --strategy grid --keep-every 0 1", "--keep-every must be a whole number of at least 1, or ROWS"),
+    ("theory grid.json --strategy grid --keep-every 1", "--keep-every must be at least 2 in one direction, got 1"),
+    ("theory grid.json --strategy grid --keep-every 9", "--keep-every must not be larger than the 4 x 4 grid"),
+    ("theory grid.json --strategy grid --keep-every 9 1", "nothing visible, got (9, 1): use a smaller step"),
+    (
+        "theory grid.json --strategy grid --keep-every 0 1",
+        "--keep-every must be a whole number of at least 1, or two of them (rows, columns), got (0, 1)",
+    ),
     (
         "theory grid.json --keep-every 2",
         "--keep-every does not go with --strategy random, which takes --ratio, --unit, --height",

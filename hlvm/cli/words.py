@@ -19,7 +19,7 @@ _REMEDIES = {
     "max_seconds": "",
     "patches": "a larger --unit or --height",
     "regime": "use hlvm theory --regime general",
-    "strategy": "use --strategy uniform, bernoulli or subtree",
+    "strategy": "use --strategy random, bernoulli or subtree",
     "subtrees": "give --height instead of --unit",
     "target": "fewer latents after --target",
 }
