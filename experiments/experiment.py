@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from experiments.findings import Finding, Frame
 from experiments.groups import UnusableError, run_groups
 from hlvm._digests import check_digests, digest_of_file, read_json, write_json
-from hlvm._environment import environment
 from hlvm._files import is_new_folder, make_folder, only_writer, write_text_atomically
+from hlvm._provenance import environment
 from hlvm.plotting import save_figure, style
 
 __all__ = [

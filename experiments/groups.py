@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from hlvm._digests import read_json, write_json
-from hlvm._environment import available_cores
 from hlvm._files import make_folder
+from hlvm._provenance import available_cores
 from hlvm.mae.cores import environment_of_cores
 
 if TYPE_CHECKING:

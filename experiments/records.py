@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hlvm._digests import write_json
-from hlvm._environment import versions
 from hlvm._files import make_folder
+from hlvm._provenance import versions
 
 __all__ = ["parsed_options", "write_results"]
 

@@ -21,10 +21,9 @@ from hlvm._graph_checks import (
     checked_observed,
     per_node,
     placed_cells,
-    positive,
     topological_order,
-    whole_number,
 )
+from hlvm._numbers import positive, whole_number
 
 if TYPE_CHECKING:
     from hlvm.graph import LatentGraph

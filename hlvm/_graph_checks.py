@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
+
+from hlvm._numbers import positive, whole_number
 
 __all__ = [
     "LARGEST_DIM",
@@ -21,11 +22,9 @@ __all__ = [
     "is_of_names",
     "per_node",
     "placed_cells",
-    "positive",
     "rows_of_names",
     "some_names",
     "topological_order",
-    "whole_number",
 ]
 
 
@@ -47,22 +46,6 @@ LARGEST_DIM = 2**53 - 1
 def some_names(names: Sequence[str], limit: int = 6) -> str:
     shown = ", ".join(map(repr, names[:limit]))
     return f"known names: {shown}" + (f", ... ({len(names)} in all)" if len(names) > limit else "")
-
-
-def whole_number(value: Any, what: str, *, minimum: int) -> int:
-    """A whole number of Python, NumPy or JAX as an ``int``."""
-    try:
-        is_boolean = isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
-        number = None if is_boolean else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < minimum:
-        raise ValueError(f"{what} must be a whole number of at least {minimum}, got {value!r}")
-    return number
-
-
-def positive(value: Any, what: str) -> int:
-    return whole_number(value, what, minimum=1)
 
 
 def checked_dim(value: int, what: str) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from hlvm._graph_builders import grid_names
-from hlvm._graph_checks import positive, whole_number
+from hlvm._numbers import positive, whole_number
 
 if TYPE_CHECKING:
     from hlvm.graph import LatentGraph

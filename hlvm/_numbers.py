@@ -1,13 +1,35 @@
-"""The one door for arrays of numbers: of any framework in, of NumPy out, and nothing that only looks like numbers."""
+"""The one door for numbers: of any framework in, of Python or NumPy out, and nothing that only looks like numbers."""
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any
 
 import numpy as np
 
-__all__ = ["aligned", "as_numbers", "first_labelled"]
+__all__ = ["aligned", "as_numbers", "first_labelled", "positive", "whole_number"]
+
+
+def whole_number(value: Any, what: str, *, minimum: int) -> int:
+    """A whole number of Python, NumPy or JAX as an ``int``.
+
+    Raises:
+        ValueError: another type, a truth value, or a number below the minimum.
+    """
+    try:
+        is_boolean = isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+        number = None if is_boolean else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < minimum:
+        raise ValueError(f"{what} must be a whole number of at least {minimum}, got {value!r}")
+    return number
+
+
+def positive(value: Any, what: str) -> int:
+    """A whole number of at least 1 as an ``int``; else a ValueError."""
+    return whole_number(value, what, minimum=1)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:

@@ -16,7 +16,6 @@ PACKAGE = ROOT / "hlvm"
 OPEN = {
     "_array_files",
     "_digests",
-    "_environment",
     "_files",
     "_graph_checks",
     "_imports",
@@ -25,7 +24,9 @@ OPEN = {
     "_memory",
     "_numbers",
     "_promotion",
+    "_provenance",
     "_text_files",
+    "_version",
 }
 MAY_IMPORT = {
     "graph": {

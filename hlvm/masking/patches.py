@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from hlvm._graph_arrays import observed_below
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
-from hlvm._graph_checks import whole_number
+from hlvm._numbers import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import checked_ratio
 from hlvm.masking.patches import Patches, blocks_along, checked_unit, normal_unit

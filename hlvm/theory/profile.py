@@ -13,8 +13,8 @@ from typing import Any, cast, get_args
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from hlvm._graph_checks import whole_number
 from hlvm._keys import checked_key
+from hlvm._numbers import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking import BernoulliMask, MaskSampler, Patches, RandomMask
 from hlvm.masking.masks import checked_ratios

@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 from scipy.stats import beta
 
-from hlvm._graph_checks import whole_number
 from hlvm._keys import checked_key
+from hlvm._numbers import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking import Listed, MaskSampler, Patches, every_mask
 from hlvm.theory.mask_design import Impossible, checked_target
