@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from hlvm._layout import Leaf
 from hlvm.graph import LatentGraph
 from hlvm.images._rules import TupleIndex, find
+from hlvm.simulator.layout import Leaf
 
 __all__ = [
     "Derivation",
