@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from hlvm import plotting
 from hlvm.claims import block_claim
-from hlvm.graph import LatentGraph
+from hlvm.graph import LatentGraph, pure_children_chain
 from hlvm.images import contact_sheet, save_png
 from hlvm.scoring import Verdict, block_verdict
 from hlvm.theory import level_profile, shared_information
@@ -67,7 +67,7 @@ def figures():
     )
     yield "plot_grid", plotting.plot_grid(graph, **options)
     yield "plot_level_curves", plotting.plot_level_curves(level_profile(large, [0.25, 0.5]), title="title")
-    deep = level_profile(LatentGraph.pure_children_chain(10), [0.5])
+    deep = level_profile(pure_children_chain(10), [0.5])
     yield "plot_level_curves", plotting.plot_level_curves(deep)
     ratios = np.linspace(0.1, 0.9, 12).tolist()
     yield (

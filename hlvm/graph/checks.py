@@ -1,4 +1,4 @@
-"""Checks and ordering behind :class:`hlvm.graph.LatentGraph`: every refusal names the variable at fault."""
+"""Checks and ordering of what a graph is made from: every refusal names the variable at fault."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ LARGEST_DIM = 2**53 - 1
 
 
 def some_names(names: Sequence[str], limit: int = 6) -> str:
+    """The first few names that there are, for error messages."""
     shown = ", ".join(map(repr, names[:limit]))
     return f"known names: {shown}" + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
 
 def checked_dim(value: int, what: str) -> int:
+    """A dim that is not too large for exact sums; else a ValueError."""
     if value > LARGEST_DIM:
         raise ValueError(f"{what} would have {value} dims, more than 2**53 - 1: use smaller dims or a lower graph")
     return value
@@ -72,6 +74,7 @@ def checked_pairs(edges: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def checked_edges(edges: Iterable[Any]) -> list[tuple[str, str]]:
+    """``(parent, child)`` pairs of which none is a loop or listed twice; else a ValueError."""
     found: dict[tuple[str, str], None] = {}
     for parent, child in checked_pairs(edges):
         if parent == child:
@@ -88,6 +91,7 @@ def checked_observed(
     known: Mapping[str, None],
     children: Mapping[str, list[str]],
 ) -> list[str]:
+    """The sinks in the order asked for; a ValueError if other variables were named."""
     if observed is None:
         return sinks
     if isinstance(observed, str):
@@ -149,6 +153,7 @@ def find_cycle(parents: Mapping[str, list[str]], waiting: Mapping[str, int]) -> 
 
 
 def per_node(value: Any, names: Sequence[str], what: str, *, minimum: int) -> list[int]:
+    """One whole number per node, from one for all or a mapping from names; else a ValueError."""
     if not isinstance(value, Mapping):
         return [checked_dim(whole_number(value, what, minimum=minimum), "a variable")] * len(names)
     known = set(names)
@@ -162,6 +167,7 @@ def per_node(value: Any, names: Sequence[str], what: str, *, minimum: int) -> li
 
 
 def checked_grid(grid: Grid | None, n_observed: int) -> tuple[int, int] | None:
+    """Rows and columns of a grid that the observed variables fill; else a ValueError."""
     if grid is None:
         return None
     if isinstance(grid, str) or not isinstance(grid, Sequence) or len(grid) != 2:
