@@ -42,7 +42,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hlvm import LatentGraph
-from hlvm._provenance import environment
+from hlvm._process.provenance import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 19

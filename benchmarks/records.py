@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hlvm._files.digests import write_json
-from hlvm._provenance import environment
+from hlvm._process.provenance import environment
 
 __all__ = ["write_rows"]
 

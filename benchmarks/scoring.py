@@ -43,7 +43,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 from statsmodels.multivariate.cancorr import CanCorr
 
-from hlvm._provenance import environment
+from hlvm._process.provenance import environment
 from hlvm.scoring import RegressionConfig, cca, kernel_r2, kernel_r2_many
 from hlvm.scoring.cca import canonical
 from hlvm.scoring.inputs import paired_matrices

@@ -34,7 +34,7 @@ import numpy as np
 
 from experiments.calibration_codes import CODES, REGRESSION, WITH_STYLE, curve, kinked, rotation
 from experiments.records import parsed_options, write_results
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
 from hlvm.scoring import Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
 from hlvm.scoring.judging import REFUTABLE_SHARE

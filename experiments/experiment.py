@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from experiments.groups import UnusableError, run_groups
 from hlvm._files import is_new_folder, make_folder, only_writer, write_text_atomically
 from hlvm._files.digests import check_digests, digest_of_file, read_json, write_json
-from hlvm._provenance import environment
+from hlvm._process.provenance import environment
 from hlvm.claims import Claim
 from hlvm.plotting import save_figure, style
 

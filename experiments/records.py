@@ -14,7 +14,7 @@ from typing import Any
 
 from hlvm._files import make_folder
 from hlvm._files.digests import write_json
-from hlvm._provenance import versions
+from hlvm._process.provenance import versions
 
 __all__ = ["parsed_options", "write_results"]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 
+from hlvm._version import __version__
+
 TYPE_CHECKING = False  # the command wants to answer Ctrl-C before anything is imported, even typing
 if TYPE_CHECKING:
     from typing import Any
@@ -47,8 +49,6 @@ __all__ = [
     "testing",
     "theory",
 ]
-
-__version__ = "0.1.0"
 
 _CLASSES = {"HierarchicalModel": "simulator", "LatentGraph": "graph", "Sample": "simulator"}
 

@@ -1,17 +1,18 @@
-"""The one door for arrays of numbers: of any framework in, of NumPy out, and nothing that only looks like numbers.
+"""The one door for numbers: of any framework in, of Python or NumPy out, and nothing that only looks like numbers.
 
 Also the error in parts, which other layers word for those who do not call the package.
 """
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["UsageError", "aligned", "as_numbers", "first_labelled"]
+__all__ = ["UsageError", "aligned", "as_numbers", "first_labelled", "positive", "whole_number"]
 
 
 class UsageError(ValueError):
@@ -51,6 +52,27 @@ class UsageError(ValueError):
         *first, last = [words for name, known in self.remedies.items() if (words := own.get(name, known))] or [""]
         ways = f"{', '.join(first)}, or {last}" if first else last
         return f"{head}{self.problem}{': ' if ways else ''}{ways}"
+
+
+def whole_number(value: Any, what: str, *, minimum: int, of: str = "") -> int:
+    """A whole number of Python, NumPy or JAX as an ``int``; ``of`` names the class that has it.
+
+    Raises:
+        UsageError: another type, a truth value, or a number below the minimum.
+    """
+    try:
+        is_boolean = isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+        number = None if is_boolean else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < minimum:
+        raise UsageError(f"must be a whole number of at least {minimum}, got {value!r}", argument=what, of=of)
+    return number
+
+
+def positive(value: Any, what: str, *, of: str = "") -> int:
+    """A whole number of at least 1 as an ``int``; else a UsageError."""
+    return whole_number(value, what, minimum=1, of=of)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:

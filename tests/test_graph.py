@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import edge_lists, graphs, property_test
 
-from hlvm.graph import LatentGraph
+from hlvm.graph import (
+    LatentGraph,
+    diamond,
+    overlapping_fields,
+    pure_children_chain,
+    random_graph,
+    two_parent_measurement,
+)
 from hlvm.masking import Patches
 
 # ---------------------------------------------------------------------- structure
@@ -173,9 +180,9 @@ def test_random_graphs_are_as_asked_for(seed, kind, n_latents, n_observed, max_p
     asked |= {"layers": layers, "noise_dims": noise_dims, "dims": dims}
     if kind == "layered" and -(-n_latents // layers) > n_observed * max_parents:
         with pytest.raises(ValueError, match="cannot be children of all"):
-            LatentGraph.random(seed, **asked)
+            random_graph(seed, **asked)
         return
-    graph = LatentGraph.random(seed, **asked)
+    graph = random_graph(seed, **asked)
     assert (len(graph.latents), len(graph.observed)) == (n_latents, n_observed)
     assert max(map(len, graph.parent_indices)) <= max_parents
     assert all(graph.children(name) for name in graph.latents)
@@ -187,19 +194,19 @@ def test_random_graphs_are_as_asked_for(seed, kind, n_latents, n_observed, max_p
         assert graph.invertible_dims_error() is None
     else:
         assert all((dims if isinstance(dims, int) else 1) <= dim <= 4 for dim in graph.dims)
-    assert graph == LatentGraph.random(seed, **asked)
+    assert graph == random_graph(seed, **asked)
 
 
 def test_random_graphs_differ_between_seeds_and_use_up_a_generator():
     asked = {"n_latents": 8, "n_observed": 12}
     generator = np.random.default_rng(5)
-    drawn = [LatentGraph.random(generator, **asked) for _ in range(3)]
-    assert len({*drawn, LatentGraph.random(6, **asked)}) == 4
-    assert drawn[0] == LatentGraph.random(5, **asked)
+    drawn = [random_graph(generator, **asked) for _ in range(3)]
+    assert len({*drawn, random_graph(6, **asked)}) == 4
+    assert drawn[0] == random_graph(5, **asked)
 
 
 def test_random_graph_of_a_seed_stays_the_same_between_versions():
-    graph = LatentGraph.random(0, n_latents=2, n_observed=3)
+    graph = random_graph(0, n_latents=2, n_observed=3)
     assert graph.edges == (("z_0", "z_1"), ("z_0", "x_0"), ("z_0", "x_1"), ("z_1", "x_2"))
 
 
@@ -223,14 +230,14 @@ def test_random_graph_of_a_seed_stays_the_same_between_versions():
 )
 def test_random_graphs_that_cannot_be_are_refused(seed, kwargs, message):
     with pytest.raises(ValueError, match=message):
-        LatentGraph.random(seed, **{"n_latents": 4, "n_observed": 4, **kwargs})
+        random_graph(seed, **{"n_latents": 4, "n_observed": 4, **kwargs})
 
 
 @pytest.mark.parametrize(
     ("side", "size", "stride", "height"), [(5, 3, 2, 1), ((4, 6), 2, 1, 2), (10, 4, 2, 2), (6, 2, 2, 1)]
 )
 def test_overlapping_fields_layout(side, size, stride, height):
-    graph = LatentGraph.overlapping_fields(side, size=size, stride=stride, height=height)
+    graph = overlapping_fields(side, size=size, stride=stride, height=height)
     rows, columns = side if isinstance(side, tuple) else (side, side)
     assert graph.grid == (rows, columns)
     assert graph.observed == tuple(f"x_{r}_{c}" for r in range(rows) for c in range(columns))
@@ -262,41 +269,41 @@ def test_overlapping_fields_layout(side, size, stride, height):
 )
 def test_fields_that_do_not_fit_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        LatentGraph.overlapping_fields(**kwargs)
+        overlapping_fields(**kwargs)
 
 
 def test_shapes_of_the_literature():
-    chain = LatentGraph.pure_children_chain(3, children=2)
+    chain = pure_children_chain(3, children=2)
     assert chain.is_tree
     assert chain.edges[:2] == (("z_0", "z_1"), ("z_1", "z_2"))
     assert chain.children("z_1") == ("z_2", "x_1_0", "x_1_1")
     assert chain.dims[:3] == (1, 2, 3)
 
-    diamond = LatentGraph.diamond(width=2, children=1)
-    assert diamond.parents("bottom") == ("side_0", "side_1")
-    assert diamond.children("top") == ("side_0", "side_1", "x_top_0")
-    assert diamond.heights[0] == 3
-    assert not diamond.is_tree
+    top = diamond(width=2, children=1)
+    assert top.parents("bottom") == ("side_0", "side_1")
+    assert top.children("top") == ("side_0", "side_1", "x_top_0")
+    assert top.heights[0] == 3
+    assert not top.is_tree
 
-    pairs = LatentGraph.two_parent_measurement(3, shared=2, children=1)
+    pairs = two_parent_measurement(3, shared=2, children=1)
     assert len(pairs.observed) == 3 * 2 + 3
     assert pairs.parents("x_0_2_1") == ("z_0", "z_2")
     assert pairs.parents("x_1_0") == ("z_1",)
     assert all(not pairs.parents(name) for name in pairs.latents)
-    for graph in (chain, diamond, pairs):
+    for graph in (chain, top, pairs):
         assert graph.invertible_dims_error() is None
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: LatentGraph.pure_children_chain(0), "length"),
-        (lambda: LatentGraph.pure_children_chain(2, children=0), "children"),
-        (lambda: LatentGraph.diamond(width=0), "width"),
-        (lambda: LatentGraph.diamond(root_dim=0), "root_dim"),
-        (lambda: LatentGraph.two_parent_measurement(1), "n_latents"),
-        (lambda: LatentGraph.two_parent_measurement(3, shared=0), "shared"),
-        (lambda: LatentGraph.two_parent_measurement(3, noise_dim=-1), "noise_dim"),
+        (lambda: pure_children_chain(0), "length"),
+        (lambda: pure_children_chain(2, children=0), "children"),
+        (lambda: diamond(width=0), "width"),
+        (lambda: diamond(root_dim=0), "root_dim"),
+        (lambda: two_parent_measurement(1), "n_latents"),
+        (lambda: two_parent_measurement(3, shared=0), "shared"),
+        (lambda: two_parent_measurement(3, noise_dim=-1), "noise_dim"),
     ],
 )
 def test_shapes_out_of_range_are_refused(build, message):
@@ -507,7 +514,7 @@ def test_arrays_match_the_tuples(graph):
     assert arrays.is_root.tolist() == [not above for above in graph.parent_indices]
     assert arrays.dims.tolist() == list(graph.dims)
     assert arrays.noise_dims.tolist() == list(graph.noise_dims)
-    assert arrays.parent_tuples() == graph.parent_indices
+    assert arrays.parent_tuples == graph.parent_indices
 
 
 @property_test
@@ -553,9 +560,19 @@ def test_graph_made_from_arrays_is_like_any_other():
     lazy = LatentGraph.from_parents([-1, 0, 0, 1, 1, 2, 2], grid=(2, 2))
     assert "nodes" not in vars(lazy), "nothing is written out before it is asked for"
     assert lazy.names_at([0, 3]) == ["z_0", "x_0"]
-    for twin in (pickle.loads(pickle.dumps(lazy)), copy.copy(lazy), copy.deepcopy(lazy), dataclasses.replace(lazy)):
+    named = LatentGraph.from_parents([-1, 0, 0, 1, 1, 2, 2], names=lazy.nodes, grid=(2, 2))
+    copies = [pickle.loads(pickle.dumps(lazy)), copy.copy(lazy), copy.deepcopy(lazy), dataclasses.replace(lazy)]
+    for twin in (*copies, named, dataclasses.replace(lazy, names=lazy.nodes)):
         assert twin == lazy
         assert hash(twin) == hash(lazy)
+        with pytest.raises(ValueError, match="read-only"):
+            twin.arrays.dims[0] = 1
+    for change in (
+        {"grid": None},
+        {"names": named.nodes[::-1]},
+        {"arrays": LatentGraph.tree([2, 2], noise_dim=2).arrays},
+    ):
+        assert dataclasses.replace(lazy, **change) != lazy
     assert lazy == LatentGraph.from_edges(
         lazy.edges, noise_dims={**dict.fromkeys(lazy.nodes, 1), "z_0": 2}, grid=(2, 2)
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import graphs, property_test
 
-from hlvm.graph import LatentGraph
+from hlvm.graph import LatentGraph, diamond, from_networkx, overlapping_fields, to_networkx
 
 SURROGATES = [chr(code) for code in (0xD800, 0xDFFF)]
 ODD_NAMES = st.text(min_size=1, max_size=8).filter(lambda name: not any("\ud800" <= c <= "\udfff" for c in name))
@@ -21,11 +21,11 @@ SUFFIXES = (".json", ".graphml")
 @given(graph=graphs(max_latents=8), free=graphs(max_latents=4, free_dims=True))
 def test_networkx_gives_the_graph_back(graph, free):
     for one in (graph, free):
-        assert LatentGraph.from_networkx(one.to_networkx()) == one
+        assert from_networkx(to_networkx(one)) == one
 
 
 def test_to_networkx_writes_the_attributes_it_names():
-    found = LatentGraph.quadtree(1).to_networkx()
+    found = to_networkx(LatentGraph.quadtree(1))
     assert found.graph == {"rows": 2, "columns": 2}
     assert found.nodes["z1_0_0"] == {"dim": 2, "noise_dim": 2, "observed": False}
     assert found.nodes["x_1_1"] == {"dim": 3, "noise_dim": 1, "observed": True}
@@ -34,25 +34,25 @@ def test_to_networkx_writes_the_attributes_it_names():
 
 def test_from_networkx_takes_plain_graphs_and_arguments():
     plain = nx.DiGraph([("b", "x"), ("a", "x"), ("a", "y")])
-    assert LatentGraph.from_networkx(plain) == LatentGraph.from_edges(plain.edges).reordered(["b", "a", "x", "y"])
-    found = LatentGraph.from_networkx(plain, dims=2, observed=["y", "x"], grid=(1, 2))
+    assert from_networkx(plain) == LatentGraph.from_edges(plain.edges).reordered(["b", "a", "x", "y"])
+    found = from_networkx(plain, dims=2, observed=["y", "x"], grid=(1, 2))
     assert (found.dims, found.observed, found.grid) == ((2, 2, 2, 2), ("y", "x"), (1, 2))
     assert found.parents("x") == ("b", "a")
 
 
 def test_from_networkx_lets_arguments_win_over_attributes():
-    graph = LatentGraph.quadtree(1).to_networkx()
-    assert LatentGraph.from_networkx(graph, dims=5, noise_dims=1, grid=(1, 4)).dims == (5,) * 5
+    graph = to_networkx(LatentGraph.quadtree(1))
+    assert from_networkx(graph, dims=5, noise_dims=1, grid=(1, 4)).dims == (5,) * 5
 
 
 def _marked(name, **attributes):
-    graph = LatentGraph.tree(2, 1).to_networkx()
+    graph = to_networkx(LatentGraph.tree(2, 1))
     graph.nodes[name].update(attributes)
     return graph
 
 
 def _without(name, attribute):
-    graph = LatentGraph.tree(2, 1).to_networkx()
+    graph = to_networkx(LatentGraph.tree(2, 1))
     del graph.nodes[name][attribute]
     return graph
 
@@ -78,7 +78,7 @@ def _without(name, attribute):
 )
 def test_from_networkx_refuses_what_is_no_latent_graph(graph, message):
     with pytest.raises(ValueError, match=message):
-        LatentGraph.from_networkx(graph)
+        from_networkx(graph)
 
 
 # ---------------------------------------------------------------------- files
@@ -146,7 +146,7 @@ def test_graphml_of_networkx_alone_is_read(tmp_path):
 
 
 def test_graphml_can_be_read_by_networkx_alone(tmp_path):
-    graph = LatentGraph.diamond()
+    graph = diamond()
     graph.save(tmp_path / "graph.graphml")
     found = nx.read_graphml(tmp_path / "graph.graphml")
     assert sorted(found.edges) == sorted(graph.edges)
@@ -366,15 +366,15 @@ def test_from_parents_refuses_bad_arrays(parents, kwargs, message):
 def test_save_writes_the_same_bytes_each_time(tmp_path):
     for suffix in SUFFIXES:
         for name in ("one", "other"):
-            LatentGraph.diamond().save(tmp_path / f"{name}{suffix}")
+            diamond().save(tmp_path / f"{name}{suffix}")
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"other{suffix}").read_bytes()
 
 
 def test_graphml_in_memory_is_what_networkx_would_write():
-    graph = LatentGraph.overlapping_fields(3)
+    graph = overlapping_fields(3)
     buffer = io.BytesIO()
-    nx.write_graphml_xml(graph.to_networkx(), buffer)
-    assert LatentGraph.from_networkx(nx.read_graphml(io.BytesIO(buffer.getvalue()))) == graph
+    nx.write_graphml_xml(to_networkx(graph), buffer)
+    assert from_networkx(nx.read_graphml(io.BytesIO(buffer.getvalue()))) == graph
 
 
 def test_large_graph_survives_a_round_trip_through_a_file(tmp_path):

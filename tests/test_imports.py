@@ -6,40 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "hlvm"
 
-# Part -> the parts it may import. A part is a module or a folder right under hlvm/; what OPEN names is open to all.
-# Parts that are not listed (the demo, the command line and what they print) may use every listed one.
-OPEN = {"_files", "_graph_checks", "_keys", "_numbers", "_process", "_provenance"}
+# Part -> the parts it may import. A part is a module or a folder right under hlvm/; what OPEN names is open to all and
+# uses nothing else. Parts that are not listed (the demo, the command line and what they print) may use every one.
+OPEN = {"_files", "_keys", "_numbers", "_process", "_version"}
 MAY_IMPORT = {
-    "graph": {
-        "_graph_arrays",
-        "_graph_builders",
-        "_graph_checks",
-        "_graph_families",
-        "_graph_files",
-        "_graph_networkx",
-    },
-    "_graph_checks": set(),
-    # The graph's own parts name its class in annotations only.
-    "_graph_arrays": {"graph"},
-    "_graph_builders": {"_graph_arrays", "_graph_checks", "graph"},
-    "_graph_families": {"_graph_builders", "_graph_checks", "graph"},
-    "_graph_files": {"_graph_checks", "_graph_networkx", "graph"},
-    "_graph_networkx": {"_graph_checks", "graph"},
-    "_files": set(),
-    "_keys": set(),
-    "_numbers": set(),
-    "_process": set(),
-    "masking": {"_graph_arrays", "graph"},
-    "theory": {"_graph_arrays", "graph", "masking"},
+    "graph": set(),
+    "masking": {"graph"},
+    "theory": {"graph", "masking"},
     "mechanisms": {"graph"},
-    "_layout": {"graph", "mechanisms"},
-    "simulator": {"_layout", "graph", "mechanisms"},
-    "images": {"_graph_checks", "_layout", "graph", "mechanisms", "simulator"},
+    "simulator": {"graph", "mechanisms"},
+    "images": {"graph", "mechanisms", "simulator"},
     "datasets": {"graph", "images", "simulator"},
     "mae": {"datasets", "graph", "images", "masking", "mechanisms", "simulator"},
     "scoring": set(),
@@ -55,18 +37,22 @@ def part_of(path):
     return first.removesuffix(".py")
 
 
-def imported_modules(path):
-    """Absolute names of all modules a file imports, at any depth of its code."""
+def import_statements(path):
+    """Absolute names of a module and of what is taken from it, for each import in a file at any depth of its code."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = path.parent.relative_to(ROOT).parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, []) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join((*base, *([node.module] if node.module else [])))
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            yield module, [f"{module}.{alias.name}" for alias in node.names]
+
+
+def imported_modules(path):
+    for module, taken in import_statements(path):
+        yield from (module, *taken)
 
 
 def imported_parts(path):
@@ -88,8 +74,8 @@ def test_imported_modules_sees_every_form(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path):
     part = part_of(path)
-    if part in MAY_IMPORT:
-        forbidden = imported_parts(path) - MAY_IMPORT[part] - OPEN
+    if part in MAY_IMPORT or part in OPEN:
+        forbidden = imported_parts(path) - MAY_IMPORT.get(part, set()) - OPEN
         assert not forbidden, f"hlvm.{part} must not import {sorted(forbidden)}"
 
 
@@ -97,10 +83,7 @@ def test_few_modules_at_the_top_are_private():
     """A prefix is a folder that nobody made."""
     private = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name.startswith("_")}
     private -= {"__init__", "__pycache__"}
-    # Until the graph's own parts have a folder.
-    of_graph = {"_graph_arrays", "_graph_builders", "_graph_checks", "_graph_families", "_graph_files"}
-    private -= of_graph | {"_graph_networkx", "_layout"}
-    assert private == {"_files", "_keys", "_numbers", "_process", "_provenance"}
+    assert private == {"_files", "_keys", "_numbers", "_process", "_version"}
 
 
 @pytest.mark.parametrize("part", ["_files", "_process", "cli"])
@@ -124,8 +107,36 @@ def test_handler_of_signals_loads_nothing_heavy():
     assert not loaded & {"typing", "pathlib", "tempfile", "logging", "threading", "numpy", "jax", "tyro", "rich"}
 
 
-def test_imports_table_names_existing_parts():
-    assert set(MAY_IMPORT) <= {part_of(path) for path in FILES}
+def test_imports_table_names_existing_parts_on_floors():
+    assert set(MAY_IMPORT) | OPEN <= {part_of(path) for path in FILES}
+    assert nx.is_directed_acyclic_graph(
+        nx.DiGraph([(part, lower) for part in MAY_IMPORT for lower in MAY_IMPORT[part]])
+    )
+
+
+def circles(files):
+    """Modules that import each other in a circle; imports for type checkers and inside functions count."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    imports = nx.DiGraph()
+    for name, path in names.items():
+        for module, taken in import_statements(path):
+            # "from hlvm.graph import arrays" needs the package only for what is no module.
+            needed = {each if each in names else module for each in taken} or {module}
+            imports.add_edges_from((name, each) for each in needed & names.keys())
+    return [sorted(circle) for circle in nx.strongly_connected_components(imports) if len(circle) > 1]
+
+
+def test_package_has_no_circle_of_imports():
+    assert circles(FILES) == []
+
+
+def test_circles_sees_imports_for_type_checkers(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "hlvm").mkdir()
+    upper, lower = (tmp_path / "hlvm" / f"{name}.py" for name in ("upper", "lower"))
+    upper.write_text("from hlvm import lower")
+    lower.write_text("if TYPE_CHECKING:\n    from hlvm.upper import X")
+    assert circles([upper, lower]) == [["hlvm.lower", "hlvm.upper"]]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hlvm.graph import LatentGraph
+from hlvm.graph.arrays import GraphArrays
 from hlvm.masking import BernoulliMask, BlockMask, RandomMask, SubtreeMask
 from hlvm.theory import (
     design_mask,
@@ -92,31 +93,28 @@ REFUSED = {
     "dims of leaves": (lambda: LatentGraph.from_parents([-1, 0, 0], root_dim=2**63 - 1), r"more than 2\*\*53 - 1"),
     "dims beyond any": (lambda: LatentGraph.from_parents([-1, 0, 0], root_dim=10**30), r"more than 2\*\*53 - 1"),
     "parts of different lengths": (
-        lambda: LatentGraph(nodes=("a", "b"), parent_indices=((),), dims=(1,), noise_dims=(1,)),
-        r"one entry per variable, got \[2, 1, 1, 1\] entries",
+        lambda: GraphArrays.of([()], [1, 1], [1, 1]),
+        r"one entry per variable, got \[1, 2, 2\] entries",
     ),
+    "too few names": (lambda: LatentGraph(("a",), GraphArrays.of([(), (0,)], [1, 1], [1, 1])), "got 1 names for 2"),
     "a parent that is not there": (
-        lambda: LatentGraph(nodes=("a", "b"), parent_indices=((), (5,)), dims=(1, 1), noise_dims=(1, 1)),
+        lambda: GraphArrays.of([(), (5,)], [1, 1], [1, 1]),
         "every parent must come before its children",
     ),
     "a variable without edges": (
-        lambda: LatentGraph(nodes=("a", "b", "c"), parent_indices=((), (0,), ()), dims=(1,) * 3, noise_dims=(1,) * 3),
+        lambda: GraphArrays.of([(), (0,), ()], [1] * 3, [1] * 3),
         "neither parents nor children",
     ),
     "an observed variable among latents": (
-        lambda: LatentGraph(
-            nodes=("a", "b", "c", "d"), parent_indices=((), (0,), (0,), (2,)), dims=(1,) * 4, noise_dims=(1,) * 4
-        ),
+        lambda: GraphArrays.of([(), (0,), (0,), (2,)], [1] * 4, [1] * 4),
         r"variables with children \(latents\) must come before",
     ),
-    "no variables": (
-        lambda: LatentGraph(nodes=(), parent_indices=(), dims=(), noise_dims=()),
-        "at least one edge",
-    ),
+    "no variables": (lambda: GraphArrays.of([], [], []), "at least one edge"),
     "a dim of nothing": (
-        lambda: LatentGraph(nodes=("a", "b"), parent_indices=((), (0,)), dims=(1, 0), noise_dims=(1, 1)),
+        lambda: GraphArrays.of([(), (0,)], [1, 0], [1, 1]),
         r"dims lie between 1 and 2\*\*53 - 1",
     ),
+    "dims of a tree": (lambda: LatentGraph.tree(2, 3, root_dim=10**30), r"more than 2\*\*53 - 1"),
 }
 
 

@@ -20,7 +20,7 @@ from matplotlib.text import Annotation, Text
 
 from hlvm import plotting
 from hlvm.claims import Claim, interval_claim, yes
-from hlvm.graph import LatentGraph
+from hlvm.graph import LatentGraph, diamond, overlapping_fields, pure_children_chain, random_graph
 from hlvm.masking import RandomMask
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
@@ -47,7 +47,7 @@ def no_figure_in_pyplot():
 
 def random_case(seed, n_latents, n_observed, *, ratio=0.2, regime="invertible", **options):
     options = {"kind": "general", **options}
-    graph = LatentGraph.random(seed, n_latents=n_latents, n_observed=n_observed, **options)
+    graph = random_graph(seed, n_latents=n_latents, n_observed=n_observed, **options)
     mask = np.random.default_rng(seed).random(n_observed) < ratio
     mask[0], mask[-1] = True, False
     return graph, mask, regime
@@ -77,20 +77,20 @@ ODD = LatentGraph.from_edges(
 CASES = {
     "five": lambda: masked_case(FIVE),
     "odd names": lambda: masked_case(ODD),
-    "diamond": lambda: masked_case(LatentGraph.diamond()),
+    "diamond": lambda: masked_case(diamond()),
     "quadtree 21": lambda: masked_case(LatentGraph.quadtree(2)),
     "quadtree 85": lambda: masked_case(LatentGraph.quadtree(3)),
     "general 80": lambda: random_case(2, 30, 50),
-    "chain of 24": lambda: masked_case(LatentGraph.pure_children_chain(24)),
+    "chain of 24": lambda: masked_case(pure_children_chain(24)),
     "ambiguous": lambda: first_ambiguous(7, 8),
     "quadtree 341": lambda: masked_case(LatentGraph.quadtree(4), 0.05),
     "quadtree 1365": lambda: masked_case(LatentGraph.quadtree(5), 0.05),
     "layered 500": lambda: random_case(1, 200, 300, ratio=0.03, kind="layered", layers=5),
     "ambiguous 500": lambda: random_case(1, 200, 300, ratio=0.1, dims=1, regime="general"),
-    "chain of 60": lambda: masked_case(LatentGraph.pure_children_chain(60)),
-    "chain of 150": lambda: masked_case(LatentGraph.pure_children_chain(150, children=1)),
+    "chain of 60": lambda: masked_case(pure_children_chain(60)),
+    "chain of 150": lambda: masked_case(pure_children_chain(150, children=1)),
     "wide": lambda: masked_case(LatentGraph.tree(400, 1)),
-    "fields": lambda: masked_case(LatentGraph.overlapping_fields(15, height=3), 0.02),
+    "fields": lambda: masked_case(overlapping_fields(15, height=3), 0.02),
 }
 SMALL = list(CASES)[:8]
 LARGE = list(CASES)[8:]
@@ -255,7 +255,7 @@ def test_plot_graph_draws_up_to_max_nodes_one_by_one(n_nodes, limit, axes):
 
 
 def test_plot_graph_draws_deep_and_dense_graphs_by_height():
-    deep = LatentGraph.pure_children_chain(25, children=1)
+    deep = pure_children_chain(25, children=1)
     dense = LatentGraph.from_edges([(f"z{i}", f"x{j}") for i in range(20) for j in range(20)])
     assert [len(plotting.plot_graph(graph).axes) for graph in (deep, dense)] == [2, 2]
 
@@ -624,7 +624,7 @@ def test_plot_level_curves_draws_every_height_and_the_errors_of_drawn_masks():
 
 
 def test_plot_level_curves_of_many_heights_has_a_colour_bar():
-    profile = level_profile(LatentGraph.pure_children_chain(20), at(np.linspace(0.1, 0.9, 9)))
+    profile = level_profile(pure_children_chain(20), at(np.linspace(0.1, 0.9, 9)))
     figure = plotting.plot_level_curves(profile, quantity="frontier_share", title="t")
     assert len(figure.axes[0].lines) == 20
     assert len(figure.axes) == 2

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from hlvm import plotting
 from hlvm.claims import block_claim
-from hlvm.graph import LatentGraph
+from hlvm.graph import LatentGraph, pure_children_chain
 from hlvm.images import contact_sheet, save_png
 from hlvm.masking import RandomMask
 from hlvm.scoring import block_verdict
@@ -73,7 +73,7 @@ def figures():
             level_profile(large, [RandomMask(ratio=0.25), RandomMask(ratio=0.5)]), title="title"
         ),
     )
-    deep = level_profile(LatentGraph.pure_children_chain(10), [RandomMask(ratio=0.5)])
+    deep = level_profile(pure_children_chain(10), [RandomMask(ratio=0.5)])
     yield "plot_level_curves", plotting.plot_level_curves(deep)
     ratios = np.linspace(0.1, 0.9, 12).tolist()
     yield (

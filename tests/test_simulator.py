@@ -10,18 +10,18 @@ from jax.extend.core import jaxprs_in_params
 from plain_simulator import DIAMOND, FLOAT32, KEY_DATA, KEY_MODEL, MIXED, own_parameters, plain_values
 
 from hlvm._keys import checked_key
-from hlvm._layout import mechanism_per_node
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import (
     Bernoulli,
     Gaussian,
     InvertibleMLP,
     LinearGaussian,
-    Mechanism,
     Polar,
     Uniform,
+    mechanism_from_function,
 )
 from hlvm.simulator import HierarchicalModel
+from hlvm.simulator.layout import mechanism_per_node
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_init_and_sample_refuse_what_is_no_key(mixed):
 
 def test_init_refuses_values_that_are_not_finite_and_names_the_variable():
     graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims=1)
-    root_of = Mechanism.from_function(lambda parents, noise: jnp.sqrt(parents) + noise)
+    root_of = mechanism_from_function(lambda parents, noise: jnp.sqrt(parents) + noise)
     with pytest.raises(ValueError, match="variable 'y': FunctionMechanism gives values that are not finite"):
         HierarchicalModel.init(KEY_MODEL, graph, {"x": LinearGaussian(), "y": root_of})
 
@@ -272,7 +272,7 @@ def test_graphs_refuse_what_no_model_can_be_made_of(edges, observed, message):
 
 def test_mechanisms_with_values_of_another_shape_are_refused_with_their_variable():
     graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims={"z": 2, "x": 2, "y": 3})
-    copying = Mechanism.from_function(lambda parents, noise: parents)
+    copying = mechanism_from_function(lambda parents, noise: parents)
     with pytest.raises(ValueError, match=r"variable 'y': its mechanism must return shape \(3,\) .*, got \(2,\)"):
         HierarchicalModel.init(KEY_MODEL, graph, copying)
 

@@ -16,8 +16,8 @@ from hlvm.mechanisms import (
     InvertibleMLP,
     Laplace,
     LinearGaussian,
-    Mechanism,
     PostNonlinear,
+    mechanism_from_function,
 )
 from hlvm.simulator import HierarchicalModel
 
@@ -215,7 +215,7 @@ def test_log_prob_refuses_models_whose_values_lie_on_a_surface():
     ("mechanism", "noise", "message"),
     [
         (AdditiveNoiseMLP(noise_scale=0.0), None, "'x' has the mechanism AdditiveNoiseMLP.* no known density"),
-        (Mechanism.from_function(lambda parents, noise: parents + noise), None, "'x' has the mechanism Function"),
+        (mechanism_from_function(lambda parents, noise: parents + noise), None, "'x' has the mechanism Function"),
         (LinearGaussian(), Bernoulli(), "'x' mixes real-valued parents with the discrete noise Bernoulli"),
     ],
     ids=["no noise", "function", "discrete noise"],

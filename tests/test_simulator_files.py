@@ -10,7 +10,7 @@ import pytest
 from plain_simulator import DIAMOND, KEY_DATA, KEY_MODEL, MIXED, NOISES
 
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms import InvertibleMLP, Mechanism
+from hlvm.mechanisms import InvertibleMLP, Mechanism, mechanism_from_function
 from hlvm.simulator import HierarchicalModel
 
 
@@ -80,7 +80,7 @@ def test_save_and_load_keep_noises_changes_and_the_key(noisy, tmp_path):
 
 def test_load_finds_mechanisms_from_functions_by_name(tmp_path):
     graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims=1)
-    named, unnamed = (Mechanism.from_function(lambda parents, noise: parents - noise, name=n) for n in ("minus", None))
+    named, unnamed = (mechanism_from_function(lambda parents, noise: parents - noise, name=n) for n in ("minus", None))
     model = HierarchicalModel.init(KEY_MODEL, graph, named)
     model.save(tmp_path / "model.npz")
     with pytest.raises(ValueError, match="uses the function 'minus': pass the mechanism made from it as known="):

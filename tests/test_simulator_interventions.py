@@ -19,8 +19,8 @@ from hlvm.mechanisms import (
     InvertibleMLP,
     Laplace,
     LinearGaussian,
-    Mechanism,
     PostNonlinear,
+    mechanism_from_function,
     production_rules,
 )
 from hlvm.simulator import HierarchicalModel
@@ -196,7 +196,7 @@ def test_intervene_refuses_mechanisms_and_functions_that_do_not_fit(model):
     with pytest.raises(ValueError, match=r"the intervention on 'k' must return shape \(40, 2\), got \(40, 1\)"):
         model.intervene({"k": lambda parents, noise: noise[:, :1]}).sample(KEY_DATA, N)
     shifted = model.conditional_shift({"m": (0.0, 2.0)})
-    taking_two = Mechanism.from_function(lambda parents, noise: jnp.concatenate([noise, noise]), noise_size=2)
+    taking_two = mechanism_from_function(lambda parents, noise: jnp.concatenate([noise, noise]), noise_size=2)
     with pytest.raises(ValueError, match="the noise of 'm' is shifted, and the new mechanism takes another number"):
         shifted.intervene({"m": taking_two}, key=KEY_OTHER)
 
@@ -280,7 +280,7 @@ def test_counterfactual_with_a_mechanism_keeps_every_noise(model, drawn):
     assert_same(found.variables, drawn.variables, set(GRAPH.nodes) - {"k", "x", "w"})
     assert_close(found.variables, plain_values(model.intervene(do, key=KEY_OTHER), drawn.noise))
     assert np.abs(np.asarray(found.variables["k"] - drawn.variables["k"])).max() > 0.1
-    taking_one = Mechanism.from_function(lambda parents, noise: jnp.concatenate([noise, noise]), noise_size=1)
+    taking_one = mechanism_from_function(lambda parents, noise: jnp.concatenate([noise, noise]), noise_size=1)
     with pytest.raises(ValueError, match="takes 1 noise numbers, but the sample has 2 there"):
         model.counterfactual(drawn, {"k": taking_one}, key=KEY_OTHER)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms import Coupling, InvertibleMLP, Laplace, LinearGaussian, Mechanism, Polar, StudentT
+from hlvm.mechanisms import Coupling, InvertibleMLP, Laplace, LinearGaussian, Polar, StudentT, mechanism_from_function
 from hlvm.simulator import HierarchicalModel
 from hlvm.simulator.forward import propagate
 
@@ -47,7 +47,7 @@ def mixed():
         "m": InvertibleMLP(activation="smooth"),
         "x": Coupling(),
         "y": InvertibleMLP(weights="bounded"),
-        "z": Mechanism.from_function(shear, unshear),
+        "z": mechanism_from_function(shear, unshear),
         "w": Polar(noise=Laplace()),
     }
     return HierarchicalModel.init(KEY_MODEL, MIXED_GRAPH, mechanisms, noise={"a": StudentT(df=5.0), "w": Laplace()})

@@ -6,7 +6,6 @@ import pytest
 from plain_simulator import DIAMOND, FLOAT32, KEY_DATA, KEY_MODEL, MIXED, NOISES, plain_values
 from scipy import stats
 
-from hlvm._layout import mechanism_per_node, noise_per_node
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import (
     AdditiveNoiseMLP,
@@ -22,6 +21,7 @@ from hlvm.mechanisms import (
     production_rules,
 )
 from hlvm.simulator import HierarchicalModel
+from hlvm.simulator.layout import mechanism_per_node, noise_per_node
 
 
 @pytest.fixture(scope="module")

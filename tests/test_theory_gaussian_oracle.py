@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from statsmodels.multivariate.cancorr import CanCorr
 from strategies import graphs_with_masks, property_test
 
-from hlvm.graph import LatentGraph
+from hlvm.graph import LatentGraph, overlapping_fields, to_networkx
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import GaussianOracle, shared_information, trek_separating_set
@@ -192,7 +192,7 @@ def test_reduced_rank_matches_eckart_young_on_the_regression_matrix(case, seed, 
 
 def least_trek_cut(graph, masked):
     """Least total dim of a pair of sets that meets every trek, by trying all pairs (theorem 2.8's definition)."""
-    dag = graph.to_networkx()
+    dag = to_networkx(graph)
     hidden, visible = set(masked), set(graph.observed) - set(masked)
     tops = {name: nx.ancestors(dag, name) | {name} for name in graph.nodes}
 
@@ -290,9 +290,7 @@ def test_rank_agreement_tells_when_paths_cancel():
 @pytest.fixture(scope="module", params=["tree", "fields"])
 def sampled(request):
     """A model with standardised values, its oracle, and 40,000 samples."""
-    graph = (
-        LatentGraph.quadtree(2) if request.param == "tree" else LatentGraph.overlapping_fields(5, dims=1, noise_dims=1)
-    )
+    graph = LatentGraph.quadtree(2) if request.param == "tree" else overlapping_fields(5, dims=1, noise_dims=1)
     model = HierarchicalModel.init(jax.random.key(3), graph, LinearGaussian(snr=4.0))
     sample = model.sample(jax.random.key(4), 40_000)
     masked = graph.observed[: len(graph.observed) // 2 : 2] + graph.observed[-2:]

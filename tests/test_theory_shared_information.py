@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import graphs, graphs_with_masks, masks_of, property_test
 
-from hlvm.graph import LatentGraph
+from hlvm.graph import LatentGraph, pure_children_chain
 from hlvm.theory import shared_information, shared_information_batch, target_ancestors
 from hlvm.theory.flow_cut import flow_cut
 from hlvm.theory.tree_cut import tree_cuts
@@ -263,7 +263,7 @@ def test_target_ancestors_general_of_a_large_tree_takes_one_pass():
 
 
 def test_target_ancestors_general_of_a_long_chain():
-    chain = LatentGraph.pure_children_chain(3000)
+    chain = pure_children_chain(3000)
     found = target_ancestors(chain, [chain.observed[0], chain.observed[-1]], regime="general")
     assert set(found) == {chain.observed[0], chain.observed[-1]}
 

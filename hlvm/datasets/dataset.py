@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from hlvm._files.arrays import PARTS
-from hlvm._graph_checks import positive
-from hlvm._numbers import aligned, as_numbers
+from hlvm._numbers import aligned, as_numbers, positive
 from hlvm.graph import LatentGraph
 
 __all__ = ["Dataset"]

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import PRNGKeyArray
 
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
 from hlvm.datasets.source import Source, drawn_arrays
 
 __all__ = ["SampleStream"]

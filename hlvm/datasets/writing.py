@@ -18,11 +18,11 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-import hlvm
 from hlvm._files import as_path, atomic_path, make_folder, only_writer, write_text_atomically
 from hlvm._files.arrays import NO_ZEROS, write_rows
 from hlvm._files.digests import parsed_json, read_npz, text_digest, with_digest
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
+from hlvm._version import __version__
 from hlvm.datasets.source import Arrays, Source, drawn_arrays
 
 __all__ = [
@@ -118,7 +118,7 @@ def write_dataset(
         "source": type(source).__name__,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "key_type": str(jax.random.key_impl(key)),
-        "hlvm": hlvm.__version__,
+        "hlvm": __version__,
         "jax": jax.__version__,
         "note": dict(note or {}),
     }

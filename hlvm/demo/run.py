@@ -18,7 +18,7 @@ from rich.table import Table
 from hlvm import mae
 from hlvm._files import as_path, atomic_folder, check_new_folder, only_writer
 from hlvm._files.digests import write_json
-from hlvm._provenance import versions
+from hlvm._process.provenance import versions
 from hlvm.claims import Claim
 from hlvm.demo.page import claim_cells, write_page
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, score_vits, vit_claims

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from hlvm._layout import Leaf
 from hlvm.graph import LatentGraph
+from hlvm.graph.arrays import GraphArrays
 from hlvm.images._rules import TupleIndex, find
+from hlvm.simulator.layout import Leaf
 
 __all__ = [
     "Derivation",
@@ -85,13 +86,8 @@ def grammar_graph(shapes: Sequence[tuple[int, int]]) -> LatentGraph:
             parents += [(p,) for p in (above + place).tolist()]
         above = start
     n_cells = len(nodes) - above
-    return LatentGraph(
-        nodes=tuple(nodes),
-        parent_indices=tuple(parents),
-        dims=(2,) * above + (1,) * n_cells,
-        noise_dims=(2,) + (1,) * (above - 1) + (0,) * n_cells,
-        grid=shapes[0],
-    )
+    dims, noise_dims = (2,) * above + (1,) * n_cells, (2,) + (1,) * (above - 1) + (0,) * n_cells
+    return LatentGraph(tuple(nodes), GraphArrays.of(parents, dims, noise_dims), shapes[0])
 
 
 # ---------------------------------------------------------------------- choices

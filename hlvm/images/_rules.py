@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
-from hlvm._graph_checks import positive, whole_number
+from hlvm._numbers import positive, whole_number
 
 __all__ = [
     "TupleIndex",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
 from hlvm.graph import LatentGraph
 from hlvm.images import _derivations as derivations
 from hlvm.images._derivations import Derivation

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
 from hlvm.images._colours import srgb
 
 __all__ = ["PatchStyle", "check_style", "render", "symbol_patches", "unrender"]

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from hlvm._layout import Leaf
 from hlvm.graph import LatentGraph
+from hlvm.simulator.layout import Leaf
 from hlvm.simulator.sample import side_by_side
 
 __all__ = ["ImageModel", "ImageSample", "latents_of_patches"]

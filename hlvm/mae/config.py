@@ -7,8 +7,7 @@ import math
 from numbers import Real
 from typing import Any, Literal, get_args
 
-from hlvm._graph_checks import positive, whole_number
-from hlvm._numbers import UsageError
+from hlvm._numbers import UsageError, positive, whole_number
 
 __all__ = [
     "NETWORKS",

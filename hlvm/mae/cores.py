@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from hlvm._graph_checks import positive
-from hlvm._provenance import available_cores
+from hlvm._numbers import positive
+from hlvm._process.provenance import available_cores
 
 __all__ = ["environment_of_cores", "one_device_per_core"]
 

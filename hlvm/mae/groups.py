@@ -14,8 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from hlvm._graph_checks import positive, whole_number
-from hlvm._numbers import UsageError
+from hlvm._numbers import UsageError, positive, whole_number
 from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig

@@ -32,8 +32,10 @@ def graph_of_patches(graph: LatentGraph, shape: tuple[int, ...]) -> LatentGraph:
     rows, columns = graph.grid
     if height % rows or width % columns:
         raise ValueError(f"a {rows} x {columns} grid of patches does not fill images of {height} x {width} pixels")
-    dims = graph.dims[: graph.n_latents] + ((height // rows) * (width // columns) * channels,) * graph.n_observed
-    return graph if dims == graph.dims else dataclasses.replace(graph, dims=dims)
+    dims = graph.arrays.dims.copy()
+    dims[graph.n_latents :] = (height // rows) * (width // columns) * channels
+    same = bool((dims == graph.arrays.dims).all())
+    return graph if same else dataclasses.replace(graph, arrays=dataclasses.replace(graph.arrays, dims=dims))
 
 
 def rows_of_images(

@@ -18,8 +18,8 @@ from jaxtyping import Float
 
 from hlvm._files import as_path, is_new_folder, make_folder, only_writer, put_in_place
 from hlvm._files.digests import check_digests, digests_of, read_json, write_json
-from hlvm._graph_checks import positive
-from hlvm._provenance import versions
+from hlvm._numbers import positive
+from hlvm._process.provenance import versions
 from hlvm.mae.arrays_on_disk import check_path, read_arrays, write_arrays
 from hlvm.mae.program import State
 

@@ -14,8 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from hlvm._graph_checks import positive
-from hlvm._numbers import as_numbers
+from hlvm._numbers import as_numbers, positive
 from hlvm._process.promotion import usual_promotion
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph

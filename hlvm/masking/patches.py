@@ -7,9 +7,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int
 
-from hlvm._graph_arrays import observed_below
-from hlvm._graph_checks import positive
-from hlvm._numbers import UsageError
+from hlvm._numbers import UsageError, positive
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names
 
@@ -135,7 +133,7 @@ class Patches:
         for latent, latent_height in zip(graph.latents, graph.heights, strict=False):
             if latent_height != height:
                 continue
-            group = tuple(graph.observed[x] for x in observed_below(graph, graph.index[latent]).tolist())
+            group = tuple(graph.observed[x] for x in graph.arrays.observed_below(graph.index[latent]).tolist())
             for name in group:
                 if owner.setdefault(name, latent) != latent:
                     raise UsageError(

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from hlvm._graph_checks import whole_number
-from hlvm._numbers import UsageError
+from hlvm._numbers import UsageError, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking.laws import Counted, LawfulMask, Listed
 from hlvm.masking.masks import checked_ratio

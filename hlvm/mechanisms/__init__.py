@@ -17,7 +17,7 @@ mechanism                   regime         value
 :class:`Heteroscedastic`    noisy          smooth function plus noise of a size that the parents set
 :class:`PostNonlinear`      noisy          increasing function of smooth function plus noise
 :class:`ProductionRules`    noisy          symbols from a table of rules
-``Mechanism.from_function`` either         a user's own function
+``mechanism_from_function`` either         a user's own function
 =========================== ============== =========================================================
 """
 
@@ -32,7 +32,7 @@ from hlvm.mechanisms.descriptions import (
     noise_from_dict,
     noise_to_dict,
 )
-from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism
+from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism, mechanism_from_function
 from hlvm.mechanisms.heteroscedastic import Heteroscedastic
 from hlvm.mechanisms.invertible_mlp import InvertibleMLP
 from hlvm.mechanisms.linear_gaussian import LinearGaussian
@@ -64,6 +64,7 @@ __all__ = [
     "Uniform",
     "check_mechanism",
     "mechanism_from_dict",
+    "mechanism_from_function",
     "mechanism_to_dict",
     "noise_from_dict",
     "noise_to_dict",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +12,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.mechanisms.noises import Gaussian, Noise
 from hlvm.mechanisms.small_matrices import log_abs_det
-
-if TYPE_CHECKING:
-    from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism
 
 __all__ = ["Mechanism", "Params", "invertible_noise_size", "positive_number", "whole_number"]
 
@@ -153,41 +149,6 @@ class Mechanism(abc.ABC):
         Raises:
             ValueError: they do not fit.
         """
-
-    @staticmethod
-    def from_function(
-        apply: Callable[..., Array],
-        invert: Callable[..., Array] | None = None,
-        *,
-        init: Callable[[PRNGKeyArray, int, int, int], Params] | None = None,
-        noise_size: int | None = None,
-        name: str | None = None,
-    ) -> FunctionMechanism | InvertibleFunctionMechanism:
-        """A mechanism from one function, or from two when it is invertible.
-
-        Args:
-            apply: ``apply(parents, noise) -> value`` for one sample, arrays of one axis. With ``init`` it gets the
-                parameters first: ``apply(params, parents, noise)``.
-            invert: ``invert(value)``, or ``invert(params, value)`` with ``init``: the parents followed by the noise.
-                Having it makes the mechanism invertible.
-            init: ``init(key, parent_dim, noise_size, dim)``, a dictionary of arrays, one draw for every variable.
-            noise_size: noise numbers that one call consumes; ``None``: the graph's noise dim.
-            name: a name by which saved models find it again; see ``known`` of ``HierarchicalModel.load``.
-
-        Returns:
-            The mechanism. :func:`~hlvm.mechanisms.check_mechanism` tests it numerically.
-
-        Example:
-            >>> import jax.numpy as jnp
-            >>> product = Mechanism.from_function(lambda parents, noise: parents[:1] * parents[1:] + noise)
-            >>> product.invertible
-            False
-        """
-        from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism
-
-        if invert is None:
-            return FunctionMechanism(function=apply, initialize=init, size=noise_size, name=name)
-        return InvertibleFunctionMechanism(function=apply, inverse=invert, initialize=init, size=noise_size, name=name)
 
 
 def invertible_noise_size(parent_dim: int, noise_dim: int, dim: int) -> int:

@@ -50,7 +50,7 @@ def mechanism_to_dict(mechanism: Mechanism) -> dict[str, Any]:
         if mechanism.name is None:
             raise ValueError(
                 "a mechanism from a function cannot be written to a file: give it a name, "
-                "Mechanism.from_function(..., name='mine'), and load the model with known={'mine': the mechanism}"
+                "mechanism_from_function(..., name='mine'), and load the model with known={'mine': the mechanism}"
             )
         return {"kind": _FUNCTION, "name": mechanism.name}
     return {"kind": type(mechanism).__name__, **_fields(mechanism)}

@@ -1,4 +1,4 @@
-"""Mechanisms from a user's own functions; made by ``Mechanism.from_function``."""
+"""Mechanisms from a user's own functions; made by :func:`mechanism_from_function`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size
 
-__all__ = ["FunctionMechanism", "InvertibleFunctionMechanism"]
+__all__ = ["FunctionMechanism", "InvertibleFunctionMechanism", "mechanism_from_function"]
 
 _Initialize = Callable[[PRNGKeyArray, int, int, int], Params]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FunctionMechanism(Mechanism):
-    """A user's function; see :meth:`Mechanism.from_function`.
+    """A user's function; see :func:`mechanism_from_function`.
 
     Attributes:
         function: ``(parents, noise) -> value``, with the parameters first if there is an ``initialize``.
@@ -47,7 +47,7 @@ class FunctionMechanism(Mechanism):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InvertibleFunctionMechanism(Mechanism):
-    """A user's function with its inverse; see :meth:`Mechanism.from_function`.
+    """A user's function with its inverse; see :func:`mechanism_from_function`.
 
     Attributes:
         function: ``(parents, noise) -> value``, with the parameters first if there is an ``initialize``.
@@ -79,3 +79,36 @@ class InvertibleFunctionMechanism(Mechanism):
     def invert(self, params: Params, value: Float[Array, " d"]) -> Float[Array, "..."]:
         """The user's inverse."""
         return self.inverse(value) if self.initialize is None else self.inverse(params, value)
+
+
+def mechanism_from_function(
+    apply: Callable[..., Array],
+    invert: Callable[..., Array] | None = None,
+    *,
+    init: _Initialize | None = None,
+    noise_size: int | None = None,
+    name: str | None = None,
+) -> FunctionMechanism | InvertibleFunctionMechanism:
+    """A mechanism from one function, or from two when it is invertible.
+
+    Args:
+        apply: ``apply(parents, noise) -> value`` for one sample, arrays of one axis. With ``init`` it gets the
+            parameters first: ``apply(params, parents, noise)``.
+        invert: ``invert(value)``, or ``invert(params, value)`` with ``init``: the parents followed by the noise.
+            Having it makes the mechanism invertible.
+        init: ``init(key, parent_dim, noise_size, dim)``, a dictionary of arrays, one draw for every variable.
+        noise_size: noise numbers that one call consumes; ``None``: the graph's noise dim.
+        name: a name by which saved models find it again; see ``known`` of ``HierarchicalModel.load``.
+
+    Returns:
+        The mechanism. :func:`~hlvm.mechanisms.check_mechanism` tests it numerically.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> product = mechanism_from_function(lambda parents, noise: parents[:1] * parents[1:] + noise)
+        >>> product.invertible
+        False
+    """
+    if invert is None:
+        return FunctionMechanism(function=apply, initialize=init, size=noise_size, name=name)
+    return InvertibleFunctionMechanism(function=apply, inverse=invert, initialize=init, size=noise_size, name=name)

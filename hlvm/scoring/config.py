@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from hlvm._graph_checks import whole_number
+from hlvm._numbers import whole_number
 from hlvm.scoring.kernels import KERNELS, Kernel
 from hlvm.scoring.splitting import Split, random_split
 

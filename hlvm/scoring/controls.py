@@ -18,8 +18,7 @@ import pandas as pd
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from hlvm._graph_checks import positive
-from hlvm._numbers import aligned, first_labelled
+from hlvm._numbers import aligned, first_labelled, positive
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from hlvm._graph_checks import positive
+from hlvm._numbers import positive
 from hlvm.scoring.inputs import random_streams
 
 __all__ = ["Interval", "bootstrap_mean", "percentile_limits", "resampling_weights"]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
-from hlvm._layout import Leaf
+from jaxtyping import Array
 
-__all__ = ["NoiseShift", "SetValues"]
+from hlvm.simulator.layout import Leaf
+
+__all__ = ["NoiseShift", "SetValues", "StructuralFunction"]
+
+StructuralFunction: TypeAlias = Callable[[dict[str, Array], Array], Array]
+"""``fn(parents, noise)``, which takes the place of a mechanism; see ``HierarchicalModel.intervene``."""
 
 
 class SetValues(NamedTuple):

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from hlvm._layout import Layout, Leaf
 from hlvm._process.memory import check_fits
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism
 from hlvm.simulator.forward import CALIBRATION_SAMPLES
+from hlvm.simulator.layout import Layout, Leaf
 
 __all__ = ["check_model_size", "check_sample_size", "check_scales", "warn_of_depth"]
 

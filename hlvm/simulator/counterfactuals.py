@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +10,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from hlvm._layout import take
 from hlvm.mechanisms import Mechanism
 from hlvm.simulator import forward
 from hlvm.simulator.interventions import Do, row_maps
+from hlvm.simulator.layout import take
+from hlvm.simulator.parts import ModelParts
 from hlvm.simulator.sample import Sample
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
 
 __all__ = ["counterfactual"]
 
@@ -29,7 +24,7 @@ _FOREIGN = 1e-2
 """A replayed sample of the same model differs by rounding, far less than this relative to one plus its size."""
 
 
-def counterfactual(model: HierarchicalModel, sample: Sample, do: Do, changed: HierarchicalModel) -> Sample:
+def counterfactual(model: ModelParts, sample: Sample, do: Do, changed: ModelParts) -> Sample:
     """See ``HierarchicalModel.counterfactual``; ``changed`` is the model after the interventions ``do``."""
     if not sample.layout.same_rows(model.layout):
         raise ValueError(
@@ -61,7 +56,7 @@ def counterfactual(model: HierarchicalModel, sample: Sample, do: Do, changed: Hi
 
 @functools.partial(jax.jit, static_argnames="checked")
 def _replay(
-    model: HierarchicalModel,
+    model: ModelParts,
     values: Float[Array, "values n"],
     noises: Float[Array, "noises n"],
     replaced: Bool[Array, " values"],

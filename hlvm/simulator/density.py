@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,15 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from hlvm._layout import Group, Layout, take
 from hlvm.mechanisms import Params
+from hlvm.simulator.layout import Group, Layout, take
+from hlvm.simulator.parts import ModelParts
 from hlvm.simulator.sample import Sample
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
 
 __all__ = ["log_prob", "noise_log_prob"]
 
 
-def log_prob(model: HierarchicalModel, sample: Sample | Mapping[str, Any]) -> Float[Array, " n"]:
+def log_prob(model: ModelParts, sample: Sample | Mapping[str, Any]) -> Float[Array, " n"]:
     """See ``HierarchicalModel.log_prob``."""
     if model.functions:
         raise ValueError(
@@ -37,7 +33,7 @@ def log_prob(model: HierarchicalModel, sample: Sample | Mapping[str, Any]) -> Fl
     raise ValueError(f"{why_not}. Use noise_log_prob, the density of the noises, which always exists")
 
 
-def noise_log_prob(model: HierarchicalModel, sample: Sample) -> Float[Array, " n"]:
+def noise_log_prob(model: ModelParts, sample: Sample) -> Float[Array, " n"]:
     """See ``HierarchicalModel.noise_log_prob``."""
     if not sample.layout.same_rows(model.layout):
         raise ValueError("this sample belongs to a model of another graph or with other mechanisms")
@@ -47,7 +43,7 @@ def noise_log_prob(model: HierarchicalModel, sample: Sample) -> Float[Array, " n
 # ---------------------------------------------------------------------- which density exists
 
 
-def _why_no_joint_density(model: HierarchicalModel) -> str | None:
+def _why_no_joint_density(model: ModelParts) -> str | None:
     """Why the variables have no joint density, naming the first one at fault; ``None`` when they have one."""
     # Inside jit it is not known which variables were set; all of them must then have a density.
     traced = model.set_values is not None and isinstance(model.set_values.mask, Tracer)
@@ -72,7 +68,7 @@ def _why_no_joint_density(model: HierarchicalModel) -> str | None:
     return None
 
 
-def _single_children(model: HierarchicalModel) -> bool:
+def _single_children(model: ModelParts) -> bool:
     """Whether the map from all noises to the observed variables is a bijection between spaces of one dim."""
     return (
         model.invertible
@@ -81,9 +77,7 @@ def _single_children(model: HierarchicalModel) -> bool:
     )
 
 
-def _buffer(
-    model: HierarchicalModel, sample: Sample | Mapping[str, Any], names: tuple[str, ...]
-) -> Float[Array, "values n"]:
+def _buffer(model: ModelParts, sample: Sample | Mapping[str, Any], names: tuple[str, ...]) -> Float[Array, "values n"]:
     """The values of some variables in their rows, the other rows zero."""
     if isinstance(sample, Sample):
         if not sample.layout.same_rows(model.layout):
@@ -107,7 +101,7 @@ def _buffer(
 
 
 @jax.jit
-def _joint(model: HierarchicalModel, values: Float[Array, "values n"]) -> Float[Array, " n"]:
+def _joint(model: ModelParts, values: Float[Array, "values n"]) -> Float[Array, " n"]:
     """Sum of the log densities of every variable given its parents; variables that were set count as given."""
     layout = model.layout
     n = values.shape[1]
@@ -136,7 +130,7 @@ def _joint(model: HierarchicalModel, values: Float[Array, "values n"]) -> Float[
 
 
 @jax.jit
-def _of_observed(model: HierarchicalModel, values: Float[Array, "values n"]) -> Float[Array, " n"]:
+def _of_observed(model: ModelParts, values: Float[Array, "values n"]) -> Float[Array, " n"]:
     """Change of variables from the noises to the observed variables, when every latent has exactly one child."""
     layout = model.layout
     n = values.shape[1]
@@ -172,9 +166,7 @@ def _inverse(
     return inputs[:, :p].reshape(-1, n), inputs[:, p:].reshape(-1, n), log_dets.sum(axis=0)
 
 
-def _of_noises(
-    model: HierarchicalModel, noises: Float[Array, "noises n"], free: Array | np.ndarray
-) -> Float[Array, " n"]:
+def _of_noises(model: ModelParts, noises: Float[Array, "noises n"], free: Array | np.ndarray) -> Float[Array, " n"]:
     """Sum of the log densities of the noises in the rows that are free."""
     total = jnp.zeros(noises.shape[1])
     for law, rows in model.layout.noise_kinds:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,12 @@ import numpy as np
 
 from hlvm._files import as_path, atomic_path
 from hlvm._files.digests import parsed_json, read_npz, with_digest
-from hlvm._layout import Layout
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import mechanism_from_dict, mechanism_to_dict, noise_from_dict, noise_to_dict
 from hlvm.simulator import forward
 from hlvm.simulator.changes import NoiseShift, SetValues
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
+from hlvm.simulator.layout import Layout
+from hlvm.simulator.parts import AnyModel, ModelParts
 
 __all__ = ["load", "save"]
 
@@ -35,7 +31,7 @@ _PAIRS = {"set_values": SetValues, "noise_shift": NoiseShift}
 _DAMAGED = (KeyError, TypeError, AttributeError, IndexError)
 
 
-def save(model: HierarchicalModel, path: str | os.PathLike[str]) -> None:
+def save(model: ModelParts, path: str | os.PathLike[str]) -> None:
     """See ``HierarchicalModel.save``."""
     target = as_path(path)
     if target.suffix != ".npz":
@@ -73,9 +69,7 @@ def save(model: HierarchicalModel, path: str | os.PathLike[str]) -> None:
         _read(temporary)
 
 
-def load(
-    cls: type[HierarchicalModel], path: str | os.PathLike[str], known: Mapping[str, Any] | None
-) -> HierarchicalModel:
+def load(cls: type[AnyModel], path: str | os.PathLike[str], known: Mapping[str, Any] | None) -> AnyModel:
     """See ``HierarchicalModel.load``."""
     try:
         header, arrays = _read(path)
@@ -118,7 +112,7 @@ def _layout(header: Mapping[str, Any], known: Mapping[str, Any] | None) -> Layou
     return Layout(graph, of_node, tuple(noises[i] for i in header["noise_of"]))
 
 
-def _check_shapes(path: str | os.PathLike[str], model: HierarchicalModel, params: Any) -> None:
+def _check_shapes(path: str | os.PathLike[str], model: ModelParts, params: Any) -> None:
     """Refuse arrays that do not fit the graph and the mechanisms.
 
     Raises:

@@ -5,20 +5,14 @@ Samples are the minor axis of every buffer here, where vector units work along. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from hlvm._layout import Group, Layout, take
 from hlvm.mechanisms import Gaussian, Params
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
+from hlvm.simulator.layout import Group, Layout, take
+from hlvm.simulator.parts import ModelParts
 
 __all__ = [
     "apply_group",
@@ -73,7 +67,7 @@ def _draw_group(layout: Layout, group: Group, key: PRNGKeyArray, node_keys: Key[
 
 
 def calibrate(
-    model: HierarchicalModel, key: PRNGKeyArray, rows: np.ndarray
+    model: ModelParts, key: PRNGKeyArray, rows: np.ndarray
 ) -> tuple[Float[Array, " values"], Float[Array, " values"], Float[Array, " values"]]:
     """Shift and scale of the model, those of some rows estimated anew with everything above them in place.
 
@@ -107,7 +101,7 @@ def calibrate(
 # ---------------------------------------------------------------------- samples
 
 
-def draw_noises(model: HierarchicalModel, key: PRNGKeyArray, n: int) -> Float[Array, "noises n"]:
+def draw_noises(model: ModelParts, key: PRNGKeyArray, n: int) -> Float[Array, "noises n"]:
     """All noises of ``n`` samples.
 
     Gaussian numbers are drawn for every row as long as one row needs them, so that they stay the same when other rows
@@ -127,7 +121,7 @@ def draw_noises(model: HierarchicalModel, key: PRNGKeyArray, n: int) -> Float[Ar
     return drawn
 
 
-def propagate(model: HierarchicalModel, noises: Float[Array, "noises n"]) -> Float[Array, "values n"]:
+def propagate(model: ModelParts, noises: Float[Array, "noises n"]) -> Float[Array, "values n"]:
     """Values of all variables from their noises."""
     values = jnp.zeros((model.layout.n_values, noises.shape[1]), noises.dtype)
     for group, params in zip(model.layout.groups, model.params, strict=True):
@@ -136,7 +130,7 @@ def propagate(model: HierarchicalModel, noises: Float[Array, "noises n"]) -> Flo
     return values
 
 
-def values_by_row(model: HierarchicalModel, noises: Float[Array, "noises n"]) -> Float[Array, "n values"]:
+def values_by_row(model: ModelParts, noises: Float[Array, "noises n"]) -> Float[Array, "n values"]:
     """Values of all variables from their noises, one row per sample.
 
     On CPUs many samples are computed in blocks of equal size; the last block overlaps the one before where they do not
@@ -149,7 +143,7 @@ def values_by_row(model: HierarchicalModel, noises: Float[Array, "noises n"]) ->
     n_blocks = -(-n // _BLOCK)
     size = -(-n // n_blocks)
 
-    def in_blocks(model: HierarchicalModel, noises: Array) -> Array:
+    def in_blocks(model: ModelParts, noises: Array) -> Array:
         def add(i: Array, rows: Array) -> Array:
             start = jnp.minimum(i * size, n - size)
             block = propagate(model, jax.lax.dynamic_slice_in_dim(noises, start, size, axis=1))
@@ -157,7 +151,7 @@ def values_by_row(model: HierarchicalModel, noises: Float[Array, "noises n"]) ->
 
         return jax.lax.fori_loop(0, n_blocks, add, jnp.zeros((n, model.layout.n_values), noises.dtype))
 
-    def at_once(model: HierarchicalModel, noises: Array) -> Array:
+    def at_once(model: ModelParts, noises: Array) -> Array:
         return propagate(model, noises).T
 
     return jax.lax.platform_dependent(model, noises, cpu=in_blocks, default=at_once)
@@ -190,13 +184,13 @@ def apply_group(
     return out.reshape(k * group.dim, n)
 
 
-def standardized(model: HierarchicalModel, group: Group, raw: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
+def standardized(model: ModelParts, group: Group, raw: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
     """Raw values of a group, shifted and scaled as the model says."""
     return (raw - model.shift[group.values, None]) / model.scale[group.values, None]
 
 
 def intervened(
-    model: HierarchicalModel,
+    model: ModelParts,
     group: Group,
     fitted: Float[Array, "rows n"],
     values: Float[Array, "values n"],

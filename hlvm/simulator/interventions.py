@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,25 +13,20 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
-from hlvm._layout import Layout
 from hlvm.mechanisms import Mechanism, Noise, Params
 from hlvm.simulator import forward
 from hlvm.simulator.changes import NoiseShift, SetValues
 from hlvm.simulator.checks import check_scales
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
+from hlvm.simulator.layout import Layout
+from hlvm.simulator.parts import AnyModel, ModelParts
 
 __all__ = ["Do", "check_do", "conditional_shift", "intervene", "row_maps"]
 
-StructuralFunction: TypeAlias = Callable[[dict[str, Array], Array], Array]
 Do: TypeAlias = Mapping[str, Any]
 """Names to numbers, arrays, functions or mechanisms; see ``HierarchicalModel.intervene``."""
 
 
-def intervene(model: HierarchicalModel, do: Do, key: PRNGKeyArray | None) -> HierarchicalModel:
+def intervene(model: AnyModel, do: Do, key: PRNGKeyArray | None) -> AnyModel:
     """See ``HierarchicalModel.intervene``."""
     check_do(model, do)
     mechanisms = {name: given for name, given in do.items() if isinstance(given, Mechanism)}
@@ -48,7 +43,7 @@ def intervene(model: HierarchicalModel, do: Do, key: PRNGKeyArray | None) -> Hie
     return _set_values(model, values) if values else model
 
 
-def check_do(model: HierarchicalModel, do: Do) -> None:
+def check_do(model: ModelParts, do: Do) -> None:
     """Refuse interventions that are none.
 
     Raises:
@@ -73,7 +68,7 @@ def check_do(model: HierarchicalModel, do: Do) -> None:
 # ---------------------------------------------------------------------- values and functions
 
 
-def _cleared(model: HierarchicalModel, names: Mapping[str, Any]) -> HierarchicalModel:
+def _cleared(model: AnyModel, names: Mapping[str, Any]) -> AnyModel:
     """The model without the values that some variables were set to."""
     if model.set_values is None or not names:
         return model
@@ -83,7 +78,7 @@ def _cleared(model: HierarchicalModel, names: Mapping[str, Any]) -> Hierarchical
     return dataclasses.replace(model, set_values=model.set_values._replace(mask=model.set_values.mask & ~gone))
 
 
-def _set_values(model: HierarchicalModel, values: Mapping[str, Any]) -> HierarchicalModel:
+def _set_values(model: AnyModel, values: Mapping[str, Any]) -> AnyModel:
     """The model with some variables set to values, (rows, 1) or one column per sample."""
     layout = model.layout
     checked = {name: _checked_value(model, name, given) for name, given in values.items()}
@@ -101,7 +96,7 @@ def _set_values(model: HierarchicalModel, values: Mapping[str, Any]) -> Hierarch
     return dataclasses.replace(model, set_values=SetValues(old.mask | mask, new))
 
 
-def _checked_value(model: HierarchicalModel, name: str, given: Any) -> Array:
+def _checked_value(model: ModelParts, name: str, given: Any) -> Array:
     """The value as an array of shape (dim, 1) or (dim, n)."""
     dim = model.graph.dim(name)
     try:
@@ -148,9 +143,7 @@ def row_maps(old: Layout, new: Layout) -> tuple[np.ndarray, np.ndarray]:
     return maps[0], maps[1]
 
 
-def _replace_mechanisms(
-    model: HierarchicalModel, mechanisms: Mapping[str, Mechanism], key: PRNGKeyArray
-) -> HierarchicalModel:
+def _replace_mechanisms(model: AnyModel, mechanisms: Mapping[str, Mechanism], key: PRNGKeyArray) -> AnyModel:
     """The model with new mechanisms and parameters at some variables; the others keep all of theirs."""
     old, graph = model.layout, model.graph
     changed, noises = list(old.mechanisms), list(old.noises)
@@ -190,13 +183,13 @@ def _rows(layout: Layout, names: Mapping[str, Any] | tuple[str, ...]) -> np.ndar
 
 
 @functools.partial(jax.jit, static_argnames="names")
-def _calibrate(model: HierarchicalModel, key: PRNGKeyArray, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
+def _calibrate(model: ModelParts, key: PRNGKeyArray, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
     rows = np.zeros(model.layout.n_values, dtype=bool)
     rows[_rows(model.layout, names)] = True
     return forward.calibrate(model, key, rows)
 
 
-def _moved_params(model: HierarchicalModel, layout: Layout, keys: Mapping[str, PRNGKeyArray]) -> tuple[Params, ...]:
+def _moved_params(model: ModelParts, layout: Layout, keys: Mapping[str, PRNGKeyArray]) -> tuple[Params, ...]:
     """Parameters in the order of a new layout: drawn for the variables that have a key, taken over for the others."""
     graph = layout.graph
     place = {node: (g, i) for g, group in enumerate(model.layout.groups) for i, node in enumerate(group.nodes)}
@@ -229,7 +222,7 @@ def _moved_params(model: HierarchicalModel, layout: Layout, keys: Mapping[str, P
 # ---------------------------------------------------------------------- noises
 
 
-def conditional_shift(model: HierarchicalModel, shifts: Mapping[str, Any]) -> HierarchicalModel:
+def conditional_shift(model: AnyModel, shifts: Mapping[str, Any]) -> AnyModel:
     """See ``HierarchicalModel.conditional_shift``."""
     layout, graph = model.layout, model.graph
     noises = list(layout.noises)

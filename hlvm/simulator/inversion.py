@@ -10,22 +10,18 @@ the others said of its parents. One unit of variance stands for one unit of roun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hlvm._layout import Layout, take
 from hlvm.mechanisms.small_matrices import spd_inverse
 from hlvm.simulator import forward
+from hlvm.simulator.layout import Layout, take
+from hlvm.simulator.parts import ModelParts
 from hlvm.simulator.sample import Sample
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
 
 __all__ = ["invert", "observed_array"]
 
@@ -33,7 +29,7 @@ _CHUNK_NUMBERS = 2**22
 """How many numbers the covariances of one batch of samples may hold."""
 
 
-def invert(model: HierarchicalModel, observed: Any, tolerance: float) -> Sample:
+def invert(model: ModelParts, observed: Any, tolerance: float) -> Sample:
     """See ``HierarchicalModel.invert``."""
     _check_invertible(model)
     given = observed_array(model, observed)
@@ -58,7 +54,7 @@ def invert(model: HierarchicalModel, observed: Any, tolerance: float) -> Sample:
     return Sample(values=jnp.asarray(values, jnp.float32), noises=jnp.asarray(noises, jnp.float32), layout=model.layout)
 
 
-def observed_array(model: HierarchicalModel, observed: Any) -> np.ndarray:
+def observed_array(model: ModelParts, observed: Any) -> np.ndarray:
     """Observed values as a float64 array, (n, total observed dims).
 
     Raises:
@@ -89,7 +85,7 @@ def observed_array(model: HierarchicalModel, observed: Any) -> np.ndarray:
     return array
 
 
-def _check_invertible(model: HierarchicalModel) -> None:
+def _check_invertible(model: ModelParts) -> None:
     for name, mechanism in zip(model.graph.nodes, model.layout.mechanisms, strict=True):
         if mechanism is not None and not mechanism.invertible:
             raise ValueError(
@@ -110,7 +106,7 @@ def _to_float64(leaf: Array) -> Array:
 
 @jax.jit
 def _recover(
-    model: HierarchicalModel, observed: Float[Array, "n x"]
+    model: ModelParts, observed: Float[Array, "n x"]
 ) -> tuple[Float[Array, "values n"], Float[Array, "noises n"], Float[Array, "latents n"], Float[Array, "x n"]]:
     """Values, noises, by how much the children of each latent disagree, and how far the observed values are missed.
 

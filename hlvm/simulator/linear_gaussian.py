@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from hlvm._numbers import UsageError
 from hlvm.mechanisms import Gaussian, LinearGaussian
-
-if TYPE_CHECKING:
-    from hlvm.simulator.model import HierarchicalModel
-else:
-    HierarchicalModel = Any  # the model's own module uses this one
+from hlvm.simulator.parts import ModelParts
 
 __all__ = ["parameters"]
 
 
-def parameters(model: HierarchicalModel) -> dict[str, dict[str, np.ndarray]]:
+def parameters(model: ModelParts) -> dict[str, dict[str, np.ndarray]]:
     """See ``HierarchicalModel.linear_gaussian_parameters``."""
     _check(model)
     found: dict[str, dict[str, np.ndarray]] = {"coefficients": {}, "noise_scales": {}, "offsets": {}}
@@ -40,7 +34,7 @@ def parameters(model: HierarchicalModel) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def _check(model: HierarchicalModel) -> None:
+def _check(model: ModelParts) -> None:
     for name, mechanism, noise in zip(model.graph.nodes, model.layout.mechanisms, model.layout.noises, strict=True):
         if not isinstance(mechanism, LinearGaussian | None):
             raise UsageError(

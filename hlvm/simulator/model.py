@@ -15,12 +15,12 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm._keys import checked_key
-from hlvm._layout import Layout, Leaf, mechanism_per_node, noise_per_node
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism, Noise
 from hlvm.simulator import checks, counterfactuals, density, files, forward, interventions, inversion, linear_gaussian
-from hlvm.simulator.changes import NoiseShift, SetValues
-from hlvm.simulator.interventions import Do, StructuralFunction
+from hlvm.simulator.interventions import Do
+from hlvm.simulator.layout import Layout, mechanism_per_node, noise_per_node
+from hlvm.simulator.parts import ModelParts
 from hlvm.simulator.sample import Sample
 
 __all__ = ["HierarchicalModel"]
@@ -31,7 +31,7 @@ _STATIC = ["layout", "standardized", "key_impl", "functions"]
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=_ARRAYS, meta_fields=_STATIC)
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class HierarchicalModel:
+class HierarchicalModel(ModelParts):
     """A latent graph with a mechanism, its parameters and a noise at every variable.
 
     Make one with :meth:`init`. It is a JAX pytree, so it can be passed to jitted functions. It never changes: what
@@ -56,17 +56,6 @@ class HierarchicalModel:
         >>> model.sample(jax.random.key(1), 5).observed["x_0_1"].shape
         (5, 3)
     """
-
-    params: tuple[dict[str, Leaf], ...]
-    shift: Leaf
-    scale: Leaf
-    layout: Layout
-    standardized: bool
-    key_data: Leaf | None = None
-    key_impl: str | None = None
-    set_values: SetValues | None = None
-    noise_shift: NoiseShift | None = None
-    functions: tuple[tuple[str, StructuralFunction], ...] = ()
 
     @classmethod
     def init(
@@ -122,34 +111,6 @@ class HierarchicalModel:
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(str(m) for m in self.layout.mechanisms if m is not None))
         return f"HierarchicalModel({self.layout.graph}, {kinds})"
-
-    @property
-    def graph(self) -> LatentGraph:
-        """The latent graph."""
-        return self.layout.graph
-
-    @property
-    def key(self) -> PRNGKeyArray | None:
-        """The key that the model was drawn from; ``None`` for one from a file of the first format."""
-        return None if self.key_data is None else jax.random.wrap_key_data(self.key_data, impl=self.key_impl)
-
-    @property
-    def invertible(self) -> bool:
-        """Whether every mechanism is a bijection, so that the theory's invertible regime applies.
-
-        A variable that was set by an intervention is no bijection of its parents.
-        """
-        bijections = all(m is None or m.invertible for m in self.layout.mechanisms)
-        return bijections and self.set_values is None and not self.functions
-
-    @property
-    def interventions(self) -> tuple[str, ...]:
-        """Names of the variables that were set to values or by functions. Outside of jit only."""
-        names = [name for name, _ in self.functions]
-        if self.set_values is not None:
-            mask = np.asarray(self.set_values.mask)
-            names += [name for name, place in self.layout.value_slices.items() if mask[place.start]]
-        return tuple(names)
 
     # ------------------------------------------------------------------ drawing
 

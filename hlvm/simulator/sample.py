@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hlvm._layout import Layout, Leaf, Views, take
 from hlvm.graph import LatentGraph
+from hlvm.simulator.layout import Layout, Leaf, Views, take
 
 __all__ = ["Sample", "side_by_side"]
 

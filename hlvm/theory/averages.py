@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 from scipy.sparse import csr_array
 
-from hlvm._graph_checks import whole_number
 from hlvm._keys import checked_key
+from hlvm._numbers import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking import Chance, Counted, Law, Listed, as_strategy, law_of, masked_batch
 from hlvm.theory.shared_information import Regime, shared_information_batch

@@ -8,7 +8,7 @@ from typing import Any
 
 import networkx as nx
 
-from hlvm._graph_checks import checked_pairs
+from hlvm.graph.checks import checked_pairs
 from hlvm.theory.findings import AssumptionReport, Finding, finding, listed
 
 __all__ = ["check_edges"]

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-from hlvm._graph_arrays import GraphArrays
 from hlvm.graph import LatentGraph
+from hlvm.graph.arrays import GraphArrays
 
 __all__ = ["flow_cut"]
 

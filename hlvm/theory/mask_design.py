@@ -38,7 +38,6 @@ from jaxtyping import Bool, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from hlvm._graph_arrays import observed_below
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
@@ -249,7 +248,7 @@ class _Puzzle:
 
     def _explain(self, split: list[int], label: Int[np.ndarray, " n_nodes"]) -> Impossible:
         """An irreducible reason why these latents cannot be split while those outside the target stay whole."""
-        near = {p for u in split for p in label[self.n_latents + observed_below(self.graph, u)].tolist()}
+        near = {p for u in split for p in label[self.n_latents + self.graph.arrays.observed_below(u)].tolist()}
         whole = [
             u
             for u in range(self.n_latents)
@@ -261,7 +260,7 @@ class _Puzzle:
 
     def _irreducible_reason(self, latents: list[int]) -> Impossible:
         """A reason among these latents; those in the target cannot all be split while the others stay whole."""
-        patches_below = {u: frozenset(self.patch_of[observed_below(self.graph, u)].tolist()) for u in latents}
+        patches_below = {u: frozenset(self.patch_of[self.graph.arrays.observed_below(u)].tolist()) for u in latents}
 
         def impossible(some: Sequence[int]) -> bool:
             return self._impossible(

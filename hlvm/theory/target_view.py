@@ -11,7 +11,6 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logsumexp
 
-from hlvm._graph_arrays import observed_below
 from hlvm.graph import LatentGraph
 from hlvm.masking import Chance, Counted, Law, Patches
 from hlvm.theory.averages import can_be_listed
@@ -96,7 +95,7 @@ class TargetView:
         return count_splittings([1] * len(self.patches), [self._patches_below(u) for u in self.target.lowest])
 
     def _patches_below(self, latent: int) -> Parts:
-        return frozenset(self.patch_of[observed_below(self.graph, latent)].tolist())
+        return frozenset(self.patch_of[self.graph.arrays.observed_below(latent)].tolist())
 
     def log_probability(self, law: Law) -> float | None:
         """Logarithm of the probability of exactly the target, if it is known without drawing masks."""

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from hlvm._graph_arrays import GraphArrays
 from hlvm.graph import LatentGraph
+from hlvm.graph.arrays import GraphArrays
 
 __all__ = ["tree_cuts"]
 

@@ -1,19 +1,21 @@
-"""Builders behind :class:`hlvm.graph.LatentGraph`: from edges, from an array of parents, and regular trees.
+"""Parts of graphs: from edges, from an array of parents, and of regular trees.
 
-Each function becomes a class method of ``LatentGraph``; ``cls`` is that class.
+Each function does the work of the class method of ``LatentGraph`` with its name, which tells what the arguments mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from hlvm._graph_arrays import GraphArrays
-from hlvm._graph_checks import (
+from hlvm._numbers import positive, whole_number
+from hlvm.graph.arrays import GraphArrays
+from hlvm.graph.checks import (
     Grid,
     checked_dim,
     checked_edges,
@@ -21,53 +23,53 @@ from hlvm._graph_checks import (
     checked_observed,
     per_node,
     placed_cells,
-    positive,
     topological_order,
-    whole_number,
 )
 
-if TYPE_CHECKING:
-    from hlvm.graph import LatentGraph
+__all__ = ["NumberedNames", "Parts", "from_edges", "from_parents", "grid_names", "quadtree", "tree"]
 
-__all__ = ["from_edges", "from_parents", "grid_names", "quadtree", "tree"]
-
+Parts: TypeAlias = tuple[Sequence[str], GraphArrays, tuple[int, int] | None]
+"""Names, arrays and grid: what ``LatentGraph`` is made from."""
 
 _MOST_VARIABLES = 2**24
 """Variables of a tree whose names, parents and dims still fit in a few gigabytes."""
 
 
+@dataclasses.dataclass(frozen=True)
+class NumberedNames(Sequence[str]):
+    """Latents ``z_0``, ``z_1``, ..., then observed variables ``x_0``, ``x_1``, ..., written when they are asked for.
+
+    100,000 names take longer to write than most questions about a graph of this size take to answer.
+    """
+
+    n_latents: int
+    n_nodes: int
+
+    def __len__(self) -> int:
+        return self.n_nodes
+
+    def __getitem__(self, position: Any) -> Any:
+        places = range(self.n_nodes)[position]
+        return self.at([places])[0] if isinstance(places, int) else tuple(self.at(places))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.at(range(self.n_nodes)))
+
+    def at(self, positions: Iterable[int]) -> list[str]:
+        """The names at these positions, which are not negative."""
+        n = self.n_latents
+        return [f"z_{i}" if i < n else f"x_{i - n}" for i in positions]
+
+
 def from_edges(
-    cls: type[LatentGraph],
     edges: Iterable[tuple[str, str]],
     *,
     noise_dims: int | Mapping[str, int] = 1,
     dims: int | Mapping[str, int] | None = None,
     observed: Sequence[str] | None = None,
     grid: Grid | None = None,
-) -> LatentGraph:
-    """Build a graph from ``(parent, child)`` pairs.
-
-    Args:
-        edges: pairs ``(parent, child)``; a node's parents keep the order in which they appear.
-        noise_dims: noise numbers entering at each node: one number for all, or one per name. Zero
-            is allowed except at roots.
-        dims: numbers held by each node. ``None`` takes the dims that invertible mechanisms imply,
-            ``dim(v) = sum(dim(parents)) + noise_dim(v)``. With explicit dims (mechanisms that are
-            not invertible) a root's noise dim is its dim.
-        observed: the observed variables, when you want to fix their order or have them checked.
-            They must be exactly the sinks. ``None``: the sinks in order of first appearance.
-        grid: if the observed variables are the cells of a grid: their names, a list of rows such as
-            ``[["p0_0", "p0_1"], ["p1_0", "p1_1"]]``; or ``(rows, columns)``, which are filled row by row in the order
-            of the observed variables.
-
-    Returns:
-        The graph.
-
-    Raises:
-        ValueError: no edges, a malformed or repeated edge, a cycle, an edge that leaves a declared
-            observed variable, dims below 1, names missing from (or unknown to) a mapping, a grid that is not filled by
-            the observed variables, or ``(rows, columns)`` when the names end in the rows and columns of other places.
-    """
+) -> Parts:
+    """See ``LatentGraph.from_edges``."""
     edge_list = checked_edges(edges)
     order: dict[str, None] = {}
     parents: dict[str, list[str]] = {}
@@ -93,47 +95,18 @@ def from_edges(
     else:
         sizes = per_node(dims, names, "dims", minimum=1)
         noise = [size if not above else own for size, own, above in zip(sizes, noise, parent_indices, strict=True)]
-    return cls(
-        nodes=tuple(names),
-        parent_indices=parent_indices,
-        dims=tuple(sizes),
-        noise_dims=tuple(noise),
-        grid=size,
-    )
+    return tuple(names), GraphArrays.of(parent_indices, sizes, noise), size
 
 
 def from_parents(
-    cls: type[LatentGraph],
     parents: Any,
     *,
     names: Sequence[str] | None = None,
     root_dim: int = 2,
     noise_dim: int = 1,
     grid: Grid | None = None,
-) -> LatentGraph:
-    """Build a tree, or several trees side by side, from an array of parents. Made for large trees.
-
-    Args:
-        parents: whole numbers, shape (n_nodes,): the position of each node's parent, -1 for a root. Parents
-            come before their children, and the leaves (observed variables) after all other nodes.
-        names: one name per node; ``None`` names latents ``z_{i}`` and leaves ``x_{i}``, each counted from 0.
-        root_dim: dims of every root.
-        noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
-        grid: ``(rows, columns)`` if the leaves are the cells of a grid, row by row; with ``names`` also their names, a
-            list of rows, in the order of the leaves.
-
-    Returns:
-        The graph.
-
-    Raises:
-        ValueError: another shape or type, a parent out of order, a node without edges, names that are not
-            distinct non-empty strings, or a grid as :meth:`from_edges` refuses it.
-
-    Example:
-        >>> from hlvm.graph import LatentGraph
-        >>> LatentGraph.from_parents([-1, 0, 0, 1, 1, 2]).edges[:3]
-        (('z_0', 'z_1'), ('z_0', 'z_2'), ('z_1', 'x_0'))
-    """
+) -> Parts:
+    """See ``LatentGraph.from_parents``."""
     above = np.asarray(parents)
     if above.ndim != 1 or above.dtype.kind not in "iu" or not len(above):
         raise ValueError(
@@ -168,14 +141,11 @@ def from_parents(
         dims=dims,
         noise_dims=noise_dims,
     )
-    if names is not None:
-        given = _checked_names(names, len(above))
-        size, _ = placed_cells(grid, given[n_latents:], in_this_order=True)
-        return cls._from_arrays(arrays, lambda positions: [given[i] for i in positions], size)
-    size = checked_grid(grid, len(above) - n_latents)
-    return cls._from_arrays(
-        arrays, lambda positions: [f"z_{i}" if i < n_latents else f"x_{i - n_latents}" for i in positions], size
-    )
+    if names is None:
+        return NumberedNames(n_latents, len(above)), arrays, checked_grid(grid, len(above) - n_latents)
+    given = _checked_names(names, len(above))
+    size, _ = placed_cells(grid, given[n_latents:], in_this_order=True)
+    return tuple(given), arrays, size
 
 
 def _tree_dims(above: np.ndarray, n_latents: int, *, root_dim: int, noise_dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -221,36 +191,13 @@ def _depths(parents: np.ndarray) -> np.ndarray:
 
 
 def tree(
-    cls: type[LatentGraph],
     branching: int | Sequence[int],
     height: int | None = None,
     *,
     root_dim: int = 2,
     noise_dim: int = 1,
-) -> LatentGraph:
-    """Build a rooted tree in which every leaf (observed variable) has the same depth.
-
-    The latent at height ``h`` and position ``i`` (left to right) is named ``z{h}_{i}``; leaves are
-    named ``x_{i}``.
-
-    Args:
-        branching: children per latent, one number for every level or one per level from the root
-            down.
-        height: levels below the root; may be left out when ``branching`` is a sequence.
-        root_dim: dims of the root.
-        noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
-
-    Returns:
-        The tree.
-
-    Raises:
-        ValueError: a height or branching below 1, or a height that contradicts the sequence.
-
-    Example:
-        >>> from hlvm.graph import LatentGraph
-        >>> LatentGraph.tree(2, 2).observed
-        ('x_0', 'x_1', 'x_2', 'x_3')
-    """
+) -> Parts:
+    """See ``LatentGraph.tree``."""
     if isinstance(branching, str) or not isinstance(branching, Sequence):
         count = positive(branching, "branching")
         if height is None:
@@ -272,33 +219,11 @@ def tree(
         prefix = f"z{below}_" if below else "x_"
         parent_of.append(np.arange(width) // count)
         levels.append([f"{prefix}{i}" for i in range(width)])
-    return _from_levels(cls, levels, parent_of, root_dim=root_dim, noise_dim=noise_dim)
+    return _from_levels(levels, parent_of, root_dim=root_dim, noise_dim=noise_dim)
 
 
-def quadtree(cls: type[LatentGraph], height: int, *, root_dim: int = 2, noise_dim: int = 1) -> LatentGraph:
-    """Build the quadtree over a square grid of ``2**height`` by ``2**height`` observed cells.
-
-    Each latent owns a square of the grid and has four children, one for each quarter. The latent at
-    height ``h`` over block row ``r`` and column ``c`` is named ``z{h}_{r}_{c}``; cells are named
-    ``x_{r}_{c}``.
-
-    Args:
-        height: levels below the root, at least 1; there are ``4**height`` observed cells.
-        root_dim: dims of the root.
-        noise_dim: noise dims of every other node; dims are those invertible mechanisms imply.
-
-    Returns:
-        The quadtree, with ``grid`` set.
-
-    Raises:
-        ValueError: height, root_dim or noise_dim out of range.
-
-    Example:
-        >>> from hlvm.graph import LatentGraph
-        >>> graph = LatentGraph.quadtree(2)
-        >>> graph.grid, graph.parents("x_0_3"), graph.dim("x_0_3")
-        ((4, 4), ('z1_0_1',), 4)
-    """
+def quadtree(height: int, *, root_dim: int = 2, noise_dim: int = 1) -> Parts:
+    """See ``LatentGraph.quadtree``."""
     height = positive(height, "height")
     _check_size(4**depth for depth in range(min(height, 64) + 1))
     levels = [[f"z{height}_0_0"]]
@@ -309,7 +234,7 @@ def quadtree(cls: type[LatentGraph], height: int, *, root_dim: int = 2, noise_di
         half = np.arange(side) // 2
         parent_of.append((half[:, None] * (side // 2) + half).reshape(-1))
         levels.append(grid_names(prefix, side, side))
-    return _from_levels(cls, levels, parent_of, root_dim=root_dim, noise_dim=noise_dim, grid=(2**height, 2**height))
+    return _from_levels(levels, parent_of, root_dim=root_dim, noise_dim=noise_dim, grid=(2**height, 2**height))
 
 
 def _check_size(widths: Iterable[int]) -> None:
@@ -330,25 +255,27 @@ def grid_names(prefix: str, rows: int, columns: int) -> list[str]:
 
 
 def _from_levels(
-    cls: type[LatentGraph],
     levels: list[list[str]],
     parent_of: list[np.ndarray],
     *,
     root_dim: int,
     noise_dim: int,
     grid: tuple[int, int] | None = None,
-) -> LatentGraph:
+) -> Parts:
     """Assemble a tree from its levels; ``parent_of`` has, per level but the first, positions in the level above."""
     root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
     widths = [len(level) for level in levels]
+    checked_dim(root_dim + (len(widths) - 1) * noise_dim, "a leaf of this tree")
     offsets = np.cumsum([0, *widths])
     parents = np.concatenate([above + offset for above, offset in zip(parent_of, offsets, strict=False)])
-    nodes = tuple(chain.from_iterable(levels))
-    dims = chain.from_iterable([root_dim + depth * noise_dim] * width for depth, width in enumerate(widths))
-    return cls(
-        nodes=nodes,
-        parent_indices=((), *zip(parents.tolist(), strict=True)),
-        dims=tuple(dims),
-        noise_dims=(root_dim, *([noise_dim] * (len(nodes) - 1))),
-        grid=grid,
+    n_nodes = int(offsets[-1])
+    noise_dims = np.full(n_nodes, noise_dim)
+    noise_dims[0] = root_dim
+    arrays = GraphArrays(
+        n_nodes=n_nodes,
+        parents=parents,
+        children=np.arange(1, n_nodes),
+        dims=np.repeat(root_dim + noise_dim * np.arange(len(widths)), widths),
+        noise_dims=noise_dims,
     )
+    return tuple(chain.from_iterable(levels)), arrays, grid

@@ -260,10 +260,8 @@ def take(array: Array, rows: np.ndarray, axis: int = 0) -> Array:
     return jnp.take(array, rows, axis=axis)
 
 
-def mechanism_per_node(
-    graph: LatentGraph, mechanism: Mechanism | Mapping[str, Mechanism]
-) -> tuple[Mechanism | None, ...]:
-    """The mechanism of every node, ``None`` for roots.
+def mechanism_per_node(graph: LatentGraph, mechanism: Any) -> tuple[Mechanism | None, ...]:
+    """The mechanism of every node, ``None`` for roots, from what a user gave: one mechanism, or one per name.
 
     Raises:
         ValueError: one is missing or of another type, named for an unknown variable, or given for a root.
@@ -291,9 +289,7 @@ def mechanism_per_node(
     return tuple(chosen)
 
 
-def noise_per_node(
-    graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...], noise: Noise | Mapping[str, Noise] | None
-) -> tuple[Noise, ...]:
+def noise_per_node(graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...], noise: Any) -> tuple[Noise, ...]:
     """The law of the noise of every node: what is given, else what its mechanism is made for; Gaussian for roots.
 
     Raises:

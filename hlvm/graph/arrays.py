@@ -1,21 +1,19 @@
-"""The structure of :class:`hlvm.graph.LatentGraph` as arrays, so that work is done for whole levels at once."""
+"""The structure of a latent graph as arrays, so that work is done for whole levels at once."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property, reduce
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from hlvm._graph_checks import LARGEST_DIM
+from hlvm.graph.checks import LARGEST_DIM
 
-if TYPE_CHECKING:
-    from hlvm.graph import LatentGraph
-
-__all__ = ["GraphArrays", "Level", "observed_below"]
+__all__ = ["GraphArrays", "Level"]
 
 _WIDEST_FOLD = 16
 """Children per parent up to which they are combined one after the other, for all parents of a level at once."""
@@ -79,28 +77,44 @@ class GraphArrays:
     noise_dims: Int[np.ndarray, " n_nodes"]
 
     @classmethod
-    def of(cls, graph: LatentGraph) -> GraphArrays:
-        """The arrays of a graph that holds its parts as tuples.
+    def of(cls, parent_indices: Sequence[Sequence[int]], dims: Sequence[int], noise_dims: Sequence[int]) -> GraphArrays:
+        """The arrays of a graph, from the positions of each node's parents, its dims and its noise dims.
 
         Raises:
             ValueError: parents that do not come before their children, observed variables that do not come last, a
                 variable without edges, or dims out of range.
         """
-        counts = np.fromiter(map(len, graph.parent_indices), dtype=np.int64, count=len(graph.parent_indices))
-        parents = np.fromiter(chain.from_iterable(graph.parent_indices), dtype=np.int64, count=int(counts.sum()))
+        sizes = [len(part) for part in (parent_indices, dims, noise_dims)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"parent_indices, dims and noise_dims need one entry per variable, got {sizes} entries")
+        counts = np.fromiter(map(len, parent_indices), dtype=np.int64, count=len(parent_indices))
+        parents = np.fromiter(chain.from_iterable(parent_indices), dtype=np.int64, count=int(counts.sum()))
         children = np.repeat(np.arange(len(counts)), counts)
         _check_order(parents, children, len(counts))
-        for sizes, least in ((graph.dims, 1), (graph.noise_dims, 0)):
-            if not least <= min(sizes) <= max(sizes) <= LARGEST_DIM:
+        for numbers, least in ((dims, 1), (noise_dims, 0)):
+            if not least <= min(numbers) <= max(numbers) <= LARGEST_DIM:
                 raise ValueError(
-                    f"dims lie between 1 and 2**53 - 1, noise dims from 0 on, got {min(sizes)}, {max(sizes)}"
+                    f"dims lie between 1 and 2**53 - 1, noise dims from 0 on, got {min(numbers)}, {max(numbers)}"
                 )
-        dims, noise_dims = (np.asarray(sizes, dtype=np.int64) for sizes in (graph.dims, graph.noise_dims))
-        return cls(n_nodes=len(counts), parents=parents, children=children, dims=dims, noise_dims=noise_dims)
+        own_dims, own_noise = (np.asarray(numbers, dtype=np.int64) for numbers in (dims, noise_dims))
+        return cls(n_nodes=len(counts), parents=parents, children=children, dims=own_dims, noise_dims=own_noise)
 
     def __post_init__(self) -> None:
-        for array in (self.parents, self.children, self.dims, self.noise_dims):
+        for array in self._own:
             _protect(array)
+
+    @property
+    def _own(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        return self.parents, self.children, self.dims, self.noise_dims
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GraphArrays) and all(map(np.array_equal, self._own, other._own))
+
+    def __hash__(self) -> int:
+        return hash(tuple(array.tobytes() for array in self._own))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GraphArrays, (self.n_nodes, *self._own)
 
     @cached_property
     def n_latents(self) -> int:
@@ -124,13 +138,41 @@ class GraphArrays:
         found[self.children] = False
         return _protect(found)
 
+    @cached_property
     def parent_tuples(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the positions of its parents."""
         if self.is_forest and int(self.is_root.sum()) == 1:
             return ((), *zip(self.parents.tolist(), strict=True))
-        in_order = self.parents.tolist()
-        ends = np.cumsum(np.bincount(self.children, minlength=self.n_nodes)).tolist()
-        return tuple(tuple(in_order[begin:end]) for begin, end in zip([0, *ends], ends, strict=False))
+        return _tuples(self.parents, self.children, self.n_nodes)
+
+    @cached_property
+    def child_tuples(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the positions of its children."""
+        return _tuples(self.children[np.argsort(self.parents, kind="stable")], self.parents, self.n_nodes)
+
+    def observed_below(self, node: int) -> Int[np.ndarray, " n_found"]:
+        """Places, among the observed variables, of those below a node, increasing; one of them lies below itself."""
+        found = {node}
+        waiting = [node]
+        while waiting:
+            new = set(self.child_tuples[waiting.pop()]) - found
+            found |= new
+            waiting += new
+        first = self.n_latents
+        return np.asarray(sorted(below - first for below in found if below >= first), dtype=np.int64)
+
+    @cached_property
+    def implied_dims(self) -> Int[np.ndarray, " n_nodes"]:
+        """For each node, the dim that an invertible mechanism implies: its parents' dims and its noise dim."""
+        implied = self.noise_dims.copy()
+        np.add.at(implied, self.children, self.dims[self.parents])
+        return _protect(implied)
+
+    @cached_property
+    def first_other_dim(self) -> int | None:
+        """The first node with another dim than an invertible mechanism implies; ``None`` if there is none."""
+        other = np.flatnonzero(self.dims != self.implied_dims)
+        return int(other[0]) if len(other) else None
 
     @cached_property
     def heights(self) -> Int[np.ndarray, " n_nodes"]:
@@ -201,16 +243,11 @@ def _protect(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def observed_below(graph: LatentGraph, node: int) -> Int[np.ndarray, " n_found"]:
-    """Positions in ``graph.observed`` of what lies below a node, increasing; an observed variable lies below itself."""
-    found = {node}
-    waiting = [node]
-    while waiting:
-        new = set(graph.child_indices[waiting.pop()]) - found
-        found |= new
-        waiting += new
-    first = graph.n_latents
-    return np.asarray(sorted(below - first for below in found if below >= first), dtype=np.int64)
+def _tuples(sorted_ends: np.ndarray, starts: np.ndarray, n_nodes: int) -> tuple[tuple[int, ...], ...]:
+    """For each node, one end of the edges that have the node as their other end; ends sorted by node."""
+    in_order = sorted_ends.tolist()
+    stops = np.cumsum(np.bincount(starts, minlength=n_nodes)).tolist()
+    return tuple(tuple(in_order[begin:end]) for begin, end in zip([0, *stops], stops, strict=False))
 
 
 def _check_order(parents: Int[np.ndarray, " n_edges"], children: Int[np.ndarray, " n_edges"], n_nodes: int) -> None:

@@ -1,14 +1,13 @@
-"""Checks and ordering behind :class:`hlvm.graph.LatentGraph`: every refusal names the variable at fault."""
+"""Checks and ordering of what a graph is made from: every refusal names the variable at fault."""
 
 from __future__ import annotations
 
-import operator
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
-from hlvm._numbers import UsageError
+from hlvm._numbers import positive, whole_number
 
 __all__ = [
     "LARGEST_DIM",
@@ -23,11 +22,9 @@ __all__ = [
     "is_of_names",
     "per_node",
     "placed_cells",
-    "positive",
     "rows_of_names",
     "some_names",
     "topological_order",
-    "whole_number",
 ]
 
 
@@ -47,27 +44,13 @@ LARGEST_DIM = 2**53 - 1
 
 
 def some_names(names: Sequence[str], limit: int = 6) -> str:
+    """The first few names that there are, for error messages."""
     shown = ", ".join(map(repr, names[:limit]))
     return f"known names: {shown}" + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
 
-def whole_number(value: Any, what: str, *, minimum: int, of: str = "") -> int:
-    """A whole number of Python, NumPy or JAX as an ``int``; ``of`` names the class that has it."""
-    try:
-        is_boolean = isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
-        number = None if is_boolean else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < minimum:
-        raise UsageError(f"must be a whole number of at least {minimum}, got {value!r}", argument=what, of=of)
-    return number
-
-
-def positive(value: Any, what: str, *, of: str = "") -> int:
-    return whole_number(value, what, minimum=1, of=of)
-
-
 def checked_dim(value: int, what: str) -> int:
+    """A dim that is not too large for exact sums; else a ValueError."""
     if value > LARGEST_DIM:
         raise ValueError(f"{what} would have {value} dims, more than 2**53 - 1: use smaller dims or a lower graph")
     return value
@@ -91,6 +74,7 @@ def checked_pairs(edges: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def checked_edges(edges: Iterable[Any]) -> list[tuple[str, str]]:
+    """``(parent, child)`` pairs of which none is a loop or listed twice; else a ValueError."""
     found: dict[tuple[str, str], None] = {}
     for parent, child in checked_pairs(edges):
         if parent == child:
@@ -107,6 +91,7 @@ def checked_observed(
     known: Mapping[str, None],
     children: Mapping[str, list[str]],
 ) -> list[str]:
+    """The sinks in the order asked for; a ValueError if other variables were named."""
     if observed is None:
         return sinks
     if isinstance(observed, str):
@@ -168,6 +153,7 @@ def find_cycle(parents: Mapping[str, list[str]], waiting: Mapping[str, int]) -> 
 
 
 def per_node(value: Any, names: Sequence[str], what: str, *, minimum: int) -> list[int]:
+    """One whole number per node, from one for all or a mapping from names; else a ValueError."""
     if not isinstance(value, Mapping):
         return [checked_dim(whole_number(value, what, minimum=minimum), "a variable")] * len(names)
     known = set(names)
@@ -181,6 +167,7 @@ def per_node(value: Any, names: Sequence[str], what: str, *, minimum: int) -> li
 
 
 def checked_grid(grid: Grid | None, n_observed: int) -> tuple[int, int] | None:
+    """Rows and columns of a grid that the observed variables fill; else a ValueError."""
     if grid is None:
         return None
     if isinstance(grid, str) or not isinstance(grid, Sequence) or len(grid) != 2:

@@ -1,28 +1,23 @@
-"""Families of graphs behind :class:`hlvm.graph.LatentGraph`: random ones, receptive fields, textbook shapes.
-
-Each function becomes a class method of ``LatentGraph``; ``cls`` is that class.
-"""
+"""Families of graphs: random ones, receptive fields, textbook shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from hlvm._graph_builders import grid_names
-from hlvm._graph_checks import positive, whole_number
-
-if TYPE_CHECKING:
-    from hlvm.graph import LatentGraph
+from hlvm._numbers import positive, whole_number
+from hlvm.graph.builders import grid_names
+from hlvm.graph.latent_graph import LatentGraph
 
 __all__ = [
     "GraphKind",
     "diamond",
     "overlapping_fields",
     "pure_children_chain",
-    "random",
+    "random_graph",
     "two_parent_measurement",
 ]
 
@@ -33,8 +28,7 @@ GraphKind: TypeAlias = Literal["layered", "general"]
 # ---------------------------------------------------------------------- random graphs
 
 
-def random(
-    cls: type[LatentGraph],
+def random_graph(
     seed: int | np.random.Generator,
     *,
     n_latents: int,
@@ -70,8 +64,7 @@ def random(
             give every latent above it a child.
 
     Example:
-        >>> from hlvm.graph import LatentGraph
-        >>> LatentGraph.random(0, n_latents=4, n_observed=6, kind="layered")
+        >>> random_graph(0, n_latents=4, n_observed=6, kind="layered")
         LatentGraph(4 latents, 6 observed, 14 edges, height 2)
     """
     generator = _generator(seed)
@@ -87,7 +80,7 @@ def random(
     names = list(above)
     noise = _drawn(generator, noise_dims, names, "noise_dims", minimum=0)
     noise = {name: own if above[name] else max(own, 1) for name, own in noise.items()}
-    return cls.from_edges(
+    return LatentGraph.from_edges(
         [(parent, child) for child in names for parent in above[child]],
         noise_dims=noise,
         dims=None if dims is None else _drawn(generator, dims, names, "dims", minimum=1),
@@ -168,7 +161,6 @@ def _drawn(generator: np.random.Generator, value: Any, names: list[str], what: s
 
 
 def overlapping_fields(
-    cls: type[LatentGraph],
     side: int | tuple[int, int],
     *,
     size: int = 3,
@@ -199,8 +191,7 @@ def overlapping_fields(
         ValueError: a number out of range, or fields that do not cover a level exactly.
 
     Example:
-        >>> from hlvm.graph import LatentGraph
-        >>> LatentGraph.overlapping_fields(5).parents("x_2_1")
+        >>> overlapping_fields(5).parents("x_2_1")
         ('z1_0_0', 'z1_1_0')
     """
     rows, columns = side if isinstance(side, tuple) and len(side) == 2 else (side, side)
@@ -223,7 +214,7 @@ def overlapping_fields(
             ]
         )
         shape = upper
-    return cls.from_edges(
+    return LatentGraph.from_edges(
         [edge for layer in reversed(layers) for edge in layer],
         noise_dims=noise_dims,
         dims=dims,
@@ -245,9 +236,7 @@ def _fields_along(n: int, size: int, stride: int, level: int) -> int:
 # ---------------------------------------------------------------------- shapes of the literature
 
 
-def pure_children_chain(
-    cls: type[LatentGraph], length: int, *, children: int = 2, root_dim: int = 1, noise_dim: int = 1
-) -> LatentGraph:
+def pure_children_chain(length: int, *, children: int = 2, root_dim: int = 1, noise_dim: int = 1) -> LatentGraph:
     """Build a chain of latents, each with observed *pure* children, whose only parent it is.
 
     Latents are ``z_0 -> z_1 -> ...``; the children of ``z_i`` are ``x_{i}_0``, ``x_{i}_1``, ...
@@ -270,12 +259,10 @@ def pure_children_chain(
     """
     latents = [f"z_{i}" for i in range(positive(length, "length"))]
     edges = list(pairwise(latents))
-    return _with_pure_children(cls, edges, latents, [], positive(children, "children"), root_dim, noise_dim)
+    return _with_pure_children(edges, latents, [], positive(children, "children"), root_dim, noise_dim)
 
 
-def diamond(
-    cls: type[LatentGraph], *, width: int = 2, children: int = 2, root_dim: int = 1, noise_dim: int = 1
-) -> LatentGraph:
+def diamond(*, width: int = 2, children: int = 2, root_dim: int = 1, noise_dim: int = 1) -> LatentGraph:
     """Build a diamond: one latent on top, ``width`` latents between, one at the bottom with all of them as parents.
 
     The smallest hierarchy that is not a tree: two paths lead from ``top`` to ``bottom``, which is a collider of the
@@ -296,11 +283,10 @@ def diamond(
     sides = [f"side_{i}" for i in range(positive(width, "width"))]
     edges = [("top", side) for side in sides] + [(side, "bottom") for side in sides]
     latents = ["top", *sides, "bottom"]
-    return _with_pure_children(cls, edges, latents, [], positive(children, "children"), root_dim, noise_dim)
+    return _with_pure_children(edges, latents, [], positive(children, "children"), root_dim, noise_dim)
 
 
 def two_parent_measurement(
-    cls: type[LatentGraph],
     n_latents: int = 3,
     *,
     shared: int = 1,
@@ -331,11 +317,10 @@ def two_parent_measurement(
     pairs = combinations(range(n_latents), 2)
     edges = [(latents[p], f"x_{i}_{j}_{copy}") for i, j in pairs for copy in copies for p in (i, j)]
     children = whole_number(children, "children", minimum=0)
-    return _with_pure_children(cls, [], latents, edges, children, root_dim, noise_dim)
+    return _with_pure_children([], latents, edges, children, root_dim, noise_dim)
 
 
 def _with_pure_children(
-    cls: type[LatentGraph],
     edges: list[tuple[str, str]],
     latents: Sequence[str],
     shared_edges: list[tuple[str, str]],
@@ -349,4 +334,6 @@ def _with_pure_children(
     has_parent = {child for _, child in every}
     positive(root_dim, "root_dim")
     whole_number(noise_dim, "noise_dim", minimum=0)
-    return cls.from_edges(every, noise_dims={name: noise_dim if name in has_parent else root_dim for name in names})
+    return LatentGraph.from_edges(
+        every, noise_dims={name: noise_dim if name in has_parent else root_dim for name in names}
+    )

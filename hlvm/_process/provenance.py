@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import hlvm
+from hlvm._version import __version__
 
 __all__ = ["available_cores", "environment", "versions"]
 
@@ -21,7 +21,7 @@ def versions(*distributions: str) -> dict[str, str]:
         >>> sorted(versions("numpy", "no-such-distribution"))
         ['hlvm', 'numpy', 'python']
     """
-    found = {"hlvm": hlvm.__version__, "python": platform.python_version()}
+    found = {"hlvm": __version__, "python": platform.python_version()}
     for name in distributions:
         try:
             found[name] = version(name)

@@ -1,6 +1,6 @@
-"""Descriptions and files behind :class:`hlvm.graph.LatentGraph`: JSON, and GraphML through networkx.
+"""Descriptions of graphs, JSON-ready, and the files that hold them: JSON, and GraphML.
 
-Each public function becomes a method of ``LatentGraph``; ``cls`` is that class.
+What is read becomes *arguments*: the keyword arguments of ``LatentGraph.from_edges``, and the order of the nodes.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hlvm._files import as_path, write_text_atomically
 from hlvm._files.digests import check_own_digest, with_digest
 from hlvm._files.texts import decoded, parsed_json
-from hlvm._graph_checks import rows_of_names
-from hlvm._graph_networkx import graphml_text, read_graphml
+from hlvm.graph import graphml
+from hlvm.graph.checks import rows_of_names
+from hlvm.graph.graphml import Arguments
 
-if TYPE_CHECKING:
-    from hlvm.graph import LatentGraph
-
-__all__ = ["from_dict", "load", "save", "to_dict"]
+__all__ = ["arguments", "description", "fault", "read", "write"]
 
 _FORMAT = "hlvm.graph"
 _FORMAT_VERSION = 1
@@ -32,30 +30,27 @@ _SHORT_FIELDS = {"edges", "noise_dims", "dims", "observed", "grid"}
 # ---------------------------------------------------------------------- descriptions
 
 
-def to_dict(self: LatentGraph) -> dict[str, Any]:
-    """A JSON-ready description that :meth:`LatentGraph.from_dict` turns back into an equal graph."""
+def description(
+    nodes: Sequence[str],
+    parent_indices: Sequence[Sequence[int]],
+    dims: Sequence[int],
+    noise_dims: Sequence[int],
+    grid: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """See ``LatentGraph.to_dict``."""
     return {
         "format": _FORMAT,
         "version": _FORMAT_VERSION,
         "nodes": [
-            {"name": n, "dim": d, "noise_dim": e, "parents": [self.nodes[p] for p in above]}
-            for n, d, e, above in zip(self.nodes, self.dims, self.noise_dims, self.parent_indices, strict=True)
+            {"name": n, "dim": d, "noise_dim": e, "parents": [nodes[p] for p in above]}
+            for n, d, e, above in zip(nodes, dims, noise_dims, parent_indices, strict=True)
         ],
-        "grid": list(self.grid) if self.grid else None,
+        "grid": list(grid) if grid else None,
     }
 
 
-def from_dict(cls: type[LatentGraph], data: Any) -> LatentGraph:
-    """Rebuild a graph from the description that :meth:`LatentGraph.to_dict` gives.
-
-    A shorter form is accepted for graphs written by hand: ``{"edges": [["z", "x1"], ...]}`` with the
-    keyword arguments of :meth:`LatentGraph.from_edges` beside it, such as ``"grid": [["p0_0", "p0_1"], ...]``.
-
-    Args:
-        data: the description, as :func:`json.loads` gives it.
-
-    Returns:
-        The graph.
+def arguments(data: Any) -> Arguments:
+    """The arguments that a description stands for; see ``LatentGraph.from_dict``.
 
     Raises:
         ValueError: the description is not a graph; the message says what is wrong or missing.
@@ -63,7 +58,7 @@ def from_dict(cls: type[LatentGraph], data: Any) -> LatentGraph:
     if not isinstance(data, Mapping):
         raise ValueError(f"a graph description is a JSON object, got {type(data).__name__}")
     if "edges" in data:
-        return _from_short_form(cls, data)
+        return _of_short_form(data), None
     if data.get("format") != _FORMAT:
         raise ValueError('not a graph description: expected "edges", or "format": "hlvm.graph" with "nodes"')
     if data.get("version") != _FORMAT_VERSION:
@@ -82,14 +77,13 @@ def from_dict(cls: type[LatentGraph], data: Any) -> LatentGraph:
         raise ValueError(f"malformed graph description: the parent {unlisted!r} is not listed as a node")
     has_child = {parent for parent, _ in edges}
     observed = [name for name in names if name not in has_child]
-    graph = cls.from_edges(
-        edges,
-        noise_dims={row["name"]: row["noise_dim"] for row in rows},
-        dims={row["name"]: row["dim"] for row in rows},
-        observed=observed,
-        grid=rows_of_names(data.get("grid"), observed),
-    )
-    return graph.reordered(names)
+    return {
+        "edges": edges,
+        "noise_dims": {row["name"]: row["noise_dim"] for row in rows},
+        "dims": {row["name"]: row["dim"] for row in rows},
+        "observed": observed,
+        "grid": rows_of_names(data.get("grid"), observed),
+    }, names
 
 
 def _checked_rows(rows: Any) -> list[Mapping[str, Any]]:
@@ -113,7 +107,7 @@ def _checked_rows(rows: Any) -> list[Mapping[str, Any]]:
     return list(rows)
 
 
-def _from_short_form(cls: type[LatentGraph], data: Mapping[str, Any]) -> LatentGraph:
+def _of_short_form(data: Mapping[str, Any]) -> dict[str, Any]:
     _check_fields(data, _SHORT_FIELDS)
     rows, observed = data["edges"], data.get("observed")
     if observed is not None and not (
@@ -122,13 +116,7 @@ def _from_short_form(cls: type[LatentGraph], data: Mapping[str, Any]) -> LatentG
         raise ValueError(f'"observed" must be a list of names, got {_short(observed)}')
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise ValueError(f'"edges" must be a list of [parent, child] pairs, got {_short(rows)}')
-    return cls.from_edges(
-        rows,
-        noise_dims=data.get("noise_dims", 1),
-        dims=data.get("dims"),
-        observed=observed,
-        grid=data.get("grid"),
-    )
+    return {"noise_dims": 1, **data}
 
 
 def _check_fields(data: Mapping[str, Any], known: set[str]) -> None:
@@ -145,56 +133,41 @@ def _short(value: Any) -> str:
 # ---------------------------------------------------------------------- files
 
 
-def save(self: LatentGraph, path: str | os.PathLike[str]) -> None:
-    """Write the graph to a ``.json`` or ``.graphml`` file, all or nothing.
-
-    A ``.json`` file has a digest, so that damage to it is an error: take ``"digest"`` out when you edit one by hand.
-
-    Args:
-        path: the file; its suffix chooses the format. Both keep everything, names with any characters included.
-
-    Raises:
-        ValueError: another suffix, or a name with half of a surrogate pair, which no text file can hold.
-        OSError: the file cannot be written.
-    """
+def write(path: str | os.PathLike[str], described: Mapping[str, Any]) -> None:
+    """Write a description; see ``LatentGraph.save``."""
     target = as_path(path)
-    is_graphml = _is_graphml(target)
-    for name in self.nodes:
+    try:
+        is_graphml = _is_graphml(target)
+    except ValueError as error:
+        raise fault(path, error) from None
+    for row in described["nodes"]:
         try:
-            name.encode("utf-8")
+            row["name"].encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError(
-                f"{path}: the name {name!r} holds half of a surrogate pair, which is no character: rename it"
+                f"{path}: the name {row['name']!r} holds half of a surrogate pair, which is no character: rename it"
             ) from None
-    content = with_digest(self.to_dict())
-    text = graphml_text(self) if is_graphml else json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    content = with_digest(described)
+    text = graphml.text(described) if is_graphml else json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_text_atomically(target, text)
 
 
-def load(cls: type[LatentGraph], path: str | os.PathLike[str]) -> LatentGraph:
-    """Read a graph written by :meth:`LatentGraph.save`, by hand, or by another program.
-
-    Args:
-        path: a ``.json`` file (see :meth:`LatentGraph.from_dict`), or a ``.graphml`` file with a directed graph,
-            whose attributes are read as by :meth:`LatentGraph.from_networkx`. Names that igraph or yEd write beside
-            ids, in an attribute ``name`` or ``label``, are taken instead of ids if every node has its own.
-
-    Returns:
-        The graph.
+def read(path: str | os.PathLike[str]) -> Arguments:
+    """The arguments that a file stands for; see ``LatentGraph.load``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another suffix, or the file is not a graph; one line with the name of the file.
+        ValueError: another suffix, or the file holds no graph; see :func:`fault`.
     """
     source = as_path(path)
     content = source.read_bytes()
-    is_graphml = _is_graphml(source)
-    try:
-        return read_graphml(cls, content) if is_graphml else cls.from_dict(check_own_digest(_parsed_json(content)))
-    except _NotInFormatError as error:
-        raise ValueError(f"{path} is not a JSON graph file: {_one_line(error)}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {_one_line(error)}") from None
+    return graphml.arguments(content) if _is_graphml(source) else arguments(check_own_digest(_parsed_json(content)))
+
+
+def fault(path: str | os.PathLike[str], error: ValueError) -> ValueError:
+    """What is wrong with a file, in one line with its name."""
+    what = f"{path} is not a JSON graph file" if isinstance(error, _NotInFormatError) else path
+    return ValueError(f"{what}: {' '.join(str(error).split())}")
 
 
 class _NotInFormatError(ValueError):
@@ -226,9 +199,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_graphml(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in {".json", ".graphml"}:
-        raise ValueError(f"{path}: a graph file ends in .json or .graphml, got {suffix or 'no suffix'!r}")
+        raise ValueError(f"a graph file ends in .json or .graphml, got {suffix or 'no suffix'!r}")
     return suffix == ".graphml"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

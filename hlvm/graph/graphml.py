@@ -1,4 +1,4 @@
-"""Graphs of networkx, both ways, and GraphML through them, behind :class:`hlvm.graph.LatentGraph`.
+"""Descriptions of graphs as graphs of networkx and as GraphML, both ways.
 
 networkx is imported where it is used: it takes longer to import than all of ``hlvm.graph``.
 """
@@ -9,80 +9,49 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from xml.etree.ElementTree import ParseError, fromstring
 
-from hlvm._graph_checks import Grid, is_of_names, rows_of_names
+from hlvm.graph.checks import Grid, is_of_names, rows_of_names
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from hlvm.graph import LatentGraph
+__all__ = ["Arguments", "arguments", "arguments_of_network", "network", "text"]
 
-__all__ = ["from_networkx", "graphml_text", "read_graphml", "to_networkx"]
+Arguments: TypeAlias = tuple[dict[str, Any], "list[str] | None"]
+"""Keyword arguments of ``LatentGraph.from_edges``, and the order that the nodes should have, if any."""
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold, not even escaped."""
 
 
-def to_networkx(self: LatentGraph) -> nx.DiGraph:
-    """The graph for networkx; :meth:`LatentGraph.from_networkx` gives an equal graph back.
-
-    Returns:
-        A directed graph with node attributes ``dim``, ``noise_dim`` and ``observed`` (True or False), edge attribute
-        ``order`` (position of the parent among the child's parents, from 0), and, when there is a grid, graph
-        attributes ``rows`` and ``columns``.
-    """
+def network(described: Mapping[str, Any]) -> nx.DiGraph:
+    """A description as a graph of networkx; see ``hlvm.graph.to_networkx``."""
     import networkx as nx
 
-    n_latents = len(self.latents)
     found = nx.DiGraph()
-    if self.grid is not None:
-        found.graph.update(rows=self.grid[0], columns=self.grid[1])
-    for i, (name, dim, noise_dim) in enumerate(zip(self.nodes, self.dims, self.noise_dims, strict=True)):
-        found.add_node(name, dim=dim, noise_dim=noise_dim, observed=i >= n_latents)
-    for name, above in zip(self.nodes, self.parent_indices, strict=True):
-        for order, parent in enumerate(above):
-            found.add_edge(self.nodes[parent], name, order=order)
+    rows = described["nodes"]
+    if described["grid"] is not None:
+        found.graph.update(rows=described["grid"][0], columns=described["grid"][1])
+    has_child = {parent for row in rows for parent in row["parents"]}
+    for row in rows:
+        found.add_node(row["name"], dim=row["dim"], noise_dim=row["noise_dim"], observed=row["name"] not in has_child)
+    for row in rows:
+        for order, parent in enumerate(row["parents"]):
+            found.add_edge(parent, row["name"], order=order)
     return found
 
 
-def from_networkx(
-    cls: type[LatentGraph],
+def arguments_of_network(
     graph: nx.DiGraph,
     *,
     noise_dims: int | Mapping[str, int] | None = None,
     dims: int | Mapping[str, int] | None = None,
     observed: Sequence[str] | None = None,
     grid: Grid | None = None,
-) -> LatentGraph:
-    """Build a graph from a directed graph of networkx.
-
-    Args:
-        graph: nodes are named by strings. Attributes that :meth:`LatentGraph.to_networkx` writes are used; others are
-            ignored. Without ``order`` on all edges into a node, its parents keep the order in which networkx has them.
-        noise_dims: as in :meth:`LatentGraph.from_edges`. ``None``: the node attributes ``noise_dim``, or 1 when no
-            node has it.
-        dims: as in :meth:`LatentGraph.from_edges`. ``None``: the node attributes ``dim``; when no node has it, the
-            dims that invertible mechanisms imply.
-        observed: the observed variables in their order. ``None``: the nodes without children, in the order of
-            ``graph``; the node attribute ``observed``, where present, must agree.
-        grid: as in :meth:`LatentGraph.from_edges`. ``None``: the graph attributes ``rows`` and ``columns``, if any,
-            which are filled in the order of the observed variables, whatever their names.
-
-    Returns:
-        The graph.
-
-    Raises:
-        ValueError: the graph is not directed, has parallel edges, names that are not strings, nodes without edges, or
-            attributes on some nodes only; or whatever :meth:`LatentGraph.from_edges` refuses.
-
-    Example:
-        >>> import networkx as nx
-        >>> from hlvm.graph import LatentGraph
-        >>> LatentGraph.from_networkx(nx.DiGraph([("z", "x1"), ("z", "x2")])).observed
-        ('x1', 'x2')
-    """
+) -> Arguments:
+    """The arguments that a graph of networkx stands for; see ``hlvm.graph.from_networkx``."""
     if not hasattr(graph, "is_directed") or not graph.is_directed():
         raise ValueError("a latent graph has directed edges: expected a networkx.DiGraph, with edges parent -> child")
     if graph.is_multigraph():
@@ -102,14 +71,13 @@ def from_networkx(
     if grid is None and ("rows" in graph.graph or "columns" in graph.graph):
         grid = rows_of_names([graph.graph.get("rows"), graph.graph.get("columns")], order or sinks)
     own_noise_dims, own_dims = _attribute(graph, "noise_dim"), _attribute(graph, "dim")
-    found = cls.from_edges(
-        [(parent, child) for child in names for parent in _parents_in_order(graph, child)],
-        noise_dims=noise_dims if noise_dims is not None else own_noise_dims if own_noise_dims is not None else 1,
-        dims=dims if dims is not None else own_dims,
-        observed=order,
-        grid=grid,
-    )
-    return found.reordered(names) if observed is None else found
+    return {
+        "edges": [(parent, child) for child in names for parent in _parents_in_order(graph, child)],
+        "noise_dims": noise_dims if noise_dims is not None else own_noise_dims if own_noise_dims is not None else 1,
+        "dims": dims if dims is not None else own_dims,
+        "observed": order,
+        "grid": grid,
+    }, names if observed is None else None
 
 
 def _check_marks(graph: nx.DiGraph, sinks: list[str]) -> None:
@@ -142,17 +110,17 @@ def _parents_in_order(graph: nx.DiGraph, child: str) -> list[str]:
 # ---------------------------------------------------------------------- GraphML
 
 
-def graphml_text(graph: LatentGraph) -> str:
-    """The graph as GraphML.
+def text(described: Mapping[str, Any]) -> str:
+    """A description as GraphML.
 
     A node's id is its name. Names with characters that XML cannot hold get another id and the attribute ``name_json``.
     """
     import networkx as nx
 
-    found = graph.to_networkx()
-    taken = set(graph.nodes)
+    found = network(described)
+    taken = set(found)
     ids: dict[str, str] = {}
-    for i, name in enumerate(graph.nodes):
+    for i, name in enumerate(list(found)):
         if _NOT_IN_XML.search(name):
             ids[name] = f"n{i}"
             while ids[name] in taken:
@@ -164,8 +132,8 @@ def graphml_text(graph: LatentGraph) -> str:
     return buffer.getvalue().decode("utf-8") + "\n"
 
 
-def read_graphml(cls: type[LatentGraph], content: bytes) -> LatentGraph:
-    """Build a graph from the content of a GraphML file; see :func:`from_networkx`.
+def arguments(content: bytes) -> Arguments:
+    """The arguments that the content of a GraphML file stands for.
 
     Raises:
         ValueError: this is not GraphML, or not a latent graph.
@@ -183,7 +151,7 @@ def read_graphml(cls: type[LatentGraph], content: bytes) -> LatentGraph:
             raise ValueError("two nodes have the same name_json: every variable needs its own name")
     else:
         names = _names_of_another_program(found)
-    return cls.from_networkx(nx.relabel_nodes(found, names) if names else found)
+    return arguments_of_network(nx.relabel_nodes(found, names) if names else found)
 
 
 def _names_of_another_program(graph: nx.DiGraph) -> dict[str, str]:
