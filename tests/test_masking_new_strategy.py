@@ -1,4 +1,4 @@
-"""A new strategy is a class with a law and a line in the table of names; theory, training, files and commands take it."""
+"""A new strategy is a class with a law and a line in the table of names; theory, training, files, commands take it."""
 
 import dataclasses
 import json
