@@ -18,7 +18,6 @@ __all__ = [
     "check_observed_names",
     "checked_names",
     "checked_ratio",
-    "checked_ratios",
     "count_masked",
     "how_many_to_mask",
     "masked_array",
@@ -176,19 +175,6 @@ def checked_ratio(ratio: Any) -> float:
     if isinstance(ratio, bool) or not is_number or not 0 < ratio < 1:
         raise UsageError(f"must be a number strictly between 0 and 1, got {ratio!r}", argument="ratio")
     return float(ratio)
-
-
-def checked_ratios(ratios: Any) -> list[float]:
-    """Masking ratios as a list, checked to be at least one number, all strictly between 0 and 1.
-
-    Raises:
-        ValueError: they are not.
-    """
-    if isinstance(ratios, str) or np.ndim(ratios) != 1:
-        raise ValueError(f"ratios must be a list of numbers such as [0.25, 0.5], got {ratios!r}")
-    if not len(ratios):
-        raise ValueError("ratios is empty: give at least one masking ratio between 0 and 1")
-    return [checked_ratio(ratio) for ratio in ratios]
 
 
 # ---------------------------------------------------------------------- random masks

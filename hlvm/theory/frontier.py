@@ -86,7 +86,7 @@ def _joined(sets: list[int]) -> list[int]:
 
 
 def frontier_bernoulli(groups: Groups, ratio: float) -> float:
-    """Probability to be in the frontier with each patch masked with probability ``ratio``, whatever sides are empty."""
+    """Probability to be in the frontier when each patch is masked with probability ``ratio``, empty sides included."""
     if not _several(groups):
         return 0.0
     r = min(ratio, 1.0 - ratio)  # which side is called masked makes no difference

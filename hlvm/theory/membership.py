@@ -55,6 +55,7 @@ def membership_probability(
         ``docs/theory.md``, section 3.
 
     Example:
+        >>> from hlvm.masking import RandomMask
         >>> membership_probability(LatentGraph.tree(2, 2), RandomMask(ratio=0.5))["z2_0"]
         1.0
     """
@@ -86,6 +87,7 @@ def frontier_probability(
         ``docs/theory.md``, section 3.
 
     Example:
+        >>> from hlvm.masking import RandomMask
         >>> found = frontier_probability(LatentGraph.tree(2, 2), RandomMask(ratio=0.5))
         >>> round(found["z2_0"], 3), round(found["z1_0"], 3)
         (0.333, 0.667)

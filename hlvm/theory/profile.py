@@ -109,6 +109,7 @@ def level_profile(
         ``docs/theory.md``, section 3.
 
     Example:
+        >>> from hlvm.masking import RandomMask
         >>> masks = [RandomMask(ratio=ratio) for ratio in (0.25, 0.5)]
         >>> level_profile(LatentGraph.tree(2, 2), masks).share.round(2).tolist()
         [[0.5, 1.0], [0.67, 1.0]]
