@@ -1,5 +1,6 @@
 """Figures look the same under any Matplotlib style of the user's, can be read, and leave it as it was."""
 
+import sys
 import threading
 from functools import cache
 
@@ -142,6 +143,22 @@ def test_figures_are_the_same_under_any_style(style):
         for (name, figure), (_, expected) in zip(figures(), plain(), strict=True):
             np.testing.assert_array_equal(pixels(figure), expected, err_msg=name)
         assert dict(mpl.rcParams) == before
+
+
+SCRIPT = "\N{MATHEMATICAL SCRIPT CAPITAL A}"
+"""Matplotlib brings a font that has it; its default font lacks it."""
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_figures_draw_letters_that_another_installed_font_has(tmp_path, monkeypatch, suffix):
+    graph = LatentGraph.from_edges([(SCRIPT, "\u03ba\u03b1\u03bb\u03ae"), (SCRIPT, "x\n1")])
+    figure = plotting.plot_graph(graph, title=SCRIPT)  # a missing letter is a warning, and here an error
+    plotting.save_figure(figure, tmp_path / f"figure.{suffix}")
+    written = {text.get_text() for text in figure.axes[0].texts}
+    assert written == {SCRIPT, "\u03ba\u03b1\u03bb\u03ae", "x\N{MIDDLE DOT}1"}
+    monkeypatch.setattr(sys.modules[plotting.style.__module__], "_OTHER_SCRIPTS", ())
+    with pytest.warns(UserWarning, match="MATHEMATICAL SCRIPT CAPITAL A.*missing from font"):
+        plotting.save_figure(plotting.plot_graph(graph, title=SCRIPT), tmp_path / f"figure.{suffix}")
 
 
 def test_save_figure_and_save_png_write_the_same_under_any_style(tmp_path):

@@ -17,8 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from hlvm.plotting.labels import shortened, text_width
-from hlvm.plotting.letters import printable, printable_lines
+from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
 from hlvm.plotting.style import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
 from hlvm.theory import LevelProfile
 
@@ -77,7 +76,7 @@ def plot_level_profile(
     if height is not None and height not in heights:
         raise ValueError(f"height {height!r} is none of the heights drawn: {list(heights)}")
     order = [int(i) for i in np.argsort(heights)[::-1] if height is None or heights[i] == height]
-    with style([title, *units]):
+    with style():
         names = [printable(unit) for unit in units]
         levels = [f"height {heights[i]}" for i in order]
         if panels == "height":
@@ -253,7 +252,7 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
     heights = profile.heights.tolist()
     few = len(heights) <= 8
     shades = ScalarMappable(Normalize(min(heights), max(heights)), _SHADES)
-    with style([title]):
+    with style():
         figure, axes = figure_with_panels(6.0, 3.6)
         ax: Axes = axes[0, 0]
         for column, height in reversed(list(enumerate(heights))):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from hlvm.plotting.letters import printable, printable_lines
+from hlvm.plotting.labels import printable, printable_lines
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look, style
 
 __all__ = ["plot_claims", "plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
@@ -40,7 +40,7 @@ def plot_losses(
         names_below: one legend below all panels, a line per label, as long labels need; without it if they are many.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
-    with style([*panels, *(label for curves in panels.values() for label in curves)]):
+    with style():
         figure, axes = figure_with_panels(4.6 * len(panels), 4.2, 1, len(panels), sharey=True)
         for ax, (panel, curves) in zip(axes[0], panels.items(), strict=True):
             for i, (label, losses) in enumerate(curves.items()):
@@ -85,7 +85,7 @@ def plot_scores_by_height(
         x_label: what x is.
         title: text above.
     """
-    with style([title, x_label, *panels]):
+    with style():
         figure, axes = figure_with_panels(2.2 + 3.0 * len(panels), 3.5, 1, len(panels), sharey=True)
         for ax, (panel, lines) in zip(axes[0], panels.items(), strict=True):
             for height, points in sorted(lines.items(), reverse=True):
@@ -119,7 +119,7 @@ def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = ""
         panels: panel title -> rows of :func:`hlvm.scoring.score_table` with a column ``predicted_in_c``.
         title: text above.
     """
-    with style([title, *panels, *(str(name) for rows in panels.values() for name in rows["latent"])]):
+    with style():
         figure, axes = figure_with_panels(1.6 + 2.3 * len(panels), 3.6, 1, len(panels), sharey=True)
         for ax, (panel, rows) in zip(axes[0], panels.items(), strict=True):
             for x, row in enumerate(rows.to_dict("records")):
@@ -198,7 +198,7 @@ def plot_claims(
     """
     marks = {True: ("green", "agrees"), False: ("vermilion", "against the theory"), None: ("grey", "inconclusive")}
     unpacked = [row if isinstance(row, tuple) else _of_claim(row) for row in rows]
-    with style([title, *(label for label, _, _ in unpacked)]):
+    with style():
         figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(rows))
         ax = axes[0, 0]
         for row, (_, intervals, agrees) in enumerate(unpacked):
