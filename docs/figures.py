@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 
 from hlvm import plotting, theory
@@ -49,13 +48,11 @@ def membership() -> Figure:
 
 
 def level_profile() -> Figure:
-    """Expected share of each height, over ratio and masking unit; NaN where a ratio is no whole number of units."""
+    """Expected share of each height, over ratio and masking unit; grey where a ratio is no whole number of units."""
     graph = LatentGraph.quadtree(HEIGHT)
-    share = np.full((len(UNITS), len(RATIOS), HEIGHT), np.nan)
-    for row, unit in enumerate(UNITS):
+    profiles = {}
+    for unit, name in UNITS.items():
         patches = Patches.blocks(graph, unit)
-        usable = [i for i, ratio in enumerate(RATIOS) if (ratio * len(patches)).is_integer()]
-        share[row, usable] = theory.level_profile(graph, [RATIOS[i] for i in usable], patches=patches).share
-    names = list(UNITS.values())
-    heights = list(range(1, HEIGHT + 1))
-    return plotting.plot_level_profile(share, ratios=RATIOS, units=names, heights=heights, panels="unit")
+        usable = [ratio for ratio in RATIOS if (ratio * len(patches)).is_integer()]
+        profiles[name] = theory.level_profile(graph, usable, patches=patches)
+    return plotting.plot_level_profile(profiles, panels="unit")

@@ -1,5 +1,6 @@
 """Figures draw what they are given: all of it, once, and so that it can be read."""
 
+import dataclasses
 from collections import Counter
 from functools import cache
 from itertools import combinations, pairwise
@@ -8,7 +9,6 @@ import jax
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import oracles
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -455,37 +455,11 @@ def test_plot_graph_with_a_mask_on_a_grid_adds_the_maps():
         ({"max_nodes": -1}, "max_nodes"),
         ({"max_nodes": 2.5}, "max_nodes"),
         ({"shared": shared_information(LatentGraph.tree(2, 2), ["x_0"])}, "no latent of this graph"),
-        ({"masked": ["x1"], "shared": shared_information(FIVE, ["x2"])}, "another mask"),
-        ({"masked": ["x2"], "shared": shared_information(FIVE, ["x1"], regime="general")}, "another mask"),
     ],
 )
 def test_plot_graph_refuses_what_does_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         plotting.plot_graph(FIVE, **options)
-
-
-def test_plot_graph_refuses_a_result_of_a_graph_with_the_same_names():
-    other = LatentGraph.from_edges([("z1", "z2"), ("z2", "x1"), ("z2", "x2"), ("z2", "x3")])
-    flat = LatentGraph.from_edges([("z1", "x1"), ("z1", "x2"), ("z2", "x2"), ("z2", "x3"), ("z1", "x3")])
-    with pytest.raises(ValueError, match="edges of this graph"):
-        plotting.plot_graph(flat, shared=shared_information(other, ["x1"]))
-
-
-def test_plot_graph_refuses_results_that_do_not_separate_the_parts():
-    refused = 0
-    for seed in range(12):
-        graph, mask, _ = random_case(seed, 6, 7, ratio=0.4, dims=(1, 2))
-        shared = shared_information(graph, mask, regime="general")
-        plotting.plot_graph(graph, masked=mask, shared=shared, max_nodes=0)
-        other = [name for name, out in zip(graph.observed, mask[::-1], strict=True) if out]
-        cuts = (shared.near_masked, shared.near_visible)
-        if all(oracles.is_separator(graph, other, cut) for cut in cuts):
-            plotting.plot_graph(graph, masked=other, shared=shared, max_nodes=0)
-        else:
-            refused += 1
-            with pytest.raises(ValueError, match="another mask"):
-                plotting.plot_graph(graph, masked=other, shared=shared, max_nodes=0)
-    assert 0 < refused < 12
 
 
 def test_plot_grid_refuses_a_graph_without_grid():
@@ -515,38 +489,49 @@ def panels(figure):
     return [ax for ax in figure.axes if ax.get_title()]
 
 
-def shares(units, ratios, heights, seed=0):
-    return np.random.default_rng(seed).uniform(0.02, 0.98, (units, ratios, heights))
+def profile_of(share, ratios=RATIOS, heights=None):
+    """A level profile with these shares, (ratios, heights)."""
+    any_profile = level_profile(LatentGraph.quadtree(1), [0.5])
+    heights = np.arange(share.shape[1]) + 1 if heights is None else np.asarray(heights)
+    return dataclasses.replace(any_profile, share=share, ratios=np.asarray(ratios), heights=heights)
+
+
+def profiles_of(n_units, n_ratios, n_heights):
+    share = np.random.default_rng(0).uniform(0.02, 0.98, (n_units, n_ratios, n_heights))
+    ratios = np.linspace(0.0123, 0.9876, n_ratios)
+    return {f"{2**i} x {2**i}": profile_of(each, ratios) for i, each in enumerate(share)}
 
 
 def test_plot_level_profile_draws_one_panel_per_height_highest_first():
-    share = shares(2, 3, 2)
-    figure = plotting.plot_level_profile(share, ratios=RATIOS, units=("1", "2"), heights=(1, 2))
+    profiles = profiles_of(2, 3, 2)
+    figure = plotting.plot_level_profile(profiles)
     assert [ax.get_title() for ax in panels(figure)] == ["height 2", "height 1"]
     for ax, column in zip(panels(figure), (1, 0), strict=True):
-        np.testing.assert_array_equal(ax.images[0].get_array(), share[:, :, column])
+        np.testing.assert_array_equal(ax.images[0].get_array(), [each.share[:, column] for each in profiles.values()])
+    (ax,) = panels(plotting.plot_level_profile(profiles, height=1))
+    assert ax.get_title() == "height 1"
 
 
 def test_plot_level_profile_draws_one_panel_per_unit_highest_on_top():
-    share = shares(2, 3, 3)
-    figure = plotting.plot_level_profile(share, ratios=RATIOS, units=("1", "2"), heights=(1, 3, 2), panels="unit")
-    assert [ax.get_title() for ax in panels(figure)] == ["1", "2"]
-    for ax, values in zip(panels(figure), share, strict=True):
-        np.testing.assert_array_equal(ax.images[0].get_array(), values[:, [1, 2, 0]].T)
+    profiles = profiles_of(2, 3, 3)
+    figure = plotting.plot_level_profile(profiles, panels="unit")
+    assert [ax.get_title() for ax in panels(figure)] == list(profiles)
+    for ax, each in zip(panels(figure), profiles.values(), strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), each.share[:, ::-1].T)
     assert [t.get_text() for t in panels(figure)[0].get_yticklabels()] == ["3", "2", "1"]
 
 
-def test_plot_level_profile_draws_a_chosen_height():
-    share = shares(2, 3, 2)
-    figure = plotting.plot_level_profile(share, ratios=RATIOS, units=("1", "2"), heights=(1, 2), height=1)
-    (ax,) = panels(figure)
-    assert ax.get_title() == "height 1"
-    np.testing.assert_array_equal(ax.images[0].get_array(), share[:, :, 0])
+def test_plot_level_profile_puts_ratios_and_heights_in_order_and_leaves_lacking_ones_grey():
+    one = profile_of(np.array([[0.1, 0.2], [0.3, 0.4]]), ratios=(0.75, 0.25), heights=(1, 3))
+    other = profile_of(np.array([[0.5]]), ratios=(0.5,), heights=(1,))
+    high, low = (ax.images[0].get_array() for ax in panels(plotting.plot_level_profile({"a": one, "b": other})))
+    np.testing.assert_array_equal(low.filled(-1), [[0.3, -1, 0.1], [-1, 0.5, -1]])
+    np.testing.assert_array_equal(high.filled(-1), [[0.4, -1, 0.2], [-1, -1, -1]])
 
 
 def test_plot_level_profile_tells_zero_from_small_and_from_missing():
-    share = np.array([[0.0, 1e-14, 0.004, 0.5, 0.996, 1.0, np.nan]])[:, :, None]
-    figure = plotting.plot_level_profile(share, ratios=np.arange(1, 8) / 8, units=["$1$"], heights=[1])
+    share = np.array([[0.0, 1e-14, 0.004, 0.5, 0.996, 1.0, np.nan]]).T
+    figure = plotting.plot_level_profile({"$1$": profile_of(share, np.arange(1, 8) / 8)})
     (ax,) = panels(figure)
     assert [t.get_text() for t in ax.texts] == ["0", "<.01", "<.01", "0.50", ">.99", "1", ""]
     (boxes,) = [c for c in ax.collections if isinstance(c, PatchCollection)]
@@ -555,7 +540,13 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
     assert boxes.get_hatch()
     assert legend_labels(figure) == ["exactly 0", "no value"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["$1$"]
-    assert not plotting.plot_level_profile(shares(1, 2, 1), ratios=(0.1, 0.2), units="a", heights=[1]).legends
+    assert not plotting.plot_level_profile(profiles_of(1, 2, 1)).legends
+
+
+def test_plot_level_profile_draws_one_profile_in_one_panel():
+    profile = level_profile(LatentGraph.quadtree(2), [0.25, 0.5])
+    figure = plotting.plot_level_profile(profile)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), profile.share[:, ::-1].T)
 
 
 @pytest.mark.parametrize("by", ["height", "unit"])
@@ -563,13 +554,11 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
     ("n_units", "n_ratios", "n_heights"), [(2, 2, 2), (1, 1, 1), (1, 9, 30), (3, 9, 4), (8, 40, 20)]
 )
 def test_plot_level_profile_can_be_read(by, n_units, n_ratios, n_heights):
-    share = shares(n_units, n_ratios, n_heights)
-    share[:, :, 0] = 0
+    profiles = profiles_of(n_units, n_ratios, n_heights)
+    for each in profiles.values():
+        each.share[:, 0] = 0
     figure = plotting.plot_level_profile(
-        share,
-        ratios=np.linspace(0.0123, 0.9876, n_ratios),
-        units=[f"{2**i} x {2**i} cells, long name_{i}" for i in range(n_units)],
-        heights=range(1, n_heights + 1),
+        {f"{name} cells, long name_{name}": each for name, each in profiles.items()},
         panels=by,
         title="A title so long that it does not fit into one line of a figure with one small panel only",
     )
@@ -580,21 +569,19 @@ def test_plot_level_profile_can_be_read(by, n_units, n_ratios, n_heights):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("profiles", "options", "message"),
     [
-        ({"ratios": (0.1, 0.2)}, r"shape \(units, ratios, heights\) = \(2, 2, 2\)"),
-        ({"share": np.full((2, 3, 2), 1.5)}, "between 0 and 1"),
-        ({"share": np.full((2, 3, 2), -0.5)}, "between 0 and 1"),
-        ({"share": np.zeros((0, 3, 2)), "units": ()}, "none of them 0"),
-        ({"heights": (1, 1)}, "every height once"),
-        ({"panels": "ratio"}, "panels must be"),
-        ({"height": 3}, "none of the heights"),
+        ({}, {}, "got none"),
+        ({"1": np.zeros((2, 2))}, {}, "got ndarray: call hlvm.theory.level_profile"),
+        (np.zeros((2, 2)), {}, "got ndarray: call hlvm.theory.level_profile"),
+        ({"1": profile_of(np.zeros((2, 1)), (0.5, 0.5))}, {}, "'1' has a ratio twice"),
+        (profiles_of(1, 3, 2), {"panels": "ratio"}, "panels must be"),
+        (profiles_of(1, 3, 2), {"height": 3}, "none of the heights"),
     ],
 )
-def test_plot_level_profile_refuses_what_does_not_fit(options, message):
-    given = {"share": shares(2, 3, 2), "ratios": RATIOS, "units": ("1", "2"), "heights": (1, 2)} | options
+def test_plot_level_profile_refuses_what_does_not_fit(profiles, options, message):
     with pytest.raises(ValueError, match=message):
-        plotting.plot_level_profile(given.pop("share"), **given)
+        plotting.plot_level_profile(profiles, **options)
 
 
 def test_plot_level_curves_draws_every_height_and_the_errors_of_drawn_masks():

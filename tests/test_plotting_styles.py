@@ -1,5 +1,6 @@
 """Figures look the same under any Matplotlib style of the user's, can be read, and leave it as it was."""
 
+import dataclasses
 import sys
 import threading
 from functools import cache
@@ -48,13 +49,18 @@ def inputs():
     scores = pd.DataFrame(
         {"latent": ["a", "b"], "r2": [0.9, 0.1], "r2_low": 0.0, "r2_high": 1.0, "floor_r2": 0.2, "ceiling_r2": 1.0}
     ).assign(predicted_in_c=[1.0, 0.0])
-    share = np.stack([np.linspace(0, 1, 12).reshape(1, 12), np.full((1, 12), np.nan)], axis=2)
-    return graph, large, masked, claim, scores, share
+    profile = dataclasses.replace(
+        level_profile(graph, [0.5]),
+        ratios=np.linspace(0.1, 0.9, 12),
+        heights=np.array([1, 2]),
+        share=np.stack([np.linspace(0, 1, 12), np.full(12, np.nan)], axis=1),
+    )
+    return graph, large, masked, claim, scores, profile
 
 
 def figures():
     """One or more figures of every public plotting function, by its name."""
-    graph, large, masked, claim, scores, share = inputs()
+    graph, large, masked, claim, scores, profile = inputs()
     shared = shared_information(graph, masked)
     few, levels = {1: 0.2, 2: 0.3}, {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}
     options = {"masked": masked, "shared": shared, "title": "title"}
@@ -70,11 +76,7 @@ def figures():
     yield "plot_level_curves", plotting.plot_level_curves(level_profile(large, [0.25, 0.5]), title="title")
     deep = level_profile(LatentGraph.pure_children_chain(10), [0.5])
     yield "plot_level_curves", plotting.plot_level_curves(deep)
-    ratios = np.linspace(0.1, 0.9, 12).tolist()
-    yield (
-        "plot_level_profile",
-        plotting.plot_level_profile(share, ratios=ratios, units=["u"], heights=[1, 2], title="t"),
-    )
+    yield "plot_level_profile", plotting.plot_level_profile({"u": profile}, title="t")
     losses = {"a": np.linspace(1, 0.5, 100), "b": np.linspace(1, 0.7, 100)}
     yield "plot_losses", plotting.plot_losses({"panel": losses}, held_out={"panel": {"a": ([50], [0.8])}})
     yield "plot_losses", plotting.plot_losses({"panel": losses}, names_below=True)
@@ -163,13 +165,11 @@ def test_figures_draw_letters_that_another_installed_font_has(tmp_path, monkeypa
 
 def test_save_figure_and_save_png_write_the_same_under_any_style(tmp_path):
     picture = np.linspace(0, 1, 48).reshape(4, 4, 3)
-    share = inputs()[-1]
+    profile = inputs()[-1]
     found = []
     for style in ("default", WHITE):
         with plt.style.context(style):
-            figure = plotting.plot_level_profile(
-                share, ratios=[0.1 * i for i in range(12)], units=["u"], heights=[1, 2]
-            )
+            figure = plotting.plot_level_profile(profile)
             plotting.save_figure(figure, tmp_path / "figure.png")
             save_png(tmp_path / "picture.png", picture)
             found.append([plt.imread(tmp_path / name) for name in ("figure.png", "picture.png")])

@@ -58,7 +58,7 @@ def write_page(
     drawn = {
         "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
         "images": plotting.plot_picture(contact_sheet(images.render(pictures.observed_matrix)), title="Sample images"),
-        "level_profile": _profile_figure(profiles, config),
+        "level_profile": _profile_figure(profiles),
         "claims": plotting.plot_claims(
             [
                 (f"{i}. {_short(c.text)}", _r2_intervals(c), c.agrees)
@@ -92,13 +92,9 @@ def write_page(
 # ---------------------------------------------------------------------- figures
 
 
-def _profile_figure(profiles: Mapping[int, LevelProfile], config: DemoConfig) -> Any:
-    heights = next(iter(profiles.values())).heights
+def _profile_figure(profiles: Mapping[int, LevelProfile]) -> Any:
     return plotting.plot_level_profile(
-        np.stack([profile.share for profile in profiles.values()]),
-        ratios=config.ratios,
-        units=[f"{unit} x {unit}" for unit in profiles],
-        heights=heights.tolist(),
+        {f"{unit} x {unit}": profile for unit, profile in profiles.items()},
         title="Predicted before training: share of latents that random masks put into c",
     )
 
