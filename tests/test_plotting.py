@@ -23,7 +23,7 @@ from hlvm.graph import LatentGraph
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
 from hlvm.report import Section, Table, write_html
-from hlvm.scoring import Interval
+from hlvm.scoring import Interval, score_by_height
 from hlvm.theory import level_profile, shared_information
 
 LOOKS = {
@@ -627,33 +627,82 @@ def test_plot_losses_averages_over_windows():
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [1, 1, 3, 3])
 
 
-def test_plots_of_scores_run_and_show_every_value(tmp_path):
-    rows = pd.DataFrame(
-        {
-            "latent": ["a", "b"],
-            "r2": [0.9, -0.1],
-            "r2_low": [0.8, -0.2],
-            "r2_high": [0.95, 0.0],
-            "floor_r2": 0.2,
-            "ceiling_r2": 1.0,
-            "predicted_in_c": [1.0, 0.0],
-        }
+@cache
+def score_rows():
+    """What score_by_height gives for two fits and three latents."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 3))
+    codes = {f"seed {i}, small": z[:, :1] + 0.3 * rng.normal(size=(60, 1)) for i in range(2)}
+    return score_by_height(
+        codes,
+        {"a": z[:, 0], "b": z[:, 1], "e": z[:, 2]},
+        heights={"a": 2, "b": 1, "e": 1},
+        predicted={"a": True, "b": False, "e": False},
+        of="noise",
+        floors=dict.fromkeys(codes, rng.normal(size=(60, 1))),
+        ceiling=z,
+        scores=("linear_r2", "cca"),
+        key=0,
     )
-    bars = plotting.plot_scores_by_latent({"one, two": rows})
-    assert [patch.get_height() for patch in bars.axes[0].patches] == [0.9, 0.0]
-    lines = plotting.plot_scores_by_height(
-        {"unit 1": {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}},
-        floors={1: 0.2, 2: 0.3},
-        ceilings={1: 0.9, 2: 0.9},
-        chance={1: 0.0, 2: 0.0},
-        x_label="ratio",
+
+
+def test_plot_scores_by_latent_draws_the_table_of_score_by_height():
+    rows = score_rows()
+    figure = plotting.plot_scores_by_latent(rows, score="linear_r2")
+    assert [ax.get_title() for ax in figure.axes] == ["seed 0,\nsmall", "seed 1,\nsmall"]
+    for ax, fit in zip(figure.axes, ("seed 0, small", "seed 1, small"), strict=True):
+        of_fit = rows[(rows["fit"] == fit) & (rows["score"] == "linear_r2")].set_index(["control", "latent"])
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b", "e"]
+        expected = np.maximum(of_fit.loc["none", "value"], 0)
+        np.testing.assert_allclose([bar.get_height() for bar in ax.patches], expected)
+        assert [to_hex(bar.get_facecolor()) == "#ffffff" for bar in ax.patches] == [False, True, True]
+        bars = [line.get_ydata().tolist() for line in ax.lines if line.get_linestyle() == "-"]
+        np.testing.assert_allclose(bars, of_fit.loc["none", ["low", "high"]])
+        for control, dashes in (("floor", ":"), ("ceiling", "--")):
+            drawn_at = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == dashes]
+            np.testing.assert_allclose(drawn_at, of_fit.loc[control, "value"])
+
+
+def test_plot_scores_draw_a_table_without_controls_and_predictions():
+    rows = score_rows().query("control == 'none'").drop(columns="predicted")
+    bars = plotting.plot_scores_by_latent(rows, score="cca").axes[0]
+    assert {to_hex(bar.get_facecolor()) for bar in bars.patches} == {"#ffffff"}
+    assert bars.get_legend() is None
+    ax = plotting.plot_scores_by_height(rows.assign(ratio=0.5), x="ratio", score="cca").axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["height 2", "height 1"]
+    assert ax.get_ylabel() == "held-out canonical correlation"
+
+
+def test_plot_scores_by_height_draws_means_over_latents_and_ends_over_fits():
+    table = pd.concat([score_rows().assign(ratio=ratio) for ratio in (0.75, 0.25)])
+    figure = plotting.plot_scores_by_height(
+        pd.concat([table.assign(unit="one"), table.assign(unit="two")]), x="ratio", panel="unit", score="linear_r2"
     )
-    claims = plotting.plot_claims(
-        [("a", [(0.9, 0.95, 0.97), (0.8, 0.9, 0.95)], True), ("b", [(0.1, 0.2, 0.3)], None)], threshold=0.9
-    )
-    for i, figure in enumerate((bars, lines, claims)):
-        plotting.save_figure(figure, tmp_path / f"{i}.png")
-        assert (tmp_path / f"{i}.png").stat().st_size > 5000
+    assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
+    rows = score_rows().query("score == 'linear_r2' and height == 1")
+    code = rows[rows["control"] == "none"].groupby("fit")[["value", "low", "high"]].mean()
+    for ax in figure.axes:
+        (line, (lower, upper), _) = ax.containers[1]
+        np.testing.assert_allclose(line.get_xydata(), [[ratio, code["value"].mean()] for ratio in (0.25, 0.75)])
+        np.testing.assert_allclose(
+            [lower.get_ydata()[0], upper.get_ydata()[0]], [code["low"].min(), code["high"].max()]
+        )
+        levels = [line.get_ydata()[0] for line in ax.lines]
+        for control in ("floor", "ceiling"):
+            assert np.isclose(levels, rows[rows["control"] == control]["value"].mean()).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": "ratio"}, "got none named ratio"),
+        ({"x": "height", "panel": "unit"}, "got none named unit"),
+        ({"x": "height", "score": "mlp_r2"}, "score must be one of the table's, cca, linear_r2, got 'mlp_r2'"),
+    ],
+)
+def test_plot_scores_by_height_refuses_what_the_table_lacks(options, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.plot_scores_by_height(score_rows(), **options)
 
 
 def test_plot_claims_draws_claims_about_blocks_and_refuses_others():

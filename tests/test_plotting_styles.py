@@ -46,9 +46,9 @@ def inputs():
     graph, large = LatentGraph.quadtree(1), LatentGraph.quadtree(2)
     masked = [graph.observed[0], graph.observed[-1]]
     claim = block_claim("code = c", Verdict.IDENTIFIED, block_verdict(2 * z, z, key=0))
-    scores = pd.DataFrame(
-        {"latent": ["a", "b"], "r2": [0.9, 0.1], "r2_low": 0.0, "r2_high": 1.0, "floor_r2": 0.2, "ceiling_r2": 1.0}
-    ).assign(predicted_in_c=[1.0, 0.0])
+    code = {"fit": "one", "score": "kernel_r2", "control": "none", "low": 0.4, "high": 0.6, "ratio": 0.5}
+    scores = pd.DataFrame([code | {"latent": "a", "height": 1, "value": 0.5, "predicted": 1.0}])
+    scores = pd.concat([scores.assign(control=control) for control in ("none", "floor", "ceiling", "chance")])
     profile = dataclasses.replace(
         level_profile(graph, [0.5]),
         ratios=np.linspace(0.1, 0.9, 12),
@@ -62,7 +62,6 @@ def figures():
     """One or more figures of every public plotting function, by its name."""
     graph, large, masked, claim, scores, profile = inputs()
     shared = shared_information(graph, masked)
-    few, levels = {1: 0.2, 2: 0.3}, {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}
     options = {"masked": masked, "shared": shared, "title": "title"}
     yield "plot_claims", plotting.plot_claims([claim, ("b", [(0.1, 0.2, 0.3)], None)], threshold=0.9, title="title")
     yield "plot_graph", plotting.plot_graph(graph, **options)
@@ -84,11 +83,8 @@ def figures():
         "plot_picture",
         plotting.plot_picture(contact_sheet(np.linspace(0, 1, 64).reshape(4, 4, 4, 1), captions=list("abcd"))),
     )
-    yield (
-        "plot_scores_by_height",
-        plotting.plot_scores_by_height({"u": levels}, floors=few, ceilings=few, chance=few, x_label="x", title="title"),
-    )
-    yield "plot_scores_by_latent", plotting.plot_scores_by_latent({"one": scores}, title="title")
+    yield "plot_scores_by_height", plotting.plot_scores_by_height(scores, x="ratio", panel="fit", title="title")
+    yield "plot_scores_by_latent", plotting.plot_scores_by_latent(scores, title="title")
 
 
 def pixels(figure):

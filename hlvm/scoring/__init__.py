@@ -26,7 +26,6 @@ from hlvm.scoring.disentanglement import DCI, dci, mcc, mig, sap
 from hlvm.scoring.encodings import circular, one_hot
 from hlvm.scoring.inputs import PrecisionWarning
 from hlvm.scoring.intervals import Interval, bootstrap_mean
-from hlvm.scoring.latents import LatentScores, chance_scores, score_latents, score_table
 from hlvm.scoring.leakages import Leakage, leakage, leakage_many
 from hlvm.scoring.multiplicity import holm
 from hlvm.scoring.power import Power
@@ -46,7 +45,6 @@ __all__ = [
     "HeldOut",
     "Interval",
     "KernelR2",
-    "LatentScores",
     "Leakage",
     "PermutationNull",
     "Power",
@@ -62,7 +60,6 @@ __all__ = [
     "cca",
     "cca_many",
     "cca_rank",
-    "chance_scores",
     "circular",
     "cka",
     "containment_verdict",
@@ -88,8 +85,6 @@ __all__ = [
     "r2_over_seeds",
     "sap",
     "score_by_height",
-    "score_latents",
-    "score_table",
     "subspace_angles",
     "svcca",
 ]
