@@ -11,7 +11,7 @@ Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :
 import hlvm._imports  # noqa: F401
 from hlvm.scoring.by_height import score_by_height
 from hlvm.scoring.cca import CCA, cca, cca_many
-from hlvm.scoring.cca_variants import HeldOut, pwcca, subspace_angles, svcca
+from hlvm.scoring.cca_variants import PWCCA, pwcca, subspace_angles, svcca
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import (
     ControlledScore,
@@ -39,10 +39,10 @@ from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, block_ver
 __all__ = [
     "CCA",
     "DCI",
+    "PWCCA",
     "BlockVerdict",
     "ControlledScore",
     "DependenceWarning",
-    "HeldOut",
     "Interval",
     "KernelR2",
     "Leakage",
