@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 
 from hlvm import plotting, theory
@@ -49,14 +48,11 @@ def membership() -> Figure:
 
 
 def level_profile() -> Figure:
-    """Expected share of each height, over ratio and masking unit; NaN where a ratio is no whole number of units."""
+    """Expected share of each height, over ratio and masking unit; grey where a ratio is no whole number of units."""
     graph = LatentGraph.quadtree(HEIGHT)
-    share = np.full((len(UNITS), len(RATIOS), HEIGHT), np.nan)
-    for row, unit in enumerate(UNITS):
+    profiles = {}
+    for unit, name in UNITS.items():
         n_units = len(Patches.blocks(graph, unit))
-        usable = [i for i, ratio in enumerate(RATIOS) if (ratio * n_units).is_integer()]
-        masks = [RandomMask(ratio=RATIOS[i], unit=unit) for i in usable]
-        share[row, usable] = theory.level_profile(graph, masks).share
-    names = list(UNITS.values())
-    heights = list(range(1, HEIGHT + 1))
-    return plotting.plot_level_profile(share, ratios=RATIOS, units=names, heights=heights, panels="unit")
+        usable = [RandomMask(ratio=ratio, unit=unit) for ratio in RATIOS if (ratio * n_units).is_integer()]
+        profiles[name] = theory.level_profile(graph, usable)
+    return plotting.plot_level_profile(profiles, panels="unit")

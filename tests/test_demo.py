@@ -81,8 +81,13 @@ def test_run_demo_results_agree_with_what_it_returns(finished):
     assert settings["demo"]["score_rows"] == 80
     assert settings["versions"]["jax"] == jax.__version__
     scores = pd.read_csv(out / "scores.csv")
-    assert len(scores) == (4 + 2) * 21  # autoencoders x variables
-    assert scores[["r2", "r2_low", "r2_high", "cca", "floor_r2", "ceiling_r2", "chance_r2"]].notna().all().all()
+    of_each = scores.groupby(["score", "control"]).size()
+    controls = {"none", "floor", "ceiling", "chance"}
+    compared = {("kernel_r2", "above_floor"), ("kernel_r2", "normalised")}
+    assert set(of_each.index) == {(score, c) for score in ("kernel_r2", "cca") for c in controls} | compared
+    assert set(of_each) == {(4 + 2) * 21}  # autoencoders x variables
+    measured = scores[scores["control"] != "normalised"]  # there is no place between a floor and a ceiling below it
+    assert measured[["value", "low", "high", "predicted"]].notna().all().all()
     assert set(scores["height"]) == {0, 1, 2}
 
 

@@ -219,3 +219,14 @@ def test_import_of_any_module_changes_no_setting_of_the_process():
 @pytest.mark.parametrize("module", PUBLIC)
 def test_import_of_one_module_alone_changes_no_setting_of_the_process(module):
     assert side_effects(module) == []
+
+
+def test_plotting_draws_results_of_the_theory_and_computes_none():
+    imported = {
+        name.removeprefix("hlvm.theory.")
+        for path in sorted((PACKAGE / "plotting").rglob("*.py"))
+        for name in imported_modules(path)
+        if name.startswith("hlvm.theory.")
+    }
+    assert "SharedInformation" in imported
+    assert not {name for name in imported if not name[0].isupper()}

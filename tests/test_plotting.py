@@ -1,5 +1,6 @@
 """Figures draw what they are given: all of it, once, and so that it can be read."""
 
+import dataclasses
 import math
 from collections import Counter
 from functools import cache
@@ -9,7 +10,6 @@ import jax
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import oracles
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -26,7 +26,7 @@ from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
 from hlvm.plotting.style import COLORS
 from hlvm.report import Section, Table, write_html
-from hlvm.scoring import Interval
+from hlvm.scoring import Interval, score_by_height
 from hlvm.theory import level_profile, shared_information
 
 LOOKS = {
@@ -458,37 +458,11 @@ def test_plot_graph_with_a_mask_on_a_grid_adds_the_maps():
         ({"max_nodes": -1}, "max_nodes"),
         ({"max_nodes": 2.5}, "max_nodes"),
         ({"shared": shared_information(LatentGraph.tree(2, 2), ["x_0"])}, "no latent of this graph"),
-        ({"masked": ["x1"], "shared": shared_information(FIVE, ["x2"])}, "another mask"),
-        ({"masked": ["x2"], "shared": shared_information(FIVE, ["x1"], regime="general")}, "another mask"),
     ],
 )
 def test_plot_graph_refuses_what_does_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         plotting.plot_graph(FIVE, **options)
-
-
-def test_plot_graph_refuses_a_result_of_a_graph_with_the_same_names():
-    other = LatentGraph.from_edges([("z1", "z2"), ("z2", "x1"), ("z2", "x2"), ("z2", "x3")])
-    flat = LatentGraph.from_edges([("z1", "x1"), ("z1", "x2"), ("z2", "x2"), ("z2", "x3"), ("z1", "x3")])
-    with pytest.raises(ValueError, match="edges of this graph"):
-        plotting.plot_graph(flat, shared=shared_information(other, ["x1"]))
-
-
-def test_plot_graph_refuses_results_that_do_not_separate_the_parts():
-    refused = 0
-    for seed in range(12):
-        graph, mask, _ = random_case(seed, 6, 7, ratio=0.4, dims=(1, 2))
-        shared = shared_information(graph, mask, regime="general")
-        plotting.plot_graph(graph, masked=mask, shared=shared, max_nodes=0)
-        other = [name for name, out in zip(graph.observed, mask[::-1], strict=True) if out]
-        cuts = (shared.near_masked, shared.near_visible)
-        if all(oracles.is_separator(graph, other, cut) for cut in cuts):
-            plotting.plot_graph(graph, masked=other, shared=shared, max_nodes=0)
-        else:
-            refused += 1
-            with pytest.raises(ValueError, match="another mask"):
-                plotting.plot_graph(graph, masked=other, shared=shared, max_nodes=0)
-    assert 0 < refused < 12
 
 
 def test_plot_grid_refuses_a_graph_without_grid():
@@ -518,38 +492,49 @@ def panels(figure):
     return [ax for ax in figure.axes if ax.get_title()]
 
 
-def shares(units, ratios, heights, seed=0):
-    return np.random.default_rng(seed).uniform(0.02, 0.98, (units, ratios, heights))
+def profile_of(share, ratios=RATIOS, heights=None):
+    """A level profile with these shares, (ratios, heights)."""
+    any_profile = level_profile(LatentGraph.quadtree(1), at([0.5]))
+    heights = np.arange(share.shape[1]) + 1 if heights is None else np.asarray(heights)
+    return dataclasses.replace(any_profile, share=share, masked_share=np.asarray(ratios), heights=heights)
+
+
+def profiles_of(n_units, n_ratios, n_heights):
+    share = np.random.default_rng(0).uniform(0.02, 0.98, (n_units, n_ratios, n_heights))
+    ratios = np.linspace(0.0123, 0.9876, n_ratios)
+    return {f"{2**i} x {2**i}": profile_of(each, ratios) for i, each in enumerate(share)}
 
 
 def test_plot_level_profile_draws_one_panel_per_height_highest_first():
-    share = shares(2, 3, 2)
-    figure = plotting.plot_level_profile(share, ratios=RATIOS, units=("1", "2"), heights=(1, 2))
+    profiles = profiles_of(2, 3, 2)
+    figure = plotting.plot_level_profile(profiles)
     assert [ax.get_title() for ax in panels(figure)] == ["height 2", "height 1"]
     for ax, column in zip(panels(figure), (1, 0), strict=True):
-        np.testing.assert_array_equal(ax.images[0].get_array(), share[:, :, column])
+        np.testing.assert_array_equal(ax.images[0].get_array(), [each.share[:, column] for each in profiles.values()])
+    (ax,) = panels(plotting.plot_level_profile(profiles, height=1))
+    assert ax.get_title() == "height 1"
 
 
 def test_plot_level_profile_draws_one_panel_per_unit_highest_on_top():
-    share = shares(2, 3, 3)
-    figure = plotting.plot_level_profile(share, ratios=RATIOS, units=("1", "2"), heights=(1, 3, 2), panels="unit")
-    assert [ax.get_title() for ax in panels(figure)] == ["1", "2"]
-    for ax, values in zip(panels(figure), share, strict=True):
-        np.testing.assert_array_equal(ax.images[0].get_array(), values[:, [1, 2, 0]].T)
+    profiles = profiles_of(2, 3, 3)
+    figure = plotting.plot_level_profile(profiles, panels="unit")
+    assert [ax.get_title() for ax in panels(figure)] == list(profiles)
+    for ax, each in zip(panels(figure), profiles.values(), strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), each.share[:, ::-1].T)
     assert [t.get_text() for t in panels(figure)[0].get_yticklabels()] == ["3", "2", "1"]
 
 
-def test_plot_level_profile_draws_a_chosen_height():
-    share = shares(2, 3, 2)
-    figure = plotting.plot_level_profile(share, ratios=RATIOS, units=("1", "2"), heights=(1, 2), height=1)
-    (ax,) = panels(figure)
-    assert ax.get_title() == "height 1"
-    np.testing.assert_array_equal(ax.images[0].get_array(), share[:, :, 0])
+def test_plot_level_profile_puts_ratios_and_heights_in_order_and_leaves_lacking_ones_grey():
+    one = profile_of(np.array([[0.1, 0.2], [0.3, 0.4]]), ratios=(0.75, 0.25), heights=(1, 3))
+    other = profile_of(np.array([[0.5]]), ratios=(0.5,), heights=(1,))
+    high, low = (ax.images[0].get_array() for ax in panels(plotting.plot_level_profile({"a": one, "b": other})))
+    np.testing.assert_array_equal(low.filled(-1), [[0.3, -1, 0.1], [-1, 0.5, -1]])
+    np.testing.assert_array_equal(high.filled(-1), [[0.4, -1, 0.2], [-1, -1, -1]])
 
 
 def test_plot_level_profile_tells_zero_from_small_and_from_missing():
-    share = np.array([[0.0, 1e-14, 0.004, 0.5, 0.996, 1.0, np.nan]])[:, :, None]
-    figure = plotting.plot_level_profile(share, ratios=np.arange(1, 8) / 8, units=["$1$"], heights=[1])
+    share = np.array([[0.0, 1e-14, 0.004, 0.5, 0.996, 1.0, np.nan]]).T
+    figure = plotting.plot_level_profile({"$1$": profile_of(share, np.arange(1, 8) / 8)})
     (ax,) = panels(figure)
     assert [t.get_text() for t in ax.texts] == ["0", "<.01", "<.01", "0.50", ">.99", "1", ""]
     (boxes,) = [c for c in ax.collections if isinstance(c, PatchCollection)]
@@ -558,7 +543,13 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
     assert boxes.get_hatch()
     assert legend_labels(figure) == ["exactly 0", "no value"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["$1$"]
-    assert not plotting.plot_level_profile(shares(1, 2, 1), ratios=(0.1, 0.2), units="a", heights=[1]).legends
+    assert not plotting.plot_level_profile(profiles_of(1, 2, 1)).legends
+
+
+def test_plot_level_profile_draws_one_profile_in_one_panel():
+    profile = level_profile(LatentGraph.quadtree(2), [0.25, 0.5])
+    figure = plotting.plot_level_profile(profile)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), profile.share[:, ::-1].T)
 
 
 @pytest.mark.parametrize("by", ["height", "unit"])
@@ -566,13 +557,11 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
     ("n_units", "n_ratios", "n_heights"), [(2, 2, 2), (1, 1, 1), (1, 9, 30), (3, 9, 4), (8, 40, 20)]
 )
 def test_plot_level_profile_can_be_read(by, n_units, n_ratios, n_heights):
-    share = shares(n_units, n_ratios, n_heights)
-    share[:, :, 0] = 0
+    profiles = profiles_of(n_units, n_ratios, n_heights)
+    for each in profiles.values():
+        each.share[:, 0] = 0
     figure = plotting.plot_level_profile(
-        share,
-        ratios=np.linspace(0.0123, 0.9876, n_ratios),
-        units=[f"{2**i} x {2**i} cells, long name_{i}" for i in range(n_units)],
-        heights=range(1, n_heights + 1),
+        {f"{name} cells, long name_{name}": each for name, each in profiles.items()},
         panels=by,
         title="A title so long that it does not fit into one line of a figure with one small panel only",
     )
@@ -583,21 +572,19 @@ def test_plot_level_profile_can_be_read(by, n_units, n_ratios, n_heights):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("profiles", "options", "message"),
     [
-        ({"ratios": (0.1, 0.2)}, r"shape \(units, ratios, heights\) = \(2, 2, 2\)"),
-        ({"share": np.full((2, 3, 2), 1.5)}, "between 0 and 1"),
-        ({"share": np.full((2, 3, 2), -0.5)}, "between 0 and 1"),
-        ({"share": np.zeros((0, 3, 2)), "units": ()}, "none of them 0"),
-        ({"heights": (1, 1)}, "every height once"),
-        ({"panels": "ratio"}, "panels must be"),
-        ({"height": 3}, "none of the heights"),
+        ({}, {}, "got none"),
+        ({"1": np.zeros((2, 2))}, {}, "got ndarray: call hlvm.theory.level_profile"),
+        (np.zeros((2, 2)), {}, "got ndarray: call hlvm.theory.level_profile"),
+        ({"1": profile_of(np.zeros((2, 1)), (0.5, 0.5))}, {}, "'1' has a ratio twice"),
+        (profiles_of(1, 3, 2), {"panels": "ratio"}, "panels must be"),
+        (profiles_of(1, 3, 2), {"height": 3}, "none of the heights"),
     ],
 )
-def test_plot_level_profile_refuses_what_does_not_fit(options, message):
-    given = {"share": shares(2, 3, 2), "ratios": RATIOS, "units": ("1", "2"), "heights": (1, 2)} | options
+def test_plot_level_profile_refuses_what_does_not_fit(profiles, options, message):
     with pytest.raises(ValueError, match=message):
-        plotting.plot_level_profile(given.pop("share"), **given)
+        plotting.plot_level_profile(profiles, **options)
 
 
 def at(ratios):
@@ -647,31 +634,82 @@ def test_plot_losses_averages_over_windows():
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [1, 1, 3, 3])
 
 
-def test_plots_of_scores_run_and_show_every_value(tmp_path):
-    rows = pd.DataFrame(
-        {
-            "latent": ["a", "b"],
-            "r2": [0.9, -0.1],
-            "r2_low": [0.8, -0.2],
-            "r2_high": [0.95, 0.0],
-            "floor_r2": 0.2,
-            "ceiling_r2": 1.0,
-            "predicted_in_c": [1.0, 0.0],
-        }
+@cache
+def score_rows():
+    """What score_by_height gives for two fits and three latents."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 3))
+    codes = {f"seed {i}, small": z[:, :1] + 0.3 * rng.normal(size=(60, 1)) for i in range(2)}
+    return score_by_height(
+        codes,
+        {"a": z[:, 0], "b": z[:, 1], "e": z[:, 2]},
+        heights={"a": 2, "b": 1, "e": 1},
+        predicted={"a": True, "b": False, "e": False},
+        of="noise",
+        floors=dict.fromkeys(codes, rng.normal(size=(60, 1))),
+        ceiling=z,
+        scores=("linear_r2", "cca"),
+        key=0,
     )
-    bars = plotting.plot_scores_by_latent({"one, two": rows})
-    assert [patch.get_height() for patch in bars.axes[0].patches] == [0.9, 0.0]
-    lines = plotting.plot_scores_by_height(
-        {"unit 1": {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}},
-        floors={1: 0.2, 2: 0.3},
-        ceilings={1: 0.9, 2: 0.9},
-        chance={1: 0.0, 2: 0.0},
-        x_label="ratio",
+
+
+def test_plot_scores_by_latent_draws_the_table_of_score_by_height():
+    rows = score_rows()
+    figure = plotting.plot_scores_by_latent(rows, score="linear_r2")
+    assert [ax.get_title() for ax in figure.axes] == ["seed 0,\nsmall", "seed 1,\nsmall"]
+    for ax, fit in zip(figure.axes, ("seed 0, small", "seed 1, small"), strict=True):
+        of_fit = rows[(rows["fit"] == fit) & (rows["score"] == "linear_r2")].set_index(["control", "latent"])
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b", "e"]
+        expected = np.maximum(of_fit.loc["none", "value"], 0)
+        np.testing.assert_allclose([bar.get_height() for bar in ax.patches], expected)
+        assert [to_hex(bar.get_facecolor()) == "#ffffff" for bar in ax.patches] == [False, True, True]
+        bars = [line.get_ydata().tolist() for line in ax.lines if line.get_linestyle() == "-"]
+        np.testing.assert_allclose(bars, of_fit.loc["none", ["low", "high"]])
+        for control, dashes in (("floor", ":"), ("ceiling", "--")):
+            drawn_at = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == dashes]
+            np.testing.assert_allclose(drawn_at, of_fit.loc[control, "value"])
+
+
+def test_plot_scores_draw_a_table_without_controls_and_predictions():
+    rows = score_rows().query("control == 'none'").drop(columns="predicted")
+    bars = plotting.plot_scores_by_latent(rows, score="cca").axes[0]
+    assert {to_hex(bar.get_facecolor()) for bar in bars.patches} == {"#ffffff"}
+    assert bars.get_legend() is None
+    ax = plotting.plot_scores_by_height(rows.assign(ratio=0.5), x="ratio", score="cca").axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["height 2", "height 1"]
+    assert ax.get_ylabel() == "held-out canonical correlation"
+
+
+def test_plot_scores_by_height_draws_means_over_latents_and_ends_over_fits():
+    table = pd.concat([score_rows().assign(ratio=ratio) for ratio in (0.75, 0.25)])
+    figure = plotting.plot_scores_by_height(
+        pd.concat([table.assign(unit="one"), table.assign(unit="two")]), x="ratio", panel="unit", score="linear_r2"
     )
-    claims = plotting.plot_claims([interval_claim("a", {"one": Interval(0.9, 0.95, 0.97)}, (0.5, 1.0))])
-    for i, figure in enumerate((bars, lines, claims)):
-        plotting.save_figure(figure, tmp_path / f"{i}.png")
-        assert (tmp_path / f"{i}.png").stat().st_size > 5000
+    assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
+    rows = score_rows().query("score == 'linear_r2' and height == 1")
+    code = rows[rows["control"] == "none"].groupby("fit")[["value", "low", "high"]].mean()
+    for ax in figure.axes:
+        (line, (lower, upper), _) = ax.containers[1]
+        np.testing.assert_allclose(line.get_xydata(), [[ratio, code["value"].mean()] for ratio in (0.25, 0.75)])
+        np.testing.assert_allclose(
+            [lower.get_ydata()[0], upper.get_ydata()[0]], [code["low"].min(), code["high"].max()]
+        )
+        levels = [line.get_ydata()[0] for line in ax.lines]
+        for control in ("floor", "ceiling"):
+            assert np.isclose(levels, rows[rows["control"] == control]["value"].mean()).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"x": "ratio"}, "got none named ratio"),
+        ({"x": "height", "panel": "unit"}, "got none named unit"),
+        ({"x": "height", "score": "mlp_r2"}, "score must be one of the table's, cca, linear_r2, got 'mlp_r2'"),
+    ],
+)
+def test_plot_scores_by_height_refuses_what_the_table_lacks(options, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.plot_scores_by_height(score_rows(), **options)
 
 
 def test_plot_claims_draws_what_decides_beside_its_limits():

@@ -1,5 +1,7 @@
 """Figures look the same under any Matplotlib style of the user's, can be read, and leave it as it was."""
 
+import dataclasses
+import sys
 import threading
 from functools import cache
 
@@ -45,18 +47,22 @@ def inputs():
     graph, large = LatentGraph.quadtree(1), LatentGraph.quadtree(2)
     masked = [graph.observed[0], graph.observed[-1]]
     claim = block_claim("code = c", block_verdict(2 * z, z, key=0))
-    scores = pd.DataFrame(
-        {"latent": ["a", "b"], "r2": [0.9, 0.1], "r2_low": 0.0, "r2_high": 1.0, "floor_r2": 0.2, "ceiling_r2": 1.0}
-    ).assign(predicted_in_c=[1.0, 0.0])
-    share = np.stack([np.linspace(0, 1, 12).reshape(1, 12), np.full((1, 12), np.nan)], axis=2)
-    return graph, large, masked, claim, scores, share
+    code = {"fit": "one", "score": "kernel_r2", "control": "none", "low": 0.4, "high": 0.6, "ratio": 0.5}
+    scores = pd.DataFrame([code | {"latent": "a", "height": 1, "value": 0.5, "predicted": 1.0}])
+    scores = pd.concat([scores.assign(control=control) for control in ("none", "floor", "ceiling", "chance")])
+    profile = dataclasses.replace(
+        level_profile(graph, [RandomMask(ratio=0.5)]),
+        masked_share=np.linspace(0.1, 0.9, 12),
+        heights=np.array([1, 2]),
+        share=np.stack([np.linspace(0, 1, 12), np.full(12, np.nan)], axis=1),
+    )
+    return graph, large, masked, claim, scores, profile
 
 
 def figures():
     """One or more figures of every public plotting function, by its name."""
-    graph, large, masked, claim, scores, share = inputs()
+    graph, large, masked, claim, scores, profile = inputs()
     shared = shared_information(graph, masked)
-    few, levels = {1: 0.2, 2: 0.3}, {1: [(0.1, 0.5, 0.4, 0.6)], 2: [(0.1, 0.7, 0.6, 0.8)]}
     options = {"masked": masked, "shared": shared, "title": "title"}
     yield "plot_claims", plotting.plot_claims([claim], title="title")
     yield "plot_graph", plotting.plot_graph(graph, **options)
@@ -75,11 +81,7 @@ def figures():
     )
     deep = level_profile(pure_children_chain(10), [RandomMask(ratio=0.5)])
     yield "plot_level_curves", plotting.plot_level_curves(deep)
-    ratios = np.linspace(0.1, 0.9, 12).tolist()
-    yield (
-        "plot_level_profile",
-        plotting.plot_level_profile(share, ratios=ratios, units=["u"], heights=[1, 2], title="t"),
-    )
+    yield "plot_level_profile", plotting.plot_level_profile({"u": profile}, title="t")
     losses = {"a": np.linspace(1, 0.5, 100), "b": np.linspace(1, 0.7, 100)}
     yield "plot_losses", plotting.plot_losses({"panel": losses}, held_out={"panel": {"a": ([50], [0.8])}})
     yield "plot_losses", plotting.plot_losses({"panel": losses}, names_below=True)
@@ -87,11 +89,8 @@ def figures():
         "plot_picture",
         plotting.plot_picture(contact_sheet(np.linspace(0, 1, 64).reshape(4, 4, 4, 1), captions=list("abcd"))),
     )
-    yield (
-        "plot_scores_by_height",
-        plotting.plot_scores_by_height({"u": levels}, floors=few, ceilings=few, chance=few, x_label="x", title="title"),
-    )
-    yield "plot_scores_by_latent", plotting.plot_scores_by_latent({"one": scores}, title="title")
+    yield "plot_scores_by_height", plotting.plot_scores_by_height(scores, x="ratio", panel="fit", title="title")
+    yield "plot_scores_by_latent", plotting.plot_scores_by_latent(scores, title="title")
 
 
 def pixels(figure):
@@ -150,15 +149,29 @@ def test_figures_are_the_same_under_any_style(style):
         assert dict(mpl.rcParams) == before
 
 
+SCRIPT = "\N{MATHEMATICAL SCRIPT CAPITAL A}"
+"""Matplotlib brings a font that has it; its default font lacks it."""
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_figures_draw_letters_that_another_installed_font_has(tmp_path, monkeypatch, suffix):
+    graph = LatentGraph.from_edges([(SCRIPT, "\u03ba\u03b1\u03bb\u03ae"), (SCRIPT, "x\n1")])
+    figure = plotting.plot_graph(graph, title=SCRIPT)  # a missing letter is a warning, and here an error
+    plotting.save_figure(figure, tmp_path / f"figure.{suffix}")
+    written = {text.get_text() for text in figure.axes[0].texts}
+    assert written == {SCRIPT, "\u03ba\u03b1\u03bb\u03ae", "x\N{MIDDLE DOT}1"}
+    monkeypatch.setattr(sys.modules[plotting.style.__module__], "_OTHER_SCRIPTS", ())
+    with pytest.warns(UserWarning, match="MATHEMATICAL SCRIPT CAPITAL A.*missing from font"):
+        plotting.save_figure(plotting.plot_graph(graph, title=SCRIPT), tmp_path / f"figure.{suffix}")
+
+
 def test_save_figure_and_save_png_write_the_same_under_any_style(tmp_path):
     picture = np.linspace(0, 1, 48).reshape(4, 4, 3)
-    share = inputs()[-1]
+    profile = inputs()[-1]
     found = []
     for style in ("default", WHITE):
         with plt.style.context(style):
-            figure = plotting.plot_level_profile(
-                share, ratios=[0.1 * i for i in range(12)], units=["u"], heights=[1, 2]
-            )
+            figure = plotting.plot_level_profile(profile)
             plotting.save_figure(figure, tmp_path / "figure.png")
             save_png(tmp_path / "picture.png", picture)
             found.append([plt.imread(tmp_path / name) for name in ("figure.png", "picture.png")])

@@ -1,15 +1,18 @@
 """Tidy records of every latent, score and control."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hlvm.scoring import (
     RegressionConfig,
+    by_height,
     cca,
     kernel_r2,
     linear_r2,
     mlp_r2,
     normalised_r2,
+    paired_difference,
     r2_over_seeds,
     score_by_height,
 )
@@ -38,8 +41,8 @@ def test_score_by_height_holds_every_score_beside_its_controls_and_the_predictio
     )
     index = ["fit", "latent", "score", "control"]
     assert not table.duplicated(index).any()
-    # 2 fits × 2 latents × (4 scores × 4 columns of results + the normalised kernel R²)
-    assert len(table) == 2 * 2 * (4 * 4 + 1)
+    # 2 fits × 2 latents × (4 scores × 4 columns of results + kernel R² above the floor and normalised)
+    assert len(table) == 2 * 2 * (4 * 4 + 2)
     assert set(zip(table["latent"], table["height"], table["dim"], table["predicted"], strict=True)) == {
         ("a", 2, 2, 1.0),
         ("b", 1, 1, 0.0),
@@ -52,6 +55,7 @@ def test_score_by_height_holds_every_score_beside_its_controls_and_the_predictio
         ("kernel_r2", "none"): score.interval,
         ("kernel_r2", "floor"): floor.interval,
         ("kernel_r2", "ceiling"): ceiling.interval,
+        ("kernel_r2", "above_floor"): paired_difference(score, floor, key=3, n_boot=500),
         ("kernel_r2", "normalised"): place,
         ("linear_r2", "none"): linear_r2(code, LATENTS["a"], key=3, config=SMALL).interval,
         ("mlp_r2", "none"): mlp_r2(code, LATENTS["a"], key=3, config=SMALL).interval,
@@ -84,6 +88,19 @@ def test_score_by_height_of_an_ensemble_has_the_mean_over_its_fits():
     assert set(table.loc["three"].index.get_level_values("control")) == {"none", "chance"}  # one fit has no floor
     assert set(table.loc["three"].index.get_level_values("score")) == {"kernel_r2"}
     assert np.isnan(table.loc[("three", "dead", "kernel_r2", "none"), "value"])
+
+
+def test_score_by_height_scores_a_floor_that_fits_share_once(monkeypatch):
+    scored = []
+    whole = by_height.kernel_r2_many
+    monkeypatch.setattr(by_height, "kernel_r2_many", lambda code, *a, **k: scored.append(code) or whole(code, *a, **k))
+    floor = FLOORS["seed 0"]
+    options = {"scores": ("kernel_r2",), "chance": False, "key": 0, "config": SMALL}
+    shared = score_by_height(CODES, LATENTS, heights=HEIGHTS, floors=dict.fromkeys(CODES, floor), **options)
+    assert len(scored) == 2 + 1
+    apart = score_by_height(CODES, LATENTS, heights=HEIGHTS, floors={fit: floor.copy() for fit in CODES}, **options)
+    assert len(scored) == 3 + 4
+    pd.testing.assert_frame_equal(shared, apart)
 
 
 def test_score_by_height_leaves_out_what_was_not_given():

@@ -48,7 +48,7 @@ def write_page(
         profiles: masking unit -> level profile.
         bottlenecks: the bottleneck autoencoders.
         vits: the vision transformers.
-        scores: one row per autoencoder and latent.
+        scores: one row per autoencoder, latent, score and control.
         claims: what was claimed, and how it came out.
         settings: configuration and versions, for the record.
     """
@@ -57,7 +57,7 @@ def write_page(
     drawn = {
         "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
         "images": plotting.plot_picture(contact_sheet(images.render(pictures.observed_matrix)), title="Sample images"),
-        "level_profile": _profile_figure(profiles, config),
+        "level_profile": _profile_figure(profiles),
         "claims": plotting.plot_claims(
             [dataclasses.replace(c, text=f"{i}. {_short(c.text)}") for i, c in enumerate(claims, 1)],
             x_label="held-out kernel R², or a difference of two",
@@ -87,42 +87,26 @@ def write_page(
 # ---------------------------------------------------------------------- figures
 
 
-def _profile_figure(profiles: Mapping[int, LevelProfile], config: DemoConfig) -> Any:
-    heights = next(iter(profiles.values())).heights
+def _profile_figure(profiles: Mapping[int, LevelProfile]) -> Any:
     return plotting.plot_level_profile(
-        np.stack([profile.share for profile in profiles.values()]),
-        ratios=config.ratios,
-        units=[f"{unit} x {unit}" for unit in profiles],
-        heights=heights.tolist(),
+        {f"{unit} x {unit}": profile for unit, profile in profiles.items()},
         title="Predicted before training: share of latents that random masks put into c",
     )
 
 
 def _bottleneck_figure(scores: pd.DataFrame) -> Any:
-    rows: Frame = scores[scores["part"] == "bottleneck"]
-    return plotting.plot_scores_by_latent(
-        {
-            f"{mask}, code dim {int(dim)}": group[group["height"] > 0]
-            for (mask, dim), group in rows.groupby(["mask", "code_dim"], sort=False)
-        },
-        title="Bottleneck codes: kernel R² of what enters at every latent",
-    )
+    latents: Frame = scores[(scores["part"] == "bottleneck") & (scores["height"] > 0)]
+    title = "Bottleneck codes: kernel R² of what enters at every latent"
+    return plotting.plot_scores_by_latent(latents, title=title)
 
 
 def _vit_figure(scores: pd.DataFrame) -> Any:
     rows: Frame = scores[scores["part"] == "vit"]
-    panels: dict[str, dict[int, list[tuple[float, float, float, float]]]] = {}
-    for (unit, height, ratio), group in rows.groupby(["unit", "height", "ratio"]):
-        per_seed = group.groupby("seed")[["r2", "r2_low", "r2_high"]].mean()
-        point = (float(ratio), per_seed["r2"].mean(), per_seed["r2_low"].min(), per_seed["r2_high"].max())
-        panels.setdefault(f"masking unit {unit:.0f} x {unit:.0f}", {}).setdefault(int(height), []).append(point)
-    by_height = rows.groupby("height")[["floor_r2", "ceiling_r2", "chance_r2"]].mean()
+    units = [f"masking unit {unit:.0f} x {unit:.0f}" for unit in rows["unit"]]
     return plotting.plot_scores_by_height(
-        panels,
-        floors=by_height["floor_r2"].to_dict(),
-        ceilings=by_height["ceiling_r2"].to_dict(),
-        chance=by_height["chance_r2"].to_dict(),
-        x_label="masking ratio",
+        rows.assign(unit=units).rename(columns={"ratio": "masking ratio"}),
+        x="masking ratio",
+        panel="unit",
         title="ViT, mean token of the unmasked image",
     )
 
@@ -189,20 +173,16 @@ def _claims_table(claims: Sequence[Claim]) -> Table:
 
 def _height_table(scores: pd.DataFrame) -> Table:
     """Scores by autoencoder and height, averaged over the latents of that height and over seeds."""
-    table: Frame = scores
-    grouped = table.assign(code_dim=table["code_dim"].fillna(0)).groupby(
-        ["mask", "code_dim", "height", "predicted_in_c"], sort=False
-    )
-    rows: list[tuple[str, ...]] = []
-    for (mask, dim, height, share), group in grouped:
-        mean = group.select_dtypes("number").mean()
-        cells = [f"{mask}, code dim {int(dim)}" if dim else str(mask), f"{height}", f"{share:.2f}"]
-        cells.append(str(group["latent"].nunique()))
-        for score in ("r2", "cca"):
-            cells.append(f"{mean[score]:.2f} [{mean[f'{score}_low']:.2f}, {mean[f'{score}_high']:.2f}]")
-            cells += [f"{mean[f'{control}_{score}']:.2f}" for control in ("floor", "ceiling", "chance")]
-        rows.append(tuple(cells))
     controls = ("floor", "ceiling", "chance")
+    table: Frame = scores
+    rows: list[tuple[str, ...]] = []
+    for (autoencoder, height, likely), group in table.groupby(["autoencoder", "height", "predicted"], sort=False):
+        mean = group.groupby(["score", "control"])[["value", "low", "high"]].mean()
+        cells = [autoencoder, f"{height}", f"{likely:.2f}", str(group["latent"].nunique())]
+        for score in ("kernel_r2", "cca"):
+            cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**mean.loc[score, "none"]))
+            cells += [f"{mean.loc[(score, control), 'value']:.2f}" for control in controls]
+        rows.append(tuple(cells))
     return Table(
         header=("autoencoder", "height", "P(in c)", "variables", "R² [95 %]", *controls, "CCA [95 %]", *controls),
         rows=rows,

@@ -15,21 +15,21 @@ from hlvm.claims import Claim, above_floor_claim, block_claim, no, no_leakage_cl
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
+from hlvm.masking import RandomMask
 from hlvm.scoring import (
     Interval,
-    LatentScores,
     RegressionConfig,
     block_verdict,
-    chance_scores,
     kernel_r2_many,
     paired_difference,
-    score_latents,
-    score_table,
+    score_by_height,
 )
 from hlvm.simulator import Sample
 from hlvm.theory import membership_probability
 
 __all__ = ["bottleneck_claims", "score_bottlenecks", "score_vits", "vit_claims"]
+
+_SCORES = ("kernel_r2", "cca")
 
 _CLAIM_REGRESSION = RegressionConfig(max_train=1000, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
 
@@ -43,66 +43,60 @@ def score_bottlenecks(
     """Every latent from every bottleneck code, with floor (untrained), ceiling (visible values) and chance."""
     graph, truth = sample.graph, _truth(sample)
     tables: list[pd.DataFrame] = []
-    ceilings = {}
-    for number, (case, fit) in enumerate(by_case(cases, fits)):
-        if case.label not in ceilings:
-            visible = [sample.observed[name] for name in graph.observed if name not in case.mask.masked]
-            ceilings[case.label] = score_latents(
-                jnp.concatenate(visible, axis=1), truth, key=key, config=_CLAIM_REGRESSION
-            )
-        codes = mae.encode(fit, sample, case.mask)
-        table = score_table(
-            score_latents(codes, truth, key=key, config=_CLAIM_REGRESSION),
-            key=key,
+    for case in cases:
+        own = {f"{case.label}, code dim {code_dim(fit)}": fit for of, fit in by_case(cases, fits) if of is case}
+        visible = [sample.observed[name] for name in graph.observed if name not in case.mask.masked]
+        table = score_by_height(
+            {name: mae.encode(fit, sample, case.mask) for name, fit in own.items()},
+            truth,
             heights=dict(zip(graph.nodes, graph.heights, strict=True)),
-            floor=score_latents(
-                mae.encode(fit.untrained(), sample, case.mask), truth, key=key, config=_CLAIM_REGRESSION
-            ),
-            ceiling=ceilings[case.label],
-            chance=chance_scores(codes, truth, key=key, config=_CLAIM_REGRESSION),
+            predicted={name: name in case.shared.members for name in truth},
+            of="noise",
+            floors={name: mae.encode(fit.untrained(), sample, case.mask) for name, fit in own.items()},
+            ceiling=jnp.concatenate(visible, axis=1),
+            scores=_SCORES,
+            key=key,
+            config=_CLAIM_REGRESSION,
         )
-        in_c = [float(name in case.shared.members) for name in table["latent"]]
-        tables.append(table.assign(part="bottleneck", mask=case.label, code_dim=code_dim(fit), predicted_in_c=in_c))
-        advance(number + 1)
+        tables.append(table.assign(part="bottleneck", autoencoder=table["fit"]))
+        advance(len(tables), len(cases))
     return pd.concat(tables, ignore_index=True)
 
 
 def score_vits(key: jax.Array, sample: Sample, fits: Sequence[Fit], advance: Any) -> pd.DataFrame:
     """Every latent from the mean token of the whole image, with floor, ceiling (the image itself) and chance."""
     graph, truth = sample.graph, _truth(sample)
-    ceiling = score_latents(sample.observed_matrix, truth, key=key, config=_TABLE_REGRESSION)
-    floors: dict[int, LatentScores] = {}
-    chances: dict[int, LatentScores] = {}
-    tables: list[pd.DataFrame] = []
-    for number, fit in enumerate(fits):
-        codes = mae.encode(fit, sample, None)
-        if fit.seed not in floors:
-            floors[fit.seed] = score_latents(
-                mae.encode(fit.untrained(), sample, None), truth, key=key, config=_TABLE_REGRESSION
-            )
-            chances[fit.seed] = chance_scores(codes, truth, key=key, config=_TABLE_REGRESSION)
-        table = score_table(
-            score_latents(codes, truth, key=key, config=_TABLE_REGRESSION),
-            key=key,
-            heights=dict(zip(graph.nodes, graph.heights, strict=True)),
-            floor=floors[fit.seed],
-            ceiling=ceiling,
-            chance=chances[fit.seed],
-        )
+    floors = {fit.seed: mae.encode(fit.untrained(), sample, None) for fit in fits}
+    arms: dict[tuple[float, int], dict[str, Fit]] = {}
+    for fit in fits:
         ratio, unit = fit.mask.ratio, fit.mask.unit
-        likely = membership_probability(graph, fit.mask)
+        arms.setdefault((ratio, unit), {})[f"{_arm(ratio, unit)}, seed {fit.seed}"] = fit
+    named = {name: fit for own in arms.values() for name, fit in own.items()}
+    table = score_by_height(
+        {name: mae.encode(fit, sample, None) for name, fit in named.items()},
+        truth,
+        heights=dict(zip(graph.nodes, graph.heights, strict=True)),
+        of="noise",
+        floors={name: floors[fit.seed] for name, fit in named.items()},
+        ceiling=sample.observed_matrix,
+        scores=_SCORES,
+        key=key,
+        config=_TABLE_REGRESSION,
+    )
+    tables: list[pd.DataFrame] = []
+    for (ratio, unit), own in arms.items():
+        likely = membership_probability(graph, RandomMask(ratio=ratio, unit=unit))
+        rows: Frame = table[table["fit"].isin(own)]
+        predicted = [likely.get(name, 0.0) for name in rows["latent"]]
         tables.append(
-            table.assign(
-                part="vit",
-                mask=f"random, ratio {ratio:g}, unit {unit} x {unit}",
-                ratio=ratio,
-                unit=unit,
-                seed=fit.seed,
-                predicted_in_c=[likely.get(name, 0.0) for name in table["latent"]],
-            )
+            rows.assign(part="vit", autoencoder=_arm(ratio, unit), ratio=ratio, unit=unit, predicted=predicted)
         )
-        advance(number + 1)
+    advance(1, 1)
     return pd.concat(tables, ignore_index=True)
+
+
+def _arm(ratio: float, unit: int) -> str:
+    return f"random, ratio {ratio:g}, unit {unit} x {unit}"
 
 
 def _truth(sample: Sample) -> dict[str, np.ndarray]:
@@ -182,16 +176,12 @@ def vit_claims(scores: pd.DataFrame) -> list[Claim]:
     vits: Frame = scores[scores["part"] == "vit"]
     for (unit, ratio), rows in vits.groupby(["unit", "ratio"]):
         root = rows[rows["height"] == rows["height"].max()]
-        if (root["predicted_in_c"] == 1).all():
+        lead = root[root["control"] == "above_floor"]
+        if (root["predicted"] == 1).all():
             claims.append(
                 above_floor_claim(
                     f"ViT, unit {unit:g} x {unit:g}, ratio {ratio:g}: more of the root (always in c) than untrained",
-                    _intervals(root, "above_floor"),
+                    [Interval(*ends) for ends in lead[["low", "value", "high"]].to_numpy().tolist()],
                 )
             )
     return claims
-
-
-def _intervals(rows: pd.DataFrame, column: str) -> list[Interval]:
-    ends = rows[[f"{column}_low", column, f"{column}_high"]].to_numpy()
-    return [Interval(*map(float, row)) for row in ends]

@@ -289,23 +289,17 @@ def in_parts(sums_of: Callable[..., Any], n_parts: int, shared: bool) -> Callabl
     if n_parts == 1:
         return sums_of
 
-    def cut(array: Array, axis: int) -> Array:
-        rows = array.shape[axis] // n_parts
-        parts = array.reshape(*array.shape[:axis], n_parts, rows, *array.shape[axis + 1 :])
-        return jnp.moveaxis(parts, axis, 0)
-
     def added_up(params: Array, code_dims: Array, values: Array, batch: Batch) -> Any:
-        cut_batch = Batch(cut(batch.masked, 1), cut(batch.weights, 1), cut(batch.noise, 2))
-        parts = cut(values, 0 if shared else 1), cut_batch
-        first = jax.tree.map(lambda leaf: leaf[0], parts)
-        nothing = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(sums_of, params, code_dims, *first)
-        )
+        rows = batch.masked.shape[1] // n_parts
 
-        def add(sums: Any, part: tuple[Array, Batch]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, sums, sums_of(params, code_dims, *part)), None
+        def of_part(values: Array, masked: Array, weights: Array, noise: Array = batch.noise[:, :, :rows]) -> Any:
+            return sums_of(params, code_dims, values, Batch(masked, weights, noise))
 
-        return jax.lax.scan(add, nothing, parts)[0]
+        arrays, axes = (values, *batch), (0 if shared else 1, 1, 1, 2)
+        # Optax cannot cut an array of no numbers, such as the noise of a decoder that reads none.
+        n_cut = len(arrays) if batch.noise.size else len(arrays) - 1
+        parts = optax.microbatching.microbatch(of_part, range(n_cut), rows, in_axes=axes[:n_cut])
+        return parts(*arrays[:n_cut])
 
     return added_up
 

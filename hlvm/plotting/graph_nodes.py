@@ -12,9 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from hlvm.graph import LatentGraph
-from hlvm.plotting.labels import fitting, text_width
+from hlvm.plotting.labels import fitting, printable, text_width
 from hlvm.plotting.layered_layout import Layout, layered_layout
-from hlvm.plotting.letters import printable
 from hlvm.plotting.roles import LOOKS, NEAR_VISIBLE, NEAR_VISIBLE_LABEL, Roles
 from hlvm.plotting.style import COLORS, axes_in_inches
 

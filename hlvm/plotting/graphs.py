@@ -46,8 +46,8 @@ def plot_graph(
         graph: what to draw.
         masked: names of the masked observed variables, or a boolean array over ``graph.observed`` with True = masked;
             with none given, observed variables are drawn alike.
-        shared: what the mask lets an autoencoder identify. Where it is not unique, the second cut
-            (``near_visible``) is drawn as well: as rings, or as bars of their own.
+        shared: what this mask lets an autoencoder identify in this graph, drawn as given. Where it is not unique, the
+            second cut (``near_visible``) is drawn as well: as rings, or as bars of their own.
         title: text above.
         max_nodes: the largest graph drawn variable by variable, if it also has at most 24 heights and at most
             three times as many edges as this; 0 draws every graph height by height.
@@ -56,9 +56,8 @@ def plot_graph(
         The figure, unknown to pyplot.
 
     Raises:
-        ValueError: ``masked`` is no mask of this graph; ``shared`` does not belong to this graph or to this mask (in
-            the general regime: its cuts do not separate masked from visible); or ``max_nodes`` is negative or no
-            whole number.
+        ValueError: ``masked`` is no mask of this graph, ``shared`` holds other names than those of its latents, or
+            ``max_nodes`` is negative or no whole number.
     """
     if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 0:
         raise ValueError(f"max_nodes must be a whole number of at least 0, got {max_nodes!r}")
@@ -68,7 +67,7 @@ def plot_graph(
         and graph.edge_indices.shape[1] <= 3 * max_nodes
         and max(graph.heights) <= _MOST_HEIGHTS
     )
-    with style([title, *graph.nodes]):
+    with style():
         nodes = node_drawing(graph) if small else None
         levels = None if nodes else level_drawing(graph, roles)
         handles = bar_handles(roles) + edge_handles(levels) if levels else node_handles(roles)
@@ -111,7 +110,7 @@ def plot_grid(
         ValueError: the graph has no grid; or as in :func:`plot_graph`.
     """
     roles = roles_of(graph, masked, shared)._replace(near_visible=frozenset())
-    with style([title]):
+    with style():
         maps = grid_drawing(graph, roles, 7.6)
         handles = bar_handles(roles) + blank_handles(maps)
         figure, top = titled_sheet(maps.width + _LEGEND, max(maps.height, _legend_height(handles)), title)

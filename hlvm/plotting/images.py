@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hlvm.plotting.letters import printable_lines
+from hlvm.plotting.labels import printable_lines
 from hlvm.plotting.style import figure_with_panels, style
 
 __all__ = ["plot_picture"]
@@ -23,7 +23,7 @@ def plot_picture(picture: ArrayLike, *, title: str = "") -> Figure:
     """
     array = np.asarray(picture)
     height, width, _ = array.shape
-    with style([title]):
+    with style():
         figure, axes = figure_with_panels(max(2.0, width / _PIXELS_PER_INCH), max(1.0, height / _PIXELS_PER_INCH) + 0.4)
         axes[0, 0].imshow(array.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes[0, 0].axis("off")

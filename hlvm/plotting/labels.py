@@ -9,14 +9,22 @@ from functools import cache
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
-from hlvm.plotting.letters import printable
-
-__all__ = ["fitting", "shortened", "text_width"]
+__all__ = ["fitting", "printable", "printable_lines", "shortened", "text_width"]
 
 _DPI = 300.0
 ELLIPSIS = "…"
 _FEWEST = 4
 """A name cut to fewer letters than this says nothing."""
+
+
+def printable(text: str) -> str:
+    """The text in one line: what has no shape, such as a line break, becomes a dot in the middle."""
+    return "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
+
+
+def printable_lines(text: str) -> str:
+    """The text with each of its lines as in :func:`printable`."""
+    return "\n".join(map(printable, text.splitlines()))
 
 
 def text_width(text: str, size: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import matplotlib as mpl
@@ -15,10 +15,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
 
-from hlvm.plotting.labels import shortened, text_width
-from hlvm.plotting.letters import printable, printable_lines
+from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
 from hlvm.plotting.style import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
 from hlvm.theory import LevelProfile
 
@@ -35,15 +33,11 @@ _FONT = 8.0
 _LINE = _FONT * 1.3 / 72
 _GAP, _HEAD, _FOOT, _BAR = 0.2, 0.28, 0.5, 1.35
 _WIDEST = 11.0
-_ROUNDING = 1e-9
 
 
 def plot_level_profile(
-    share: ArrayLike,
+    profiles: LevelProfile | Mapping[str, LevelProfile],
     *,
-    ratios: Sequence[float],
-    units: Sequence[str],
-    heights: Sequence[int],
     panels: PanelAxis = "height",
     height: int | None = None,
     title: str = "",
@@ -51,14 +45,11 @@ def plot_level_profile(
     """Heat maps of the share of latents in ``c``, over the masking ratio.
 
     Each cell has its number where there is room. Cells that are exactly 0, such as latents inside one masking unit,
-    are hatched and not coloured, so that they are not taken for small shares; NaN is left grey. Where there are more
-    rows or columns than room for their names, some names are left out.
+    are hatched and not coloured, so that they are not taken for small shares. A ratio or height that a profile lacks
+    is left grey. Where there are more rows or columns than room for their names, some names are left out.
 
     Args:
-        share: expected shares in [0, 1], or NaN where there is none, shape (units, ratios, heights).
-        ratios: masking ratios, in the order of the columns.
-        units: names of the masking units.
-        heights: heights of the latents, in any order.
+        profiles: name of the masking unit -> its level profile; or one profile, drawn in one panel.
         panels: "height" draws one panel per height, highest first, with masking unit against ratio; "unit" one panel
             per unit, with height against ratio, highest on top.
         height: draw this height only.
@@ -68,17 +59,26 @@ def plot_level_profile(
         The figure, unknown to pyplot.
 
     Raises:
-        ValueError: an array of another shape, a share outside [0, 1], a height that occurs twice or not at all, or an
-            unknown kind of panel.
+        ValueError: no level profile, one that has a ratio twice, an unknown kind of panel, or a height that no profile
+            has.
     """
-    values = _checked_shares(share, ratios, units, heights)
-    if panels not in get_args(PanelAxis):
-        raise ValueError(f'panels must be "height" or "unit", got {panels!r}')
+    if isinstance(profiles, LevelProfile):
+        profiles, panels = {"": profiles}, "unit"
+    _check_profiles(profiles, panels)
+    ratios, heights = (
+        np.unique(np.concatenate([getattr(profile, field) for profile in profiles.values()]))
+        for field in ("masked_share", "heights")
+    )
     if height is not None and height not in heights:
-        raise ValueError(f"height {height!r} is none of the heights drawn: {list(heights)}")
-    order = [int(i) for i in np.argsort(heights)[::-1] if height is None or heights[i] == height]
-    with style([title, *units]):
-        names = [printable(unit) for unit in units]
+        raise ValueError(f"height {height!r} is none of the heights of the profiles: {heights.tolist()}")
+    values = np.full((len(profiles), len(ratios), len(heights)), np.nan)
+    for cells, profile in zip(values, profiles.values(), strict=True):
+        cells[np.ix_(np.searchsorted(ratios, profile.masked_share), np.searchsorted(heights, profile.heights))] = (
+            profile.share
+        )
+    order = [i for i in reversed(range(len(heights))) if height in (None, heights[i])]
+    with style():
+        names = [printable(unit) for unit in profiles]
         levels = [f"height {heights[i]}" for i in order]
         if panels == "height":
             maps = [(level, values[:, :, i]) for level, i in zip(levels, order, strict=True)]
@@ -89,22 +89,19 @@ def plot_level_profile(
         return _draw_maps(maps, rows, side, [f"{ratio:.3g}" for ratio in ratios], title)
 
 
-def _checked_shares(
-    share: ArrayLike, ratios: Sequence[float], units: Sequence[str], heights: Sequence[int]
-) -> Float[np.ndarray, "units ratios heights"]:
-    values = np.asarray(share, dtype=np.float64)
-    expected = (len(units), len(ratios), len(heights))
-    if values.shape != expected or 0 in expected:
+def _check_profiles(profiles: Mapping[str, LevelProfile], panels: str) -> None:
+    given = list(profiles.values()) if isinstance(profiles, Mapping) else [profiles]
+    strange = [type(each).__name__ for each in given if not isinstance(each, LevelProfile)]
+    if strange or not given:
         raise ValueError(
-            f"share must have shape (units, ratios, heights) = {expected}, none of them 0, got {values.shape}; stack "
-            "the shares of one LevelProfile per unit"
+            f"expected level profiles by the name of their masking unit, got {', '.join(strange) or 'none'}: call "
+            "hlvm.theory.level_profile"
         )
-    if len(set(heights)) != len(heights):
-        raise ValueError(f"every height once, got {list(heights)}")
-    wrong = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
-    if wrong.any():
-        raise ValueError(f"shares lie between 0 and 1, got {values[wrong][0]:g}")
-    return values
+    for name, profile in profiles.items():
+        if len(set(profile.masked_share.tolist())) < len(profile.masked_share):
+            raise ValueError(f"the profile {name!r} has a ratio twice: give one profile per masking unit")
+    if panels not in get_args(PanelAxis):
+        raise ValueError(f'panels must be "height" or "unit", got {panels!r}')
 
 
 class _Sizes(NamedTuple):
@@ -253,7 +250,7 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
     heights = profile.heights.tolist()
     few = len(heights) <= 8
     shades = ScalarMappable(Normalize(min(heights), max(heights)), _SHADES)
-    with style([title]):
+    with style():
         figure, axes = figure_with_panels(6.0, 3.6)
         ax: Axes = axes[0, 0]
         for column, height in reversed(list(enumerate(heights))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from hlvm.claims import Claim
-from hlvm.plotting.letters import printable, printable_lines
+from hlvm.plotting.labels import printable, printable_lines
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look, style
 
 __all__ = ["plot_claims", "plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
@@ -41,7 +42,7 @@ def plot_losses(
         names_below: one legend below all panels, a line per label, as long labels need; without it if they are many.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
-    with style([*panels, *(label for curves in panels.values() for label in curves)]):
+    with style():
         figure, axes = figure_with_panels(4.6 * len(panels), 4.2, 1, len(panels), sharey=True)
         for ax, (panel, curves) in zip(axes[0], panels.items(), strict=True):
             for i, (label, losses) in enumerate(curves.items()):
@@ -67,88 +68,138 @@ def plot_losses(
         return figure
 
 
+_CONTROLS = (("ceiling", "--", "ceiling (input itself)"), ("floor", ":", "floor (untrained)"))
+_SCORES = {
+    "kernel_r2": "held-out kernel R²",
+    "linear_r2": "held-out linear R²",
+    "mlp_r2": "held-out network R²",
+    "cca": "held-out canonical correlation",
+}
+
+
 def plot_scores_by_height(
-    panels: Mapping[str, Mapping[int, Sequence[tuple[float, float, float, float]]]],
-    *,
-    floors: Mapping[int, float],
-    ceilings: Mapping[int, float],
-    chance: Mapping[int, float],
-    x_label: str,
-    title: str = "",
+    table: pd.DataFrame, *, x: str, panel: str | None = None, score: str = "kernel_r2", title: str = ""
 ) -> Figure:
-    """R² against a setting, one line per latent height, with its floor, ceiling and chance level.
+    """A score against a setting, one line per latent height, with floor, ceiling and chance level where given.
+
+    A point is the mean over the latents of its height and over fits; its bar reaches from the lowest to the highest end
+    of the fits' intervals, each a mean over latents.
 
     Args:
-        panels: panel title -> height -> points ``(x, value, low, high)``.
-        floors: height -> R² of the untrained encoder.
-        ceilings: height -> R² given the whole input.
-        chance: height -> R² of shuffled rows.
-        x_label: what x is.
+        table: rows of :func:`hlvm.scoring.score_by_height`, and columns for ``x`` and ``panel``.
+        x: the column with the setting, numbers; its name is written below.
+        panel: the column with a panel's title, in order of occurrence; ``None`` draws one panel.
+        score: which score of the table.
         title: text above.
+
+    Raises:
+        ValueError: a column or a score that the table lacks.
     """
-    with style([title, x_label, *panels]):
-        figure, axes = figure_with_panels(2.2 + 3.0 * len(panels), 3.5, 1, len(panels), sharey=True)
-        for ax, (panel, lines) in zip(axes[0], panels.items(), strict=True):
-            for height, points in sorted(lines.items(), reverse=True):
+    rows = _rows_of(table, score, x, *([] if panel is None else [panel]))
+    titles = [""] if panel is None else list(dict.fromkeys(rows[panel]))
+    heights = sorted(set(rows["height"]), reverse=True)
+    with style():
+        figure, axes = figure_with_panels(2.2 + 3.0 * len(titles), 3.5, 1, len(titles), sharey=True)
+        for ax, name in zip(axes[0], titles, strict=True):
+            part = rows if panel is None else rows[rows[panel] == name]
+            levels = part.groupby(["control", "height"])["value"].mean()
+            for height in heights:
                 look = height_look(height)
-                x, value, low, high = (np.array(part) for part in zip(*points, strict=True))
-                errors = np.clip([value - low, high - value], 0, None)
-                ax.errorbar(x, value, yerr=errors, ms=5, lw=1.5, capsize=2, **look)
-                for level, dashes in ((floors[height], ":"), (ceilings[height], "--")):
-                    ax.axhline(level, color=look["color"], lw=0.9, ls=dashes, alpha=0.8)
-            ax.axhline(float(np.mean(list(chance.values()))), color=COLORS["black"], lw=0.7)
-            ax.set_xlabel(printable(x_label))
-            ax.set_title(printable_lines(panel))
+                points = part[(part["control"] == "none") & (part["height"] == height)]
+                of_fits = points.groupby([x, "fit"])[["value", "low", "high"]].mean()
+                ends = of_fits.groupby(level=0).agg({"value": "mean", "low": "min", "high": "max"})
+                errors = np.clip([ends["value"] - ends["low"], ends["high"] - ends["value"]], 0, None)
+                ax.errorbar(ends.index, ends["value"], yerr=errors, ms=5, lw=1.5, capsize=2, **look)
+                for control, dashes, _ in _CONTROLS:
+                    if (control, height) in levels:
+                        ax.axhline(levels[control, height], color=look["color"], lw=0.9, ls=dashes, alpha=0.8)
+            if "chance" in levels:
+                ax.axhline(levels["chance"].mean(), color=COLORS["black"], lw=0.7)
+            ax.set_xlabel(printable(x))
+            ax.set_title(printable_lines(str(name)))
             ax.set_ylim(-0.08, 1.05)
-        axes[0, 0].set_ylabel("held-out kernel R²")
-        heights = sorted({h for lines in panels.values() for h in lines}, reverse=True)
+        axes[0, 0].set_ylabel(_SCORES.get(score, score))
+        given = set(rows["control"])
         legend = [Line2D([], [], label=f"height {h}", **height_look(h)) for h in heights]
         legend += [
-            Line2D([], [], color=COLORS["grey"], ls="--", label="ceiling (whole input)"),
-            Line2D([], [], color=COLORS["grey"], ls=":", label="floor (untrained)"),
-            Line2D([], [], color=COLORS["black"], lw=0.7, label="chance (shuffled)"),
+            Line2D([], [], color=COLORS["grey"], ls=dashes, label=label)
+            for control, dashes, label in _CONTROLS
+            if control in given
         ]
+        if "chance" in given:
+            legend.append(Line2D([], [], color=COLORS["black"], lw=0.7, label="chance (shuffled)"))
         axes[0, -1].legend(handles=legend, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure
 
 
-def plot_scores_by_latent(panels: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
-    """R² of every latent, one panel per autoencoder, with floor and ceiling; latents in ``c`` are filled.
+def plot_scores_by_latent(
+    table: pd.DataFrame, *, panel: str = "fit", score: str = "kernel_r2", title: str = ""
+) -> Figure:
+    """A score of every latent, with floor and ceiling where given; latents predicted to be in ``c`` are filled.
 
     Args:
-        panels: panel title -> rows of :func:`hlvm.scoring.score_table` with a column ``predicted_in_c``.
+        table: rows of :func:`hlvm.scoring.score_by_height`; of several rows for a latent in a panel the mean is drawn.
+            Without a column ``predicted`` all bars are empty.
+        panel: the column with a panel's title, in order of occurrence.
+        score: which score of the table.
         title: text above.
+
+    Raises:
+        ValueError: a column or a score that the table lacks.
     """
-    with style([title, *panels, *(str(name) for rows in panels.values() for name in rows["latent"])]):
-        figure, axes = figure_with_panels(1.6 + 2.3 * len(panels), 3.6, 1, len(panels), sharey=True)
-        for ax, (panel, rows) in zip(axes[0], panels.items(), strict=True):
-            for x, row in enumerate(rows.to_dict("records")):
-                inside = row["predicted_in_c"] > 0
+    rows = _rows_of(table, score, panel)
+    numbers = ["value", "low", "high", *(["predicted"] if "predicted" in rows else [])]
+    titles = list(dict.fromkeys(rows[panel]))
+    with style():
+        figure, axes = figure_with_panels(1.6 + 2.3 * len(titles), 3.6, 1, len(titles), sharey=True)
+        for ax, name in zip(axes[0], titles, strict=True):
+            means = rows[rows[panel] == name].groupby(["control", "latent"], sort=False)[numbers].mean()
+            for x, (latent, row) in enumerate(means.loc["none"].iterrows()):
+                inside = row.get("predicted", 0) > 0
                 color = COLORS["orange"] if inside else COLORS["grey"]
-                ax.bar([x], [max(row["r2"], 0.0)], color=color if inside else "white", edgecolor=color, width=0.7)
-                ax.plot([x, x], [row["r2_low"], row["r2_high"]], color=COLORS["black"], lw=1.5)
-                for column, dashes in (("floor_r2", ":"), ("ceiling_r2", "--")):
-                    ax.plot([x - 0.42, x + 0.42], [row[column]] * 2, color=COLORS["blue"], ls=dashes, lw=1.4)
-            ax.set_xticks(
-                range(len(rows)), [printable(str(name)) for name in rows["latent"]], rotation=60, ha="right", fontsize=8
-            )
-            ax.set_title(printable_lines(panel.replace(", ", ",\n")), fontsize=9)
+                ax.bar([x], [max(row["value"], 0.0)], color=color if inside else "white", edgecolor=color, width=0.7)
+                ax.plot([x, x], [row["low"], row["high"]], color=COLORS["black"], lw=1.5)
+                for control, dashes, _ in _CONTROLS:
+                    if (control, latent) in means.index:
+                        level = means.loc[(control, latent), "value"]
+                        ax.plot([x - 0.42, x + 0.42], [level] * 2, color=COLORS["blue"], ls=dashes, lw=1.4)
+            names = [printable(str(latent)) for latent in means.loc["none"].index]
+            ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
+            ax.set_title(printable_lines(str(name).replace(", ", ",\n")), fontsize=9)
             ax.set_ylim(-0.05, 1.05)
-        axes[0, 0].set_ylabel("held-out kernel R²")
+        axes[0, 0].set_ylabel(_SCORES.get(score, score))
         handles = [
             Line2D([], [], ls="", marker="s", color=COLORS["orange"], label="in c (predicted)"),
             Line2D([], [], ls="", marker="s", markerfacecolor="white", color=COLORS["grey"], label="not in c"),
-            Line2D([], [], color=COLORS["blue"], ls="--", label="ceiling (visible part)"),
-            Line2D([], [], color=COLORS["blue"], ls=":", label="floor (untrained)"),
         ]
-        axes[0, -1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        handles = handles if "predicted" in rows else []
+        handles += [
+            Line2D([], [], color=COLORS["blue"], ls=dashes, label=label)
+            for control, dashes, label in _CONTROLS
+            if control in set(rows["control"])
+        ]
+        if handles:
+            axes[0, -1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure
 
 
 _MARKERS = "><osD^v"
 """Of the scores that decide, in the order of a claim's limits: of a block forward, then reverse."""
+
+
+def _rows_of(table: pd.DataFrame, score: str, *more: str) -> Any:
+    needed = ("fit", "latent", "height", "score", "control", "value", "low", "high", *more)
+    lacking = [name for name in needed if name not in table]
+    if lacking:
+        raise ValueError(
+            f"expected the rows of hlvm.scoring.score_by_height with the columns {', '.join(needed)}, got none named "
+            f"{', '.join(lacking)}"
+        )
+    if score not in set(table["score"]):
+        raise ValueError(f"score must be one of the table's, {', '.join(sorted(set(table['score'])))}, got {score!r}")
+    return table[table["score"] == score]
 
 
 def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "") -> Figure:
@@ -169,7 +220,7 @@ def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "") 
     marks = {True: "as predicted", False: "against the theory", None: "open, or nothing predicted"}
     markers = {name: None for claim in claims for name in claim.limits}
     markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(markers)}
-    with style([title, x_label, *markers, *(claim.text for claim in claims)]):
+    with style():
         figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(claims))
         ax = axes[0, 0]
         for row, claim in enumerate(claims):

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-import numpy as np
 from jaxtyping import Bool
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array
 from hlvm.plotting.style import COLORS, MASKED_RGB
-from hlvm.theory import SharedInformation, shared_information
+from hlvm.theory import SharedInformation
 
 __all__ = [
     "LOOKS",
@@ -100,21 +97,25 @@ class Roles(NamedTuple):
 
 
 def roles_of(graph: LatentGraph, masked: Masked, shared: SharedInformation | None) -> Roles:
-    """Sort the variables of a graph by role, after checking that mask and result belong to it.
+    """Sort the variables of a graph by role.
 
     Args:
         graph: the graph.
         masked: the masked observed variables; empty for no mask.
-        shared: what the mask lets an autoencoder identify, or ``None``.
+        shared: what the mask lets an autoencoder identify, or ``None``; drawn as it is.
 
     Raises:
-        ValueError: ``masked`` is no mask of this graph, or ``shared`` is not the result of this graph or this mask. In
-            the general regime a result for another mask is only noticed if its cuts do not separate the two parts.
+        ValueError: ``masked`` is no mask of this graph, or ``shared`` holds other names than those of its latents.
     """
     mask = None if len(masked) == 0 else masked_array(graph, masked)
-    if shared is not None:
-        _check_result(graph, mask, shared)
     inside = frozenset() if shared is None else shared.members
+    second = frozenset() if shared is None or shared.unique else shared.near_visible
+    strange = sorted((inside | second).difference(graph.latents))
+    if strange:
+        raise ValueError(
+            f"shared holds {strange[0]!r}, which is no latent of this graph: draw a result beside the graph it was "
+            "computed from"
+        )
     latents: list[Role] = [
         ("frontier" if shared is not None and name in shared.frontier else "member")
         if name in inside
@@ -124,51 +125,7 @@ def roles_of(graph: LatentGraph, masked: Masked, shared: SharedInformation | Non
     below: list[Role] = (
         ["observed"] * len(graph.observed) if mask is None else ["masked" if out else "visible" for out in mask]
     )
-    second = frozenset() if shared is None or shared.unique else shared.near_visible
     return Roles((*latents, *below), frozenset(graph.position(name) for name in second))
-
-
-def _check_result(graph: LatentGraph, mask: np.ndarray | None, shared: SharedInformation) -> None:
-    latents = set(graph.latents)
-    for what, names in (("members", shared.members), ("near_visible", shared.near_visible)):
-        strange = sorted(names - latents)
-        if strange:
-            raise ValueError(
-                f"shared.{what} holds {strange[0]!r}, which is no latent of this graph: draw a result beside the graph "
-                "it was computed from"
-            )
-    above = {parent for parent, child in graph.edges if child in shared.members}
-    if shared.members - above != shared.frontier:
-        raise ValueError(
-            "shared.frontier does not fit the edges of this graph: draw a result beside the graph it was computed from"
-        )
-    if mask is None:
-        return
-    if shared.regime == "invertible":
-        fits = shared_information(graph, mask).members == shared.members
-    else:
-        fits = all(_separates(graph, mask, names) for names in (shared.members, shared.near_visible))
-    if not fits:
-        raise ValueError(
-            "shared is the result of another mask: compute it with hlvm.theory.shared_information for the mask drawn"
-        )
-
-
-def _separates(graph: LatentGraph, mask: np.ndarray, names: Collection[str]) -> bool:
-    """Whether without these latents nothing joins masked and visible variables in the moral graph.
-
-    There a variable and its parents are all joined to each other; here they are joined to one more node instead.
-    """
-    n = len(graph.nodes)
-    parents, children = graph.edge_indices
-    inside = np.zeros(n, dtype=bool)
-    inside[[graph.position(name) for name in names]] = True
-    members = np.concatenate([parents, np.arange(n)])
-    families = np.concatenate([children, np.arange(n)]) + n
-    kept = ~inside[members]
-    joins = coo_array((np.ones(kept.sum()), (members[kept], families[kept])), shape=(2 * n, 2 * n))
-    part = connected_components(joins, directed=False)[1][len(graph.latents) : n]
-    return not set(part[mask].tolist()) & set(part[~mask].tolist())
 
 
 # ---------------------------------------------------------------------- legends

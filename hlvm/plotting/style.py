@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,10 @@ import matplotlib as mpl
 import matplotlib.style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from hlvm._files import as_path, atomic_path
-from hlvm.plotting.letters import families_for, printable_lines
+from hlvm.plotting.labels import printable_lines
 
 __all__ = [
     "COLORS",
@@ -53,6 +54,15 @@ Panels = Any
 """Array of axes, shape (rows, columns)."""
 
 _KEPT = ("font.cursive", "font.fantasy", "font.monospace", "font.sans", "font.serif", "pdf.", "pgf.", "ps.", "svg.")
+_OTHER_SCRIPTS = (
+    "STIXGeneral",  # comes with Matplotlib: mathematical letters
+    "Noto Sans CJK JP",  # all of Chinese, Japanese and Korean: Linux, then Windows and macOS
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+    "Noto Sans Devanagari",
+    "Nirmala UI",
+)
+"""Fonts for what Matplotlib's own lacks."""
 _SETTINGS = threading.RLock()
 _HEIGHT_COLORS = ("grey", "green", "blue", "vermilion", "purple", "orange", "sky", "black")
 _MARKERS = "osD^vPX*"
@@ -62,22 +72,19 @@ _LETTER = 0.54
 
 
 @contextmanager
-def style(texts: Iterable[str] = ()) -> Iterator[None]:
+def style() -> Iterator[None]:
     """Matplotlib settings of all figures, whatever the user's: of those, only fonts and file formats are kept.
 
     Text is plain: ``$`` and ``_`` in names are drawn as they are. The settings are the process's: other threads that
-    draw figures of this package wait.
-
-    Args:
-        texts: names and titles that will be drawn; where the font lacks their letters, others that are installed help
-            out. What none of them has is for :func:`hlvm.plotting.letters.printable` to replace.
+    draw figures of this package wait. Where the font lacks letters, Matplotlib looks in common fonts for other scripts,
+    as far as they are installed; of a letter that none of these has, it warns.
     """
     with _SETTINGS, mpl.rc_context():
         settings: Any = {
             **{name: value for name, value in mpl.rcParams.items() if name.startswith(_KEPT)},
             "figure.dpi": 110,
             "savefig.dpi": 160,
-            "font.family": families_for(texts),
+            "font.family": _families(),
             "font.size": 9.5,
             "axes.titlesize": 10.5,
             "axes.spines.top": False,
@@ -90,6 +97,13 @@ def style(texts: Iterable[str] = ()) -> Iterator[None]:
         }
         mpl_style.use(["default", settings])
         yield
+
+
+def _families() -> list[str]:
+    chosen = list(mpl.rcParams["font.family"])
+    # Matplotlib would log a line about each that is not installed.
+    installed = set(fontManager.get_font_names()).difference(chosen)
+    return [*chosen, *(name for name in _OTHER_SCRIPTS if name in installed)]
 
 
 class _Figure(Figure):

@@ -11,7 +11,7 @@ Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :
 import hlvm._process.imports  # noqa: F401
 from hlvm.scoring.by_height import score_by_height
 from hlvm.scoring.cca import CCA, cca, cca_many
-from hlvm.scoring.cca_variants import HeldOut, pwcca, subspace_angles, svcca
+from hlvm.scoring.cca_variants import PWCCA, pwcca, subspace_angles, svcca
 from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import (
     ControlledScore,
@@ -26,7 +26,6 @@ from hlvm.scoring.disentanglement import DCI, dci, mcc, mig, sap
 from hlvm.scoring.encodings import circular, one_hot
 from hlvm.scoring.inputs import PrecisionWarning
 from hlvm.scoring.intervals import Interval, bootstrap_mean
-from hlvm.scoring.latents import LatentScores, chance_scores, score_latents, score_table
 from hlvm.scoring.leakages import Leakage, leakage, leakage_many
 from hlvm.scoring.multiplicity import holm
 from hlvm.scoring.power import Power
@@ -41,13 +40,12 @@ from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, block_ver
 __all__ = [
     "CCA",
     "DCI",
+    "PWCCA",
     "BlockVerdict",
     "ControlledScore",
     "DependenceWarning",
-    "HeldOut",
     "Interval",
     "KernelR2",
-    "LatentScores",
     "Leakage",
     "PermutationNull",
     "Power",
@@ -63,7 +61,6 @@ __all__ = [
     "cca",
     "cca_many",
     "cca_rank",
-    "chance_scores",
     "check_seeds",
     "circular",
     "cka",
@@ -92,8 +89,6 @@ __all__ = [
     "r2_over_seeds",
     "sap",
     "score_by_height",
-    "score_latents",
-    "score_table",
     "subspace_angles",
     "svcca",
 ]

@@ -8,17 +8,19 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import aligned, first_labelled
 from hlvm.scoring.cca import cca_many
 from hlvm.scoring.config import RegressionConfig
-from hlvm.scoring.inputs import matrix
+from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.latents import groups_of_all, shuffled_rows
-from hlvm.scoring.r2 import KernelR2, normalised_r2, r2_over_seeds
+from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
 from hlvm.scoring.regression import kernel_r2_many, linear_r2_many, mlp_r2
+from hlvm.scoring.row_groups import check_groups, own_labels, permuted, row_groups
 
 __all__ = ["SCORES", "score_by_height"]
 
@@ -44,7 +46,8 @@ def score_by_height(
 ) -> pd.DataFrame:
     """Score every latent given every fit's representation and its controls.
 
-    All regressions share one split, so differences between rows are paired.
+    All regressions share one split, so differences between rows are paired. Canonical correlations have their own: they
+    are found on the even rows and measured on the odd ones, and the other way round, whatever the key.
 
     Args:
         representations: fit -> its code, shape (n, p) or (n,); one entry per fit of an ensemble.
@@ -55,7 +58,8 @@ def score_by_height(
             probability under random masks; ``None`` leaves the column out. Membership is about what enters.
         of: which of the two ``latents`` are, ``"noise"`` or ``"value"``; a column of the table. It is needed with
             ``predicted``, so that membership does not stand beside values unseen.
-        floors: fit -> code of the same encoder before training, for some fits or all.
+        floors: fit -> code of the same encoder before training, for some fits or all; an array that several fits share
+            is scored once.
         ceiling: an input known to hold the latents, such as the visible part; shape (n, v).
         chance: also score each code with its rows shuffled.
         ensembles: name -> at least 2 fits that differ by their training seed alone. Each gets rows of its own, with the
@@ -69,10 +73,10 @@ def score_by_height(
     Returns:
         One row per fit, latent, score and control, with columns ``fit``, ``latent``, ``height``, ``dim``,
         ``of``, ``predicted``, ``score``, ``control``, ``value``, ``low``, ``high``. ``control`` is ``"none"`` for the
-        code
-        itself, else ``"floor"``, ``"ceiling"``, ``"chance"``, or, for ``"kernel_r2"`` with both a floor and a ceiling,
+        code itself, else ``"floor"``, ``"ceiling"``, ``"chance"``, and for ``"kernel_r2"`` also ``"above_floor"``
+        (:func:`hlvm.scoring.paired_difference` of code and floor) and, with both a floor and a ceiling,
         ``"normalised"`` (:func:`hlvm.scoring.normalised_r2`). Where a control was not given its rows are missing. Rows
-        of ensembles have its name as ``fit``, and no canonical correlations or normalised scores.
+        of ensembles have its name as ``fit``, and no canonical correlations, differences or normalised scores.
 
     Raises:
         ValueError: no representation or latent, a latent without a height or prediction, a floor or an ensemble of an
@@ -99,7 +103,7 @@ def score_by_height(
     floors = {name: ordered(f"floor of {name}", values) for name, values in (floors or {}).items()}
     ceiling, groups = ordered("ceiling", ceiling), ordered("groups", groups)
     arrays = {name: matrix(name, ordered(name, values), truth=True) for name, values in latents.items()}
-    groups = groups_of_all(next(iter(representations.values())), arrays, groups)
+    groups = _groups_of_all(next(iter(representations.values())), arrays, groups)
 
     def about(fit: str, name: str) -> dict[str, Any]:
         column = {} if of is None else {"of": of}
@@ -110,19 +114,23 @@ def score_by_height(
     if ceiling is not None:
         shared["ceiling"] = _all_scores(ceiling, arrays, scores, key, groups, config)
     rows: list[dict[str, Any]] = []
+    of_floors: dict[int, dict[str, dict[str, KernelR2 | Interval]]] = {}
     of_fits: dict[str, dict[str, dict[str, dict[str, KernelR2 | Interval]]]] = {}
     for fit, code in representations.items():
         found = of_fits[fit] = {"none": _all_scores(code, arrays, scores, key, groups, config)}
         if floors and fit in floors:
-            found["floor"] = _all_scores(floors[fit], arrays, scores, key, groups, config)
+            floor = floors[fit]
+            if id(floor) not in of_floors:
+                of_floors[id(floor)] = _all_scores(floor, arrays, scores, key, groups, config)
+            found["floor"] = of_floors[id(floor)]
         found.update(shared)
         if chance:
-            found["chance"] = _all_scores(shuffled_rows(fit, code, key, groups), arrays, scores, key, groups, config)
+            found["chance"] = _all_scores(_shuffled_rows(fit, code, key, groups), arrays, scores, key, groups, config)
         for name, score in itertools.product(arrays, scores):
             by_control = {control: results[score][name] for control, results in found.items()}
             rows += [about(fit, name) | _columns(score, control, result) for control, result in by_control.items()]
-            place = _normalised(by_control, key) if score == "kernel_r2" else None
-            rows += [] if place is None else [about(fit, name) | _columns(score, "normalised", place)]
+            compared = _compared(by_control, key) if score == "kernel_r2" else {}
+            rows += [about(fit, name) | _columns(score, control, result) for control, result in compared.items()]
     for ensemble, fits in (ensembles or {}).items():
         together = [of_fits[fit] for fit in fits]
         controls = [control for control in together[0] if all(control in one for one in together)]
@@ -133,6 +141,21 @@ def score_by_height(
                 mean = _over_seeds(regressions, key)
                 rows.append(about(ensemble, name) | _columns(score, control, mean))
     return pd.DataFrame(rows)
+
+
+def _groups_of_all(
+    representation: ArrayLike, latents: Mapping[str, ArrayLike], groups: ArrayLike | None
+) -> Int[np.ndarray, " n"]:
+    """Find the groups of rows once, so that all scores of a table share their split."""
+    code = matrix("representation", representation)
+    arrays = [paired_matrices("representation", code, name, values, truth=True)[1] for name, values in latents.items()]
+    return own_labels(row_groups(code, np.concatenate(arrays, axis=1), groups), len(code))
+
+
+def _shuffled_rows(name: str, representation: ArrayLike, key: Any, groups: np.ndarray) -> Float[np.ndarray, "n p"]:
+    """The representation with its rows, or groups of rows, in another order, which follows from the key."""
+    rows = matrix(name, representation)
+    return rows[permuted(check_groups(groups, len(rows)), len(rows), random_streams(key).permutation)]
 
 
 def _all_scores(
@@ -165,13 +188,15 @@ def _over_seeds(scores: Sequence[KernelR2], key: Any) -> Interval:
     return r2_over_seeds(scores, key=key)
 
 
-def _normalised(of: Mapping[str, KernelR2 | Interval], key: Any) -> Interval | None:
-    if "floor" not in of or "ceiling" not in of:
-        return None
-    score, floor, ceiling = (of[name] for name in ("none", "floor", "ceiling"))
-    if not (isinstance(score, KernelR2) and isinstance(floor, KernelR2) and isinstance(ceiling, KernelR2)):
-        raise TypeError("only regressions are normalised")
-    return normalised_r2(score, floor=floor, ceiling=ceiling, key=key, n_boot=500)
+def _compared(of: Mapping[str, KernelR2 | Interval], key: Any) -> dict[str, Interval]:
+    """The score against its floor, and between floor and ceiling."""
+    score, floor, ceiling = (of.get(name) for name in ("none", "floor", "ceiling"))
+    found: dict[str, Interval] = {}
+    if isinstance(score, KernelR2) and isinstance(floor, KernelR2):
+        found["above_floor"] = paired_difference(score, floor, key=key, n_boot=500)
+        if isinstance(ceiling, KernelR2):
+            found["normalised"] = normalised_r2(score, floor=floor, ceiling=ceiling, key=key, n_boot=500)
+    return found
 
 
 def _columns(score: str, control: str, result: KernelR2 | Interval) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from hlvm.scoring.row_groups import row_groups
 from hlvm.scoring.threads import own_settings
 from hlvm.scoring.whitening import Whitened, rank_tolerance, whiten
 
-__all__ = ["HeldOut", "pwcca", "subspace_angles", "svcca"]
+__all__ = ["PWCCA", "pwcca", "subspace_angles", "svcca"]
 
 
-class HeldOut(NamedTuple):
-    """A similarity on rows that were not used to find the directions, and on those that were.
+class PWCCA(NamedTuple):
+    """Projection-weighted CCA on rows that were not used to find the directions, and on those that were.
 
     Attributes:
         value: on the other half of the rows, averaged over both halves; the number to report.
@@ -90,7 +90,7 @@ def _leading(rows: Float[np.ndarray, "n p"], variance: float, tolerance: float) 
 
 
 @own_settings
-def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | None = None) -> HeldOut:
+def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | None = None) -> PWCCA:
     """Mean canonical correlation, weighted by how much of the first array each canonical variable accounts for.
 
     The weight of pair i is ``Σ_j |⟨h_i, a_j⟩|`` over the columns ``a_j`` of the centred first array, with ``h_i`` its
@@ -128,7 +128,7 @@ def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | No
         pair, half_weights = found(rows)
         correlations, _ = transfer(pair, first[other], second[other], len(pair.correlations))
         values.append(_weighted(correlations, half_weights))
-    return HeldOut(float(np.mean(values)), _weighted(whole.correlations, weights))
+    return PWCCA(float(np.mean(values)), _weighted(whole.correlations, weights))
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
