@@ -1,7 +1,5 @@
 """What is left of identification when mechanisms leave the invertible regime, and where squared error sees nothing?
 
-    python -m experiments.assumption_violation --preset smoke|laptop|gpu --out DIR [--resume]
-
 Part one leaves the assumptions of Theorem 2 one at a time; ``c`` is the root, codes have as many numbers, half of the
 observed variables are masked unless said otherwise. Part two keeps them and looks at what squared error cannot see.
 Predicted before training:
@@ -38,7 +36,7 @@ from matplotlib.figure import Figure
 from experiments.assumption_violation_figures import draw_gap, draw_violations
 from experiments.assumption_violation_findings import judge
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Frame, check_seeds
 from experiments.training import train
 from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
@@ -366,15 +364,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` goes to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run from the command line."""
-    raise SystemExit(command("assumption_violation"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -12,8 +12,6 @@ from experiments.experiment import Prediction
 from experiments.findings import Frame, means_over_seeds
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["draw_gap", "draw_violations"]
-
 _CODE: dict[str, Any] = {"color": COLORS["blue"], "marker": "o"}
 _OTHER: dict[str, Any] = {"color": COLORS["vermilion"], "marker": "s"}
 _BACK: dict[str, Any] = {"color": COLORS["green"], "marker": "^"}

@@ -1,7 +1,5 @@
 """Do patches attend to the patches that share their object's latents, and where does the class token look?
 
-python -m experiments.attention --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 The paper shows maps of the encoder's last attention, mean over heads: of the class token, and of a token in an object.
 Here the graph says which patches are kin, that is, share latents of an object, so that attention gets a score: how
 often a patch in an object attends more to kin than to a stranger. Nearness alone could do that. So kin and strangers
@@ -41,7 +39,7 @@ from experiments.attention_scores import (
     token_lift,
 )
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, every, means_over_seeds, over_seeds, within
 from experiments.scene_fits import SceneFits, arms, scene_model, trained
 from hlvm import mae
@@ -49,8 +47,6 @@ from hlvm.images import ImageSample
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
 from hlvm.scoring import Interval
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 AUC, EQUAL, LIFT, CLASS = "AUC", "AUC at equal distance", "lift", "class token AUC"
 
@@ -321,15 +317,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; see :func:`experiments.experiment.conduct` for the rest."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("attention"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

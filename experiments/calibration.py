@@ -1,7 +1,5 @@
 """Are the verdicts, intervals and rank tests of ``hlvm.scoring`` right as often as they say?
 
-python -m experiments.calibration --out experiments/results [--preset smoke|laptop]
-
 Every case is made from a generator whose truth is known. Predictions, before anything is measured:
 
 1. Verdicts. Exact codes (linear, curved, overcomplete) are identified, also when the style that they must not hold is

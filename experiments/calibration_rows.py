@@ -1,7 +1,5 @@
 """Are the verdicts of ``hlvm.scoring`` right with few rows, and for latents that are not Gaussian?
 
-python -m experiments.calibration_rows --out experiments/results [--preset smoke|laptop]
-
 Predictions, before anything is measured:
 
 1. Few rows. Of exact codes of 1 to 12 dims with 100 to 3,000 rows at most 1 % are called not identified, codes of tanh

@@ -23,8 +23,6 @@ from hlvm._cli_input import use_compilation_cache
 from hlvm._process import BAD_INPUT, complain, hold_back_log, run, run_whole_process, stopped
 from hlvm.mae import one_device_per_core
 
-__all__ = ["command", "print_findings"]
-
 _QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 """What XLA leaves out for smoke runs, most of whose time is compiling."""
 

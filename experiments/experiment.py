@@ -21,19 +21,6 @@ from hlvm._environment import environment
 from hlvm._files import is_new_folder, make_folder, only_writer, write_text_atomically
 from hlvm.plotting import save_figure, style
 
-__all__ = [
-    "LONG",
-    "PRESETS",
-    "Experiment",
-    "Group",
-    "Prediction",
-    "Record",
-    "Results",
-    "conduct",
-    "load_results",
-    "named_experiment",
-]
-
 PRESETS = ("smoke", "laptop", "gpu")
 """Names of the presets: to see that it runs (a minute), two cores (half an hour), one GPU (the paper's grid)."""
 

@@ -1,7 +1,5 @@
 """How exactly are latents and noises recovered from observed values? Largest errors of `HierarchicalModel.invert`.
 
-    python -m experiments.inversion --out experiments/results [--preset smoke|laptop]
-
 Predicted: sampling in float32 rounds at every level, and the inverse multiplies that by its derivative. So errors are
 largest where mechanisms are steep and few variables tell of a latent: the binary tree with the default slope, and most
 of all a chain with a single observed variable.

@@ -1,7 +1,5 @@
 """Does a linear masked autoencoder reach the optimum that the Gaussian oracle gives in closed form?
 
-    python -m experiments.linear --out experiments/results [--preset smoke|laptop]
-
 Predicted: the loss of the reduced-rank regression at every code dim, the Bayes loss at the rank of the covariance
 between the parts, and a code that spans the oracle's.
 """

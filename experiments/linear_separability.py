@@ -1,7 +1,5 @@
 """Which masking ratio and unit make the class of a scene linearly readable from the frozen code?
 
-    python -m experiments.linear_separability --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 Predicted before training:
 
 1. The paper's table: accuracy of a linear probe of the class rises with the ratio up to 0.75 and is lower at 0.9, and
@@ -33,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, over_seeds, within
 from experiments.scene_comparisons import (
     Paper,
@@ -56,8 +54,6 @@ from experiments.scene_fits import SceneFits, arms, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "run"]
 
 PAPER: Paper = {
     "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
@@ -307,15 +303,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("linear_separability"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -1,7 +1,5 @@
 """Does a mask designed for latents beat random masking at recovering them? And the paper's two other suggestions.
 
-python -m experiments.mask_design --preset smoke|laptop|gpu --out DIR [--resume]
-
 The paper's section 3.6 suggests three ways to steer what is learned, and tries none: masks that follow the latent
 structure; leaving masked patches that touch the visible region out of the loss; a very high ratio where low-level
 information is wanted. All are tried on a quadtree with invertible mechanisms. What counts is each latent's own noise,
@@ -38,7 +36,7 @@ from jaxtyping import Float
 
 from experiments.command import command
 from experiments.designed_masks import by_height, designed, dim_of, lowest_shared, shares, targets, touching
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import check_seeds
 from experiments.mask_design_claims import ARMS, DESIGNED, judge
 from experiments.mask_design_figure import draw
@@ -264,15 +262,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry the experiment out; ``where`` is passed on to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Command line."""
-    raise SystemExit(command("mask_design"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

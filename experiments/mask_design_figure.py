@@ -12,8 +12,6 @@ from experiments.findings import Frame, means_over_seeds
 from experiments.mask_design_claims import ARMS, CLAIMS, DESIGNED, gains_over_middle, heights_at
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look
 
-__all__ = ["draw"]
-
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
     """What codes of d_c numbers hold of their target, and what each arm of the transformer changes, by height."""

@@ -1,7 +1,5 @@
 """Where over ratio, unit and strategy is each height of latents found best, and does it follow what is shared?
 
-``python -m experiments.masking_grid --preset smoke|laptop|gpu --out DIR [--resume]``
-
 ``masking_ratio`` varies the ratio and ``patch_size`` the unit; this is their product: every ratio with every unit that
 can hide exactly so much, drawn at random or as one block, with invertible and with noisy mechanisms. On a quadtree
 squares of 2 x 2 cells are the cells below the latents of height 1, squares of 4 x 4 those of height 2: larger units at
@@ -29,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame
 from experiments.masking_grid_figures import draw
 from experiments.quadtree_fits import (
@@ -48,8 +46,6 @@ from experiments.quadtree_fits import (
     trained,
 )
 from hlvm.masking import BlockMask
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
 
 _STRATEGIES = ("uniform", "block")
 
@@ -286,15 +282,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(command("masking_grid"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

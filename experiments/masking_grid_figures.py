@@ -12,8 +12,6 @@ from experiments.findings import Frame
 from experiments.quadtree_fits import COMPARED, draw_over_seeds, height_words
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["draw"]
-
 _LINES = {"uniform": "-", "block": "--"}
 
 

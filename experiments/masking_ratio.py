@@ -1,7 +1,5 @@
 """Is the highest latent recovered best at a masking ratio in the middle, and if so, why?
 
-``python -m experiments.masking_ratio --preset smoke|laptop|gpu|long --out DIR [--resume]``
-
 A transformer is trained on a quadtree of latents at several masking ratios. The score is the R² of kernel regression
 from the mean token, of the values of variables and of the noise that enters at each height. Predictions, made before
 training:
@@ -39,7 +37,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame
 from experiments.masking_ratio_figures import draw
 from experiments.quadtree_fits import (
@@ -58,8 +56,6 @@ from experiments.quadtree_fits import (
     strategy,
     trained,
 )
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 _TOLERANCE = 0.03
 """Differences of R² up to this count as none."""
@@ -357,15 +353,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(command("masking_ratio"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -10,8 +10,6 @@ from experiments.findings import Frame
 from experiments.quadtree_fits import COMPARED, draw_over_seeds, height_words
 from hlvm.plotting.style import COLORS, figure_with_panels, height_look
 
-__all__ = ["draw"]
-
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
     """Predicted and measured heights over the ratio, and the root by what could explain an optimum."""

@@ -1,7 +1,5 @@
 """Does the masking unit set the lowest level that is recovered, and does a larger one bring out more of the highest?
 
-``python -m experiments.patch_size --preset smoke|laptop|gpu --out DIR [--resume]``
-
 A transformer is trained on a quadtree of latents with masking units of one to four cells along a side, at several
 ratios; its own patch stays at one cell. Scores are those of ``masking_ratio``. Predictions, made before training,
 of units at one ratio; only the fifth is of all ratios:
@@ -29,7 +27,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame
 from experiments.patch_size_figures import draw
 from experiments.quadtree_fits import (
@@ -47,8 +45,6 @@ from experiments.quadtree_fits import (
     strategy,
     trained,
 )
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "rank_correlations", "run"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,15 +264,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(command("patch_size"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

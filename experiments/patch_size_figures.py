@@ -14,8 +14,6 @@ from experiments.findings import Frame
 from experiments.quadtree_fits import draw_over_seeds, height_words
 from hlvm.plotting.style import figure_with_panels, height_look
 
-__all__ = ["draw"]
-
 _LABELS = {"uniform": "squares at random", "strip": "strips of equal area", "block": "one block"}
 
 

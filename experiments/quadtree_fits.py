@@ -32,32 +32,6 @@ from hlvm.scoring import RegressionConfig, kernel_r2_many
 from hlvm.simulator import Sample
 from hlvm.theory import Regime, level_profile
 
-__all__ = [
-    "COMPARED",
-    "MECHANISMS",
-    "REGIMES",
-    "SHARES_APART",
-    "QuadtreeFits",
-    "available",
-    "claim_of_differences",
-    "code_records",
-    "draw_over_seeds",
-    "gains_by_training",
-    "height_words",
-    "held_out",
-    "input_records",
-    "per_seed",
-    "quadtree_model",
-    "rank_correlations_by_height",
-    "separated_at",
-    "share_says",
-    "share_table",
-    "shares_by_arm",
-    "shares_in_c",
-    "strategy",
-    "trained",
-]
-
 MECHANISMS: dict[str, Mechanism] = {
     "invertible": InvertibleMLP(),
     "linear": InvertibleMLP(layers=1),

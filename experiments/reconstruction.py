@@ -1,7 +1,5 @@
 """How do pixel metrics and structural metrics of reconstructions follow the masking ratio and the masking unit?
 
-python -m experiments.reconstruction --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 The paper lets its autoencoders reconstruct whole images, with nothing masked. The loss never asks for that: it covers
 masked places only. So both are measured here: the whole image from the whole image, and the masked part at the ratio of
 training. Predictions:
@@ -23,7 +21,6 @@ import functools
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +29,7 @@ from jaxtyping import Array, Bool, Float
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, every, over_seeds, within
 from experiments.image_quality import quality
 from experiments.reconstruction_figures import draw
@@ -43,8 +40,6 @@ from hlvm.mae.networks import unflatten
 from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.vit import ViTNetwork
 from hlvm.plotting.style import MASKED_RGB
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -309,15 +304,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; see :func:`experiments.experiment.conduct` for the rest."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("reconstruction"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -14,8 +14,6 @@ from experiments.findings import Frame, means_over_seeds
 from experiments.image_quality import METRICS
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["draw"]
-
 _LOOKS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("trained", "whole image"): {"color": COLORS["blue"], "marker": "o", "label": "nothing masked"},
     ("trained", "visible part"): {

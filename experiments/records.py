@@ -16,8 +16,6 @@ from hlvm._digests import write_json
 from hlvm._environment import versions
 from hlvm._files import make_folder
 
-__all__ = ["parsed_options", "write_results"]
-
 
 def parsed_options(description: str | None) -> argparse.Namespace:
     """The options ``out``, a folder, and ``preset``."""

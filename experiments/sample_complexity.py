@@ -1,7 +1,5 @@
 """How many samples does a masked autoencoder need to recover the symbols of a grammar, and on which scale?
 
-python -m experiments.sample_complexity --preset smoke|laptop|gpu --out DIR [--resume]
-
 Images of Random Hierarchy Models: n_c classes, v symbols, m synonyms, blocks of s cells, L levels. Supervised networks
 need about n_c m^L labelled samples to learn the class (Cagnetta et al. 2024). Here nothing is labelled. Half of the
 subtrees below the root are always hidden; a bottleneck is trained on P samples; then a kernel regression reads symbols
@@ -24,14 +22,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.sample_complexity_claims import SCALES, judge
 from experiments.sample_complexity_figure import draw
 from experiments.training import train
@@ -258,15 +255,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry the experiment out; ``where`` is passed on to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Command line."""
-    raise SystemExit(command("sample_complexity"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

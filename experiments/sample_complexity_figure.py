@@ -14,8 +14,6 @@ from experiments.findings import Frame, means_over_seeds
 from experiments.sample_complexity_claims import LEVEL, SCALES, TARGETS, crossings, recoveries
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["draw"]
-
 _LOOKS = tuple(zip(("blue", "vermilion", "green", "purple", "orange", "black"), "osD^vP", strict=True))
 _LABELS = ("training samples P", "P / (n_c m^L)\nsupervised scale", "P / (n_c m^(2L-1))\npredicted scale")
 

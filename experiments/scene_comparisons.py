@@ -19,24 +19,6 @@ from hlvm.mae import Fit
 from hlvm.masking import RandomMask
 from hlvm.theory import shared_information_batch
 
-__all__ = [
-    "Paper",
-    "arm_rows",
-    "compared",
-    "comparisons",
-    "draw_level",
-    "draw_series",
-    "dress",
-    "of_arm",
-    "of_code",
-    "paper_says",
-    "places_of",
-    "records_of_codes",
-    "series_of",
-    "shares_in_c",
-    "theory_says",
-]
-
 _TIE = 0.02
 """Shares of masks that differ by less predict nothing."""
 

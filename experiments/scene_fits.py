@@ -23,8 +23,6 @@ from hlvm.images import SceneImages
 from hlvm.mae import Fit, ImageData, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.masking import RandomMask
 
-__all__ = ["GPU", "LAPTOP", "LONG", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained", "training_data"]
-
 _AT_ONCE = 32
 """Images drawn by one call."""
 

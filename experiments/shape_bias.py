@@ -1,7 +1,5 @@
 """Does a probe of the frozen code follow shape or texture when they disagree, and does that depend on masking?
 
-    python -m experiments.shape_bias --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 Predicted before training:
 
 1. The paper's table: shape bias at ratio 0.75 is higher than at 0.1 and at 0.9; below a half at every ratio.
@@ -27,7 +25,7 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, every, over_seeds, within
 from experiments.scene_comparisons import (
     Paper,
@@ -50,8 +48,6 @@ from experiments.scene_probes import accuracies, codes_of, crossed, label_of, li
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "decisions", "run"]
 
 PAPER: Paper = {"ratio": {0.1: 0.1352, 0.25: 0.2545, 0.5: 0.2458, 0.75: 0.2563, 0.9: 0.2014}}
 """Shape bias of the paper's encoders; it has none for the series of units."""
@@ -284,15 +280,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("shape_bias"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -1,7 +1,5 @@
 """Does a code of exactly ``d_c`` numbers identify the shared information, and no other code?
 
-    python -m experiments.theorem2 --preset smoke|laptop|gpu --out DIR [--resume]
-
 Theorem 2 of the paper, and Theorem D of docs/theory.md, on three graphs (a binary tree, a quadtree, latents with two
 parents each) with invertible mechanisms. Every seed has a generator, a training and samples of its own. Every code is
 compared with ``c``, the values of the frontier latents of the mask's shared information, by held-out kernel R² both
@@ -32,7 +30,7 @@ import jax
 import numpy as np
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, check_seeds, every, over_seeds, within
 from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, Arm, arms_of_graph
 from experiments.theorem2_figures import draw
@@ -380,15 +378,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` goes to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run from the command line."""
-    raise SystemExit(command("theorem2"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

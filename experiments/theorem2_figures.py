@@ -12,8 +12,6 @@ from experiments.experiment import Prediction
 from experiments.findings import Frame, means_over_seeds
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["draw"]
-
 _ARMS = {
     "exact": ("o", "blue"),
     "too narrow": ("v", "vermilion"),

@@ -17,8 +17,6 @@ from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.data import check_data
 from hlvm.mae.groups import shares
 
-__all__ = ["microbatch", "train"]
-
 _AT_ONCE = 2048
 """Most samples, of all members, that are in an accelerator's memory at once; reckoned, not tried on one."""
 

@@ -30,8 +30,6 @@ from experiments.scene_comparisons import draw_level, draw_series, dress, of_arm
 from experiments.scene_fits import label
 from hlvm.plotting.style import COLORS, figure_with_panels
 
-__all__ = ["NAMES", "compare", "decided", "draw"]
-
 NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "transfer")
 """The experiments on scenes: results of each are given by these names."""
 

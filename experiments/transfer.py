@@ -1,7 +1,5 @@
 """Does a probe of the frozen code survive changes of low-level latents, and does the code serve a second task?
 
-    python -m experiments.transfer --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 Probes of the class are trained on scenes as the encoder knows them, and tested on scenes whose colours, frequencies,
 textures, light or positions are drawn from elsewhere. Predicted before training:
 
@@ -28,7 +26,7 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, over_seeds, within
 from experiments.scene_comparisons import (
     Paper,
@@ -51,8 +49,6 @@ from experiments.scene_probes import codes_of, label_of, linear_probe
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "run"]
 
 _SETS: dict[str, dict[float, tuple[float, ...]]] = {
     "ratio": {
@@ -313,15 +309,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("transfer"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

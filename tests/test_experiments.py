@@ -21,8 +21,7 @@ import pytest
 import scipy.stats
 from counting_experiment import EXPERIMENT, Config
 
-from experiments import groups, training
-from experiments.catalogue import NAMES
+from experiments import NAMES, groups, training
 from experiments.experiment import LONG, conduct, load_results, named_experiment
 from experiments.findings import Finding, every, means_over_seeds, over_seeds, within
 from experiments.groups import UnusableError
