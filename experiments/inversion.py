@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.records import parsed_options, write_results
+from experiments.script import script
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import InvertibleMLP
 from hlvm.simulator import HierarchicalModel
@@ -75,16 +75,5 @@ def run(config: Config) -> list[Record]:
     return found
 
 
-def main() -> None:
-    """Run from the command line; prints a table and writes settings, versions and records to one file."""
-    options = parsed_options(__doc__)
-    config = SMOKE if options.preset == "smoke" else Config()
-    records = run(config)
-    for record in records:
-        ranges = [f"{min(record[kind]):.0e} to {max(record[kind]):.0e}" for kind in ("latents", "noises")]
-        print(f"{record['case']:34} latents {ranges[0]}   noises {ranges[1]}")
-    write_results(options.out / "inversion.json", config, {"records": records}, "jax")
-
-
 if __name__ == "__main__":
-    main()
+    script("inversion", __doc__, lambda config: {"records": run(config)}, smoke=SMOKE, laptop=Config())
