@@ -31,26 +31,27 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments import scene_fits
 from experiments.command import command
+from experiments.drawing import legends_beside
 from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, over_seeds, within
 from experiments.scene_comparisons import (
     Paper,
+    Probing,
     arm_rows,
     compared,
-    comparisons,
-    draw_level,
+    draw_floors,
+    draw_paper,
     draw_series,
     dress,
     of_arm,
     of_code,
     paper_says,
     places_of,
+    predicted,
     records_of_codes,
-    series_of,
-    shares_in_c,
     theory_says,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model
+from experiments.scene_fits import groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
@@ -67,24 +68,19 @@ LATENTS = ("class", "shape", "texture")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Probing):
     """What is run.
 
     Attributes:
-        fits: what is trained.
-        rows: images that probes are trained on, for each seed.
-        test_rows: images that they are tested on.
+        test_rows: images that probes are tested on.
         map_rows: test images in each t-SNE map.
         neighbours: in the map and among codes, whose classes are compared.
-        masks: drawn for the prediction of each arm.
     """
 
-    fits: SceneFits = scene_fits.LAPTOP
     rows: int = 2000
     test_rows: int = 2000
     map_rows: int = 500
     neighbours: int = 10
-    masks: int = 200
 
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, map_rows=40, neighbours=3, masks=5)
@@ -98,18 +94,7 @@ GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=10_000, map_rows=2000, 
 
 def predict(config: Config) -> Prediction:
     """Shares of masks with the class, shapes and textures in ``c``, and what is compared."""
-    shares = shares_in_c(config.fits, arms(config.fits), LATENTS, config.masks)
-    return {
-        "shares": shares,
-        "comparisons": comparisons(config.fits),
-        "series": series_of(config.fits),
-        "chance": 1 / scene_model(config.fits).n_classes,
-    }
-
-
-def groups(config: Config) -> list[Group]:
-    """One group per arm."""
-    return arms(config.fits)
+    return {**predicted(config, LATENTS), "chance": 1 / scene_model(config.fits).n_classes}
 
 
 # ---------------------------------------------------------------------- measuring
@@ -250,16 +235,13 @@ def _draw_accuracy(records: Frame, prediction: Prediction) -> Figure:
             shares = shares[shares["latent"] == latent]
             in_order = [float(arm_rows(shares, arm)["share"].iloc[0]) for arm in prediction["series"][series]]
             panel.plot(places_of(prediction, series), in_order, linestyle="--", label=f"{latent} in c", **look)
-    draw_level(axes[0], of_code(of_class, "untrained"), name="class, untrained", color=COLORS["grey"], linestyle="-.")
-    draw_level(axes[0], of_code(of_class, "pixels"), name="class, pixels", color=COLORS["black"], linestyle=":")
-    for panel, series in zip(axes[1], ("ratio", "unit"), strict=True):
-        known = [PAPER[series].get(arm[series], np.nan) / 100 for arm in prediction["series"][series]]
-        panel.plot(places_of(prediction, series), known, color=COLORS["black"], marker="*", label="paper, ImageNet")
+    draw_floors(axes[0], of_class, "class, ")
+    draw_paper(axes[1], PAPER, prediction, "paper, ImageNet", scale=100)
     dress(axes[1], prediction, "predicted: share of masks,\nand the paper's accuracy")
     axes[0, 0].set_ylabel("measured accuracy")
     for row in axes:
         row[0].set_ylim(0, 1.03)
-        row[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     return figure
 
 

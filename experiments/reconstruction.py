@@ -33,7 +33,7 @@ from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, every, over_seeds, within
 from experiments.image_quality import quality
 from experiments.reconstruction_figures import draw
-from experiments.scene_fits import SceneFits, arms, scene_model, trained
+from experiments.scene_fits import HeldOut, both_series, groups, scene_model, trained
 from hlvm import mae
 from hlvm.mae import Fit
 from hlvm.mae.networks import unflatten
@@ -41,41 +41,17 @@ from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.vit import ViTNetwork
 from hlvm.plotting.style import MASKED_RGB
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
-
-    Attributes:
-        fits: what is trained.
-        images: held-out images per seed; every arm reconstructs the same ones.
-        key: images and masks of the test follow from it.
-    """
-
-    fits: SceneFits
-    images: int = 128
-    key: int = 1
-
-    def __post_init__(self) -> None:
-        if self.images < 1:
-            raise ValueError(f"images must be at least 1, got {self.images}")
-
-
-SMOKE = Config(fits=scene_fits.SMOKE, images=4)
-LAPTOP = Config(fits=scene_fits.LAPTOP)
+SMOKE = HeldOut(fits=scene_fits.SMOKE, images=4)
+LAPTOP = HeldOut(fits=scene_fits.LAPTOP)
 LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
-GPU = Config(fits=scene_fits.GPU, images=1000)
+GPU = HeldOut(fits=scene_fits.GPU, images=1000)
 
 
-def predict(config: Config) -> Prediction:
+def predict(config: HeldOut) -> Prediction:
     """Signs of differences, by the two series; and what the series are."""
-    fits = config.fits
     return {
-        "ratios": sorted(fits.ratios),
-        "unit": fits.unit,
-        "units": sorted(fits.units),
-        "ratio": fits.ratio,
-        "shape": list(scene_model(fits).shape),
+        **both_series(config.fits),
+        "shape": list(scene_model(config.fits).shape),
         "paper, nothing masked": {
             "SSIM and FSIM from the lowest ratio to the optimum": "rise",
             "PSNR and -MSE from the optimum to the highest ratio": "rise",
@@ -91,7 +67,7 @@ def predict(config: Config) -> Prediction:
     }
 
 
-def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+def measure(config: HeldOut, group: Group, states: Path | None) -> list[Record]:
     """Every metric of one arm, for each seed, for the trained network and its controls."""
     model = scene_model(config.fits)
     records: list[Record] = []
@@ -297,7 +273,7 @@ EXPERIMENT = Experiment(
     question="How do pixel metrics and structural metrics of reconstructions follow the masking ratio and unit?",
     presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
-    groups=lambda config: arms(config.fits),
+    groups=groups,
     measure=measure,
     judge=judge,
     draw=draw,

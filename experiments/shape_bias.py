@@ -25,25 +25,25 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
+from experiments.drawing import legends_beside
 from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, every, over_seeds, within
 from experiments.scene_comparisons import (
     Paper,
+    Probing,
     arm_rows,
     compared,
-    comparisons,
-    draw_level,
+    draw_floors,
+    draw_paper,
     draw_series,
     dress,
     of_arm,
     of_code,
     paper_says,
-    places_of,
+    predicted,
     records_of_codes,
-    series_of,
-    shares_in_c,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model
+from experiments.scene_fits import SceneFits, groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
@@ -60,20 +60,14 @@ _TIE = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
+class Config(Probing):
+    """What is run: probes of the class are trained on consistent images, those of shape and texture on as many others.
 
     Attributes:
-        fits: what is trained.
-        rows: consistent images that the probe is trained on, for each seed; as many to read shape and texture from.
         conflicts: images whose shape is of one class and texture of another; as many to test the probes on.
-        masks: drawn for the prediction of each arm.
     """
 
-    fits: SceneFits = scene_fits.LAPTOP
-    rows: int = 1000
     conflicts: int = 500
-    masks: int = 200
 
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, conflicts=80, masks=5)
@@ -87,16 +81,7 @@ GPU = Config(fits=scene_fits.GPU, rows=20_000, conflicts=10_000, masks=1000)
 
 def predict(config: Config) -> Prediction:
     """Shares of masks with an object's shape and texture in ``c``, and what is compared."""
-    return {
-        "shares": shares_in_c(config.fits, arms(config.fits), ("shape", "texture"), config.masks),
-        "comparisons": comparisons(config.fits),
-        "series": series_of(config.fits),
-    }
-
-
-def groups(config: Config) -> list[Group]:
-    """One group per arm."""
-    return arms(config.fits)
+    return predicted(config, ("shape", "texture"))
 
 
 # ---------------------------------------------------------------------- measuring
@@ -238,18 +223,10 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
     rows = records[records["code"] == "trained"]
     bias = rows[rows["score"] == "shape bias"]
     draw_series(axes[0], bias, prediction, name="measured", color=COLORS["vermilion"], marker="D")
-    for code, look in (("untrained", {"color": COLORS["grey"], "linestyle": "-."}), ("pixels", {"linestyle": ":"})):
-        draw_level(
-            axes[0],
-            of_code(records[records["score"] == "shape bias"], code),
-            name=code,
-            **{"color": COLORS["black"], **look},
-        )
+    draw_floors(axes[0], records[records["score"] == "shape bias"])
     for panel in axes[0]:
         panel.axhline(0.5, color=COLORS["grey"], linewidth=0.8, label="no preference")
-    known = [PAPER["ratio"].get(arm["ratio"], np.nan) for arm in prediction["series"]["ratio"]]
-    places = places_of(prediction, "ratio")
-    axes[0, 0].plot(places, known, color=COLORS["black"], marker="*", label="paper, ImageNet")
+    draw_paper(axes[0], PAPER, prediction, "paper, ImageNet")
     lines = {
         "accuracy of shape": {"color": COLORS["blue"], "marker": "s"},
         "accuracy of texture": {"color": COLORS["green"], "marker": "^"},
@@ -261,9 +238,7 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
     axes[0, 0].set_ylabel("shape decisions /\n(shape + texture decisions)")
     axes[0, 0].set_ylim(0, 1)
     axes[1, 0].set_ylim(0, 1.03)
-    for row in axes:
-        handles, names = row[0].get_legend_handles_labels()
-        row[1].legend(handles, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     return {"bias": figure}
 
 

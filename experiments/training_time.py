@@ -24,9 +24,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.attention import AUC
+from experiments.drawing import legends_beside
 from experiments.experiment import Results
 from experiments.findings import Finding, Frame, every, over_seeds, within
-from experiments.scene_comparisons import draw_level, draw_series, dress, of_arm, of_code
+from experiments.scene_comparisons import draw_floors, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
 from hlvm.plotting.style import COLORS, figure_with_panels
 
@@ -143,12 +144,10 @@ def draw(short: Mapping[str, Results], long: Mapping[str, Results]) -> Figure:
             draw_series(row, rows, prediction, name=f"{steps:,} steps", **look)
         dress(row, prediction, what)
     for row, rows in ((axes[2], of_class[1]), (axes[3], layout[1])):
-        draw_level(row, of_code(rows, "untrained"), name="untrained", color=COLORS["grey"], linestyle="-.")
-        draw_level(row, of_code(rows, "pixels"), name="pixels", color=COLORS["black"], linestyle=":")
+        draw_floors(row, rows)
     for panel in axes[1]:
         panel.axhline(0.5, color=COLORS["black"], linestyle=(0, (1, 4)), label="chance")
-    for row in axes:
-        row[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     for panel in axes[:-1].flat:
         panel.set_xlabel("")
     return figure

@@ -26,25 +26,26 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
+from experiments.drawing import legends_beside
 from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, over_seeds, within
 from experiments.scene_comparisons import (
     Paper,
+    Probing,
     compared,
-    comparisons,
-    draw_level,
+    draw_floors,
+    draw_paper,
     draw_series,
     dress,
     of_arm,
     of_code,
     paper_says,
     places_of,
+    predicted,
     records_of_codes,
-    series_of,
-    shares_in_c,
     theory_says,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model
+from experiments.scene_fits import groups, label, scene_model
 from experiments.scene_probes import codes_of, label_of, linear_probe
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
@@ -95,20 +96,14 @@ SHIFTS: dict[str, dict[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Probing):
     """What is run.
 
     Attributes:
-        fits: what is trained.
-        rows: images that each probe is trained on, for each seed.
         test_rows: images of each test.
-        masks: drawn for the prediction of each arm.
     """
 
-    fits: SceneFits = scene_fits.LAPTOP
-    rows: int = 1000
     test_rows: int = 500
-    masks: int = 200
 
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, masks=5)
@@ -122,17 +117,8 @@ GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=5000, masks=1000)
 
 def predict(config: Config) -> Prediction:
     """Shares of masks with the class, the layout and shapes in ``c``, and what is compared."""
-    return {
-        "shares": shares_in_c(config.fits, arms(config.fits), ("class", "layout", "shape"), config.masks),
-        "comparisons": comparisons(config.fits),
-        "series": series_of(config.fits),
-        "chance": 1 / scene_model(config.fits).n_classes,
-    }
-
-
-def groups(config: Config) -> list[Group]:
-    """One group per arm."""
-    return arms(config.fits)
+    shared = predicted(config, ("class", "layout", "shape"))
+    return {**shared, "chance": 1 / scene_model(config.fits).n_classes}
 
 
 # ---------------------------------------------------------------------- measuring
@@ -270,29 +256,19 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
             panel.plot(places_of(prediction, series), means, label=f"shift: {shift}", **thin)
     look = {"color": COLORS["vermilion"], "marker": "D", "linewidth": 2}
     draw_series(axes[0], _trained(shifted), prediction, name="mean of the five shifts", **look)
-    draw_level(
-        axes[0], of_code(shifted, "untrained"), name="its floor, untrained", color=COLORS["grey"], linestyle="-."
-    )
-    draw_level(axes[0], of_code(shifted, "pixels"), name="its floor, pixels", color=COLORS["black"], linestyle=":")
-    for panel, series in zip(axes[0], ("ratio", "unit"), strict=True):
-        known = [SHIFTED[series].get(arm[series], np.nan) / 100 for arm in prediction["series"][series]]
-        look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
-        panel.plot(places_of(prediction, series), known, label="paper, mean of five sets", **look)
+    draw_floors(axes[0], shifted, "their floor, ")
+    draw_paper(axes[0], SHIFTED, prediction, "paper, mean of five sets", scale=100)
     for task, look in (("layout", "D"), ("count", "s")):
         color = {"layout": COLORS["vermilion"], "count": COLORS["blue"]}[task]
         of_task = records[records["task"] == task]
         draw_series(axes[1], _trained(of_task), prediction, name=task, color=color, marker=look)
-        for code, line in (("untrained", "-."), ("pixels", ":")):
-            draw_level(axes[1], of_code(of_task, code), name=f"{task}, {code}", color=color, linestyle=line)
-    known = [DETECTION["ratio"].get(arm["ratio"], np.nan) / 100 for arm in prediction["series"]["ratio"]]
-    look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
-    axes[1, 0].plot(places_of(prediction, "ratio"), known, label="paper, box AP / 100", **look)
+        draw_floors(axes[1], of_task, f"{task}, ", color)
+    draw_paper(axes[1], DETECTION, prediction, "paper, box AP / 100", scale=100)
     dress(axes[1], prediction, "accuracy, second tasks")
     axes[0, 0].set_ylabel("accuracy of the class")
     for row in axes:
         row[0].set_ylim(0, 1.03)
-        handles, names = row[0].get_legend_handles_labels()
-        row[1].legend(handles, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     return {"transfer": figure}
 
 
