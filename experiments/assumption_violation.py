@@ -2,23 +2,8 @@
 
 Part one leaves the assumptions of Theorem 2 one at a time; ``c`` is the root, codes have as many numbers, half of the
 observed variables are masked unless said otherwise. Part two keeps them and looks at what squared error cannot see.
-Predicted before training:
 
-1. noise, linear: with linear mechanisms and Gaussian noise the code reaches the R² of the root from the visible part
-   that :class:`hlvm.theory.GaussianOracle` gives in closed form, to within 0.05: what is lost is lost in the data.
-2. noise, nonlinear: with invertible mechanisms plus noise the root is identified at noise 0, and every step of noise
-   costs some of it. The code stays within 0.05 of what a regression with labels finds in the visible part.
-3. fold: parents are bent towards their absolute values. While the fold is one-to-one (level below 1/2) the root is
-   found, R² at least 0.9; beyond, as far as its fold tells of it, to within 0.05, which is an integral. The folded root
-   itself is always found.
-4. missing children: of a root with eight children few are visible. One is enough under invertible mechanisms; with
-   noise the code follows the oracle, to within 0.05.
-5. the conditional mean: without noise, squared error can find no more of the root than the mean of what is masked
-   given the root tells of it. The code reaches that, to within 0.05.
-6. squared error: where this mean does not depend on ``c`` (:class:`~hlvm.mechanisms.Polar`, which hides ``c`` in the
-   radius, and :class:`~experiments.violating_mechanisms.Hyperbolic`, which hides it in the direction) squared error
-   explains nothing of what is masked, at most 0.02 of the variance, and gains no more than 0.1 of R² over the untrained
-   encoder at any width. The energy score identifies ``c`` with ``d_c = 1`` number and finds it with more.
+Predicted before training: docs/experiments/assumption_violation.md.
 """
 
 from __future__ import annotations

@@ -3,15 +3,9 @@
 The paper shows maps of the encoder's last attention, mean over heads: of the class token, and of a token in an object.
 Here the graph says which patches are kin, that is, share latents of an object, so that attention gets a score: how
 often a patch in an object attends more to kin than to a stranger. Nearness alone could do that. So kin and strangers
-are also compared at equal distance. Images are whole, as in the paper. Predictions:
+are also compared at equal distance. Images are whole, as in the paper.
 
-1. Theory: what patches of one object share is the least remote thing that tells of a masked one, so trained encoders
-   attend to kin more often than untrained ones do, at every ratio and unit at which masked patches have visible kin.
-2. Also at equal distance: it is ancestry, not nearness.
-3. Theory: it falls with the ratio and with the unit. How often a masked patch has any visible kin follows from counting
-   (1.00 at ratio 0.1 and 0.37 at 0.9 with units of 2; at ratio 0.75 0.99 with units of 1 and none with units of 4).
-   Where there is none, the shared information is of the whole scene, and strangers say as much.
-4. The class token, which no loss asks for anything, looks at patches with an object more often than at bare ground.
+Predicted before training: docs/experiments/attention.md.
 """
 
 from __future__ import annotations

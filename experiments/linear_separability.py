@@ -1,15 +1,6 @@
 """Which masking ratio and unit make the class of a scene linearly readable from the frozen code?
 
-Predicted before training:
-
-1. The paper's table: accuracy of a linear probe of the class rises with the ratio up to 0.75 and is lower at 0.9, and
-   it rises with the masking unit.
-2. The graph alone, without assumptions on mechanisms: how many masks of each arm have the class in ``c``, the least set
-   that separates what is masked from what is visible. While masks cut objects, the latents of these objects separate;
-   where one object is hidden as a whole and another one seen as a whole, the class does. The more masks of an arm have
-   a latent in ``c``, the better it is read; the same for the shapes and textures of objects.
-3. Codes beat both floors, the untrained encoder and the pixels themselves.
-4. Neighbours in a t-SNE map have the same class more often where the probe is better.
+Predicted before training: docs/experiments/linear_separability.md.
 """
 
 from __future__ import annotations

@@ -6,22 +6,7 @@ information is wanted. All are tried on a quadtree with invertible mechanisms. W
 the number that is new in it: a latent also holds all its ancestors, so that R² of a low latent would mostly say how
 well the root is known.
 
-Predictions, before training:
-
-1. Under a mask designed for a target, c is the target. A code of d_c numbers then identifies it: R² of at least
-   ``IDENTIFIED`` both ways (Theorem 2).
-2. Random masks share more than the target. A code of d_c numbers is too narrow for that, so that it holds the target
-   less well than under the designed mask. The opponent is the best of the random ratios, encoding as trained or the
-   whole image, whichever does best.
-3. Interior loss (a masked cell counts if none of its eight neighbours is visible). The paper: higher latents are
-   recovered better. Theory: the lowest shared ancestor of a cell that counts is never of height 1, so that the lowest
-   latents are not needed and fade; nothing follows for higher ones.
-4. Very high ratio. The paper: extreme ratios give low-level representations, so the lowest latents are recovered better
-   than at the middle ratio. Theory: the opposite, since they are shared less often.
-5. Theory: where low-level information is wanted a low ratio serves better than the very high one: it shares the lowest
-   latents more often.
-6. The mask designed for the upper latents at the middle ratio, with a wide code: the upper latents are recovered better
-   than under random masks, and the lowest less.
+Predicted before training: docs/experiments/mask_design.md.
 """
 
 from __future__ import annotations

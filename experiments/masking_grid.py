@@ -3,20 +3,9 @@
 ``masking_ratio`` varies the ratio and ``patch_size`` the unit; this is their product: every ratio with every unit that
 can hide exactly so much, drawn at random or as one block, with invertible and with noisy mechanisms. On a quadtree
 squares of 2 x 2 cells are the cells below the latents of height 1, squares of 4 x 4 those of height 2: larger units at
-random are whole subtrees at random. Scores are those of ``masking_ratio``, of whole images. Predictions, made before
-training:
+random are whole subtrees at random. Scores are those of ``masking_ratio``, of whole images.
 
-1. In the invertible regime the root is in ``c`` with every mask, so theory sees no optimum over the ratio for it, with
-   any unit. The paper's tables are best at 0.75.
-2. With the ratio, what enters at height 1 is in ``c`` with single cells at ratios in the middle, and what enters at
-   height 2 with units of 2 x 2 likewise: theory sees an optimum there. The paper's words give low levels to both ends.
-3. In the invertible regime, what training gains at a height rises and falls with its share in ``c`` over the whole
-   grid, and arms that have a height in ``c`` in most masks gain more there than arms that never have.
-4. With noise, ``c`` is the smallest part that separates (the general regime), and the same should hold for it, for the
-   root as well.
-5. At the same ratio and unit one block has the latents of height 2 in ``c`` less often than squares at random: it
-   should bring out less of what enters there. Of the root it should bring out as much: to within 0.03 of R², as
-   differences count in ``masking_ratio``.
+Predicted before training: docs/experiments/masking_grid.md.
 """
 
 from __future__ import annotations

@@ -1,28 +1,9 @@
 """Is the highest latent recovered best at a masking ratio in the middle, and if so, why?
 
 A transformer is trained on a quadtree of latents at several masking ratios. The score is the R² of kernel regression
-from the mean token, of the values of variables and of the noise that enters at each height. Predictions, made before
-training:
+from the mean token, of the values of variables and of the noise that enters at each height.
 
-1. In the invertible regime the root is in the shared information ``c`` at every ratio, so theory sees no optimum. The
-   paper does: its tables are best at 0.75.
-2. Lower latents are in ``c`` most often at a ratio of 1/2, cells never. So what enters at height 1 should be best at
-   1/2; the paper's words (extreme ratios give low-level representations) say that it gains towards both ends.
-3. Availability is no reason for an optimum here: one visible cell determines the root, at any ratio.
-4. If the mismatch between training on masked and scoring on whole images were the reason, an encoder would be at least
-   as good as others on images masked as in its own training.
-5. If too short training were the reason, differences between ratios would shrink as training goes on.
-6. With linear mechanisms, all else equal, the ratio should hardly matter for the root.
-7. Masks of the whole subtrees of the root's children never have one of these children in ``c``, uniform ones nearly
-   always: less of what enters there should be found.
-8. With noise, ``c`` is the smallest part that separates (the general regime). The root is in it most often at a ratio
-   of 1/2, in a third of all masks, and hardly ever at other ratios of uniform masks; always under masks of the subtrees
-   of its children, and in 0.64 of the blocks of a quarter of the cells. It should be found best accordingly.
-
-Of the preset ``long``, which trains five times as long and compares that with the training of ``laptop``, it was
-predicted before its run, after that of ``laptop``: the lead of the middle over 0.1 shrinks, since that over few steps a
-ratio of 0.1 has asked for few cells is then less of a reason; the lead over 0.95 does not; encoders hold less of the
-lowest heights than untrained ones.
+Predicted before training: docs/experiments/masking_ratio.md.
 """
 
 from __future__ import annotations

@@ -1,20 +1,9 @@
 """Does the masking unit set the lowest level that is recovered, and does a larger one bring out more of the highest?
 
 A transformer is trained on a quadtree of latents with masking units of one to four cells along a side, at several
-ratios; its own patch stays at one cell. Scores are those of ``masking_ratio``. Predictions, made before training,
-of units at one ratio; only the fifth is of all ratios:
+ratios; its own patch stays at one cell. Scores are those of ``masking_ratio``.
 
-1. A latent inside one unit is never in the shared information ``c``. So what enters at height 1 is found less with
-   units of 2 x 2 cells than with single cells, and what enters at height 2 less with units of 4 x 4 than of 2 x 2.
-2. It is the alignment with the latents that counts, not the area: strips of 1 x 4 cells cut through latents of height
-   1, and strips of 2 x 8 through those of height 2, which squares of the same area do not.
-3. One block of a quarter of the image, at steps of one, two or four cells: at steps of four it is a latent's whole
-   subtree, and no latent of height 2 is in ``c``.
-4. The root is in ``c`` with any unit, so theory expects no gain for it; the paper's table rises with the unit.
-5. Over all arms, what a height gains by training rises and falls with its share in ``c``.
-6. With noise, ``c`` is the smallest part that separates (the general regime): latents whose children are the units.
-   So what enters at height 2 is found better with units of 2 x 2 cells than with single cells, and than with 4 x 4;
-   and the root, which is in ``c`` with units of 4 x 4 only, is found better with these, as in the paper's table.
+Predicted before training: docs/experiments/patch_size.md.
 """
 
 from __future__ import annotations

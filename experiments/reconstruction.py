@@ -2,16 +2,9 @@
 
 The paper lets its autoencoders reconstruct whole images, with nothing masked. The loss never asks for that: it covers
 masked places only. So both are measured here: the whole image from the whole image, and the masked part at the ratio of
-training. Predictions:
+training.
 
-1. The paper, nothing masked: from ratio 0.1 to 0.75 SSIM and FSIM rise; at 0.9 PSNR and -MSE rise instead, SSIM and
-   FSIM do not; units of 4 patches have better SSIM and FSIM than units of one, units of one better PSNR and MSE. The
-   theory says nothing of places that the loss leaves out.
-2. Theory, masked part: the squared error grows with the ratio, step by step. Take away what is visible, and the best
-   guess of a masked patch can only get worse. SSIM and FSIM, which nothing trains, fall with it from 0.1 to 0.9.
-3. Theory, masked part: at one ratio the squared error grows with the unit, since what separates a masked patch from the
-   visible part then stands higher in the hierarchy and says less of its pixels.
-4. With nothing masked the error is larger than on the masked part, although more is seen.
+Predicted before training: docs/experiments/reconstruction.md.
 """
 
 from __future__ import annotations

@@ -6,15 +6,7 @@ subtrees below the root are always hidden; a bottleneck is trained on P samples;
 off its codes of strings that were not trained on. Recovery is R² on the scale from the untrained encoder (0) to the
 best that any function of the visible part can do, which follows from the rules (1). P* is where it crosses one half.
 
-Predictions, before training:
-
-1. The supervised scale is too short. What an autoencoder can learn from is the correlation between a visible tuple of
-   cells and a hidden cell. Its size is 1 / (v sqrt(n_c) m^L): the rules of the root leave 1 / (v sqrt(n_c m)), each
-   level between root and hidden cell divides by sqrt(m), each between root and visible tuple too, and the tuple is one
-   of m synonyms. P samples show it where it exceeds the sampling error, 1 / (v sqrt(m P)): from P = n_c m^(2L - 1) on.
-   (For n_c = v this is what Cagnetta and Wyart, arXiv 2406.00048, find for the prediction of a token.)
-2. So P* collapses when divided by n_c m^(2L - 1): it spreads by at most ``FACTOR`` over the grammars.
-3. It does not collapse that well when divided by n_c m^L, and better than when not divided at all.
+Predicted before training: docs/experiments/sample_complexity.md.
 """
 
 from __future__ import annotations

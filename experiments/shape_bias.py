@@ -1,13 +1,6 @@
 """Does a probe of the frozen code follow shape or texture when they disagree, and does that depend on masking?
 
-Predicted before training:
-
-1. The paper's table: shape bias at ratio 0.75 is higher than at 0.1 and at 0.9; below a half at every ratio.
-2. The graph: an object's shape and its texture reach the same patches, so they are in ``c`` for the same masks. Nothing
-   in the graph prefers one to the other at any ratio or unit: where the shares of masks do not differ, neither does the
-   bias, by more than 0.05.
-3. The bias follows what can be read linearly: the more accurately the shape is read, compared with the texture, on
-   images where both are independent, the higher the bias.
+Predicted before training: docs/experiments/shape_bias.md.
 """
 
 from __future__ import annotations

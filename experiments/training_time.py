@@ -1,19 +1,9 @@
 """Is what the experiments on scenes find a matter of training time? Their presets ``laptop`` and ``long`` compared.
 
 Nothing is trained here: both are read. ``long`` has ten times the steps and nothing else, and its networks begin as
-those of ``laptop`` do, so that differences are between the same seeds and the same held-out images. Predicted before
-``long`` was run:
+those of ``laptop`` do, so that differences are between the same seeds and the same held-out images.
 
-1. The squared error of the masked part is lower in every arm. The theory speaks of the best guess, and longer training
-   comes closer to it.
-2. So it grows from ratio 0.1 to 0.25, where after 1,500 steps it fell, against the theory.
-3. The class is read better at the paper's ratio and unit, and then better than from pixels. That is what training such
-   codes for long is for; the theory does not say it, since there the class is in ``c`` for no mask.
-4. The class at the paper's ratio is further ahead of that at both ends of the series of ratios, as in the paper,
-   whose networks were trained for long.
-5. Attention to kin is stronger wherever a masked patch may have visible kin. The theory says what is worth attending
-   to.
-6. The layout, and the class after a shift, are read better at the paper's ratio and unit.
+Predicted before ``long`` was run: docs/experiments/training_time.md.
 """
 
 from __future__ import annotations

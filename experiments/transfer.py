@@ -1,14 +1,9 @@
 """Does a probe of the frozen code survive changes of low-level latents, and does the code serve a second task?
 
 Probes of the class are trained on scenes as the encoder knows them, and tested on scenes whose colours, frequencies,
-textures, light or positions are drawn from elsewhere. Predicted before training:
+textures, light or positions are drawn from elsewhere.
 
-1. The paper's tables of shifted test sets: mean accuracy after a shift is highest at ratio 0.75, lower at 0.1 and 0.9,
-   and rises with the masking unit. The same of what is retained of the accuracy above chance.
-2. The graph: the more masks of an arm have the class in ``c``, the better the class survives.
-3. Second tasks from the same code, the layout and the number of stars in scenes where neither follows the class, are
-   better at 0.75 than at both ends, as detection is in the paper. The graph: as layout, or the shapes of objects, are
-   in ``c`` in more or fewer masks.
+Predicted before training: docs/experiments/transfer.md.
 """
 
 from __future__ import annotations
