@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,6 +43,22 @@ def mark_units(axes: Axes, units: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(units, labels=[f"{unit}" for unit in units])
     axes.minorticks_off()
+
+
+def heat_map(axes: Axes, table: Frame, **look: Any) -> None:
+    """Draw a table as colours with the numbers on them, white where it is dark.
+
+    Args:
+        axes: where; the columns are named below.
+        table: numbers.
+        **look: as for Matplotlib's ``imshow``.
+    """
+    image = axes.imshow(table.to_numpy(), aspect="auto", **look)
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        dark = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
+        number = f"{value:.2f}".replace("-0.00", "0.00")
+        axes.text(column, row, number, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_xticks(range(len(table.columns)), [f"{name:g}" for name in table.columns])
 
 
 def legend_below(figure: Figure, axes: Axes, ncols: int, **more: Artist) -> None:

@@ -80,15 +80,9 @@ LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=10_000, map_rows=2000, masks=1000)
 
 
-# ---------------------------------------------------------------------- before training
-
-
 def predict(config: Config) -> Prediction:
     """Shares of masks with the class, shapes and textures in ``c``, and what is compared."""
     return {**predicted(config, LATENTS), "chance": 1 / scene_model(config.fits).n_classes}
-
-
-# ---------------------------------------------------------------------- measuring
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:

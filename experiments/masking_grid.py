@@ -15,13 +15,18 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from experiments.command import command
+from experiments.drawing import draw_over_seeds
 from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame
-from experiments.masking_grid_figures import draw
+from experiments.quadtree_figures import draw_floor, height_words, label_rows
 from experiments.quadtree_fits import (
     COMPARED,
     SHARES_APART,
+    TINY,
     QuadtreeFits,
     claim_of_differences,
     code_records,
@@ -35,6 +40,7 @@ from experiments.quadtree_fits import (
     trained,
 )
 from hlvm.masking import BlockMask
+from hlvm.plotting.style import COLORS, figure_with_panels
 
 _STRATEGIES = ("uniform", "block")
 
@@ -102,8 +108,7 @@ class Config:
         return tall * wide > 1 and abs(tall * wide / n_units - ratio) <= 1 / 16
 
 
-_TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
-SMOKE = Config(fits=_TINY, ratios=(0.25, 0.5, 0.75), middle=0.5, units=(1, 2))
+SMOKE = Config(fits=TINY, ratios=(0.25, 0.5, 0.75), middle=0.5, units=(1, 2))
 LAPTOP = Config(fits=QuadtreeFits(steps=1200))
 GPU = Config(
     fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=5, steps=10_000, batch=256, per_height=16),
@@ -256,6 +261,54 @@ def _block_pairs(share: Frame) -> tuple[_Pairs, _Pairs]:
 
 def _what(height: int, top: int) -> str:
     return "the root" if height == top else f"what enters at height {height}"
+
+
+# ---------------------------------------------------------------------- figures
+
+_LINES = {"uniform": "-", "block": "--"}
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """One figure for each kind of mechanism."""
+    return {f"masking_grid_{mechanism}": _draw(mechanism, records, prediction) for mechanism in COMPARED}
+
+
+def _draw(mechanism: str, records: Frame, prediction: Prediction) -> Figure:
+    """Predicted shares above, what is found of each height below, over the ratio."""
+    top = prediction["top"]
+    shares = pd.DataFrame(prediction["share_in_c"])
+    shares = shares[shares["mechanism"] == mechanism]
+    noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
+    trained_ones, untrained = noise[noise["of"] == "trained"], noise[noise["of"] == "untrained"]
+    figure, panels = figure_with_panels(7.0, 4.8, rows=2, columns=top, sharex=True)
+    for height, (predicted, measured) in enumerate(panels.T, start=1):
+        for name, line in _LINES.items():
+            for index, unit in enumerate(prediction["units"]):
+                look = _look(index) | {"linestyle": line}
+                if name == "block":
+                    look["markerfacecolor"] = "white"
+                arm, share = (
+                    table[(table["height"] == height) & (table["strategy"] == name) & (table["unit"] == unit)]
+                    for table in (trained_ones, shares)
+                )
+                if len(arm):
+                    predicted.plot(share["ratio"], share["share"], **look)
+                    draw_over_seeds(measured, arm, "ratio", _label(name, unit), **look)
+        draw_floor(measured, untrained[untrained["height"] == height], COLORS["black"])
+        predicted.set(title=height_words(height, top), ylim=(-0.05, 1.05))
+        measured.set(xlabel="masking ratio", xlim=(0, 1))
+    label_rows(figure, panels, 3)
+    return figure
+
+
+def _look(index: int) -> dict[str, Any]:
+    colors, markers = ("green", "blue", "vermilion", "purple"), "osD^"
+    return {"color": COLORS[colors[index % len(colors)]], "marker": markers[index % len(markers)]}
+
+
+def _label(name: str, unit: int) -> str:
+    size = f"{unit} × {unit}" if unit > 1 else "single cells"
+    return f"{size}, at random" if name == "uniform" else f"{size}, one block"
 
 
 EXPERIMENT = Experiment(

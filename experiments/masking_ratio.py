@@ -24,6 +24,7 @@ from experiments.masking_ratio_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
     REGIMES,
+    TINY,
     QuadtreeFits,
     available,
     claim_of_differences,
@@ -82,10 +83,9 @@ class Config:
         return tuple(dict.fromkeys((self.ends[0], self.middle, self.ends[1])))
 
 
-_TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 # One ratio, compared with itself: most of a minute is compiling, anew for every ratio and mechanism.
 SMOKE = Config(
-    fits=_TINY, ratios=(0.5,), middle=0.5, ends=(0.5, 0.5), half=0.5, views=(0.0, 0.5), strategy_ratios=(0.5,)
+    fits=TINY, ratios=(0.5,), middle=0.5, ends=(0.5, 0.5), half=0.5, views=(0.0, 0.5), strategy_ratios=(0.5,)
 )
 LAPTOP = Config()
 LONG = dataclasses.replace(LAPTOP, fits=dataclasses.replace(LAPTOP.fits, steps=5 * LAPTOP.fits.steps), shorter=5)
@@ -96,8 +96,6 @@ GPU = Config(
     ratios=(0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95),
     strategy_ratios=(0.25, 0.5, 0.75),
 )
-
-# ---------------------------------------------------------------------- theory
 
 
 def _predict(config: Config) -> Prediction:
@@ -133,9 +131,6 @@ def _predict(config: Config) -> Prediction:
         "strategy_ratios": list(config.strategy_ratios),
         "top": top,
     }
-
-
-# ---------------------------------------------------------------------- measurement
 
 
 def _groups(config: Config) -> list[Group]:

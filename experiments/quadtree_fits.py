@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 from jaxtyping import Bool
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from experiments.experiment import Prediction, Record
-from experiments.findings import Finding, Frame, check_seeds, every, means_over_seeds, over_seeds, within
+from experiments.findings import Finding, Frame, check_seeds, every, over_seeds, within
 from experiments.training import train
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
@@ -99,6 +98,9 @@ class QuadtreeFits:
     def network(self) -> ViTConfig:
         """The autoencoder."""
         return ViTConfig(width=self.width, depth=self.depth, decoder_width=self.decoder_width)
+
+
+TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 
 
 def quadtree_model(config: QuadtreeFits, mechanism: str) -> HierarchicalModel:
@@ -411,15 +413,3 @@ def share_says(shares: Sequence[tuple[float, float]]) -> str:
     says = "yes" if all(more > less + SHARES_APART for more, less in shares) else "no reason for it"
     numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in shares)
     return f"{says}: in c with probability {numbers}"
-
-
-def height_words(height: int, top: int) -> str:
-    """What a figure calls the variables of a height."""
-    return "root" if height == top else f"height {height}" if height else "cells"
-
-
-def draw_over_seeds(axes: Axes, records: Frame, x: str, label: str, **look: Any) -> None:
-    """A line of means over seeds with their intervals."""
-    cells = means_over_seeds(records, [x]).sort_values(x)
-    errors = [cells["mean"] - cells["low"], cells["high"] - cells["mean"]]
-    axes.errorbar(cells[x], cells["mean"], yerr=errors, capsize=2, linewidth=1.4, markersize=4.5, label=label, **look)

@@ -13,22 +13,28 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 
 from experiments.command import command
+from experiments.drawing import draw_intervals, legend_below
 from experiments.experiment import Experiment, Group, Prediction, Record
-from experiments.sample_complexity_claims import SCALES, judge
-from experiments.sample_complexity_figure import draw
+from experiments.findings import Frame, means_over_seeds
+from experiments.sample_complexity_claims import LEVEL, SCALES, TARGETS, crossings, judge, recoveries
 from experiments.training import train
 from hlvm import mae
 from hlvm.datasets import Dataset
 from hlvm.images import GrammarImages
 from hlvm.mae import BottleneckConfig, Fit, Member, TrainConfig
 from hlvm.masking import FixedMask, Patches
+from hlvm.plotting.style import COLORS, figure_with_panels
 from hlvm.scoring import RegressionConfig, kernel_r2_many
 
 FACTOR = 2.0
@@ -232,6 +238,62 @@ def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
         records += scored(fit, "code", size)
     row = {**about, "samples": 0, "control": "ceiling"}
     return records + [{**row, "score": name, "value": round(r2, 5)} for name, r2 in ceilings(grammar).items()]
+
+
+# ---------------------------------------------------------------------- figures
+
+
+_LOOKS = tuple(zip(("blue", "vermilion", "green", "purple", "orange", "black"), "osD^vP", strict=True))
+_LABELS = ("training samples P", "P / (n_c m^L)\nsupervised scale", "P / (n_c m^(2L-1))\npredicted scale")
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Recovery over the number of samples; where a scale is right, the curves of its column fall upon each other.
+
+    The band is as wide as a collapse allows, in the middle between the smallest and the largest P*.
+    """
+    figure, panels = figure_with_panels(7.2, 4.4, len(TARGETS), len(SCALES), sharex="col", sharey=True)
+    found = recoveries(records)
+    for row, target in zip(panels, TARGETS, strict=True):
+        own = found[found["score"] == target]
+        cells = means_over_seeds(own, ["grammar", "samples"], "recovery").sort_values("samples")
+        places = _known_places(records, target)
+        for axes, scale in zip(row, SCALES, strict=True):
+            rescaled = {name: place - math.log2(prediction["scales"][name][scale]) for name, place in places.items()}
+            if rescaled:
+                middle = (min(rescaled.values()) + max(rescaled.values())) / 2
+                half = math.log2(prediction["factor"]) / 2
+                axes.axvspan(2 ** (middle - half), 2 ** (middle + half), color=COLORS["pale"], linewidth=0)
+            for (name, scales), (color, marker) in zip(prediction["scales"].items(), _LOOKS, strict=False):
+                of = cells[cells["grammar"] == name]
+                draw_intervals(axes, of["samples"] / scales[scale], of, name, color=COLORS[color], marker=marker)
+            for height in (0.0, LEVEL, 1.0):
+                axes.axhline(height, color=COLORS["grey"], linewidth=0.8, linestyle="--" if height == LEVEL else ":")
+        row[0].set_ylabel(f"recovery of\n{target}")
+    for axes, scale, label in zip(panels[-1], SCALES, _LABELS, strict=True):
+        axes.set_xlabel(label)
+        _powers_of_two(axes, [size / prediction["scales"][name][scale] for name, size in _sizes(found)])
+    legend_below(figure, panels[0, 0], len(prediction["scales"]))
+    return {"sample_complexity": figure}
+
+
+def _known_places(records: Frame, target: str) -> dict[str, float]:
+    """Mean of log2 P* over draws, for grammars where it is known in all."""
+    low, high = crossings(records, target)
+    return {name: low[name].mean() for name in low.columns if np.isfinite([low[name], high[name]]).all()}
+
+
+def _sizes(found: Frame) -> list[tuple[str, int]]:
+    return list(found[["grammar", "samples"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+def _powers_of_two(axes: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers at some powers of two; formulas are not drawn in this style."""
+    axes.set_xscale("log", base=2)
+    lowest, highest = math.floor(math.log2(min(values))), math.ceil(math.log2(max(values)))
+    powers = range(lowest, highest + 1, max(1, (highest - lowest) // 3))
+    axes.set_xticks([2.0**power for power in powers], [f"{2**p}" if p >= 0 else f"1/{2**-p}" for p in powers])
+    axes.minorticks_off()
 
 
 EXPERIMENT = Experiment(

@@ -238,8 +238,7 @@ def draw_paper(axes: Sequence[Axes], paper: Paper, prediction: Prediction, label
     for panel, series in zip(axes, ("ratio", "unit"), strict=True):
         if series in paper:
             known = [paper[series].get(arm[series], np.nan) / scale for arm in prediction["series"][series]]
-            look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
-            panel.plot(places_of(prediction, series), known, label=label, **look)
+            panel.plot(places_of(prediction, series), known, "*--", color=COLORS["black"], label=label)
 
 
 def dress(axes: Sequence[Axes], prediction: Prediction, what: str) -> None:

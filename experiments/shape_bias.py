@@ -69,15 +69,9 @@ LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, conflicts=10_000, masks=1000)
 
 
-# ---------------------------------------------------------------------- before training
-
-
 def predict(config: Config) -> Prediction:
     """Shares of masks with an object's shape and texture in ``c``, and what is compared."""
     return predicted(config, ("shape", "texture"))
-
-
-# ---------------------------------------------------------------------- measuring
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:

@@ -24,6 +24,7 @@ from experiments.command import command
 from experiments.drawing import legends_beside
 from experiments.experiment import Experiment, Group, Prediction, Record
 from experiments.findings import Finding, Frame, over_seeds, within
+from experiments.linear_separability import PAPER as ACCURACY
 from experiments.scene_comparisons import (
     Paper,
     Probing,
@@ -60,10 +61,6 @@ _SETS: dict[str, dict[float, tuple[float, ...]]] = {
         4: (61.35, 19.03, 27.84, 12.69, 28.30),
     },
 }
-_PLAIN: Paper = {
-    "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
-    "unit": {1: 62.57, 2: 68.96, 4: 73.31},
-}
 
 SHIFTED: Paper = {
     series: {place: round(float(np.mean(sets)), 2) for place, sets in of_series.items()}
@@ -73,7 +70,7 @@ SHIFTED: Paper = {
 
 RETAINED: Paper = {
     series: {place: round(SHIFTED[series][place] / plain, 3) for place, plain in of_series.items()}
-    for series, of_series in _PLAIN.items()
+    for series, of_series in ACCURACY.items()
 }
 """The same, as a share of the accuracy on ImageNet-1K."""
 
@@ -107,16 +104,10 @@ LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=5000, masks=1000)
 
 
-# ---------------------------------------------------------------------- before training
-
-
 def predict(config: Config) -> Prediction:
     """Shares of masks with the class, the layout and shapes in ``c``, and what is compared."""
     shared = predicted(config, ("class", "layout", "shape"))
     return {**shared, "chance": 1 / scene_model(config.fits).n_classes}
-
-
-# ---------------------------------------------------------------------- measuring
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
