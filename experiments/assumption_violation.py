@@ -22,14 +22,14 @@ from experiments.assumption_violation_figures import draw_gap, draw_violations
 from experiments.assumption_violation_findings import judge
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record
-from experiments.findings import Frame, check_seeds
-from experiments.training import train
+from experiments.findings import Frame
+from experiments.training import LARGE, TINY, Bottlenecks, train
 from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
 from hlvm import mae
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig
+from hlvm.mae import Fit
 from hlvm.mae.config import Score
-from hlvm.masking import FixedMask, masked_array
+from hlvm.masking import masked_array
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian, Mechanism, Polar
 from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2
 from hlvm.simulator import HierarchicalModel, Sample
@@ -40,7 +40,7 @@ BLIND: dict[str, Mechanism] = {"polar": Polar(), "hyperbolic": Hyperbolic()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Bottlenecks):
     """What is run.
 
     Attributes:
@@ -50,16 +50,9 @@ class Config:
         children: how many of eight children are visible, 1 to 7.
         blind: mechanisms of part two, names in :data:`BLIND`.
         code_dims: numbers in the codes of part two, where ``d_c`` is 1.
-        seeds: training seeds; at least 2.
-        steps: training steps.
-        batch: samples per step.
-        width: hidden units of the perceptrons.
-        rows: held-out samples for scoring, 40 % of them to test on.
-        max_train: most rows a regression is fitted on.
         labels: rows of the regression with labels.
         draws: noises over which a conditional mean is taken.
         points: samples in the scatter plots.
-        key: everything random follows from it.
     """
 
     noises: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -68,19 +61,12 @@ class Config:
     children: tuple[int, ...] = (1, 2, 4)
     blind: tuple[str, ...] = ("polar", "hyperbolic")
     code_dims: tuple[int, ...] = (1, 2, 4)
-    seeds: int = 5
-    steps: int = 2000
-    batch: int = 256
-    width: int = 64
-    rows: int = 1600
-    max_train: int = 800
     labels: int = 12_000
     draws: int = 400
     points: int = 200
-    key: int = 0
 
     def __post_init__(self) -> None:
-        check_seeds(self.seeds)
+        super().__post_init__()
         if min(self.code_dims, default=0) != 1 or max(self.code_dims) < 2:
             raise ValueError(f"code_dims must hold 1, which is d_c, and more than that, got {self.code_dims}")
         if not self.noises or min(self.noises) <= 0:
@@ -98,13 +84,9 @@ SMOKE = Config(
     children=(1, 7),
     blind=("polar",),
     code_dims=(1, 2),
-    seeds=2,
-    steps=20,
-    batch=32,
-    width=16,
-    rows=120,
     labels=120,
     draws=3,
+    **TINY,
 )
 LAPTOP = Config()
 GPU = Config(
@@ -112,13 +94,8 @@ GPU = Config(
     folds=tuple(np.linspace(0, 1, 11).round(2).tolist()),
     children=tuple(range(1, 8)),
     code_dims=(1, 2, 3, 4, 6, 8),
-    seeds=10,
-    steps=20_000,
-    batch=1024,
-    width=256,
-    rows=6000,
-    max_train=3000,
     labels=100_000,
+    **LARGE,
 )
 
 
@@ -221,17 +198,8 @@ def _measured(config: Config, group: Group, case: Case, states: Path | None) -> 
         for loss in losses
         for seed in range(config.seeds)
     ]
-    members = [
-        Member(
-            mask=FixedMask(masked=mask),
-            network=BottleneckConfig(code_dim=dim, width=config.width),
-            seed=seed,
-            loss=LossConfig(score=loss),
-        )
-        for _, mask, dim, loss, seed in runs
-    ]
-    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(100, config.steps // 2))
-    fits = train(keys["fit"], model, members, settings, states)
+    members = [config.member(mask, dim, seed, loss) for _, mask, dim, loss, seed in runs]
+    fits = train(keys["fit"], model, members, config.optimisation, states)
     sample = model.sample(keys["sample"], config.rows)
     content = np.asarray(sample.latents[case.root])
     records: list[Record] = []

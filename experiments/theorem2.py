@@ -20,14 +20,13 @@ import numpy as np
 
 from experiments.command import command
 from experiments.experiment import Experiment, Group, Prediction, Record
-from experiments.findings import Finding, Frame, check_seeds, every, over_seeds, within
+from experiments.findings import Finding, Frame, every, over_seeds, within
 from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, Arm, arms_of_graph
 from experiments.theorem2_figures import draw
-from experiments.training import train
+from experiments.training import LARGE, TINY, Bottlenecks, train
 from hlvm import mae
 from hlvm.graph import LatentGraph
-from hlvm.mae import ArrayData, BottleneckConfig, Fit, Member, TrainConfig
-from hlvm.masking import FixedMask
+from hlvm.mae import ArrayData, Fit
 from hlvm.scoring import Interval, RegressionConfig, Verdict, block_verdict, kernel_r2
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import shared_information
@@ -49,39 +48,24 @@ _READERS = ("c itself", "c itself, too narrow")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
+class Config(Bottlenecks):
+    """What is run; generators and samples have the seeds of training.
 
     Attributes:
         graphs: names in :data:`GRAPHS`.
         mechanisms: names in :data:`MECHANISMS`; the first one is that of the phase diagram.
         phase_masks: names in :data:`PHASE_MASKS`.
         code_dims: numbers in the codes of the phase diagram.
-        seeds: of generators, training and samples; at least 2.
-        steps: training steps.
-        batch: samples per step.
-        width: hidden units of the perceptrons.
-        rows: held-out samples for scoring, 40 % of them to test on.
-        max_train: most rows a regression is fitted on.
         pairs: rows that networks whose input is ``c`` itself are trained on.
-        key: everything random follows from it.
     """
 
     graphs: tuple[str, ...] = tuple(GRAPHS)
     mechanisms: tuple[str, ...] = ("mlp", "coupling")
     phase_masks: tuple[str, ...] = tuple(PHASE_MASKS)
     code_dims: tuple[int, ...] = tuple(range(1, 9))
-    seeds: int = 5
     steps: int = 4000
-    batch: int = 256
-    width: int = 64
-    rows: int = 1600
-    max_train: int = 800
     pairs: int = 100_000
     key: int = 1
-
-    def __post_init__(self) -> None:
-        check_seeds(self.seeds)
 
 
 SMOKE = Config(
@@ -89,24 +73,11 @@ SMOKE = Config(
     mechanisms=("mlp",),
     phase_masks=("half", "quarter"),
     code_dims=(1, 2, 3),
-    seeds=2,
-    steps=20,
-    batch=32,
-    width=16,
-    rows=120,
     pairs=200,
+    **TINY,
 )
 LAPTOP = Config()
-GPU = Config(
-    mechanisms=tuple(MECHANISMS),
-    seeds=10,
-    steps=20_000,
-    batch=1024,
-    width=256,
-    rows=6000,
-    max_train=3000,
-    pairs=1_000_000,
-)
+GPU = Config(mechanisms=tuple(MECHANISMS), pairs=1_000_000, **LARGE)
 
 
 # ---------------------------------------------------------------------- the experiment
@@ -148,16 +119,8 @@ def _measure_seed(config: Config, group: Group, seed: int, states: Path | None) 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.key), seed), 5)
     model = HierarchicalModel.init(keys[0], GRAPHS[group["graph"]](), MECHANISMS[group["mechanism"]])
     arms = _arms(config, group)
-    members = [
-        Member(
-            mask=FixedMask(masked=arm.masked),
-            network=BottleneckConfig(code_dim=arm.code_dim, width=config.width),
-            seed=seed,
-        )
-        for arm in arms
-    ]
-    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(100, config.steps // 2))
-    fits = train(keys[1], model, members, settings, states)
+    members = [config.member(arm.masked, arm.code_dim, seed) for arm in arms]
+    fits = train(keys[1], model, members, config.optimisation, states)
     sample = model.sample(keys[2], config.rows)
     scoring = RegressionConfig(
         max_train=config.max_train, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0), n_boot=200
@@ -187,11 +150,8 @@ def _measure_seed(config: Config, group: Group, seed: int, states: Path | None) 
     pairs = _pairs(model.sample(keys[3], config.pairs), judged)
     d_c = shared_information(model.graph, judged).dim
     dims = (d_c, d_c - 1)
-    readers = [
-        Member(mask=FixedMask(masked=judged), network=BottleneckConfig(code_dim=dim, width=config.width), seed=seed)
-        for dim in dims
-    ]
-    for label, dim, fit in zip(_READERS, dims, train(keys[4], pairs, readers, settings, states), strict=True):
+    readers = train(keys[4], pairs, [config.member(judged, dim, seed) for dim in dims], config.optimisation, states)
+    for label, dim, fit in zip(_READERS, dims, readers, strict=True):
         add(label, dim, {"loss": _last_losses(fit)})
     return records
 
