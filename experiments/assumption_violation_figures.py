@@ -14,7 +14,6 @@ from experiments.findings import Frame, means_over_seeds
 from hlvm.plotting.style import COLORS, figure_with_panels
 
 Look = Mapping[str, Any]
-Places = Sequence[float] | None
 
 _CODE: Look = {"color": COLORS["blue"], "marker": "o"}
 _OTHER: Look = {"color": COLORS["vermilion"], "marker": "s"}
@@ -45,15 +44,14 @@ def draw_violations(records: Frame, prediction: Prediction) -> Figure:
     _references(nonlinear, of("noise", "mlp"), "visible -> c", "visible part → root, with labels", "D")
     _ticks(nonlinear, levels, "noise over signal")
 
-    folds = [level for level, _ in prediction["fold"]]
     curve = prediction["fold curve"]
     for part in ([p for p in curve if p[0] < 0.5], [p for p in curve if p[0] > 0.5]):
         fold.plot([level for level, _ in part], [r2 for _, r2 in part], **_PREDICTED)
     fold.plot(*zip(*[p for p in curve if p[0] == 0.5], strict=True), "_", color=COLORS["black"], markersize=11)
-    _points(fold, of("fold", "mlp"), "code -> folded root", "code → folded root", _OTHER, at=folds)
-    _points(fold, of("fold", "mlp"), "code -> c", "", _CODE, at=folds)
-    _points(fold, of("fold", "mlp"), "untrained code -> c", "", _FLOOR, at=folds)
-    _references(fold, of("fold", "mlp"), "conditional mean -> c", "mean of x_m given root → root", "x", at=folds)
+    _points(fold, of("fold", "mlp"), "code -> folded root", "code → folded root", _OTHER, to_scale=True)
+    _points(fold, of("fold", "mlp"), "code -> c", "", _CODE, to_scale=True)
+    _points(fold, of("fold", "mlp"), "untrained code -> c", "", _FLOOR, to_scale=True)
+    _references(fold, of("fold", "mlp"), "conditional mean -> c", "mean of x_m given root → root", "x", to_scale=True)
     fold.set_xlabel("level of the fold, one-to-one below 0.5")
 
     visibles = [level for level, _ in prediction["children"]]
@@ -121,18 +119,20 @@ def draw_gap(records: Frame) -> Figure:
     return figure
 
 
-def _points(axes: Axes, records: Frame, score: str, label: str, look: Look, at: Places = None, **more: Any) -> None:
-    """Means over seeds with intervals, evenly spaced unless told where."""
+def _points(
+    axes: Axes, records: Frame, score: str, label: str, look: Look, *, to_scale: bool = False, linestyle: str = "none"
+) -> None:
+    """Means over seeds with intervals, at their levels or evenly spaced."""
     cells = means_over_seeds(records[records["score"] == score], ["level"]).sort_values("level")
-    places = range(len(cells)) if at is None else at
-    draw_intervals(axes, places, cells, label, **{"linestyle": "none", "linewidth": 0.9, **look, **more})
+    places = cells["level"] if to_scale else range(len(cells))
+    draw_intervals(axes, places, cells, label, linestyle=linestyle, **{"linewidth": 0.9, **look})
 
 
-def _references(axes: Axes, records: Frame, score: str, label: str, marker: str, at: Places = None) -> None:
-    """What there is once per level, without seeds."""
-    values = records[records["score"] == score].sort_values("level")["value"]
-    places = range(len(values)) if at is None else at
-    axes.plot(places, values, marker, color=COLORS["black"], markerfacecolor="none", markersize=6, label=label)
+def _references(axes: Axes, records: Frame, score: str, label: str, marker: str, *, to_scale: bool = False) -> None:
+    """What there is once per level, without seeds, at the levels or evenly spaced."""
+    rows = records[records["score"] == score].sort_values("level")
+    places = rows["level"] if to_scale else range(len(rows))
+    axes.plot(places, rows["value"], marker, color=COLORS["black"], markerfacecolor="none", markersize=6, label=label)
 
 
 def _ticks(axes: Axes, levels: Sequence[float], label: str) -> None:
