@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -61,10 +60,10 @@ def heat_map(axes: Axes, table: Frame, **look: Any) -> None:
     axes.set_xticks(range(len(table.columns)), [f"{name:g}" for name in table.columns])
 
 
-def legend_below(figure: Figure, axes: Axes, ncols: int, **more: Artist) -> None:
-    """Put the legend of some axes below the figure; what is drawn elsewhere is given by its label."""
+def legend_below(figure: Figure, axes: Axes, ncols: int) -> None:
+    """Put the legend of some axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend([*handles, *more.values()], [*labels, *more], loc="outside lower center", ncols=ncols)
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
 
 
 def legends_beside(panels: Panels) -> None:
