@@ -158,22 +158,25 @@ def main() -> None:
     sizes = 2 if arguments.quick else 10
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         bench = Bench(Path(name))
-        jobs = [job for job in bench.jobs() if arguments.only is None or job.name in arguments.only]
-        rows: list[Row] = []
-        seconds: dict[str, float] = {}
-        for job in jobs:
-            seconds[job.name] = bench.undisturbed(job)
-            rows += [bench.signalled(job, number, moments) for number in (signal.SIGKILL, *EXIT_CODES)]
+        for job in bench.jobs():
+            if arguments.only is not None and job.name not in arguments.only:
+                continue
+            seconds = bench.undisturbed(job)
+            rows = [bench.signalled(job, number, moments) for number in (signal.SIGKILL, *EXIT_CODES)]
             rows.append(bench.on_a_full_disk(job, sizes))
-            show(rows[-4:])
-    if arguments.out is not None:
-        record = {
-            "environment": environment("jax", "jaxlib", "orbax-checkpoint", "h5py", "distributed"),
-            "seed": SEED,
-            "undisturbed_seconds": {name: round(taken, 1) for name, taken in seconds.items()},
-            "rows": [dataclasses.asdict(row) for row in rows],
-        }
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            show(rows)
+            if arguments.out is not None:
+                keep(arguments.out, job, seconds, rows)
+
+
+def keep(path: Path, job: Job, seconds: float, rows: list[Row]) -> None:
+    """Put the rows of a job into the record, in the place of those that it had."""
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"undisturbed_seconds": {}, "rows": []}
+    record |= {"environment": environment("jax", "jaxlib", "orbax-checkpoint", "h5py", "distributed"), "seed": SEED}
+    record["undisturbed_seconds"][job.name] = round(seconds, 1)
+    others = [row for row in record["rows"] if row["job"] != job.name]
+    record["rows"] = others + [dataclasses.asdict(row) for row in rows]
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 # ---------------------------------------------------------------------- jobs
