@@ -37,7 +37,7 @@ test-all: $(STAMP)/test ## all tests that need no GPU
 smoke: $(STAMP)/test ## every experiment at its smallest size, into runs/smoke anew
 	rm -rf runs/smoke
 	mkdir -p runs/smoke
-	$(BIN)/python -c 'from experiments.catalogue import NAMES; print(*NAMES, sep="\n")' > runs/smoke/names
+	$(BIN)/python -c 'from experiments import NAMES; print(*NAMES, sep="\n")' > runs/smoke/names
 	xargs -n 1 -P $(WORKERS) sh -c 'begin=$$(date +%s); \
 	    $(BIN)/python -m experiments.$$0 --preset smoke --out runs/smoke/$$0 > runs/smoke/$$0.log 2>&1 \
 	    && echo "$$0 runs, $$(( $$(date +%s) - begin )) s" || { cat runs/smoke/$$0.log; exit 1; }' < runs/smoke/names

@@ -7,8 +7,7 @@ import matplotlib
 from figures import STYLE
 from matplotlib.figure import Figure
 
-from experiments import training_time
-from experiments.catalogue import NAMES
+from experiments import NAMES, training_time
 from experiments.experiment import Results, load_results, named_experiment
 from hlvm.claims import SILENT, Claim, Says, Stance
 from hlvm.plotting import style

@@ -26,7 +26,7 @@ def identification() -> Figure:
     """Scores of every seed, with the mean and its interval."""
     records = json.loads(RESULTS.read_text(encoding="utf-8"))["records"]
     cases = list(dict.fromkeys(record["case"] for record in records))
-    figure = Figure(figsize=(7.2, 4.4))
+    figure = Figure(figsize=(7.2, 3.3))
     axes = figure.add_subplot()
     for number, (way, label) in enumerate(WAYS.items()):
         colour, shift = f"C{number}", 0.22 * (1 - number)

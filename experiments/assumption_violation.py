@@ -1,26 +1,9 @@
 """What is left of identification when mechanisms leave the invertible regime, and where squared error sees nothing?
 
-    python -m experiments.assumption_violation --preset smoke|laptop|gpu --out DIR [--resume]
-
 Part one leaves the assumptions of Theorem 2 one at a time; ``c`` is the root, codes have as many numbers, half of the
 observed variables are masked unless said otherwise. Part two keeps them and looks at what squared error cannot see.
-Predicted before training:
 
-1. noise, linear: with linear mechanisms and Gaussian noise the code reaches the R² of the root from the visible part
-   that :class:`hlvm.theory.GaussianOracle` gives in closed form, to within 0.05: what is lost is lost in the data.
-2. noise, nonlinear: with invertible mechanisms plus noise the root is identified at noise 0, and every step of noise
-   costs some of it. The code stays within 0.05 of what a regression with labels finds in the visible part.
-3. fold: parents are bent towards their absolute values. While the fold is one-to-one (level below 1/2) the root is
-   found, R² at least 0.9; beyond, as far as its fold tells of it, to within 0.05, which is an integral. The folded root
-   itself is always found.
-4. missing children: of a root with eight children few are visible. One is enough under invertible mechanisms; with
-   noise the code follows the oracle, to within 0.05.
-5. the conditional mean: without noise, squared error can find no more of the root than the mean of what is masked
-   given the root tells of it. The code reaches that, to within 0.05.
-6. squared error: where this mean does not depend on ``c`` (:class:`~hlvm.mechanisms.Polar`, which hides ``c`` in the
-   radius, and :class:`~experiments.violating_mechanisms.Hyperbolic`, which hides it in the direction) squared error
-   explains nothing of what is masked, at most 0.02 of the variance, and gains no more than 0.1 of R² over the untrained
-   encoder at any width. The energy score identifies ``c`` with ``d_c = 1`` number and finds it with more.
+Predicted before training: docs/experiments/assumption_violation.md.
 """
 
 from __future__ import annotations
@@ -38,16 +21,16 @@ from matplotlib.figure import Figure
 from experiments.assumption_violation_claims import judge
 from experiments.assumption_violation_figures import draw_gap, draw_violations
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
-from experiments.training import train
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.training import LARGE, TINY, Bottlenecks, train
 from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_of_fold, fold
 from hlvm import mae
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig
+from hlvm.mae import Fit
 from hlvm.mae.config import Score
-from hlvm.masking import FixedMask, masked_array
+from hlvm.masking import masked_array
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian, Mechanism, Polar
-from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2, mlp_r2
+from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import GaussianOracle
 
@@ -56,7 +39,7 @@ BLIND: dict[str, Mechanism] = {"polar": Polar(), "hyperbolic": Hyperbolic()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Bottlenecks):
     """What is run.
 
     Attributes:
@@ -66,16 +49,9 @@ class Config:
         children: how many of eight children are visible, 1 to 7.
         blind: mechanisms of part two, names in :data:`BLIND`.
         code_dims: numbers in the codes of part two, where ``d_c`` is 1.
-        seeds: training seeds; at least 2.
-        steps: training steps.
-        batch: samples per step.
-        width: hidden units of the perceptrons.
-        rows: held-out samples for scoring, 40 % of them to test on.
-        max_train: most rows a regression is fitted on.
         labels: rows of the regression with labels.
         draws: noises over which a conditional mean is taken.
         points: samples in the scatter plots.
-        key: everything random follows from it.
     """
 
     noises: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -84,19 +60,12 @@ class Config:
     children: tuple[int, ...] = (1, 2, 4)
     blind: tuple[str, ...] = ("polar", "hyperbolic")
     code_dims: tuple[int, ...] = (1, 2, 4)
-    seeds: int = 5
-    steps: int = 2000
-    batch: int = 256
-    width: int = 64
-    rows: int = 1600
-    max_train: int = 800
     labels: int = 12_000
     draws: int = 400
     points: int = 200
-    key: int = 0
 
     def __post_init__(self) -> None:
-        check_seeds(self.seeds)
+        super().__post_init__()
         if min(self.code_dims, default=0) != 1 or max(self.code_dims) < 2:
             raise ValueError(f"code_dims must hold 1, which is d_c, and more than that, got {self.code_dims}")
         if not self.noises or min(self.noises) <= 0:
@@ -114,13 +83,9 @@ SMOKE = Config(
     children=(1, 7),
     blind=("polar",),
     code_dims=(1, 2),
-    seeds=2,
-    steps=20,
-    batch=32,
-    width=16,
-    rows=120,
     labels=120,
     draws=3,
+    **TINY,
 )
 LAPTOP = Config()
 GPU = Config(
@@ -128,13 +93,8 @@ GPU = Config(
     folds=tuple(np.linspace(0, 1, 11).round(2).tolist()),
     children=tuple(range(1, 8)),
     code_dims=(1, 2, 3, 4, 6, 8),
-    seeds=10,
-    steps=20_000,
-    batch=1024,
-    width=256,
-    rows=6000,
-    max_train=3000,
     labels=100_000,
+    **LARGE,
 )
 
 
@@ -237,17 +197,8 @@ def _measured(config: Config, group: Group, case: Case, states: Path | None) -> 
         for loss in losses
         for seed in range(config.seeds)
     ]
-    members = [
-        Member(
-            mask=FixedMask(masked=mask),
-            network=BottleneckConfig(code_dim=dim, width=config.width),
-            seed=seed,
-            loss=LossConfig(score=loss),
-        )
-        for _, mask, dim, loss, seed in runs
-    ]
-    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(100, config.steps // 2))
-    fits = train(keys["fit"], model, members, settings, states)
+    members = [config.member(mask, dim, seed, loss) for _, mask, dim, loss, seed in runs]
+    fits = train(keys["fit"], model, members, config.optimisation, states)
     sample = model.sample(keys["sample"], config.rows)
     content = np.asarray(sample.latents[case.root])
     records: list[Record] = []
@@ -365,15 +316,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` goes to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run from the command line."""
-    raise SystemExit(command("assumption_violation"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

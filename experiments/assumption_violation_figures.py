@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.drawing import draw_intervals
 from experiments.experiment import Frame, Prediction
 from hlvm.plotting.style import COLORS, figure_with_panels
 from hlvm.scoring import means_over_seeds
 
-__all__ = ["draw_gap", "draw_violations"]
+Look = Mapping[str, Any]
 
-_CODE: dict[str, Any] = {"color": COLORS["blue"], "marker": "o"}
-_OTHER: dict[str, Any] = {"color": COLORS["vermilion"], "marker": "s"}
-_BACK: dict[str, Any] = {"color": COLORS["green"], "marker": "^"}
-_CLEAN: dict[str, Any] = {"color": COLORS["purple"], "marker": "v"}
-_FLOOR: dict[str, Any] = {"color": COLORS["grey"], "marker": "P"}
+_CODE: Look = {"color": COLORS["blue"], "marker": "o"}
+_OTHER: Look = {"color": COLORS["vermilion"], "marker": "s"}
+_BACK: Look = {"color": COLORS["green"], "marker": "^"}
+_CLEAN: Look = {"color": COLORS["purple"], "marker": "v"}
+_FLOOR: Look = {"color": COLORS["grey"], "marker": "P"}
 _PREDICTED: dict[str, Any] = {"color": COLORS["black"], "linestyle": "--", "linewidth": 1.2}
 
 
@@ -31,34 +32,33 @@ def draw_violations(records: Frame, prediction: Prediction) -> Figure:
         return records[(records["part"] == part) & (records["mechanism"] == mechanism)]
 
     noises = [level for level, _ in prediction["noise"]]
-    _points(linear, of("noise", "linear"), "code -> c", noises, "code → root", _CODE)
-    _points(linear, of("noise", "linear"), "untrained code -> c", noises, "untrained code → root", _FLOOR)
+    _points(linear, of("noise", "linear"), "code -> c", "code → root", _CODE)
+    _points(linear, of("noise", "linear"), "untrained code -> c", "untrained code → root", _FLOOR)
     linear.plot(range(len(noises)), [r2 for _, r2 in prediction["noise"]], **_PREDICTED, label="predicted")
     _ticks(linear, noises, "noise over signal")
 
     levels = [0.0, *noises]
-    _points(nonlinear, of("noise", "mlp"), "c -> code", levels, "root → code", _BACK)
-    _points(nonlinear, of("noise", "mlp"), "code -> c", levels, "", _CODE)
-    _points(nonlinear, of("noise", "mlp"), "untrained code -> c", levels, "", _FLOOR)
-    _references(nonlinear, of("noise", "mlp"), "visible -> c", levels, "visible part → root, with labels", "D")
+    _points(nonlinear, of("noise", "mlp"), "c -> code", "root → code", _BACK)
+    _points(nonlinear, of("noise", "mlp"), "code -> c", "", _CODE)
+    _points(nonlinear, of("noise", "mlp"), "untrained code -> c", "", _FLOOR)
+    _references(nonlinear, of("noise", "mlp"), "visible -> c", "visible part → root, with labels", "D")
     _ticks(nonlinear, levels, "noise over signal")
 
-    folds = [level for level, _ in prediction["fold"]]
     curve = prediction["fold curve"]
     for part in ([p for p in curve if p[0] < 0.5], [p for p in curve if p[0] > 0.5]):
         fold.plot([level for level, _ in part], [r2 for _, r2 in part], **_PREDICTED)
     fold.plot(*zip(*[p for p in curve if p[0] == 0.5], strict=True), "_", color=COLORS["black"], markersize=11)
-    _points(fold, of("fold", "mlp"), "code -> folded root", folds, "code → folded root", _OTHER, at=folds)
-    _points(fold, of("fold", "mlp"), "code -> c", folds, "", _CODE, at=folds)
-    _points(fold, of("fold", "mlp"), "untrained code -> c", folds, "", _FLOOR, at=folds)
-    _references(fold, of("fold", "mlp"), "conditional mean -> c", folds, "mean of x_m given root → root", "x", at=folds)
+    _points(fold, of("fold", "mlp"), "code -> folded root", "code → folded root", _OTHER, to_scale=True)
+    _points(fold, of("fold", "mlp"), "code -> c", "", _CODE, to_scale=True)
+    _points(fold, of("fold", "mlp"), "untrained code -> c", "", _FLOOR, to_scale=True)
+    _references(fold, of("fold", "mlp"), "conditional mean -> c", "mean of x_m given root → root", "x", to_scale=True)
     fold.set_xlabel("level of the fold, one-to-one below 0.5")
 
     visibles = [level for level, _ in prediction["children"]]
-    _points(children, of("children", "mlp"), "code -> c", visibles, "code → root, nonlinear without noise", _CLEAN)
-    _points(children, of("children", "linear"), "code -> c", visibles, "", _CODE)
-    _points(children, of("children", "linear"), "untrained code -> c", visibles, "", _FLOOR)
-    _references(children, of("children", "mlp"), "conditional mean -> c", visibles, "", "x")
+    _points(children, of("children", "mlp"), "code -> c", "code → root, nonlinear without noise", _CLEAN)
+    _points(children, of("children", "linear"), "code -> c", "", _CODE)
+    _points(children, of("children", "linear"), "untrained code -> c", "", _FLOOR)
+    _references(children, of("children", "mlp"), "conditional mean -> c", "", "x")
     children.plot(range(len(visibles)), [r2 for _, r2 in prediction["children"]], **_PREDICTED)
     _ticks(children, visibles, "visible children, of eight")
     titles = ("noise, linear", "noise, nonlinear", "fold, nonlinear", "missing children")
@@ -100,13 +100,13 @@ def draw_gap(records: Frame) -> Figure:
         scores = own[own["score"] == "code -> c"]
         levels = sorted(scores["level"].unique())
         for loss, look, name in (("energy", _CODE, "energy score"), ("squared_error", _OTHER, "squared error")):
-            _points(axes[3], own[own["loss"] == loss], "code -> c", levels, name, look, linestyle="-")
+            _points(axes[3], own[own["loss"] == loss], "code -> c", name, look, linestyle="-")
             seeds = scores[scores["loss"] == loss]
             places = seeds["level"].map(levels.index) + 0.12
             axes[3].plot(
                 places, seeds["value"], look["marker"], color=look["color"], markersize=3, markerfacecolor="none"
             )
-        _points(axes[3], own, "untrained code -> c", levels, "untrained", _FLOOR, linestyle="-")
+        _points(axes[3], own, "untrained code -> c", "untrained", _FLOOR, linestyle="-")
         axes[3].set(ylim=(-0.3, 1.3), ylabel="R²(code → c)")
         _ticks(axes[3], levels, "numbers in the code" if row == len(mechanisms) - 1 else "")
     for panel, title in zip(
@@ -120,55 +120,19 @@ def draw_gap(records: Frame) -> Figure:
 
 
 def _points(
-    axes: Axes,
-    records: Frame,
-    score: str,
-    levels: Sequence[float],
-    label: str,
-    look: dict[str, Any],
-    *,
-    at: Sequence[float] | None = None,
-    linestyle: str = "none",
+    axes: Axes, records: Frame, score: str, label: str, look: Look, *, to_scale: bool = False, linestyle: str = "none"
 ) -> None:
-    """Means over seeds with intervals, evenly spaced unless told where."""
-    table = means_over_seeds(records[records["score"] == score], ["level"]).set_index("level").loc[list(levels)]
-    ends = [table["mean"] - table["low"], table["high"] - table["mean"]]
-    axes.errorbar(
-        range(len(levels)) if at is None else at,
-        table["mean"],
-        ends,
-        **look,
-        label=label,
-        markersize=4.5,
-        linewidth=0.9,
-        capsize=2,
-        linestyle=linestyle,
-    )
+    """Means over seeds with intervals, at their levels or evenly spaced."""
+    cells = means_over_seeds(records[records["score"] == score], ["level"]).sort_values("level")
+    places = cells["level"] if to_scale else range(len(cells))
+    draw_intervals(axes, places, cells, label, linestyle=linestyle, **{"linewidth": 0.9, **look})
 
 
-def _references(
-    axes: Axes,
-    records: Frame,
-    score: str,
-    levels: Sequence[float],
-    label: str,
-    marker: str,
-    *,
-    at: Sequence[float] | None = None,
-) -> None:
-    """What there is once per level, without seeds."""
-    values = records[records["score"] == score].set_index("level")["value"]
-    places = dict(zip(levels, range(len(levels)) if at is None else at, strict=True))
-    known = [level for level in levels if level in values.index]
-    axes.plot(
-        [places[level] for level in known],
-        values.loc[known],
-        marker,
-        color=COLORS["black"],
-        markerfacecolor="none",
-        markersize=6,
-        label=label,
-    )
+def _references(axes: Axes, records: Frame, score: str, label: str, marker: str, *, to_scale: bool = False) -> None:
+    """What there is once per level, without seeds, at the levels or evenly spaced."""
+    rows = records[records["score"] == score].sort_values("level")
+    places = rows["level"] if to_scale else range(len(rows))
+    axes.plot(places, rows["value"], marker, color=COLORS["black"], markerfacecolor="none", markersize=6, label=label)
 
 
 def _ticks(axes: Axes, levels: Sequence[float], label: str) -> None:

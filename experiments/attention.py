@@ -1,19 +1,11 @@
 """Do patches attend to the patches that share their object's latents, and where does the class token look?
 
-python -m experiments.attention --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 The paper shows maps of the encoder's last attention, mean over heads: of the class token, and of a token in an object.
 Here the graph says which patches are kin, that is, share latents of an object, so that attention gets a score: how
 often a patch in an object attends more to kin than to a stranger. Nearness alone could do that. So kin and strangers
-are also compared at equal distance. Images are whole, as in the paper. Predictions:
+are also compared at equal distance. Images are whole, as in the paper.
 
-1. Theory: what patches of one object share is the least remote thing that tells of a masked one, so trained encoders
-   attend to kin more often than untrained ones do, at every ratio and unit at which masked patches have visible kin.
-2. Also at equal distance: it is ancestry, not nearness.
-3. Theory: it falls with the ratio and with the unit. How often a masked patch has any visible kin follows from counting
-   (1.00 at ratio 0.1 and 0.37 at 0.9 with units of 2; at ratio 0.75 0.99 with units of 1 and none with units of 4).
-   Where there is none, the shared information is of the whole scene, and strangers say as much.
-4. The class token, which no loss asks for anything, looks at patches with an object more often than at bare ground.
+Predicted before training: docs/experiments/attention.md.
 """
 
 from __future__ import annotations
@@ -40,37 +32,26 @@ from experiments.attention_scores import (
     token_lift,
 )
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
-from experiments.scene_fits import SceneFits, arms, scene_model, trained
+from experiments.drawing import draw_over_seeds, legend_below, mark_units
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.scene_fits import HeldOut, arms, both_series, groups, scene_model, trained
 from hlvm import mae
 from hlvm.claims import BELOW_ZERO, Claim, difference_claim, nothing, yes
 from hlvm.images import ImageSample
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-from hlvm.scoring import means_over_seeds
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 AUC, EQUAL, LIFT, CLASS = "AUC", "AUC at equal distance", "lift", "class token AUC"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
+class Config(HeldOut):
+    """What is run, on scenes of at least two objects; the image of the maps follows from ``key`` as well."""
 
-    Attributes:
-        fits: what is trained, on scenes of at least two objects.
-        images: held-out images per seed; every arm sees the same ones.
-        key: they follow from it, and so does the image of the maps.
-    """
-
-    fits: SceneFits
-    images: int = 128
     key: int = 2
 
     def __post_init__(self) -> None:
-        if self.images < 1:
-            raise ValueError(f"images must be at least 1, got {self.images}")
+        super().__post_init__()
         if max(self.fits.objects) < 2:
             raise ValueError(f"kin and strangers need at least two objects, got objects={self.fits.objects}")
 
@@ -88,10 +69,7 @@ def predict(config: Config) -> Prediction:
     pixels = np.round(255 * np.asarray(picture.images[0])).astype(np.uint8)
     visible = [share_with_visible_kin(model.graph, arm["ratio"], arm["unit"]) for arm in arms(fits)]
     return {
-        "ratios": sorted(fits.ratios),
-        "unit": fits.unit,
-        "units": sorted(fits.units),
-        "ratio": fits.ratio,
+        **both_series(fits),
         "depth": fits.depth,
         "visible kin": [{**arm, "share": round(share, 5)} for arm, share in zip(arms(fits), visible, strict=True)],
         "grid": list(model.graph.grid or ()),
@@ -212,8 +190,8 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
 # ---------------------------------------------------------------------- figures
 
 _LOOKS: Mapping[str, Mapping[str, Any]] = {
-    "trained": {"color": COLORS["blue"], "marker": "o", "label": "trained"},
-    "untrained": {"color": COLORS["grey"], "marker": "x", "linestyle": "--", "label": "untrained"},
+    "trained": {"color": COLORS["blue"], "marker": "o"},
+    "untrained": {"color": COLORS["grey"], "marker": "x", "linestyle": "--"},
 }
 _LABELS = {
     AUC: "attends more to kin\nthan to strangers (AUC)",
@@ -239,21 +217,15 @@ def _draw_scores(records: Frame, prediction: Prediction) -> Figure:
         for axes, score in zip(row[1:], _LABELS, strict=True):
             chosen = last[np.isclose(last[fixed], value) & (last["score"] == score)]
             for source, look in _LOOKS.items():
-                cells = means_over_seeds(chosen[chosen["source"] == source], [over]).sort_values(over)
-                axes.plot(cells[over], cells["mean"], markersize=4, linewidth=1.3, **look)
-                axes.fill_between(cells[over], cells["low"], cells["high"], color=look["color"], alpha=0.2, linewidth=0)
-            axes.axhline(0.5, color=COLORS["black"], linestyle=":", linewidth=1)
+                draw_over_seeds(axes, chosen[chosen["source"] == source], over, source, **look)
+            axes.axhline(0.5, color=COLORS["black"], linestyle=":", linewidth=1, label="chance")
         for axes in row:
             axes.set(xlabel="masking ratio" if over == "ratio" else "unit (patches)")
             if over == "unit":
-                axes.set_xscale("log", base=2)
-                axes.set_xticks(prediction["units"], labels=[f"{unit}" for unit in prediction["units"]])
-                axes.minorticks_off()
+                mark_units(axes, prediction["units"])
     for axes, title in zip(panels[0], ["masked patches with\nvisible kin (theory)", *_LABELS.values()], strict=True):
         axes.set_title(title, fontsize=8.5)
-    handles, labels = panels[0, 1].get_legend_handles_labels()
-    handles.append(panels[0, 1].plot([], [], color=COLORS["black"], linestyle=":")[0])
-    figure.legend(handles, [*labels, "chance"], loc="outside lower center", ncols=3)
+    legend_below(figure, panels[0, 1], 3)
     return figure
 
 
@@ -305,22 +277,12 @@ EXPERIMENT = Experiment(
     question="Do patches attend to the patches that share their object's latents, and where does the class token look?",
     presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
-    groups=lambda config: arms(config.fits),
+    groups=groups,
     measure=measure,
     judge=judge,
     draw=draw,
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; see :func:`experiments.experiment.conduct` for the rest."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("attention"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -12,16 +12,6 @@ from hlvm.images import SceneImages, latents_of_patches
 from hlvm.masking import Patches
 from hlvm.masking.masks import count_masked
 
-__all__ = [
-    "kinship",
-    "object_shares",
-    "place_auc",
-    "share_with_visible_kin",
-    "squared_distances",
-    "token_auc",
-    "token_lift",
-]
-
 
 def kinship(graph: LatentGraph) -> Bool[np.ndarray, "cells cells"]:
     """Which patches have a common ancestor beside those that all patches have; none is kin to itself."""

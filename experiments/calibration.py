@@ -1,7 +1,5 @@
 """Are the verdicts, intervals and rank tests of ``hlvm.scoring`` right as often as they say?
 
-python -m experiments.calibration --out experiments/results [--preset smoke|laptop]
-
 Every case is made from a generator whose truth is known. Predictions, before anything is measured:
 
 1. Verdicts. Exact codes (linear, curved, overcomplete) are identified, also when the style that they must not hold is
@@ -26,14 +24,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from experiments.calibration_codes import CODES, REGRESSION, WITH_STYLE, curve, kinked, rotation
-from experiments.records import parsed_options, write_results
+from experiments.script import script
 from hlvm._numbers import positive
 from hlvm.scoring import Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
@@ -96,15 +93,16 @@ SMOKE = Config(
 
 
 def run(config: Config) -> dict[str, Any]:
-    """All five questions; JSON-ready."""
+    """The summary, then all five questions; JSON-ready."""
     rng = np.random.default_rng(config.seed)
-    return {
+    found = {
         "verdicts": verdicts(config, rng),
         "worst_direction": worst_directions(config, rng),
         "intervals": intervals(config, rng),
         "rank_tests": rank_tests(config, rng),
         "closed_form": closed_form(config, rng),
     }
+    return {"summary": summary(found), **found}
 
 
 # ---------------------------------------------------------------------- 1. verdicts
@@ -299,15 +297,5 @@ def summary(records: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Command line."""
-    options = parsed_options(__doc__)
-    config = SMOKE if options.preset == "smoke" else Config()
-    records = run(config)
-    found = summary(records)
-    print(json.dumps(found, indent=1))
-    write_results(options.out / "calibration.json", config, {"summary": found, **records}, "numpy", "scipy")
-
-
 if __name__ == "__main__":
-    main()
+    script("calibration", __doc__, run, smoke=SMOKE, laptop=Config())

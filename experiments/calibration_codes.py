@@ -8,8 +8,6 @@ import numpy as np
 
 from hlvm.scoring import RegressionConfig, Verdict
 
-__all__ = ["CODES", "REGRESSION", "WITH_STYLE", "Code", "curve", "kinked", "rotation", "subset"]
-
 REGRESSION = RegressionConfig(
     max_train=360, n_boot=300, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0)
 )

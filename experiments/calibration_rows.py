@@ -1,7 +1,5 @@
 """Are the verdicts of ``hlvm.scoring`` right with few rows, and for latents that are not Gaussian?
 
-python -m experiments.calibration_rows --out experiments/results [--preset smoke|laptop]
-
 Predictions, before anything is measured:
 
 1. Few rows. Of exact codes of 1 to 12 dims with 100 to 3,000 rows at most 1 % are called not identified, codes of tanh
@@ -17,14 +15,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.calibration_codes import REGRESSION, curve, kinked, rotation, subset
-from experiments.records import parsed_options, write_results
+from experiments.script import script
 from hlvm.scoring import Verdict, block_verdict, circular, one_hot
 
 
@@ -53,14 +50,34 @@ SMOKE = Config(rows=(100,), dims=(2,), repeats=(1,), other_repeats=1)
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Both tables; JSON-ready."""
+    """The summary, then both tables; JSON-ready."""
     rng = np.random.default_rng(config.seed)
-    return {"few_rows": few_rows(config, rng), "other_latents": other_latents(config, rng)}
+    found = {"few_rows": few_rows(config, rng), "other_latents": other_latents(config, rng)}
+    return {"summary": summary(found), **found}
 
 
 def summary(records: dict[str, Any]) -> dict[str, int]:
-    """The numbers that the predictions are about."""
-    return {**of_few_rows(records["few_rows"]), **of_other_latents(records["other_latents"])}
+    """The numbers that the predictions are about; nothing is predicted of the angle as a number."""
+    few = records["few_rows"]
+    others = [row for row in records["other_latents"] if row["latents"] != ANGLE]
+    return {
+        **_counts("few_rows_exact", [row for row in few if row["code"] in EXACT]),
+        **_counts("few_rows_lost", [row for row in few if row["code"] not in EXACT]),
+        **_counts("other_latents_exact", [row for row in others if row["code"] != "independent"]),
+        **_counts("other_latents_independent", [row for row in others if row["code"] == "independent"], IDENTIFIED),
+    }
+
+
+REFUTED = {"refuted": str(Verdict.NOT_IDENTIFIED)}
+IDENTIFIED = {"identified": str(Verdict.IDENTIFIED)}
+
+
+def _counts(
+    begin: str, rows: list[dict[str, Any]], verdicts: Mapping[str, str] = REFUTED | IDENTIFIED
+) -> dict[str, int]:
+    """Cases and verdicts, over rows of a table."""
+    columns = {"cases": "cases", **verdicts}
+    return {f"{begin}_{name}": sum(row.get(column, 0) for row in rows) for name, column in columns.items()}
 
 
 def _saturated(z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -130,43 +147,5 @@ _CODES_OF_LATENTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndar
 }
 
 
-def of_few_rows(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """The numbers that prediction 6 is about."""
-    exact = [row for row in rows if row["code"] in EXACT]
-    lost = [row for row in rows if row["code"] not in EXACT]
-    return {
-        "few_rows_exact_cases": sum(row["cases"] for row in exact),
-        "few_rows_exact_refuted": sum(row.get(str(Verdict.NOT_IDENTIFIED), 0) for row in exact),
-        "few_rows_exact_identified": sum(row.get(str(Verdict.IDENTIFIED), 0) for row in exact),
-        "few_rows_lost_cases": sum(row["cases"] for row in lost),
-        "few_rows_lost_refuted": sum(row.get(str(Verdict.NOT_IDENTIFIED), 0) for row in lost),
-        "few_rows_lost_identified": sum(row.get(str(Verdict.IDENTIFIED), 0) for row in lost),
-    }
-
-
-def of_other_latents(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """The numbers that prediction 7 is about, which leaves the angle as a number out."""
-    rows = [row for row in rows if row["latents"] != ANGLE]
-    exact = [row for row in rows if row["code"] != "independent"]
-    independent = [row for row in rows if row["code"] == "independent"]
-    return {
-        "other_latents_exact_cases": sum(row["cases"] for row in exact),
-        "other_latents_exact_refuted": sum(row.get(str(Verdict.NOT_IDENTIFIED), 0) for row in exact),
-        "other_latents_exact_identified": sum(row.get(str(Verdict.IDENTIFIED), 0) for row in exact),
-        "other_latents_independent_cases": sum(row["cases"] for row in independent),
-        "other_latents_independent_identified": sum(row.get(str(Verdict.IDENTIFIED), 0) for row in independent),
-    }
-
-
-def main() -> None:
-    """Command line."""
-    options = parsed_options(__doc__)
-    config = SMOKE if options.preset == "smoke" else Config()
-    records = run(config)
-    found = summary(records)
-    print(json.dumps(found, indent=1))
-    write_results(options.out / "calibration_rows.json", config, {"summary": found, **records}, "numpy", "scipy")
-
-
 if __name__ == "__main__":
-    main()
+    script("calibration_rows", __doc__, run, smoke=SMOKE, laptop=Config())

@@ -23,8 +23,6 @@ from hlvm.claims import Claim, Says
 from hlvm.cli import use_compilation_cache
 from hlvm.mae import one_device_per_core
 
-__all__ = ["command", "print_claims"]
-
 _QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 """What XLA leaves out for smoke runs, most of whose time is compiling."""
 

@@ -12,8 +12,6 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import FixedMask, MaskSampler
 from hlvm.theory import DesignedMask, design_mask, design_strategy
 
-__all__ = ["by_height", "designed", "dim_of", "lowest_shared", "shares", "targets", "touching"]
-
 
 def targets(graph: LatentGraph) -> dict[str, tuple[str, ...]]:
     """The root; the root and one latent right below it; the root and all latents right below it."""

@@ -21,20 +21,6 @@ from hlvm._process.provenance import environment
 from hlvm.claims import Claim
 from hlvm.plotting import save_figure, style
 
-__all__ = [
-    "LONG",
-    "PRESETS",
-    "Experiment",
-    "Frame",
-    "Group",
-    "Prediction",
-    "Record",
-    "Results",
-    "conduct",
-    "load_results",
-    "named_experiment",
-]
-
 PRESETS = ("smoke", "laptop", "gpu")
 """Names of the presets: to see that it runs (a minute), two cores (half an hour), one GPU (the paper's grid)."""
 

@@ -25,8 +25,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-__all__ = ["fsim", "gradient_magnitude", "luminance", "phase_congruency"]
-
 _ORIENTATIONS = 4
 _SHORTEST = 6.0
 """Wavelength of the finest filters in pixels; each further scale doubles it."""

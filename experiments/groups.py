@@ -27,8 +27,6 @@ from hlvm.mae.cores import environment_of_cores
 if TYPE_CHECKING:
     from experiments.experiment import Experiment, Record
 
-__all__ = ["UnusableError", "run_groups"]
-
 
 class UnusableError(ValueError):
     """What was asked for cannot be done: a folder, a scheduler or a setting that does not fit."""

@@ -10,8 +10,6 @@ from skimage import metrics
 
 from experiments.fsim import fsim
 
-__all__ = ["COARSE", "METRICS", "quality"]
-
 METRICS = ("MSE", "PSNR", "SSIM", "FSIM")
 COARSE = "FSIM, 3 scales"
 """FSIM without its coarsest filters, whose wavelength of 48 pixels is longer than a small image."""

@@ -1,7 +1,5 @@
 """How exactly are latents and noises recovered from observed values? Largest errors of `HierarchicalModel.invert`.
 
-    python -m experiments.inversion --out experiments/results [--preset smoke|laptop]
-
 Predicted: sampling in float32 rounds at every level, and the inverse multiplies that by its derivative. So errors are
 largest where mechanisms are steep and few variables tell of a latent: the binary tree with the default slope, and most
 of all a chain with a single observed variable.
@@ -15,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.records import parsed_options, write_results
+from experiments.script import script
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import InvertibleMLP
 from hlvm.simulator import HierarchicalModel
@@ -77,16 +75,5 @@ def run(config: Config) -> list[Record]:
     return found
 
 
-def main() -> None:
-    """Run from the command line; prints a table and writes settings, versions and records to one file."""
-    options = parsed_options(__doc__)
-    config = SMOKE if options.preset == "smoke" else Config()
-    records = run(config)
-    for record in records:
-        ranges = [f"{min(record[kind]):.0e} to {max(record[kind]):.0e}" for kind in ("latents", "noises")]
-        print(f"{record['case']:34} latents {ranges[0]}   noises {ranges[1]}")
-    write_results(options.out / "inversion.json", config, {"records": records}, "jax")
-
-
 if __name__ == "__main__":
-    main()
+    script("inversion", __doc__, lambda config: {"records": run(config)}, smoke=SMOKE, laptop=Config())

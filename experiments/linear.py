@@ -1,7 +1,5 @@
 """Does a linear masked autoencoder reach the optimum that the Gaussian oracle gives in closed form?
 
-    python -m experiments.linear --out experiments/results [--preset smoke|laptop]
-
 Predicted: the loss of the reduced-rank regression at every code dim, the Bayes loss at the rank of the covariance
 between the parts, and a code that spans the oracle's.
 """
@@ -14,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.records import parsed_options, write_results
+from experiments.script import script
 from hlvm import mae, scoring
 from hlvm.graph import LatentGraph
 from hlvm.mae import LinearConfig, Member, TrainConfig
@@ -82,19 +80,5 @@ def run(config: Config) -> list[Record]:
     return found
 
 
-def main() -> None:
-    """Run from the command line; prints a table and writes settings, versions and records to one file."""
-    options = parsed_options(__doc__)
-    config = SMOKE if options.preset == "smoke" else Config()
-    records = run(config)
-    for record in records:
-        print(
-            f"code dim {record['code_dim']}: best loss {record['loss_in_theory']:.4f}, held out over the oracle's "
-            f"{record['held_out_loss'] / record['held_out_loss_of_oracle']:.5f}, smallest correlation "
-            f"{record['smallest_correlation']:.5f}"
-        )
-    write_results(options.out / "linear.json", config, {"records": records}, "jax")
-
-
 if __name__ == "__main__":
-    main()
+    script("linear", __doc__, lambda config: {"records": run(config)}, smoke=SMOKE, laptop=Config())

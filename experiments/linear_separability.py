@@ -1,17 +1,6 @@
 """Which masking ratio and unit make the class of a scene linearly readable from the frozen code?
 
-    python -m experiments.linear_separability --preset smoke|laptop|gpu|long --out DIR [--resume]
-
-Predicted before training:
-
-1. The paper's table: accuracy of a linear probe of the class rises with the ratio up to 0.75 and is lower at 0.9, and
-   it rises with the masking unit.
-2. The graph alone, without assumptions on mechanisms: how many masks of each arm have the class in ``c``, the least set
-   that separates what is masked from what is visible. While masks cut objects, the latents of these objects separate;
-   where one object is hidden as a whole and another one seen as a whole, the class does. The more masks of an arm have
-   a latent in ``c``, the better it is read; the same for the shapes and textures of objects.
-3. Codes beat both floors, the untrained encoder and the pixels themselves.
-4. Neighbours in a t-SNE map have the same class more often where the probe is better.
+Predicted before training: docs/experiments/linear_separability.md.
 """
 
 from __future__ import annotations
@@ -33,32 +22,30 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
+from experiments.drawing import legends_beside
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.scene_comparisons import (
     Paper,
+    Probing,
     arm_claim,
     arm_rows,
     by_arm,
-    comparisons,
-    draw_level,
+    draw_floors,
+    draw_paper,
     draw_series,
     dress,
     floor_claims,
-    of_code,
     paper_stance,
     places_of,
+    predicted,
     records_of_codes,
-    series_of,
-    shares_in_c,
     theory_stance,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model
+from experiments.scene_fits import groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of
 from hlvm.claims import SILENT, Claim, trend_claim, yes
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "run"]
 
 PAPER: Paper = {
     "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
@@ -72,24 +59,19 @@ LATENTS = ("class", "shape", "texture")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Probing):
     """What is run.
 
     Attributes:
-        fits: what is trained.
-        rows: images that probes are trained on, for each seed.
-        test_rows: images that they are tested on.
+        test_rows: images that probes are tested on.
         map_rows: test images in each t-SNE map.
         neighbours: in the map and among codes, whose classes are compared.
-        masks: drawn for the prediction of each arm.
     """
 
-    fits: SceneFits = scene_fits.LAPTOP
     rows: int = 2000
     test_rows: int = 2000
     map_rows: int = 500
     neighbours: int = 10
-    masks: int = 200
 
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, map_rows=40, neighbours=3, masks=5)
@@ -98,26 +80,9 @@ LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=10_000, map_rows=2000, masks=1000)
 
 
-# ---------------------------------------------------------------------- before training
-
-
 def predict(config: Config) -> Prediction:
     """Shares of masks with the class, shapes and textures in ``c``, and what is compared."""
-    shares = shares_in_c(config.fits, arms(config.fits), LATENTS, config.masks)
-    return {
-        "shares": shares,
-        "comparisons": comparisons(config.fits),
-        "series": series_of(config.fits),
-        "chance": 1 / scene_model(config.fits).n_classes,
-    }
-
-
-def groups(config: Config) -> list[Group]:
-    """One group per arm."""
-    return arms(config.fits)
-
-
-# ---------------------------------------------------------------------- measuring
+    return {**predicted(config, LATENTS), "chance": 1 / scene_model(config.fits).n_classes}
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
@@ -231,16 +196,13 @@ def _draw_accuracy(records: Frame, prediction: Prediction) -> Figure:
             shares = shares[shares["latent"] == latent]
             in_order = [float(arm_rows(shares, arm)["share"].iloc[0]) for arm in prediction["series"][series]]
             panel.plot(places_of(prediction, series), in_order, linestyle="--", label=f"{latent} in c", **look)
-    draw_level(axes[0], of_code(of_class, "untrained"), name="class, untrained", color=COLORS["grey"], linestyle="-.")
-    draw_level(axes[0], of_code(of_class, "pixels"), name="class, pixels", color=COLORS["black"], linestyle=":")
-    for panel, series in zip(axes[1], ("ratio", "unit"), strict=True):
-        known = [PAPER[series].get(arm[series], np.nan) / 100 for arm in prediction["series"][series]]
-        panel.plot(places_of(prediction, series), known, color=COLORS["black"], marker="*", label="paper, ImageNet")
+    draw_floors(axes[0], of_class, "class, ")
+    draw_paper(axes[1], PAPER, prediction, "paper, ImageNet", scale=100)
     dress(axes[1], prediction, "predicted: share of masks,\nand the paper's accuracy")
     axes[0, 0].set_ylabel("measured accuracy")
     for row in axes:
         row[0].set_ylim(0, 1.03)
-        row[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     return figure
 
 
@@ -284,15 +246,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("linear_separability"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

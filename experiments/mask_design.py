@@ -1,29 +1,12 @@
 """Does a mask designed for latents beat random masking at recovering them? And the paper's two other suggestions.
 
-python -m experiments.mask_design --preset smoke|laptop|gpu --out DIR [--resume]
-
 The paper's section 3.6 suggests three ways to steer what is learned, and tries none: masks that follow the latent
 structure; leaving masked patches that touch the visible region out of the loss; a very high ratio where low-level
 information is wanted. All are tried on a quadtree with invertible mechanisms. What counts is each latent's own noise,
 the number that is new in it: a latent also holds all its ancestors, so that R² of a low latent would mostly say how
 well the root is known.
 
-Predictions, before training:
-
-1. Under a mask designed for a target, c is the target. A code of d_c numbers then identifies it: R² of at least
-   ``IDENTIFIED`` both ways (Theorem 2).
-2. Random masks share more than the target. A code of d_c numbers is too narrow for that, so that it holds the target
-   less well than under the designed mask. The opponent is the best of the random ratios, encoding as trained or the
-   whole image, whichever does best.
-3. Interior loss (a masked cell counts if none of its eight neighbours is visible). The paper: higher latents are
-   recovered better. Theory: the lowest shared ancestor of a cell that counts is never of height 1, so that the lowest
-   latents are not needed and fade; nothing follows for higher ones.
-4. Very high ratio. The paper: extreme ratios give low-level representations, so the lowest latents are recovered better
-   than at the middle ratio. Theory: the opposite, since they are shared less often.
-5. Theory: where low-level information is wanted a low ratio serves better than the very high one: it shares the lowest
-   latents more often.
-6. The mask designed for the upper latents at the middle ratio, with a wide code: the upper latents are recovered better
-   than under random masks, and the lowest less.
+Predicted before training: docs/experiments/mask_design.md.
 """
 
 from __future__ import annotations
@@ -35,19 +18,22 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
 
 from experiments.command import command
 from experiments.designed_masks import by_height, designed, dim_of, lowest_shared, shares, targets, touching
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.mask_design_claims import ARMS, DESIGNED, judge
-from experiments.mask_design_figure import draw
+from experiments.drawing import draw_intervals
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.mask_design_claims import ARMS, CLAIMS, DESIGNED, gains_over_middle, heights_at, judge
 from experiments.training import train
 from hlvm import mae, scoring
+from hlvm.claims import ABOVE_ZERO
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP
-from hlvm.scoring import RegressionConfig, check_seeds
+from hlvm.plotting.style import COLORS, figure_with_panels, height_look
+from hlvm.scoring import RegressionConfig, check_seeds, means_over_seeds
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import membership_probability
 
@@ -252,6 +238,66 @@ def _r2(config: Config, code: np.ndarray, content: np.ndarray) -> float:
     return scoring.kernel_r2(code, content, key=config.key, config=_regression(config)).value
 
 
+# ---------------------------------------------------------------------- figures
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """What codes of d_c numbers hold of their target, and what each arm of the transformer changes, by height."""
+    figure, ((left, right),) = figure_with_panels(7.2, 3.3, 1, 2, width_ratios=(1, 1.25))
+    _draw_targets(left, records, prediction)
+    _draw_gains(right, records)
+    return {"mask_design": figure}
+
+
+def _draw_targets(axes: Any, records: Frame, prediction: Prediction) -> None:
+    names = list(prediction["targets"])
+    random = [arm for arm in next(iter(prediction["targets"].values()))["shares"] if arm.startswith("random ")]
+    markers = dict(zip([DESIGNED, *random, "untrained"], "oDs^vP", strict=False))
+    colors = [COLORS[name] for name in ("vermilion", "blue", "sky", "green", "purple", "orange")]
+    cells: Frame = means_over_seeds(records[records["learner"] == "bottleneck"], ["target", "arm", "view", "score"])
+    forward = cells[cells["score"] == "code -> c"].sort_values("mean").groupby(["target", "arm"]).last()
+    floor = cells[(cells["score"] == "untrained code -> c") & (cells["arm"] == DESIGNED)].set_index("target")
+    for number, (arm, marker) in enumerate(markers.items()):
+        rows = floor.loc[names] if arm == "untrained" else forward.loc[[(name, arm) for name in names]]
+        color = COLORS["grey"] if arm == "untrained" else colors[number]
+        places = np.arange(len(names)) + 0.16 * (number - (len(markers) - 1) / 2)
+        draw_intervals(axes, places, rows, arm, across=True, fmt=marker, color=color)
+    axes.axvline(1.0, color=COLORS["black"], linewidth=0.8, linestyle=":", label="designed, predicted")
+    labels = [f"{name}\nd_c = {prediction['targets'][name]['d_c']}" for name in names]
+    axes.set_yticks(np.arange(len(names)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel("R² of the target, given a code of d_c numbers")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1.28), ncols=2, fontsize=8)
+
+
+def _draw_gains(axes: Any, records: Frame) -> None:
+    gains = gains_over_middle(records)
+    arms = [arm for arm in ARMS if arm != "middle ratio"]
+    heights = sorted(gains["height"].unique())
+    cells = means_over_seeds(gains, ["arm", "height"], "gain").set_index(["arm", "height"])
+    axes.axhline(0.0, color=COLORS["black"], linewidth=0.8)
+    room = cells["high"].max() - cells["low"].min()
+    levels = [cells["high"].max() + share * room for share in (0.1, 0.2)]
+    for height in heights:
+        looks = height_look(int(height))
+        rows = cells.loc[[(arm, height) for arm in arms]]
+        places = np.arange(len(arms)) + 0.2 * (heights.index(height) - (len(heights) - 1) / 2)
+        draw_intervals(axes, places, rows, f"height {height}", linestyle="none", **looks)
+        for claim in CLAIMS:
+            if claim.than == "middle ratio" and height in heights_at(gains, claim.where):
+                place = places[arms.index(claim.arm)]
+                for level, stance in zip(levels, (claim.theory, claim.paper), strict=True):
+                    up = stance.agrees(claim.limits == ABOVE_ZERO)
+                    if up is not None:
+                        axes.plot(place, level, "^" if up else "v", color=looks["color"])
+    for source, level in zip(("theory", "paper"), levels, strict=True):
+        axes.text(-0.75, level, source, va="center", fontsize=8)
+    axes.set_xlim(-0.8, len(arms) - 0.5)
+    axes.set_xticks(np.arange(len(arms)), [arm.replace(" ", "\n", 1) for arm in arms])
+    axes.set_ylabel("R² of own noises,\nabove that at the middle ratio")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=len(heights), fontsize=8)
+
+
 EXPERIMENT = Experiment(
     name="mask_design",
     title="Mask design",
@@ -265,15 +311,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry the experiment out; ``where`` is passed on to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Command line."""
-    raise SystemExit(command("mask_design"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

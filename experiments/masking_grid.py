@@ -1,24 +1,11 @@
 """Where over ratio, unit and strategy is each height of latents found best, and does it follow what is shared?
 
-``python -m experiments.masking_grid --preset smoke|laptop|gpu --out DIR [--resume]``
-
 ``masking_ratio`` varies the ratio and ``patch_size`` the unit; this is their product: every ratio with every unit that
 can hide exactly so much, drawn at random or as one block, with invertible and with noisy mechanisms. On a quadtree
 squares of 2 x 2 cells are the cells below the latents of height 1, squares of 4 x 4 those of height 2: larger units at
-random are whole subtrees at random. Scores are those of ``masking_ratio``, of whole images. Predictions, made before
-training:
+random are whole subtrees at random. Scores are those of ``masking_ratio``, of whole images.
 
-1. In the invertible regime the root is in ``c`` with every mask, so theory sees no optimum over the ratio for it, with
-   any unit. The paper's tables are best at 0.75.
-2. With the ratio, what enters at height 1 is in ``c`` with single cells at ratios in the middle, and what enters at
-   height 2 with units of 2 x 2 likewise: theory sees an optimum there. The paper's words give low levels to both ends.
-3. In the invertible regime, what training gains at a height rises and falls with its share in ``c`` over the whole
-   grid, and arms that have a height in ``c`` in most masks gain more there than arms that never have.
-4. With noise, ``c`` is the smallest part that separates (the general regime), and the same should hold for it, for the
-   root as well.
-5. At the same ratio and unit one block has the latents of height 2 in ``c`` less often than squares at random: it
-   should bring out less of what enters there. Of the root it should bring out as much: to within 0.03 of R², as
-   differences count in ``masking_ratio``.
+Predicted before training: docs/experiments/masking_grid.md.
 """
 
 from __future__ import annotations
@@ -28,12 +15,17 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
-from experiments.masking_grid_figures import draw
+from experiments.drawing import draw_over_seeds
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.quadtree_figures import draw_floor, height_words, label_rows
 from experiments.quadtree_fits import (
     COMPARED,
     SHARES_APART,
+    TINY,
     QuadtreeFits,
     code_records,
     gains_by_training,
@@ -47,8 +39,7 @@ from experiments.quadtree_fits import (
 )
 from hlvm.claims import Claim, difference_claim, equivalence_claim, no, trend_claim, yes
 from hlvm.masking import BlockMask
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "run"]
+from hlvm.plotting.style import COLORS, figure_with_panels
 
 _STRATEGIES = ("uniform", "block")
 
@@ -116,8 +107,7 @@ class Config:
         return tall * wide > 1 and abs(tall * wide / n_units - ratio) <= 1 / 16
 
 
-_TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
-SMOKE = Config(fits=_TINY, ratios=(0.25, 0.5, 0.75), middle=0.5, units=(1, 2))
+SMOKE = Config(fits=TINY, ratios=(0.25, 0.5, 0.75), middle=0.5, units=(1, 2))
 LAPTOP = Config(fits=QuadtreeFits(steps=1200))
 GPU = Config(
     fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=5, steps=10_000, batch=256, per_height=16),
@@ -272,6 +262,54 @@ def _what(height: int, top: int) -> str:
     return "the root" if height == top else f"what enters at height {height}"
 
 
+# ---------------------------------------------------------------------- figures
+
+_LINES = {"uniform": "-", "block": "--"}
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """One figure for each kind of mechanism."""
+    return {f"masking_grid_{mechanism}": _draw(mechanism, records, prediction) for mechanism in COMPARED}
+
+
+def _draw(mechanism: str, records: Frame, prediction: Prediction) -> Figure:
+    """Predicted shares above, what is found of each height below, over the ratio."""
+    top = prediction["top"]
+    shares = pd.DataFrame(prediction["share_in_c"])
+    shares = shares[shares["mechanism"] == mechanism]
+    noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
+    trained_ones, untrained = noise[noise["of"] == "trained"], noise[noise["of"] == "untrained"]
+    figure, panels = figure_with_panels(7.0, 4.8, rows=2, columns=top, sharex=True)
+    for height, (predicted, measured) in enumerate(panels.T, start=1):
+        for name, line in _LINES.items():
+            for index, unit in enumerate(prediction["units"]):
+                look = _look(index) | {"linestyle": line}
+                if name == "block":
+                    look["markerfacecolor"] = "white"
+                arm, share = (
+                    table[(table["height"] == height) & (table["strategy"] == name) & (table["unit"] == unit)]
+                    for table in (trained_ones, shares)
+                )
+                if len(arm):
+                    predicted.plot(share["ratio"], share["share"], **look)
+                    draw_over_seeds(measured, arm, "ratio", _label(name, unit), **look)
+        draw_floor(measured, untrained[untrained["height"] == height], COLORS["black"])
+        predicted.set(title=height_words(height, top), ylim=(-0.05, 1.05))
+        measured.set(xlabel="masking ratio", xlim=(0, 1))
+    label_rows(figure, panels, 3)
+    return figure
+
+
+def _look(index: int) -> dict[str, Any]:
+    colors, markers = ("green", "blue", "vermilion", "purple"), "osD^"
+    return {"color": COLORS[colors[index % len(colors)]], "marker": markers[index % len(markers)]}
+
+
+def _label(name: str, unit: int) -> str:
+    size = f"{unit} × {unit}" if unit > 1 else "single cells"
+    return f"{size}, at random" if name == "uniform" else f"{size}, one block"
+
+
 EXPERIMENT = Experiment(
     name="masking_grid",
     title="Ratio, unit and strategy",
@@ -285,15 +323,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(command("masking_grid"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -1,30 +1,9 @@
 """Is the highest latent recovered best at a masking ratio in the middle, and if so, why?
 
-``python -m experiments.masking_ratio --preset smoke|laptop|gpu|long --out DIR [--resume]``
-
 A transformer is trained on a quadtree of latents at several masking ratios. The score is the R² of kernel regression
-from the mean token, of the values of variables and of the noise that enters at each height. Predictions, made before
-training:
+from the mean token, of the values of variables and of the noise that enters at each height.
 
-1. In the invertible regime the root is in the shared information ``c`` at every ratio, so theory sees no optimum. The
-   paper does: its tables are best at 0.75.
-2. Lower latents are in ``c`` most often at a ratio of 1/2, cells never. So what enters at height 1 should be best at
-   1/2; the paper's words (extreme ratios give low-level representations) say that it gains towards both ends.
-3. Availability is no reason for an optimum here: one visible cell determines the root, at any ratio.
-4. If the mismatch between training on masked and scoring on whole images were the reason, an encoder would be at least
-   as good as others on images masked as in its own training.
-5. If too short training were the reason, differences between ratios would shrink as training goes on.
-6. With linear mechanisms, all else equal, the ratio should hardly matter for the root.
-7. Masks of the whole subtrees of the root's children never have one of these children in ``c``, uniform ones nearly
-   always: less of what enters there should be found.
-8. With noise, ``c`` is the smallest part that separates (the general regime). The root is in it most often at a ratio
-   of 1/2, in a third of all masks, and hardly ever at other ratios of uniform masks; always under masks of the subtrees
-   of its children, and in 0.64 of the blocks of a quarter of the cells. It should be found best accordingly.
-
-Of the preset ``long``, which trains five times as long and compares that with the training of ``laptop``, it was
-predicted before its run, after that of ``laptop``: the lead of the middle over 0.1 shrinks, since that over few steps a
-ratio of 0.1 has asked for few cells is then less of a reason; the lead over 0.95 does not; encoders hold less of the
-lowest heights than untrained ones.
+Predicted before training: docs/experiments/masking_ratio.md.
 """
 
 from __future__ import annotations
@@ -39,11 +18,12 @@ from typing import Any
 import pandas as pd
 
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.masking_ratio_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
     REGIMES,
+    TINY,
     QuadtreeFits,
     available,
     code_records,
@@ -57,8 +37,6 @@ from experiments.quadtree_fits import (
     trained,
 )
 from hlvm.claims import SILENT, Claim, Stance, difference_claim, equivalence_claim, no, nothing, yes
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
 
 _TOLERANCE = 0.03
 """Differences of R² up to this count as none."""
@@ -104,10 +82,9 @@ class Config:
         return tuple(dict.fromkeys((self.ends[0], self.middle, self.ends[1])))
 
 
-_TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 # One ratio, compared with itself: most of a minute is compiling, anew for every ratio and mechanism.
 SMOKE = Config(
-    fits=_TINY, ratios=(0.5,), middle=0.5, ends=(0.5, 0.5), half=0.5, views=(0.0, 0.5), strategy_ratios=(0.5,)
+    fits=TINY, ratios=(0.5,), middle=0.5, ends=(0.5, 0.5), half=0.5, views=(0.0, 0.5), strategy_ratios=(0.5,)
 )
 LAPTOP = Config()
 LONG = dataclasses.replace(LAPTOP, fits=dataclasses.replace(LAPTOP.fits, steps=5 * LAPTOP.fits.steps), shorter=5)
@@ -118,8 +95,6 @@ GPU = Config(
     ratios=(0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95),
     strategy_ratios=(0.25, 0.5, 0.75),
 )
-
-# ---------------------------------------------------------------------- theory
 
 
 def _predict(config: Config) -> Prediction:
@@ -155,9 +130,6 @@ def _predict(config: Config) -> Prediction:
         "strategy_ratios": list(config.strategy_ratios),
         "top": top,
     }
-
-
-# ---------------------------------------------------------------------- measurement
 
 
 def _groups(config: Config) -> list[Group]:
@@ -350,15 +322,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(command("masking_ratio"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.drawing import draw_over_seeds
 from experiments.experiment import Frame, Prediction
-from experiments.quadtree_fits import COMPARED, draw_over_seeds, height_words
-from hlvm.plotting.style import COLORS, figure_with_panels, height_look
-
-__all__ = ["draw"]
+from experiments.quadtree_figures import draw_floor, draw_heights, label_rows
+from experiments.quadtree_fits import COMPARED
+from hlvm.plotting.style import COLORS, figure_with_panels
 
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
@@ -22,30 +22,17 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
 
 def _draw_heights(records: Frame, prediction: Prediction) -> Figure:
     figure, panels = figure_with_panels(7.0, 5.0, rows=2, columns=len(COMPARED), sharex=True, sharey="row")
-    top, long = prediction["top"], prediction["steps"][1]
+    long = prediction["steps"][1]
     shares = pd.DataFrame(prediction["share_in_c"]).query("strategy == 'uniform'")
     whole = records[(records["view"] == 0) & (records["strategy"] == "uniform") & (records["part"] == "noise")]
     for (predicted, measured), mechanism in zip(panels.T, COMPARED, strict=True):
-        share: Frame = shares[shares["mechanism"] == mechanism]
         arm: Frame = whole[whole["mechanism"] == mechanism]
-        for height in range(top, -1, -1):
-            look = height_look(height)
-            label = height_words(height, top)
-            of_share, of_height = (table[table["height"] == height] for table in (share, arm))
-            if height:
-                predicted.plot(of_share["ratio"], of_share["share"], label=label, **look)
-            else:
-                predicted.plot(sorted(share["ratio"].unique()), [0] * share["ratio"].nunique(), label=label, **look)
-            trained_ones = of_height[(of_height["of"] == "trained") & (of_height["steps"] == long)]
-            draw_over_seeds(measured, trained_ones, "ratio", label, **look)
-            floor = of_height[of_height["of"] == "untrained"]["value"].mean()
-            measured.axhline(floor, color=look["color"], linewidth=0.9, linestyle=":")
-        predicted.set(title=mechanism, ylim=(-0.05, 1.05))
+        trained = arm[(arm["of"] == "trained") & (arm["steps"] == long)]
+        untrained = arm[arm["of"] == "untrained"]
+        draw_heights(predicted, measured, shares[shares["mechanism"] == mechanism], trained, untrained, "ratio")
+        predicted.set_title(mechanism)
         measured.set(xlabel="masking ratio", xlim=(0, 1))
-    panels[0, 0].set_ylabel("predicted share in c")
-    panels[1, 0].set_ylabel("R² of what enters")
-    handles, labels = panels[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=top + 1)
+    label_rows(figure, panels, prediction["top"] + 1)
     return figure
 
 
@@ -79,7 +66,7 @@ def _draw_causes(records: Frame, prediction: Prediction) -> Figure:
     for mechanism, look in zip(("invertible", "linear", "noisy"), looks, strict=False):
         draw_over_seeds(linearity, at_end[at_end["mechanism"] == mechanism], "ratio", mechanism, **look)
         untrained = root[(root["of"] == "untrained") & (root["mechanism"] == mechanism) & (root["view"] == 0)]
-        linearity.axhline(untrained["value"].mean(), color=look["color"], linewidth=0.9, linestyle=":")
+        draw_floor(linearity, untrained, look["color"])
     linearity.set(title="mechanisms")
     low, high = linearity.get_ylim()  # shared by all; room for legends above and below
     linearity.set(ylim=(low - 0.2 * (high - low), high + 0.15 * (high - low)))

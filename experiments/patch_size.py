@@ -1,22 +1,9 @@
 """Does the masking unit set the lowest level that is recovered, and does a larger one bring out more of the highest?
 
-``python -m experiments.patch_size --preset smoke|laptop|gpu --out DIR [--resume]``
-
 A transformer is trained on a quadtree of latents with masking units of one to four cells along a side, at several
-ratios; its own patch stays at one cell. Scores are those of ``masking_ratio``. Predictions, made before training,
-of units at one ratio; only the fifth is of all ratios:
+ratios; its own patch stays at one cell. Scores are those of ``masking_ratio``.
 
-1. A latent inside one unit is never in the shared information ``c``. So what enters at height 1 is found less with
-   units of 2 x 2 cells than with single cells, and what enters at height 2 less with units of 4 x 4 than of 2 x 2.
-2. It is the alignment with the latents that counts, not the area: strips of 1 x 4 cells cut through latents of height
-   1, and strips of 2 x 8 through those of height 2, which squares of the same area do not.
-3. One block of a quarter of the image, at steps of one, two or four cells: at steps of four it is a latent's whole
-   subtree, and no latent of height 2 is in ``c``.
-4. The root is in ``c`` with any unit, so theory expects no gain for it; the paper's table rises with the unit.
-5. Over all arms, what a height gains by training rises and falls with its share in ``c``.
-6. With noise, ``c`` is the smallest part that separates (the general regime): latents whose children are the units.
-   So what enters at height 2 is found better with units of 2 x 2 cells than with single cells, and than with 4 x 4;
-   and the root, which is in ``c`` with units of 4 x 4 only, is found better with these, as in the paper's table.
+Predicted before training: docs/experiments/patch_size.md.
 """
 
 from __future__ import annotations
@@ -27,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
-from experiments.patch_size_figures import draw
+from experiments.drawing import heat_map, mark_units
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.quadtree_figures import draw_heights, height_words, label_rows
 from experiments.quadtree_fits import (
     COMPARED,
+    TINY,
     QuadtreeFits,
     code_records,
     gains_by_training,
@@ -46,8 +37,7 @@ from experiments.quadtree_fits import (
     trained,
 )
 from hlvm.claims import SILENT, Claim, difference_claim, nothing, ordering_claim, rank_correlations, yes
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "SMOKE", "Config", "main", "mean_rank_correlations", "run"]
+from hlvm.plotting.style import figure_with_panels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,8 +86,7 @@ class Config:
         return squares + strips + ([] if noisy else [("block", self.block_ratio, unit) for unit in self.units])
 
 
-_TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
-SMOKE = Config(fits=_TINY, units=(1, 2), ratios=(0.5, 0.75))
+SMOKE = Config(fits=TINY, units=(1, 2), ratios=(0.5, 0.75))
 LAPTOP = Config(fits=QuadtreeFits(steps=2000))
 GPU = Config(
     fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=10, steps=30_000, batch=256, per_height=16),
@@ -249,6 +238,77 @@ def _trend(begin: str, correlations: np.ndarray) -> Claim:
     )
 
 
+# ---------------------------------------------------------------------- figures
+
+_LABELS = {"uniform": "squares at random", "strip": "strips of equal area", "block": "one block"}
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Over the unit at one ratio, and over ratio and unit."""
+    noise = records[records["part"] == "noise"]
+    shares: Frame = pd.DataFrame(prediction["share_in_c"])
+
+    def of(mechanism: str) -> tuple[Frame, Frame]:
+        return tuple(table[table["mechanism"] == mechanism] for table in (noise, shares))
+
+    figures = {
+        "patch_size": _draw_units(*of("invertible"), prediction),
+        "patch_size_grid": _draw_grid(*of("invertible"), prediction),
+    }
+    if "noisy" in set(noise["mechanism"]):
+        figures["patch_size_noisy"] = _draw_units(*of("noisy"), prediction)
+    return figures
+
+
+def _draw_units(noise: Frame, shares: Frame, prediction: Prediction) -> Figure:
+    """Predicted shares and scores over the unit, at one ratio."""
+    labels = {name: label for name, label in _LABELS.items() if name in set(shares["strategy"])}
+    width = 7.0 if len(labels) == len(_LABELS) else 5.4
+    figure, panels = figure_with_panels(width, 4.8, rows=2, columns=len(labels), sharex=True, sharey=True)
+    for (predicted, measured), (name, label) in zip(panels.T, labels.items(), strict=True):
+        of_shares, of_noise = (_units_of(table, name, prediction["ratio"]) for table in (shares, noise))
+        trained = of_noise[of_noise["of"] == "trained"]
+        draw_heights(predicted, measured, of_shares, trained, noise[noise["of"] == "untrained"], "unit")
+        predicted.set_title(label)
+        mark_units(measured, prediction["units"])
+        measured.set_xlabel("step (cells)" if name == "block" else "unit (cells)")
+    label_rows(figure, panels, prediction["top"] + 1)
+    return figure
+
+
+def _units_of(table: Frame, name: str, ratio: float) -> Frame:
+    """One strategy's rows at the ratio that is compared; a strip of one cell is a square."""
+    if name == "block":
+        return table[table["strategy"] == "block"]
+    at_ratio = table[table["ratio"] == ratio]
+    if name == "uniform":
+        return at_ratio[at_ratio["strategy"] == "uniform"]
+    return at_ratio[(at_ratio["strategy"] == "strip") | ((at_ratio["strategy"] == "uniform") & (at_ratio["unit"] == 1))]
+
+
+def _draw_grid(noise: Frame, shares: Frame, prediction: Prediction) -> Figure:
+    """Squares over ratio and unit: predicted shares above, what training gains below."""
+    shares, squares = (table[table["strategy"] == "uniform"] for table in (shares, noise))
+    top = prediction["top"]
+    heights = range(1, top + 1)
+    figure, panels = figure_with_panels(7.0, 4.4, rows=2, columns=len(heights), sharex=True, sharey=True)
+    floors: Frame = squares[squares["of"] == "untrained"].groupby("height")["value"].mean()
+    means: Frame = squares[squares["of"] == "trained"].groupby(["height", "unit", "ratio"])["value"].mean()
+    gains: Frame = means - floors.reindex(means.index.get_level_values("height")).to_numpy()
+    most = max(0.05, float(gains.abs().max()))
+    for column, height in zip(panels.T, heights, strict=True):
+        share = shares[shares["height"] == height].set_index(["unit", "ratio"])["share"].unstack()
+        heat_map(column[0], share, origin="lower", cmap="Blues", vmin=0, vmax=1)
+        heat_map(column[1], gains.loc[height].unstack(), origin="lower", cmap="PuOr_r", vmin=-most, vmax=most)
+        column[0].set_title(f"{height_words(height, top)}: share in c")
+        column[1].set_title("gain in R²")
+        column[1].set_xlabel("masking ratio")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("unit (cells)")
+        axes.set_yticks(range(len(prediction["units"])), prediction["units"])
+    return figure
+
+
 EXPERIMENT = Experiment(
     name="patch_size",
     title="Masking unit",
@@ -262,15 +322,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; ``where`` as for :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit(command("patch_size"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -17,7 +17,6 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Key
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from experiments.experiment import Frame, Prediction, Record
@@ -27,34 +26,9 @@ from hlvm.claims import Stance, nothing, yes
 from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
 from hlvm.masking import BlockMask, MaskSampler, RandomMask, SubtreeMask, count_masked
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, Mechanism
-from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2_many, means_over_seeds
+from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2_many
 from hlvm.simulator import Sample
 from hlvm.theory import Regime, level_profile
-
-__all__ = [
-    "COMPARED",
-    "MECHANISMS",
-    "REGIMES",
-    "SHARES_APART",
-    "QuadtreeFits",
-    "available",
-    "code_records",
-    "draw_over_seeds",
-    "gains_by_training",
-    "height_words",
-    "held_out",
-    "input_records",
-    "per_seed",
-    "quadtree_model",
-    "separated_at",
-    "share_stance",
-    "share_table",
-    "shares_by_arm",
-    "shares_in_c",
-    "strategy",
-    "telling_heights",
-    "trained",
-]
 
 MECHANISMS: dict[str, Mechanism] = {
     "invertible": InvertibleMLP(),
@@ -120,6 +94,9 @@ class QuadtreeFits:
     def network(self) -> ViTConfig:
         """The autoencoder."""
         return ViTConfig(width=self.width, depth=self.depth, decoder_width=self.decoder_width)
+
+
+TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
 
 
 def quadtree_model(config: QuadtreeFits, mechanism: str) -> HierarchicalModel:
@@ -397,15 +374,3 @@ def share_stance(shares: Sequence[tuple[float, float]]) -> Stance:
     numbers = ", ".join(f"{more:.2f} against {less:.2f}" for more, less in shares)
     says = yes if all(more > less + SHARES_APART for more, less in shares) else nothing
     return says(f"in c with probability {numbers}")
-
-
-def height_words(height: int, top: int) -> str:
-    """What a figure calls the variables of a height."""
-    return "root" if height == top else f"height {height}" if height else "cells"
-
-
-def draw_over_seeds(axes: Axes, records: Frame, x: str, label: str, **look: Any) -> None:
-    """A line of means over seeds with their intervals."""
-    cells = means_over_seeds(records, [x]).sort_values(x)
-    errors = [cells["mean"] - cells["low"], cells["high"] - cells["mean"]]
-    axes.errorbar(cells[x], cells["mean"], yerr=errors, capsize=2, linewidth=1.4, markersize=4.5, label=label, **look)

@@ -1,19 +1,10 @@
 """How do pixel metrics and structural metrics of reconstructions follow the masking ratio and the masking unit?
 
-python -m experiments.reconstruction --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 The paper lets its autoencoders reconstruct whole images, with nothing masked. The loss never asks for that: it covers
 masked places only. So both are measured here: the whole image from the whole image, and the masked part at the ratio of
-training. Predictions:
+training.
 
-1. The paper, nothing masked: from ratio 0.1 to 0.75 SSIM and FSIM rise; at 0.9 PSNR and -MSE rise instead, SSIM and
-   FSIM do not; units of 4 patches have better SSIM and FSIM than units of one, units of one better PSNR and MSE. The
-   theory says nothing of places that the loss leaves out.
-2. Theory, masked part: the squared error grows with the ratio, step by step. Take away what is visible, and the best
-   guess of a masked patch can only get worse. SSIM and FSIM, which nothing trains, fall with it from 0.1 to 0.9.
-3. Theory, masked part: at one ratio the squared error grows with the unit, since what separates a masked patch from the
-   visible part then stands higher in the hierarchy and says less of its pixels.
-4. With nothing masked the error is larger than on the masked part, although more is seen.
+Predicted before training: docs/experiments/reconstruction.md.
 """
 
 from __future__ import annotations
@@ -22,7 +13,6 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +21,10 @@ from jaxtyping import Array, Bool, Float
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.image_quality import quality
 from experiments.reconstruction_figures import draw
-from experiments.scene_fits import SceneFits, arms, scene_model, trained
+from experiments.scene_fits import HeldOut, both_series, groups, scene_model, trained
 from hlvm import mae
 from hlvm.claims import (
     ABOVE_ZERO,
@@ -53,43 +43,17 @@ from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.vit import ViTNetwork
 from hlvm.plotting.style import MASKED_RGB
 
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "main", "run"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
-
-    Attributes:
-        fits: what is trained.
-        images: held-out images per seed; every arm reconstructs the same ones.
-        key: images and masks of the test follow from it.
-    """
-
-    fits: SceneFits
-    images: int = 128
-    key: int = 1
-
-    def __post_init__(self) -> None:
-        if self.images < 1:
-            raise ValueError(f"images must be at least 1, got {self.images}")
-
-
-SMOKE = Config(fits=scene_fits.SMOKE, images=4)
-LAPTOP = Config(fits=scene_fits.LAPTOP)
+SMOKE = HeldOut(fits=scene_fits.SMOKE, images=4)
+LAPTOP = HeldOut(fits=scene_fits.LAPTOP)
 LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
-GPU = Config(fits=scene_fits.GPU, images=1000)
+GPU = HeldOut(fits=scene_fits.GPU, images=1000)
 
 
-def predict(config: Config) -> Prediction:
+def predict(config: HeldOut) -> Prediction:
     """Signs of differences, by the two series; and what the series are."""
-    fits = config.fits
     return {
-        "ratios": sorted(fits.ratios),
-        "unit": fits.unit,
-        "units": sorted(fits.units),
-        "ratio": fits.ratio,
-        "shape": list(scene_model(fits).shape),
+        **both_series(config.fits),
+        "shape": list(scene_model(config.fits).shape),
         "paper, nothing masked": {
             "SSIM and FSIM from the lowest ratio to the optimum": "rise",
             "PSNR and -MSE from the optimum to the highest ratio": "rise",
@@ -105,7 +69,7 @@ def predict(config: Config) -> Prediction:
     }
 
 
-def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
+def measure(config: HeldOut, group: Group, states: Path | None) -> list[Record]:
     """Every metric of one arm, for each seed, for the trained network and its controls."""
     model = scene_model(config.fits)
     records: list[Record] = []
@@ -292,22 +256,12 @@ EXPERIMENT = Experiment(
     question="How do pixel metrics and structural metrics of reconstructions follow the masking ratio and unit?",
     presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
     predict=predict,
-    groups=lambda config: arms(config.fits),
+    groups=groups,
     measure=measure,
     judge=judge,
     draw=draw,
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry it out; see :func:`experiments.experiment.conduct` for the rest."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("reconstruction"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -9,12 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.drawing import draw_over_seeds, legend_below, mark_units
 from experiments.experiment import Frame, Prediction
 from experiments.image_quality import METRICS
 from hlvm.plotting.style import COLORS, figure_with_panels
-from hlvm.scoring import means_over_seeds
-
-__all__ = ["draw"]
 
 _LOOKS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("trained", "whole image"): {"color": COLORS["blue"], "marker": "o", "label": "nothing masked"},
@@ -72,27 +70,22 @@ def _draw_metrics(records: Frame, prediction: Prediction) -> Figure:
         for axes, metric in zip(row, METRICS, strict=True):
             _panel(axes, part[part["score"] == metric], over)
             axes.set(title=_LABELS[metric] if over == "ratio" else "")
-            _arrows(axes, _ARROWS[over][metric], over, prediction["ratios"] if over == "ratio" else prediction["units"])
+            _arrows(axes, _ARROWS[over][metric], prediction[f"{over}s"])
             axes.set(xlabel="masking ratio" if over == "ratio" else "unit (patches)")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    handles.append(panels[0, 0].plot([], [], color=COLORS["vermilion"], marker=">", markersize=5)[0])
-    figure.legend(handles, [*labels, "paper, nothing masked"], loc="outside lower center", ncols=3)
+    panels[0, 0].plot([], [], color=COLORS["vermilion"], marker=">", markersize=5, label="paper, nothing masked")
+    legend_below(figure, panels[0, 0], 3)
     return figure
 
 
 def _panel(axes: Axes, records: Frame, over: str) -> None:
     for (source, seen), look in _LOOKS.items():
         part = records[(records["source"] == source) & (records["seen"] == seen)]
-        cells = means_over_seeds(part, [over]).sort_values(over)
-        axes.plot(cells[over], cells["mean"], markersize=4, linewidth=1.3, **look)
-        axes.fill_between(cells[over], cells["low"], cells["high"], color=look["color"], alpha=0.2, linewidth=0)
+        draw_over_seeds(axes, part, over, **look)
     if over == "unit":
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted(records[over].unique()), labels=[f"{unit}" for unit in sorted(records[over].unique())])
-        axes.minorticks_off()
+        mark_units(axes, sorted(records[over].unique()))
 
 
-def _arrows(axes: Axes, arrows: tuple[tuple[float, float, int], ...], over: str, grid: list[float]) -> None:
+def _arrows(axes: Axes, arrows: tuple[tuple[float, float, int], ...], grid: list[float]) -> None:
     """The paper's directions, above the curves."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.22 * (high - low))

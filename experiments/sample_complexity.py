@@ -1,46 +1,40 @@
 """How many samples does a masked autoencoder need to recover the symbols of a grammar, and on which scale?
 
-python -m experiments.sample_complexity --preset smoke|laptop|gpu --out DIR [--resume]
-
 Images of Random Hierarchy Models: n_c classes, v symbols, m synonyms, blocks of s cells, L levels. Supervised networks
 need about n_c m^L labelled samples to learn the class (Cagnetta et al. 2024). Here nothing is labelled. Half of the
 subtrees below the root are always hidden; a bottleneck is trained on P samples; then a kernel regression reads symbols
 off its codes of strings that were not trained on. Recovery is R² on the scale from the untrained encoder (0) to the
 best that any function of the visible part can do, which follows from the rules (1). P* is where it crosses one half.
 
-Predictions, before training:
-
-1. The supervised scale is too short. What an autoencoder can learn from is the correlation between a visible tuple of
-   cells and a hidden cell. Its size is 1 / (v sqrt(n_c) m^L): the rules of the root leave 1 / (v sqrt(n_c m)), each
-   level between root and hidden cell divides by sqrt(m), each between root and visible tuple too, and the tuple is one
-   of m synonyms. P samples show it where it exceeds the sampling error, 1 / (v sqrt(m P)): from P = n_c m^(2L - 1) on.
-   (For n_c = v this is what Cagnetta and Wyart, arXiv 2406.00048, find for the prediction of a token.)
-2. So P* collapses when divided by n_c m^(2L - 1): it spreads by at most ``FACTOR`` over the grammars.
-3. It does not collapse that well when divided by n_c m^L, and better than when not divided at all.
+Predicted before training: docs/experiments/sample_complexity.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 
 from experiments.command import command
-from experiments.experiment import Experiment, Group, Prediction, Record, Results, conduct
-from experiments.sample_complexity_claims import SCALES, judge
-from experiments.sample_complexity_figure import draw
+from experiments.drawing import draw_intervals, legend_below
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.sample_complexity_claims import LEVEL, SCALES, TARGETS, crossings, judge, recoveries
 from experiments.training import train
 from hlvm import mae
 from hlvm.datasets import Dataset
 from hlvm.images import GrammarImages
 from hlvm.mae import BottleneckConfig, Fit, Member, TrainConfig
 from hlvm.masking import FixedMask, Patches
-from hlvm.scoring import RegressionConfig, kernel_r2_many
+from hlvm.plotting.style import COLORS, figure_with_panels
+from hlvm.scoring import RegressionConfig, kernel_r2_many, means_over_seeds
 
 FACTOR = 2.0
 """Largest ratio between the rescaled P* of any two grammars for a collapse."""
@@ -245,6 +239,62 @@ def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     return records + [{**row, "score": name, "value": round(r2, 5)} for name, r2 in ceilings(grammar).items()]
 
 
+# ---------------------------------------------------------------------- figures
+
+
+_LOOKS = tuple(zip(("blue", "vermilion", "green", "purple", "orange", "black"), "osD^vP", strict=True))
+_LABELS = ("training samples P", "P / (n_c m^L)\nsupervised scale", "P / (n_c m^(2L-1))\npredicted scale")
+
+
+def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
+    """Recovery over the number of samples; where a scale is right, the curves of its column fall upon each other.
+
+    The band is as wide as a collapse allows, in the middle between the smallest and the largest P*.
+    """
+    figure, panels = figure_with_panels(7.2, 4.4, len(TARGETS), len(SCALES), sharex="col", sharey=True)
+    found = recoveries(records)
+    for row, target in zip(panels, TARGETS, strict=True):
+        own = found[found["score"] == target]
+        cells = means_over_seeds(own, ["grammar", "samples"], "recovery").sort_values("samples")
+        places = _known_places(records, target)
+        for axes, scale in zip(row, SCALES, strict=True):
+            rescaled = {name: place - math.log2(prediction["scales"][name][scale]) for name, place in places.items()}
+            if rescaled:
+                middle = (min(rescaled.values()) + max(rescaled.values())) / 2
+                half = math.log2(prediction["factor"]) / 2
+                axes.axvspan(2 ** (middle - half), 2 ** (middle + half), color=COLORS["pale"], linewidth=0)
+            for (name, scales), (color, marker) in zip(prediction["scales"].items(), _LOOKS, strict=False):
+                of = cells[cells["grammar"] == name]
+                draw_intervals(axes, of["samples"] / scales[scale], of, name, color=COLORS[color], marker=marker)
+            for height in (0.0, LEVEL, 1.0):
+                axes.axhline(height, color=COLORS["grey"], linewidth=0.8, linestyle="--" if height == LEVEL else ":")
+        row[0].set_ylabel(f"recovery of\n{target}")
+    for axes, scale, label in zip(panels[-1], SCALES, _LABELS, strict=True):
+        axes.set_xlabel(label)
+        _powers_of_two(axes, [size / prediction["scales"][name][scale] for name, size in _sizes(found)])
+    legend_below(figure, panels[0, 0], len(prediction["scales"]))
+    return {"sample_complexity": figure}
+
+
+def _known_places(records: Frame, target: str) -> dict[str, float]:
+    """Mean of log2 P* over draws, for grammars where it is known in all."""
+    low, high = crossings(records, target)
+    return {name: low[name].mean() for name in low.columns if np.isfinite([low[name], high[name]]).all()}
+
+
+def _sizes(found: Frame) -> list[tuple[str, int]]:
+    return list(found[["grammar", "samples"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+def _powers_of_two(axes: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers at some powers of two; formulas are not drawn in this style."""
+    axes.set_xscale("log", base=2)
+    lowest, highest = math.floor(math.log2(min(values))), math.ceil(math.log2(max(values)))
+    powers = range(lowest, highest + 1, max(1, (highest - lowest) // 3))
+    axes.set_xticks([2.0**power for power in powers], [f"{2**p}" if p >= 0 else f"1/{2**-p}" for p in powers])
+    axes.minorticks_off()
+
+
 EXPERIMENT = Experiment(
     name="sample_complexity",
     title="Sample complexity",
@@ -258,15 +308,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry the experiment out; ``where`` is passed on to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Command line."""
-    raise SystemExit(command("sample_complexity"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

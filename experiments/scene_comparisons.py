@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,35 +13,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from experiments.drawing import draw_intervals
 from experiments.experiment import Frame, Group, Prediction, Record
-from experiments.scene_fits import SceneFits, arms, label, scene_model, trained
+from experiments.scene_fits import LAPTOP, SceneFits, arms, label, scene_model, trained
 from hlvm.claims import SILENT, Claim, Stance, difference_claim, no, nothing, yes
 from hlvm.mae import Fit
 from hlvm.masking import RandomMask
+from hlvm.plotting.style import COLORS
 from hlvm.scoring import means_over_seeds
 from hlvm.theory import shared_information_batch
 
-__all__ = [
-    "Paper",
-    "arm_claim",
-    "arm_rows",
-    "by_arm",
-    "comparisons",
-    "draw_level",
-    "draw_series",
-    "dress",
-    "floor_claims",
-    "of_arm",
-    "of_code",
-    "paper_stance",
-    "places_of",
-    "records_of_codes",
-    "series_of",
-    "shares_in_c",
-    "theory_stance",
-]
-
 _FLOORS = {"untrained": "the untrained encoder", "pixels": "raw pixels"}
+
 
 _TIE = 0.02
 """Shares of masks that differ by less predict nothing."""
@@ -49,29 +33,42 @@ Paper = Mapping[str, Mapping[float, float]]
 """What the paper measured: "ratio" and "unit" (in patches of the network) -> its numbers by ratio and by unit."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Probing:
+    """What is trained, and how its codes are probed.
+
+    Attributes:
+        fits: what is trained.
+        rows: images that each probe is trained on, for each seed.
+        masks: drawn for the prediction of each arm.
+    """
+
+    fits: SceneFits = LAPTOP
+    rows: int = 1000
+    masks: int = 200
+
+
+def predicted(config: Probing, factors: Sequence[str]) -> Prediction:
+    """Shares of masks with the latents of factors in ``c``, and what is compared."""
+    return {
+        "shares": shares_in_c(config.fits, arms(config.fits), factors, config.masks),
+        "comparisons": comparisons(config.fits),
+        "series": series_of(config.fits),
+    }
+
+
 def comparisons(config: SceneFits) -> list[dict[str, Any]]:
     """Pairs of arms of which the paper has one ahead: its best ratio and both ends, and each unit and the next.
 
     Returns:
         Series ("ratio" or "unit"), the arm that should be ahead, and the other, ready for JSON.
     """
-    others = [ratio for ratio in (min(config.ratios), max(config.ratios)) if ratio != config.ratio]
-    units = sorted(config.units)
-    return [
-        {
-            "series": "ratio",
-            "ahead": {"ratio": config.ratio, "unit": config.unit},
-            "behind": {"ratio": ratio, "unit": config.unit},
-        }
-        for ratio in others
-    ] + [
-        {
-            "series": "unit",
-            "ahead": {"ratio": config.ratio, "unit": larger},
-            "behind": {"ratio": config.ratio, "unit": smaller},
-        }
-        for smaller, larger in itertools.pairwise(units)
-    ]
+    series = series_of(config)
+    best: Group = {"ratio": config.ratio, "unit": config.unit}
+    ends = [arm for arm in (series["ratio"][0], series["ratio"][-1]) if arm != best]
+    pairs = [("ratio", best, end) for end in ends]
+    pairs += [("unit", larger, smaller) for smaller, larger in itertools.pairwise(series["unit"])]
+    return [{"series": name, "ahead": ahead, "behind": behind} for name, ahead, behind in pairs]
 
 
 def shares_in_c(config: SceneFits, groups: Sequence[Group], factors: Sequence[str], n_masks: int) -> list[Record]:
@@ -223,8 +220,7 @@ def draw_series(axes: Sequence[Axes], rows: Frame, prediction: Prediction, *, na
     for panel, series in zip(axes, ("ratio", "unit"), strict=True):
         arms = prediction["series"][series]
         means = pd.concat([means_over_seeds(arm_rows(rows, arm), ["ratio", "unit"]) for arm in arms])
-        spread = np.stack([means["mean"] - means["low"], means["high"] - means["mean"]])
-        panel.errorbar(places_of(prediction, series), means["mean"], yerr=spread, capsize=2, label=name, **look)
+        draw_intervals(panel, places_of(prediction, series), means, name, **look)
 
 
 def places_of(prediction: Prediction, series: str) -> list[float]:
@@ -233,10 +229,35 @@ def places_of(prediction: Prediction, series: str) -> list[float]:
     return [arm["ratio"] for arm in of_series] if series == "ratio" else [float(i) for i in range(len(of_series))]
 
 
-def draw_level(axes: Sequence[Axes], values: Frame, *, name: str, **look: Any) -> None:
-    """The mean over seeds of what depends on neither ratio nor unit, across both axes."""
-    for panel in axes:
-        panel.axhline(float(values.mean()), label=name, **look)
+def draw_floors(axes: Sequence[Axes], records: Frame, begin: str = "", color: str | None = None) -> None:
+    """What needs no training, across both axes: means over seeds of untrained encoders and of raw pixels.
+
+    Args:
+        axes: where.
+        records: with the columns ``code``, ``seed`` and ``value``.
+        begin: first words of the labels.
+        color: of both; ``None`` for grey and black.
+    """
+    for code, own, line in (("untrained", COLORS["grey"], "-."), ("pixels", COLORS["black"], ":")):
+        floor = float(of_code(records, code).mean())
+        for panel in axes:
+            panel.axhline(floor, color=color or own, linestyle=line, label=f"{begin}{code}")
+
+
+def draw_paper(axes: Sequence[Axes], paper: Paper, prediction: Prediction, label: str, scale: float = 1.0) -> None:
+    """What the paper measured, over the arms of both series; of a series that it lacks nothing.
+
+    Args:
+        axes: where.
+        paper: its numbers.
+        prediction: with ``series``, see :func:`series_of`.
+        label: for the legend.
+        scale: of the paper's numbers, which are divided by it.
+    """
+    for panel, series in zip(axes, ("ratio", "unit"), strict=True):
+        if series in paper:
+            known = [paper[series].get(arm[series], np.nan) / scale for arm in prediction["series"][series]]
+            panel.plot(places_of(prediction, series), known, "*--", color=COLORS["black"], label=label)
 
 
 def dress(axes: Sequence[Axes], prediction: Prediction, what: str) -> None:

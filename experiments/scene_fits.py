@@ -23,8 +23,6 @@ from hlvm.mae import Fit, ImageData, Member, TrainConfig, TrainingData, ViTConfi
 from hlvm.masking import RandomMask
 from hlvm.scoring import check_seeds
 
-__all__ = ["GPU", "LAPTOP", "LONG", "SMOKE", "SceneFits", "arms", "label", "scene_model", "trained", "training_data"]
-
 _AT_ONCE = 32
 """Images drawn by one call."""
 
@@ -94,6 +92,25 @@ LONG = dataclasses.replace(LAPTOP, steps=10 * LAPTOP.steps)
 GPU = SceneFits(size=64, patch=8, seeds=5, images=None, steps=30_000, batch=256, width=192, depth=6)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """What is trained, and the images it is tried on.
+
+    Attributes:
+        fits: what is trained.
+        images: held-out images per seed; every arm sees the same ones.
+        key: images, and what else is random about the test, follow from it.
+    """
+
+    fits: SceneFits
+    images: int = 128
+    key: int = 1
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise ValueError(f"images must be at least 1, got {self.images}")
+
+
 def scene_model(config: SceneFits) -> SceneImages:
     """The generator; nothing in it is drawn at random."""
     return SceneImages(
@@ -109,6 +126,21 @@ def arms(config: SceneFits) -> list[Group]:
     """Every ratio and unit that is trained, as groups; the one that both series share comes once."""
     pairs = [(ratio, config.unit) for ratio in config.ratios] + [(config.ratio, unit) for unit in config.units]
     return [{"ratio": ratio, "unit": unit} for ratio, unit in dict.fromkeys(pairs)]
+
+
+def groups(config: Any) -> list[Group]:
+    """The arms of an experiment whose config has ``fits``."""
+    return arms(config.fits)
+
+
+def both_series(config: SceneFits) -> dict[str, Any]:
+    """Ratios at one unit and units at one ratio, ready for JSON."""
+    return {
+        "ratios": sorted(config.ratios),
+        "unit": config.unit,
+        "units": sorted(config.units),
+        "ratio": config.ratio,
+    }
 
 
 def label(group: Group) -> str:

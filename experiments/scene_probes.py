@@ -16,8 +16,6 @@ from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.scoring.threads import own_settings
 
-__all__ = ["accuracies", "codes_of", "crossed", "label_of", "linear_probe"]
-
 _AT_ONCE = 500
 _STRENGTHS = (1e-4, 1e-2, 1.0)
 

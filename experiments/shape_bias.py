@@ -1,15 +1,6 @@
 """Does a probe of the frozen code follow shape or texture when they disagree, and does that depend on masking?
 
-    python -m experiments.shape_bias --preset smoke|laptop|gpu|long --out DIR [--resume]
-
-Predicted before training:
-
-1. The paper's table: shape bias at ratio 0.75 is higher than at 0.1 and at 0.9; below a half at every ratio.
-2. The graph: an object's shape and its texture reach the same patches, so they are in ``c`` for the same masks. Nothing
-   in the graph prefers one to the other at any ratio or unit: where the shares of masks do not differ, neither does the
-   bias, by more than 0.05.
-3. The bias follows what can be read linearly: the more accurately the shape is read, compared with the texture, on
-   images where both are independent, the higher the bias.
+Predicted before training: docs/experiments/shape_bias.md.
 """
 
 from __future__ import annotations
@@ -18,7 +9,6 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,32 +18,30 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
+from experiments.drawing import legends_beside
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.scene_comparisons import (
     Paper,
+    Probing,
     arm_claim,
     arm_rows,
     by_arm,
-    comparisons,
-    draw_level,
+    draw_floors,
+    draw_paper,
     draw_series,
     dress,
     of_arm,
     of_code,
     paper_stance,
-    places_of,
+    predicted,
     records_of_codes,
-    series_of,
-    shares_in_c,
 )
-from experiments.scene_fits import SceneFits, arms, label, scene_model
+from experiments.scene_fits import SceneFits, groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
 from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, trend_claim, yes
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "decisions", "run"]
 
 PAPER: Paper = {"ratio": {0.1: 0.1352, 0.25: 0.2545, 0.5: 0.2458, 0.75: 0.2563, 0.9: 0.2014}}
 """Shape bias of the paper's encoders; it has none for the series of units."""
@@ -66,20 +54,14 @@ _TIE = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
+class Config(Probing):
+    """What is run: probes of the class are trained on consistent images, those of shape and texture on as many others.
 
     Attributes:
-        fits: what is trained.
-        rows: consistent images that the probe is trained on, for each seed; as many to read shape and texture from.
         conflicts: images whose shape is of one class and texture of another; as many to test the probes on.
-        masks: drawn for the prediction of each arm.
     """
 
-    fits: SceneFits = scene_fits.LAPTOP
-    rows: int = 1000
     conflicts: int = 500
-    masks: int = 200
 
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, conflicts=80, masks=5)
@@ -88,24 +70,9 @@ LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, conflicts=10_000, masks=1000)
 
 
-# ---------------------------------------------------------------------- before training
-
-
 def predict(config: Config) -> Prediction:
     """Shares of masks with an object's shape and texture in ``c``, and what is compared."""
-    return {
-        "shares": shares_in_c(config.fits, arms(config.fits), ("shape", "texture"), config.masks),
-        "comparisons": comparisons(config.fits),
-        "series": series_of(config.fits),
-    }
-
-
-def groups(config: Config) -> list[Group]:
-    """One group per arm."""
-    return arms(config.fits)
-
-
-# ---------------------------------------------------------------------- measuring
+    return predicted(config, ("shape", "texture"))
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
@@ -230,18 +197,10 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
     rows = records[records["code"] == "trained"]
     bias = rows[rows["score"] == "shape bias"]
     draw_series(axes[0], bias, prediction, name="measured", color=COLORS["vermilion"], marker="D")
-    for code, look in (("untrained", {"color": COLORS["grey"], "linestyle": "-."}), ("pixels", {"linestyle": ":"})):
-        draw_level(
-            axes[0],
-            of_code(records[records["score"] == "shape bias"], code),
-            name=code,
-            **{"color": COLORS["black"], **look},
-        )
+    draw_floors(axes[0], records[records["score"] == "shape bias"])
     for panel in axes[0]:
         panel.axhline(0.5, color=COLORS["grey"], linewidth=0.8, label="no preference")
-    known = [PAPER["ratio"].get(arm["ratio"], np.nan) for arm in prediction["series"]["ratio"]]
-    places = places_of(prediction, "ratio")
-    axes[0, 0].plot(places, known, color=COLORS["black"], marker="*", label="paper, ImageNet")
+    draw_paper(axes[0], PAPER, prediction, "paper, ImageNet")
     lines = {
         "accuracy of shape": {"color": COLORS["blue"], "marker": "s"},
         "accuracy of texture": {"color": COLORS["green"], "marker": "^"},
@@ -253,9 +212,7 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
     axes[0, 0].set_ylabel("shape decisions /\n(shape + texture decisions)")
     axes[0, 0].set_ylim(0, 1)
     axes[1, 0].set_ylim(0, 1.03)
-    for row in axes:
-        handles, names = row[0].get_legend_handles_labels()
-        row[1].legend(handles, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     return {"bias": figure}
 
 
@@ -272,15 +229,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("shape_bias"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

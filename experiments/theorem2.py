@@ -1,24 +1,11 @@
 """Does a code of exactly ``d_c`` numbers identify the shared information, and no other code?
 
-    python -m experiments.theorem2 --preset smoke|laptop|gpu --out DIR [--resume]
-
 Theorem 2 of the paper, and Theorem D of docs/theory.md, on three graphs (a binary tree, a quadtree, latents with two
 parents each) with invertible mechanisms. Every seed has a generator, a training and samples of its own. Every code is
 compared with ``c``, the values of the frontier latents of the mask's shared information, by held-out kernel R² both
-ways. Predicted before training:
+ways.
 
-1. exact: a code of ``d_c`` numbers gives ``c``, and ``c`` gives the code (R² of at least 0.9).
-2. too narrow: a code of ``d_c - 1`` numbers loses a direction of ``c`` (invariance of domain), so the R² of the
-   direction that it holds least of falls by at least 0.1.
-3. too wide: a code of ``d_c + 2`` numbers gives no more of ``c`` than one of ``d_c`` (to within 0.03). Nothing is
-   predicted of the way back.
-4. wrong mask: a code of the right width, trained under a mask with another ``c'`` of as many numbers, does not give
-   ``c``. It is a function of ``c'``, so it tells of ``c`` what ``c'`` tells, to within 0.05.
-5. phase diagram: for every mask, R² from code to ``c`` rises up to ``d_c`` numbers and stays there (to within 0.03); a
-   code of at most ``d_c`` numbers is a function of ``c``, since the best code for any decoder depends on ``c`` alone.
-6. Squared error sees all of ``c`` (mean-injectivity): with ``c`` itself as input, ``d_c - 1`` numbers lose more.
-7. Whether training reaches the optimum that theorems speak of: the loss of a code of ``d_c`` numbers is that of a
-   network whose input is ``c`` itself, to within 5 %.
+Predicted before training: docs/experiments/theorem2.md.
 """
 
 from __future__ import annotations
@@ -33,16 +20,15 @@ import jax
 import numpy as np
 
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, Arm, arms_of_graph
 from experiments.theorem2_figures import draw
-from experiments.training import train
+from experiments.training import LARGE, TINY, Bottlenecks, train
 from hlvm import mae
 from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, yes
 from hlvm.graph import LatentGraph
-from hlvm.mae import ArrayData, BottleneckConfig, Fit, Member, TrainConfig
-from hlvm.masking import FixedMask
-from hlvm.scoring import RegressionConfig, Verdict, block_verdict, check_seeds, kernel_r2
+from hlvm.mae import ArrayData, Fit
+from hlvm.scoring import RegressionConfig, Verdict, block_verdict, kernel_r2
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import shared_information
 
@@ -67,39 +53,24 @@ Seeds: TypeAlias = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What is run.
+class Config(Bottlenecks):
+    """What is run; generators and samples have the seeds of training.
 
     Attributes:
         graphs: names in :data:`GRAPHS`.
         mechanisms: names in :data:`MECHANISMS`; the first one is that of the phase diagram.
         phase_masks: names in :data:`PHASE_MASKS`.
         code_dims: numbers in the codes of the phase diagram.
-        seeds: of generators, training and samples; at least 2.
-        steps: training steps.
-        batch: samples per step.
-        width: hidden units of the perceptrons.
-        rows: held-out samples for scoring, 40 % of them to test on.
-        max_train: most rows a regression is fitted on.
         pairs: rows that networks whose input is ``c`` itself are trained on.
-        key: everything random follows from it.
     """
 
     graphs: tuple[str, ...] = tuple(GRAPHS)
     mechanisms: tuple[str, ...] = ("mlp", "coupling")
     phase_masks: tuple[str, ...] = tuple(PHASE_MASKS)
     code_dims: tuple[int, ...] = tuple(range(1, 9))
-    seeds: int = 5
     steps: int = 4000
-    batch: int = 256
-    width: int = 64
-    rows: int = 1600
-    max_train: int = 800
     pairs: int = 100_000
     key: int = 1
-
-    def __post_init__(self) -> None:
-        check_seeds(self.seeds)
 
 
 SMOKE = Config(
@@ -107,24 +78,11 @@ SMOKE = Config(
     mechanisms=("mlp",),
     phase_masks=("half", "quarter"),
     code_dims=(1, 2, 3),
-    seeds=2,
-    steps=20,
-    batch=32,
-    width=16,
-    rows=120,
     pairs=200,
+    **TINY,
 )
 LAPTOP = Config()
-GPU = Config(
-    mechanisms=tuple(MECHANISMS),
-    seeds=10,
-    steps=20_000,
-    batch=1024,
-    width=256,
-    rows=6000,
-    max_train=3000,
-    pairs=1_000_000,
-)
+GPU = Config(mechanisms=tuple(MECHANISMS), pairs=1_000_000, **LARGE)
 
 
 # ---------------------------------------------------------------------- the experiment
@@ -166,16 +124,8 @@ def _measure_seed(config: Config, group: Group, seed: int, states: Path | None) 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.key), seed), 5)
     model = HierarchicalModel.init(keys[0], GRAPHS[group["graph"]](), MECHANISMS[group["mechanism"]])
     arms = _arms(config, group)
-    members = [
-        Member(
-            mask=FixedMask(masked=arm.masked),
-            network=BottleneckConfig(code_dim=arm.code_dim, width=config.width),
-            seed=seed,
-        )
-        for arm in arms
-    ]
-    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(100, config.steps // 2))
-    fits = train(keys[1], model, members, settings, states)
+    members = [config.member(arm.masked, arm.code_dim, seed) for arm in arms]
+    fits = train(keys[1], model, members, config.optimisation, states)
     sample = model.sample(keys[2], config.rows)
     scoring = RegressionConfig(
         max_train=config.max_train, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0), n_boot=200
@@ -205,11 +155,8 @@ def _measure_seed(config: Config, group: Group, seed: int, states: Path | None) 
     pairs = _pairs(model.sample(keys[3], config.pairs), judged)
     d_c = shared_information(model.graph, judged).dim
     dims = (d_c, d_c - 1)
-    readers = [
-        Member(mask=FixedMask(masked=judged), network=BottleneckConfig(code_dim=dim, width=config.width), seed=seed)
-        for dim in dims
-    ]
-    for label, dim, fit in zip(_READERS, dims, train(keys[4], pairs, readers, settings, states), strict=True):
+    readers = train(keys[4], pairs, [config.member(judged, dim, seed) for dim in dims], config.optimisation, states)
+    for label, dim, fit in zip(_READERS, dims, readers, strict=True):
         add(label, dim, {"loss": _last_losses(fit)})
     return records
 
@@ -380,15 +327,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` goes to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """Run from the command line."""
-    raise SystemExit(command("theorem2"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

@@ -9,8 +9,6 @@ from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Coupling, InvertibleMLP, Mechanism
 from hlvm.theory import shared_information
 
-__all__ = ["GRAPHS", "MASKS", "MECHANISMS", "PHASE_MASKS", "Arm", "arms_of_graph", "pairs_graph"]
-
 
 def pairs_graph() -> LatentGraph:
     """Three roots; each pair of them has a child of its own, which is seen through three observed variables."""

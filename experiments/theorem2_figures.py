@@ -8,11 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.drawing import heat_map
 from experiments.experiment import Frame, Prediction
 from hlvm.plotting.style import COLORS, figure_with_panels
 from hlvm.scoring import means_over_seeds
-
-__all__ = ["draw"]
 
 _ARMS = {
     "exact": ("o", "blue"),
@@ -68,7 +67,7 @@ def _draw_phase(records: Frame, prediction: Prediction) -> Figure:
         (panels[0, 0], table, 1.0, "R²(code → c)", 0),
         (panels[0, 1], added, 0.1, "added by the last number", 1),
     ):
-        _heat_map(axes, values, most, [d_cs[mask] + beyond for mask in masks])
+        _staircase(axes, values, most, [d_cs[mask] + beyond for mask in masks])
         axes.set(title=title, xlabel="numbers in the code")
     panels[0, 0].set_yticks(range(len(masks)), [f"{mask}, d_c = {d_cs[mask]}" for mask in masks])
     panels[0, 0].plot([], [], color=COLORS["vermilion"], linewidth=2.5, label="predicted boundary")
@@ -76,17 +75,11 @@ def _draw_phase(records: Frame, prediction: Prediction) -> Figure:
     return figure
 
 
-def _heat_map(axes: Axes, table: Frame, most: float, least_dims: Sequence[int]) -> None:
-    """Numbers on colours, with a staircase: what lies right of it has at least so many numbers in the code."""
-    axes.imshow(np.clip(table.to_numpy(), 0, most), cmap="cividis", vmin=0, vmax=most, aspect="auto")
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
-        ink = "black" if value > most / 2 else "white"
-        axes.text(
-            column, row, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7.5, color=ink
-        )
+def _staircase(axes: Axes, table: Frame, most: float, least_dims: Sequence[int]) -> None:
+    """Draw a staircase on the colours: what lies right of it has at least so many numbers in the code."""
+    heat_map(axes, table, cmap="cividis", vmin=0, vmax=most)
     dims = list(table.columns)
     edges = [float(np.searchsorted(dims, d_c)) - 0.5 for d_c in least_dims]
     x = np.repeat(edges, 2)
     y = np.ravel([(row - 0.5, row + 0.5) for row in range(len(edges))])
     axes.plot(x, y, color=COLORS["vermilion"], linewidth=2.5)
-    axes.set_xticks(range(len(dims)), [str(dim) for dim in dims])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,15 +13,67 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from hlvm import mae
-from hlvm.mae import Checkpoints, Fit, Member, TrainConfig, TrainingData, ViTConfig
+from hlvm.mae import BottleneckConfig, Checkpoints, Fit, LossConfig, Member, TrainConfig, TrainingData, ViTConfig
 from hlvm.mae.checkpoints import describe_run
+from hlvm.mae.config import Score
 from hlvm.mae.data import check_data
 from hlvm.mae.groups import shares
-
-__all__ = ["microbatch", "train"]
+from hlvm.masking import FixedMask
+from hlvm.scoring import check_seeds
 
 _AT_ONCE = 2048
 """Most samples, of all members, that are in an accelerator's memory at once; reckoned, not tried on one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bottlenecks:
+    """Bottlenecks of perceptrons under fixed masks, and how their codes are scored.
+
+    Attributes:
+        seeds: training seeds; at least 2.
+        steps: training steps.
+        batch: samples per step.
+        width: hidden units of the perceptrons.
+        rows: held-out samples for scoring, 40 % of them to test on.
+        max_train: most rows a regression is fitted on.
+        key: everything random follows from it.
+    """
+
+    seeds: int = 5
+    steps: int = 2000
+    batch: int = 256
+    width: int = 64
+    rows: int = 1600
+    max_train: int = 800
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seeds)
+
+    @property
+    def optimisation(self) -> TrainConfig:
+        """How they are trained."""
+        return TrainConfig(steps=self.steps, batch=self.batch, warmup=min(100, self.steps // 2))
+
+    def member(self, masked: Sequence[str], code_dim: int, seed: int, score: Score = "squared_error") -> Member:
+        """One of them: what is masked, the numbers in its code, its seed, and what its loss is made of."""
+        return Member(
+            mask=FixedMask(masked=tuple(masked)),
+            network=BottleneckConfig(code_dim=code_dim, width=self.width),
+            seed=seed,
+            loss=LossConfig(score=score),
+        )
+
+
+TINY: dict[str, Any] = {"seeds": 2, "steps": 20, "batch": 32, "width": 16, "rows": 120}
+LARGE: dict[str, Any] = {
+    "seeds": 10,
+    "steps": 20_000,
+    "batch": 1024,
+    "width": 256,
+    "rows": 6000,
+    "max_train": 3000,
+}
 
 
 def train(

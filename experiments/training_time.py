@@ -1,19 +1,9 @@
 """Is what the experiments on scenes find a matter of training time? Their presets ``laptop`` and ``long`` compared.
 
 Nothing is trained here: both are read. ``long`` has ten times the steps and nothing else, and its networks begin as
-those of ``laptop`` do, so that differences are between the same seeds and the same held-out images. Predicted before
-``long`` was run:
+those of ``laptop`` do, so that differences are between the same seeds and the same held-out images.
 
-1. The squared error of the masked part is lower in every arm. The theory speaks of the best guess, and longer training
-   comes closer to it.
-2. So it grows from ratio 0.1 to 0.25, where after 1,500 steps it fell, against the theory.
-3. The class is read better at the paper's ratio and unit, and then better than from pixels. That is what training such
-   codes for long is for; the theory does not say it, since there the class is in ``c`` for no mask.
-4. The class at the paper's ratio is further ahead of that at both ends of the series of ratios, as in the paper,
-   whose networks were trained for long.
-5. Attention to kin is stronger wherever a masked patch may have visible kin. The theory says what is worth attending
-   to.
-6. The layout, and the class after a shift, are read better at the paper's ratio and unit.
+Predicted before ``long`` was run: docs/experiments/training_time.md.
 """
 
 from __future__ import annotations
@@ -24,13 +14,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.attention import AUC
+from experiments.drawing import legends_beside
 from experiments.experiment import Frame, Results
-from experiments.scene_comparisons import draw_level, draw_series, dress, of_arm, of_code
+from experiments.scene_comparisons import draw_floors, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
 from hlvm.claims import BELOW_ZERO, Claim, difference_claim, yes
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["NAMES", "compare", "decided", "draw"]
 
 NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "transfer")
 """The experiments on scenes: results of each are given by these names."""
@@ -136,12 +125,10 @@ def draw(short: Mapping[str, Results], long: Mapping[str, Results]) -> Figure:
             draw_series(row, rows, prediction, name=f"{steps:,} steps", **look)
         dress(row, prediction, what)
     for row, rows in ((axes[2], of_class[1]), (axes[3], layout[1])):
-        draw_level(row, of_code(rows, "untrained"), name="untrained", color=COLORS["grey"], linestyle="-.")
-        draw_level(row, of_code(rows, "pixels"), name="pixels", color=COLORS["black"], linestyle=":")
+        draw_floors(row, rows)
     for panel in axes[1]:
         panel.axhline(0.5, color=COLORS["black"], linestyle=(0, (1, 4)), label="chance")
-    for row in axes:
-        row[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     for panel in axes[:-1].flat:
         panel.set_xlabel("")
     return figure

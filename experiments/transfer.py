@@ -1,16 +1,9 @@
 """Does a probe of the frozen code survive changes of low-level latents, and does the code serve a second task?
 
-    python -m experiments.transfer --preset smoke|laptop|gpu|long --out DIR [--resume]
-
 Probes of the class are trained on scenes as the encoder knows them, and tested on scenes whose colours, frequencies,
-textures, light or positions are drawn from elsewhere. Predicted before training:
+textures, light or positions are drawn from elsewhere.
 
-1. The paper's tables of shifted test sets: mean accuracy after a shift is highest at ratio 0.75, lower at 0.1 and 0.9,
-   and rises with the masking unit. The same of what is retained of the accuracy above chance.
-2. The graph: the more masks of an arm have the class in ``c``, the better the class survives.
-3. Second tasks from the same code, the layout and the number of stars in scenes where neither follows the class, are
-   better at 0.75 than at both ends, as detection is in the paper. The graph: as layout, or the shapes of objects, are
-   in ``c`` in more or fewer masks.
+Predicted before training: docs/experiments/transfer.md.
 """
 
 from __future__ import annotations
@@ -28,32 +21,31 @@ from matplotlib.figure import Figure
 
 from experiments import scene_fits
 from experiments.command import command
-from experiments.experiment import Experiment, Frame, Group, Prediction, Record, Results, conduct
+from experiments.drawing import legends_beside
+from experiments.experiment import Experiment, Frame, Group, Prediction, Record
+from experiments.linear_separability import PAPER as ACCURACY
 from experiments.scene_comparisons import (
     Paper,
+    Probing,
     arm_claim,
-    comparisons,
-    draw_level,
+    draw_floors,
+    draw_paper,
     draw_series,
     dress,
     floor_claims,
     of_arm,
-    of_code,
     paper_stance,
     places_of,
+    predicted,
     records_of_codes,
-    series_of,
-    shares_in_c,
     theory_stance,
 )
-from experiments.scene_fits import SceneFits, arms, scene_model
+from experiments.scene_fits import groups, scene_model
 from experiments.scene_probes import codes_of, label_of, linear_probe
 from hlvm.claims import SILENT, Claim
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting.style import COLORS, figure_with_panels
-
-__all__ = ["EXPERIMENT", "GPU", "LAPTOP", "LONG", "SMOKE", "Config", "run"]
 
 _SETS: dict[str, dict[float, tuple[float, ...]]] = {
     "ratio": {
@@ -69,10 +61,6 @@ _SETS: dict[str, dict[float, tuple[float, ...]]] = {
         4: (61.35, 19.03, 27.84, 12.69, 28.30),
     },
 }
-_PLAIN: Paper = {
-    "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},
-    "unit": {1: 62.57, 2: 68.96, 4: 73.31},
-}
 
 SHIFTED: Paper = {
     series: {place: round(float(np.mean(sets)), 2) for place, sets in of_series.items()}
@@ -82,7 +70,7 @@ SHIFTED: Paper = {
 
 RETAINED: Paper = {
     series: {place: round(SHIFTED[series][place] / plain, 3) for place, plain in of_series.items()}
-    for series, of_series in _PLAIN.items()
+    for series, of_series in ACCURACY.items()
 }
 """The same, as a share of the accuracy on ImageNet-1K."""
 
@@ -100,20 +88,14 @@ SHIFTS: dict[str, dict[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Probing):
     """What is run.
 
     Attributes:
-        fits: what is trained.
-        rows: images that each probe is trained on, for each seed.
         test_rows: images of each test.
-        masks: drawn for the prediction of each arm.
     """
 
-    fits: SceneFits = scene_fits.LAPTOP
-    rows: int = 1000
     test_rows: int = 500
-    masks: int = 200
 
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, masks=5)
@@ -122,25 +104,10 @@ LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=5000, masks=1000)
 
 
-# ---------------------------------------------------------------------- before training
-
-
 def predict(config: Config) -> Prediction:
     """Shares of masks with the class, the layout and shapes in ``c``, and what is compared."""
-    return {
-        "shares": shares_in_c(config.fits, arms(config.fits), ("class", "layout", "shape"), config.masks),
-        "comparisons": comparisons(config.fits),
-        "series": series_of(config.fits),
-        "chance": 1 / scene_model(config.fits).n_classes,
-    }
-
-
-def groups(config: Config) -> list[Group]:
-    """One group per arm."""
-    return arms(config.fits)
-
-
-# ---------------------------------------------------------------------- measuring
+    shared = predicted(config, ("class", "layout", "shape"))
+    return {**shared, "chance": 1 / scene_model(config.fits).n_classes}
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
@@ -258,29 +225,19 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
             panel.plot(places_of(prediction, series), means, label=f"shift: {shift}", **thin)
     look = {"color": COLORS["vermilion"], "marker": "D", "linewidth": 2}
     draw_series(axes[0], _trained(shifted), prediction, name="mean of the five shifts", **look)
-    draw_level(
-        axes[0], of_code(shifted, "untrained"), name="its floor, untrained", color=COLORS["grey"], linestyle="-."
-    )
-    draw_level(axes[0], of_code(shifted, "pixels"), name="its floor, pixels", color=COLORS["black"], linestyle=":")
-    for panel, series in zip(axes[0], ("ratio", "unit"), strict=True):
-        known = [SHIFTED[series].get(arm[series], np.nan) / 100 for arm in prediction["series"][series]]
-        look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
-        panel.plot(places_of(prediction, series), known, label="paper, mean of five sets", **look)
+    draw_floors(axes[0], shifted, "their floor, ")
+    draw_paper(axes[0], SHIFTED, prediction, "paper, mean of five sets", scale=100)
     for task, look in (("layout", "D"), ("count", "s")):
         color = {"layout": COLORS["vermilion"], "count": COLORS["blue"]}[task]
         of_task = records[records["task"] == task]
         draw_series(axes[1], _trained(of_task), prediction, name=task, color=color, marker=look)
-        for code, line in (("untrained", "-."), ("pixels", ":")):
-            draw_level(axes[1], of_code(of_task, code), name=f"{task}, {code}", color=color, linestyle=line)
-    known = [DETECTION["ratio"].get(arm["ratio"], np.nan) / 100 for arm in prediction["series"]["ratio"]]
-    look = {"color": COLORS["black"], "marker": "*", "linestyle": "--"}
-    axes[1, 0].plot(places_of(prediction, "ratio"), known, label="paper, box AP / 100", **look)
+        draw_floors(axes[1], of_task, f"{task}, ", color)
+    draw_paper(axes[1], DETECTION, prediction, "paper, box AP / 100", scale=100)
     dress(axes[1], prediction, "accuracy, second tasks")
     axes[0, 0].set_ylabel("accuracy of the class")
     for row in axes:
         row[0].set_ylim(0, 1.03)
-        handles, names = row[0].get_legend_handles_labels()
-        row[1].legend(handles, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legends_beside(axes)
     return {"transfer": figure}
 
 
@@ -297,15 +254,5 @@ EXPERIMENT = Experiment(
 )
 
 
-def run(config: Config = LAPTOP, **where: Any) -> Results:
-    """Carry out the experiment; ``where`` is passed to :func:`experiments.experiment.conduct`."""
-    return conduct(EXPERIMENT, config, **where)
-
-
-def main() -> None:
-    """The command line."""
-    raise SystemExit(command("transfer"))
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(command(EXPERIMENT.name))

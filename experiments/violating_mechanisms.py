@@ -12,8 +12,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.mechanisms import InvertibleMLP, Mechanism, Params
 
-__all__ = ["Folded", "Hyperbolic", "Noisy", "best_r2_of_fold", "fold"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Noisy(Mechanism):

@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 from counting_experiment import EXPERIMENT, Config
 
-from experiments import groups, training
-from experiments.catalogue import NAMES
+from experiments import NAMES, groups, training
 from experiments.experiment import LONG, conduct, load_results, named_experiment
 from experiments.groups import UnusableError
+from experiments.script import script
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm._files.digests import read_json
 from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
@@ -188,6 +188,24 @@ def test_conduct_refuses_a_folder_with_other_files(tmp_path, config):
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(UnusableError, match="other files"):
         conduct(EXPERIMENT, config, out=tmp_path)
+
+
+# ---------------------------------------------------------------------- scripts without a page
+
+
+def test_script_prints_what_it_found_and_writes_it_with_settings(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["check", "--preset", "smoke", "--out", str(tmp_path / "new")])
+    small, large = Config(n_groups=1), Config(n_groups=9)
+
+    def run(config):
+        return {"records": [{"case": "first", "groups": config.n_groups, "values": [0.1234567, 2.0]}]}
+
+    script("check", "Does it run?", run, smoke=small, laptop=large)
+    assert capsys.readouterr().out == "case: first, groups: 1, values: 0.12346 2\n"
+    written = read_json(tmp_path / "new" / "check.json")
+    assert written["config"] == dataclasses.asdict(small)
+    assert written["versions"]["jax"] == jax.__version__
+    assert written["records"] == run(small)["records"]
 
 
 # ---------------------------------------------------------------------- Dask

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import experiments.training
-from experiments.catalogue import NAMES
+from experiments import NAMES
 from experiments.experiment import named_experiment
 from hlvm.mae.checkpoints import describe_run
 
