@@ -45,11 +45,11 @@ from statsmodels.multivariate.cancorr import CanCorr
 
 from hlvm._process.provenance import environment
 from hlvm.scoring import RegressionConfig, cca, kernel_r2, kernel_r2_many
-from hlvm.scoring.cca import canonical
+from hlvm.scoring.correlation.canonical import canonical
+from hlvm.scoring.correlation.whitening import rank_tolerance, whiten
 from hlvm.scoring.inputs import paired_matrices
-from hlvm.scoring.kernels import median_distance
-from hlvm.scoring.threads import own_settings
-from hlvm.scoring.whitening import rank_tolerance, whiten
+from hlvm.scoring.regression.kernels import median_distance
+from hlvm.scoring.regression.threads import own_settings
 
 cca_zoo: Any = importlib.import_module("cca_zoo.linear") if importlib.util.find_spec("cca_zoo") else None
 

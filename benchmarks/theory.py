@@ -36,7 +36,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from hlvm.graph import LatentGraph
 from hlvm.theory import shared_information, shared_information_batch
-from hlvm.theory.flow_cut import flow_cut
+from hlvm.theory.one_mask.flow_cut import flow_cut
 
 ROOT_DIM, NOISE_DIM = 2, 1
 

@@ -22,10 +22,10 @@ from torch_mae import TorchMAE, optimizer, train_step
 
 from hlvm.graph import LatentGraph
 from hlvm.mae import ArrayData, Member, TrainConfig, ViTConfig
-from hlvm.mae.data import standardization
-from hlvm.mae.groups import Prepared, group_members, prepare
-from hlvm.mae.networks import unflatten
-from hlvm.mae.program import compile_program
+from hlvm.mae.networks.networks import unflatten
+from hlvm.mae.training.data import standardization
+from hlvm.mae.training.groups import Prepared, group_members, prepare
+from hlvm.mae.training.program import compile_program
 from hlvm.masking import RandomMask
 
 __all__ = [

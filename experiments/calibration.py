@@ -34,8 +34,8 @@ from experiments.script import script
 from hlvm._numbers import positive
 from hlvm.scoring import Verdict, block_verdict, cca_rank, kernel_r2
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
-from hlvm.scoring.judging import REFUTABLE_SHARE
-from hlvm.scoring.r2 import pooled, resampled_sums
+from hlvm.scoring.regression.r2 import pooled, resampled_sums
+from hlvm.scoring.verdicts.judging import REFUTABLE_SHARE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from hlvm import mae
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
-from hlvm.scoring.threads import own_settings
+from hlvm.scoring.regression.threads import own_settings
 
 _AT_ONCE = 500
 _STRENGTHS = (1e-4, 1e-2, 1.0)

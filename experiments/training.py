@@ -14,10 +14,10 @@ from jaxtyping import PRNGKeyArray
 
 from hlvm import mae
 from hlvm.mae import BottleneckConfig, Checkpoints, Fit, LossConfig, Member, TrainConfig, TrainingData, ViTConfig
-from hlvm.mae.checkpoints import describe_run
 from hlvm.mae.config import Score
-from hlvm.mae.data import check_data
-from hlvm.mae.groups import shares
+from hlvm.mae.files import describe_run
+from hlvm.mae.training.data import check_data
+from hlvm.mae.training.groups import shares
 from hlvm.masking import FixedMask
 from hlvm.scoring import check_seeds
 

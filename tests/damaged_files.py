@@ -276,7 +276,7 @@ def _train(path):
     import jax
 
     from hlvm import mae
-    from hlvm.mae import training
+    from hlvm.mae.training import training
     from hlvm.masking import RandomMask
 
     if not hasattr(_train, "compiled"):  # all runs are of one program

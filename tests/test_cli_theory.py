@@ -448,7 +448,7 @@ def test_design_that_takes_too_long_names_options(run, monkeypatch):
     def give_up(*_, **__):
         raise TimeoutError
 
-    monkeypatch.setattr("hlvm.theory.mask_design._Puzzle.solve", give_up)
+    monkeypatch.setattr("hlvm.theory.design.mask_design._Puzzle.solve", give_up)
     code, out, err = run("design", "windows.json", "--target", "z0")
     assert (code, out) == (2, "")
     assert "try --choose any, a larger --unit or --height, or fewer latents after --target" in err

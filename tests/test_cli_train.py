@@ -17,10 +17,10 @@ from hlvm.cli import train as cli_train
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
-from hlvm.mae import arrays_on_disk
-from hlvm.mae.data import ArrayData
-from hlvm.mae.networks import init_flat
+from hlvm.mae.networks.networks import init_flat
 from hlvm.mae.pixels import images_of_rows
+from hlvm.mae.training import arrays_on_disk
+from hlvm.mae.training.data import ArrayData
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
@@ -87,7 +87,7 @@ def test_divergence_is_reported(run, monkeypatch, broken):
     def poisoned(network, keys):
         return init_flat(network, keys).at[:broken].set(np.nan)
 
-    monkeypatch.setattr("hlvm.mae.groups.init_flat", poisoned)
+    monkeypatch.setattr("hlvm.mae.training.groups.init_flat", poisoned)
     code, out, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a")
     assert code == (broken == 2)
     assert out.count("diverged after 0 steps") == broken

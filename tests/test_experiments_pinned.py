@@ -18,7 +18,7 @@ import pytest
 import experiments.training
 from experiments import NAMES
 from experiments.experiment import named_experiment
-from hlvm.mae.checkpoints import describe_run
+from hlvm.mae.files import describe_run
 
 ROOT = Path(__file__).parent.parent
 PINNED = Path(__file__).parent / "pinned"

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hlvm.graph import LatentGraph
-from hlvm.images import Derivation, GrammarImages, ImageSample, _rules, _symbol_patches, latents_of_patches
+from hlvm.images import Derivation, GrammarImages, ImageSample, latents_of_patches
+from hlvm.images.grammar import rules as _rules
+from hlvm.images.grammar import symbol_patches as _symbol_patches
 from hlvm.masking import masked_array
 from hlvm.theory import check_assumptions, shared_information
 

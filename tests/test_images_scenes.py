@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from hlvm.images import SceneImages, latents_of_patches
-from hlvm.images._colours import PALETTES, radians, srgb
-from hlvm.images._scene_latents import checked_values
-from hlvm.images._shapes import SHAPE_AREAS, SHAPES, shape_distance
-from hlvm.images._textures import TEXTURES, texture_share
+from hlvm.images.scenes.colours import PALETTES, radians, srgb
+from hlvm.images.scenes.latents import checked_values
+from hlvm.images.scenes.shapes import SHAPE_AREAS, SHAPES, shape_distance
+from hlvm.images.scenes.textures import TEXTURES, texture_share
 from hlvm.theory import check_assumptions, shared_information
 
 distances, shares = jax.jit(shape_distance), jax.jit(texture_share)

@@ -10,10 +10,10 @@ import pytest
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, HeldOut, Member, TrainConfig, ViTConfig
-from hlvm.mae.networks import init_flat
-from hlvm.mae.program import EXPLODED
-from hlvm.mae.tokens import TokenGrid
-from hlvm.mae.vit import Block, sine_cosine_positions
+from hlvm.mae.networks.networks import init_flat
+from hlvm.mae.networks.tokens import TokenGrid
+from hlvm.mae.networks.vit import Block, sine_cosine_positions
+from hlvm.mae.training.program import EXPLODED
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
@@ -105,7 +105,7 @@ def test_diverging_member_stops_and_leaves_the_others_running(model, monkeypatch
     def poisoned(network, keys):
         return init_flat(network, keys).at[0].set(jnp.nan)
 
-    monkeypatch.setattr("hlvm.mae.groups.init_flat", poisoned)
+    monkeypatch.setattr("hlvm.mae.training.groups.init_flat", poisoned)
     with pytest.warns(mae.DivergenceWarning, match="1 of 2 diverged and stopped early: member 0 after 0 steps"):
         broken, sound = mae.fit_ensemble(jax.random.key(0), model, members, SHORT)
     assert broken.diverged

@@ -19,7 +19,6 @@ from hlvm.mae import (
     Member,
     TrainConfig,
     ViTConfig,
-    data,
     encode,
     fit,
     fit_ensemble,
@@ -28,7 +27,8 @@ from hlvm.mae import (
     reconstruct,
     save_fits,
 )
-from hlvm.mae import held_out as held_out_module
+from hlvm.mae.training import data
+from hlvm.mae.training import held_out as held_out_module
 from hlvm.masking import FixedMask, RandomMask, RatioRange
 from hlvm.mechanisms import LinearGaussian
 from hlvm.plotting import plot_losses

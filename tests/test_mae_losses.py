@@ -13,10 +13,10 @@ from scipy.stats import norm
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import LinearConfig, LossConfig, Member, TrainConfig, ViTConfig
-from hlvm.mae.fit import seed_keys
-from hlvm.mae.losses import check_region, column_weights, energy_score, loss_arrays, objective, squared_error
-from hlvm.mae.masks import draw_masks, mask_plan
-from hlvm.mae.networks import build_network
+from hlvm.mae.networks.networks import build_network
+from hlvm.mae.result import seed_keys
+from hlvm.mae.training.losses import check_region, column_weights, energy_score, loss_arrays, objective, squared_error
+from hlvm.mae.training.mask_draws import draw_masks, mask_plan
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel

@@ -13,8 +13,8 @@ from scipy.stats import chisquare
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import Member, TrainConfig, ViTConfig
-from hlvm.mae.masks import draw_masks, draw_own, mask_plan
-from hlvm.mae.networks import build_network
+from hlvm.mae.networks.networks import build_network
+from hlvm.mae.training.mask_draws import draw_masks, draw_own, mask_plan
 from hlvm.masking import (
     BernoulliMask,
     BlockMask,

@@ -11,10 +11,10 @@ from mae_cases import GRAPH, NETWORKS, SMALL_BOTTLENECK, SMALL_VIT
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LinearConfig, LossConfig, TrainConfig, ViTConfig
-from hlvm.mae.fit import seed_keys
-from hlvm.mae.masks import mask_plan
-from hlvm.mae.networks import build_network, init_flat, unflatten
-from hlvm.mae.vit import Block, sine_cosine_positions
+from hlvm.mae.networks.networks import build_network, init_flat, unflatten
+from hlvm.mae.networks.vit import Block, sine_cosine_positions
+from hlvm.mae.result import seed_keys
+from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel

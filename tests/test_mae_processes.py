@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hlvm.mae import one_device_per_core
-from hlvm.mae.groups import shares
+from hlvm.mae.training.groups import shares
 
 SCRIPT = """
 import signal, sys, json
@@ -159,7 +159,7 @@ def test_devices_that_cannot_share_evenly_train_like_one():
 def test_a_run_goes_on_with_devices_that_stream_what_one_keeps(tmp_path):
     """The steps of a call, by which losses on rows held out are reported, do not follow from the devices."""
     limits = """
-from hlvm.mae import feeding
+from hlvm.mae.training import feeding
 feeding._TABLE_BYTES, feeding._STREAM_BYTES = 2 * 4 * 160 * 56, 4 * 4 * 16 * 56 * 30  # two copies; 30 steps a call
 
 def stop(progress):
@@ -179,7 +179,7 @@ def stop(progress):
 SEVEN_DEVICES = "--xla_force_host_platform_device_count=7"
 
 SHARED = """
-from hlvm.mae import groups
+from hlvm.mae.training import groups
 sizes, mesh_of = [], groups._mesh
 
 def noted(*arguments):
@@ -265,9 +265,9 @@ def test_devices_that_share_a_batch_exchange_sums_only():
 
 EXCHANGED = """
 import re
-from hlvm.mae.groups import group_members, prepare
-from hlvm.mae.data import check_data, standardization
-from hlvm.mae.program import compile_program
+from hlvm.mae.training.groups import group_members, prepare
+from hlvm.mae.training.data import check_data, standardization
+from hlvm.mae.training.program import compile_program
 model = HierarchicalModel.init(jax.random.key(1), LatentGraph.quadtree(2), LinearGaussian())
 members = [Member(mask=RandomMask(ratio=0.5), network=ViTConfig(width=16, depth=1))]
 config, data = TrainConfig(steps=10, batch=8, warmup=1), check_data(model)
@@ -361,7 +361,7 @@ def test_two_processes_stop_together_outside_of_steps(tmp_path, interrupted, sai
 
 INTERRUPT_IN = """
 import os
-from hlvm.mae import training
+from hlvm.mae.training import training
 call = training.{0}
 
 def interrupted(*arguments):

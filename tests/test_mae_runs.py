@@ -28,18 +28,17 @@ from hlvm.mae import (
     TrainConfig,
     ViTConfig,
     encode,
-    feeding,
     fit,
     fit_ensemble,
-    groups,
     load_fits,
     plan_ensemble,
     save_fits,
 )
-from hlvm.mae import data as data_module
-from hlvm.mae import program as program_module
-from hlvm.mae.checkpoints import describe_run
-from hlvm.mae.data import check_data
+from hlvm.mae.files import describe_run
+from hlvm.mae.training import data as data_module
+from hlvm.mae.training import feeding, groups
+from hlvm.mae.training import program as program_module
+from hlvm.mae.training.data import check_data
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
 

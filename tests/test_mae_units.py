@@ -21,7 +21,7 @@ from hlvm.mae import (
     reconstruct,
     save_fits,
 )
-from hlvm.mae.data import check_data
+from hlvm.mae.training.data import check_data
 from hlvm.masking import FixedMask, RandomMask
 
 KEY = jax.random.key(0)
@@ -76,7 +76,7 @@ def test_fits_of_far_columns_are_saved_as_they_are(tmp_path):
 
 
 def test_rows_of_far_columns_are_streamed_and_held_out_alike(monkeypatch):
-    from hlvm.mae import feeding
+    from hlvm.mae.training import feeding
 
     train = TrainConfig(steps=20, batch=32, warmup=5, held_out=50)
     near = fit(KEY, data_set(), MASK, SMALL, train)

@@ -10,7 +10,7 @@ import pytest
 from hlvm import cli, mae
 from hlvm.cli.settings import settings_from_dict
 from hlvm.graph import LatentGraph
-from hlvm.mae.groups import group_members
+from hlvm.mae.training.groups import group_members
 from hlvm.masking import Counted, LawfulMask, Patches, RandomMask, count_masked, mask_from_dict, mask_to_dict
 from hlvm.masking.descriptions import STRATEGIES
 from hlvm.mechanisms import LinearGaussian

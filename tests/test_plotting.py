@@ -24,7 +24,7 @@ from hlvm.graph import LatentGraph, diamond, overlapping_fields, pure_children_c
 from hlvm.masking import RandomMask
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
-from hlvm.plotting.style import COLORS
+from hlvm.plotting.styles import COLORS
 from hlvm.report import Section, Table, write_html
 from hlvm.scoring import Interval, score_by_height
 from hlvm.theory import level_profile, shared_information

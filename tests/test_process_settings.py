@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from hlvm import plotting
 from hlvm._files import write_text_atomically
 from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2
-from hlvm.scoring.threads import own_settings
+from hlvm.scoring.regression.threads import own_settings
 
 
 def settings():

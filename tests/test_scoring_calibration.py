@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hlvm.scoring import Verdict
-from hlvm.scoring.judging import DIRECTION_LOST, REFUTABLE_SHARE
+from hlvm.scoring.verdicts.judging import DIRECTION_LOST, REFUTABLE_SHARE
 
 ROOT = Path(__file__).parent.parent
 SCRIPT, RESULTS = ROOT / "experiments" / "calibration.py", ROOT / "experiments" / "results" / "calibration.json"

@@ -8,7 +8,7 @@ import scipy.linalg
 from sklearn.decomposition import PCA
 
 from hlvm.scoring import cca, pwcca, subspace_angles, svcca
-from hlvm.scoring.whitening import whiten
+from hlvm.scoring.correlation.whitening import whiten
 
 RNG = np.random.default_rng(0)
 

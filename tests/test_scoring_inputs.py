@@ -9,7 +9,7 @@ import pytest
 from hlvm.scoring import bootstrap_mean, cca, kernel_r2, linear_r2, permutation_null
 from hlvm.scoring.inputs import matrix, random_streams
 from hlvm.scoring.intervals import percentile_limits, resampling_weights
-from hlvm.scoring.splitting import Standardiser, random_split
+from hlvm.scoring.regression.splitting import Standardiser, random_split
 
 Z = np.random.default_rng(0).normal(size=(60, 2))
 SCORES = {

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from hlvm.scoring import Verdict, block_verdict, containment_verdict, kernel_r2, mcc, permutation_test, power
+from hlvm.scoring import Verdict, block_verdict, containment_verdict, kernel_r2, mcc, permutation_test
 from hlvm.scoring.multiplicity import count_exceeding
-from hlvm.scoring.normal_scores import NormalScores, normal_scores
-from hlvm.scoring.power import exact_twin
-from hlvm.scoring.rank_regression import best_of, rank_r2_many
+from hlvm.scoring.regression.normal_scores import NormalScores, normal_scores
+from hlvm.scoring.regression.rank_regression import best_of, rank_r2_many
+from hlvm.scoring.verdicts import power
+from hlvm.scoring.verdicts.power import exact_twin
 
 
 def saturated(z, seed):

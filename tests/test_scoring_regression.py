@@ -19,10 +19,10 @@ from hlvm.scoring import (
     mlp_r2,
     paired_difference,
 )
-from hlvm.scoring.kernels import KERNELS, kernel_matrix, soften
-from hlvm.scoring.nystroem import fit_nystroem
-from hlvm.scoring.ridge import Grid, fit_exact, fit_linear, kernel_loo
-from hlvm.scoring.splitting import Standardiser
+from hlvm.scoring.regression.kernels import KERNELS, kernel_matrix, soften
+from hlvm.scoring.regression.nystroem import fit_nystroem
+from hlvm.scoring.regression.ridge import Grid, fit_exact, fit_linear, kernel_loo
+from hlvm.scoring.regression.splitting import Standardiser
 
 SMALL = RegressionConfig(max_train=200, n_boot=200)
 EXACT = 1e-8  # same float64 algebra in another order; the worst kernel here has condition number 2e8

@@ -23,9 +23,9 @@ from hlvm.scoring import (
     score_by_height,
 )
 from hlvm.scoring.intervals import resampling_weights
-from hlvm.scoring.kernels import kernel_matrix
-from hlvm.scoring.r2 import resampled_r2
-from hlvm.scoring.ridge import fit_linear, kernel_loo, smoother_loo
+from hlvm.scoring.regression.kernels import kernel_matrix
+from hlvm.scoring.regression.r2 import resampled_r2
+from hlvm.scoring.regression.ridge import fit_linear, kernel_loo, smoother_loo
 from hlvm.scoring.row_groups import DependenceWarning, members, permuted, row_groups
 
 SMALL = RegressionConfig(n_boot=100, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))

@@ -17,9 +17,9 @@ from hlvm.mae import (
     fit_ensemble,
     plan_ensemble,
 )
-from hlvm.mae.masks import mask_plan
-from hlvm.mae.networks import build_network
-from hlvm.mae.sizes import least_parameters
+from hlvm.mae.networks.networks import build_network
+from hlvm.mae.training.mask_draws import mask_plan
+from hlvm.mae.training.sizes import least_parameters
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import checks

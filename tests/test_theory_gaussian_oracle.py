@@ -18,7 +18,7 @@ from hlvm.graph import LatentGraph, overlapping_fields, to_networkx
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import GaussianOracle, shared_information, trek_separating_set
-from hlvm.theory.gaussian_sides import Side
+from hlvm.theory.gaussian.sides import Side
 
 CLOSE = 1e-8
 """Agreement with dense linear algebra, whose inverses of covariances lose up to half of float64's sixteen digits."""

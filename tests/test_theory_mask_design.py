@@ -10,7 +10,7 @@ from strategies import graphs, graphs_with_patches, property_test
 from hlvm.graph import LatentGraph
 from hlvm.masking import Patches
 from hlvm.theory import DesignedMask, Impossible, design_mask, shared_information
-from hlvm.theory.set_splitting import entangled
+from hlvm.theory.design.set_splitting import entangled
 
 
 def shared_by_mask(graph, patches):

@@ -32,7 +32,7 @@ from hlvm.theory import (
     shared_information,
     shared_information_batch,
 )
-from hlvm.theory.frontier import frontier_bernoulli, frontier_uniform
+from hlvm.theory.random_masks.frontier import frontier_bernoulli, frontier_uniform
 
 KEY = jax.random.key(0)
 
@@ -140,7 +140,7 @@ def test_patches_reached_counts_the_patches_with_a_descendant(case):
 def test_patches_reached_works_through_many_patches_in_pieces(monkeypatch):
     graph = LatentGraph.quadtree(4)
     whole = patches_reached(graph)
-    monkeypatch.setattr("hlvm.theory.membership._BITS_AT_ONCE", 1)
+    monkeypatch.setattr("hlvm.theory.random_masks.membership._BITS_AT_ONCE", 1)
     np.testing.assert_array_equal(patches_reached(graph), whole)
     assert whole.tolist() == [256] + [64] * 4 + [16] * 16 + [4] * 64
 
@@ -462,7 +462,7 @@ def test_sampled_profile_takes_any_object_that_draws_masks_and_works_in_pieces(m
 
     graph = LatentGraph.quadtree(2)
     whole = level_profile(graph, [Checkerboard()], key=KEY, n_masks=7)
-    monkeypatch.setattr("hlvm.theory.averages._CELLS_AT_ONCE", 3 * len(graph.nodes))
+    monkeypatch.setattr("hlvm.theory.random_masks.averages._CELLS_AT_ONCE", 3 * len(graph.nodes))
     pieces = level_profile(graph, [Checkerboard()], key=KEY, n_masks=7)
     np.testing.assert_array_equal(pieces.share, whole.share)
     assert whole.masked_share.tolist() == [0.5]

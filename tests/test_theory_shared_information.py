@@ -10,8 +10,8 @@ from strategies import graphs, graphs_with_masks, masks_of, property_test
 
 from hlvm.graph import LatentGraph, pure_children_chain
 from hlvm.theory import shared_information, shared_information_batch, target_ancestors
-from hlvm.theory.flow_cut import flow_cut
-from hlvm.theory.tree_cut import tree_cuts
+from hlvm.theory.one_mask.flow_cut import flow_cut
+from hlvm.theory.one_mask.tree_cut import tree_cuts
 
 REGIMES = ("invertible", "general")
 KINDS = ("dag", "tree", "forest")

@@ -25,8 +25,8 @@ from hlvm.masking import (
     SubtreeMask,
 )
 from hlvm.theory import DesignedMask, design_mask, design_strategy, membership_probability
-from hlvm.theory.candidates import default_candidates
-from hlvm.theory.splitting_count import count_splittings
+from hlvm.theory.design.candidates import default_candidates
+from hlvm.theory.design.splitting_count import count_splittings
 
 KEY = jax.random.key(0)
 
@@ -318,7 +318,7 @@ def test_design_strategy_samples_targets_that_overlap_too_much():
 
 def test_design_strategy_draws_in_pieces(monkeypatch):
     graph = LatentGraph.quadtree(2)
-    monkeypatch.setattr("hlvm.theory.averages._CELLS_AT_ONCE", 7 * len(graph.nodes))
+    monkeypatch.setattr("hlvm.theory.random_masks.averages._CELLS_AT_ONCE", 7 * len(graph.nodes))
     (match,) = design_strategy(graph, ["z2_0_0"], candidates=[Wrapped(RandomMask(ratio=0.5))], key=KEY, n_masks=50)
     assert match.n_masks == 50
 

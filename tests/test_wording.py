@@ -14,7 +14,7 @@ FILES = sorted(path for part in ("hlvm", "experiments", "benchmarks", "docs") fo
 
 # Errors of libraries and of the system, which say by no type and no number what happened.
 FOREIGN = {
-    "hlvm/mae/program.py compile_program",  # JAX: an option that it does not know
+    "hlvm/mae/training/program.py compile_program",  # JAX: an option that it does not know
     "hlvm/_process/command.py _room",  # JAX, h5py and C++: no memory, no room on the disk
     "hlvm/_files/arrays.py _not_opened",  # h5py: a file that is being written
 }

@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from hlvm._files import as_path
 from hlvm._files.texts import decoded, parsed_json
 from hlvm._numbers import UsageError
-from hlvm.mae.checkpoints import network_from_dict
 from hlvm.mae.config import NETWORKS, LossConfig, TrainConfig, ViTConfig
-from hlvm.mae.groups import Member
+from hlvm.mae.files import network_from_dict
+from hlvm.mae.training.groups import Member
 from hlvm.masking import Patches
 from hlvm.masking.descriptions import STRATEGIES, mask_from_dict, without_lists
 

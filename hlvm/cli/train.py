@@ -101,7 +101,7 @@ def _run(
 
     from hlvm import mae
     from hlvm.cli.settings import TABLE_OF, in_file_words
-    from hlvm.mae.groups import MemberError
+    from hlvm.mae.training.groups import MemberError
 
     hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
@@ -239,7 +239,7 @@ class _Watcher:
 
 def _mean(losses: Any) -> float:
     """The mean of those that are not divergence."""
-    from hlvm.mae.program import EXPLODED
+    from hlvm.mae.training.program import EXPLODED
 
     sound = losses[losses <= EXPLODED]  # which numbers that are none are not
     return float(sound.mean()) if len(sound) else float("nan")

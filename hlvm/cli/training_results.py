@@ -11,9 +11,9 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 
 from hlvm.mae.config import ViTConfig
-from hlvm.mae.fit import Fit
+from hlvm.mae.encoding import reconstruct
 from hlvm.mae.pixels import images_of_rows
-from hlvm.mae.using import reconstruct
+from hlvm.mae.result import Fit
 
 __all__ = ["gives_pixels", "loss_curves", "loss_table", "reconstructed_images"]
 

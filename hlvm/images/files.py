@@ -10,9 +10,9 @@ import numpy as np
 
 from hlvm._files import as_path, atomic_path
 from hlvm._files.digests import check_digests, digest_of_file, read_json, read_npz, write_json
-from hlvm.images.grammar import GrammarImages
+from hlvm.images.grammar.model import GrammarImages
 from hlvm.images.quadtree import QuadtreeImages
-from hlvm.images.scenes import SceneImages
+from hlvm.images.scenes.model import SceneImages
 from hlvm.simulator import HierarchicalModel
 
 __all__ = ["can_be_saved", "load_image_model", "save_image_model"]

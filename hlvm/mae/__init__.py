@@ -1,19 +1,19 @@
 """Masked autoencoders: networks, losses, masks, training, ensembles, checkpoints. The learner the theory is about."""
 
 import hlvm.mae._imports  # noqa: F401
-from hlvm.mae.checkpoints import load_fits, save_fits
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
-from hlvm.mae.cores import one_device_per_core
-from hlvm.mae.data import ArrayData, ImageData, Images, TrainingData
-from hlvm.mae.fit import DivergenceWarning, Fit
-from hlvm.mae.groups import Member
-from hlvm.mae.held_out import HeldOut
-from hlvm.mae.masks import TrainingMask
-from hlvm.mae.planner import Plan, ProgramPlan, plan_ensemble
-from hlvm.mae.run_state import Checkpoints
-from hlvm.mae.training import Progress, fit, fit_ensemble
-from hlvm.mae.using import Attention, attention, encode, reconstruct
-from hlvm.mae.watching import TensorBoard
+from hlvm.mae.encoding import Attention, attention, encode, reconstruct
+from hlvm.mae.files import load_fits, save_fits
+from hlvm.mae.result import DivergenceWarning, Fit
+from hlvm.mae.training.data import ArrayData, ImageData, Images, TrainingData
+from hlvm.mae.training.devices import one_device_per_core
+from hlvm.mae.training.groups import Member
+from hlvm.mae.training.held_out import HeldOut
+from hlvm.mae.training.mask_draws import TrainingMask
+from hlvm.mae.training.planner import Plan, ProgramPlan, plan_ensemble
+from hlvm.mae.training.run_state import Checkpoints
+from hlvm.mae.training.training import Progress, fit, fit_ensemble
+from hlvm.mae.training.watching import TensorBoard
 
 __all__ = [
     "ArrayData",

@@ -13,7 +13,7 @@ from hlvm.masking.laws import Chance, Counted, Law, LawfulMask, Listed, Sampled,
 from hlvm.masking.listing import MaskList
 from hlvm.masking.masks import checked_ratio, count_masked, masked_array, masked_batch, uniform_masks
 from hlvm.masking.patches import Patches
-from hlvm.masking.spatial import BlockMask, GridMask, SubtreeMask, unit_grid
+from hlvm.masking.shapes import BlockMask, GridMask, SubtreeMask, unit_grid
 from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, RandomMask, RatioRange, as_strategy, law_of
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from hlvm.masking.listing import MaskList
 from hlvm.masking.patches import Patches
-from hlvm.masking.spatial import BlockMask, GridMask, SubtreeMask
+from hlvm.masking.shapes import BlockMask, GridMask, SubtreeMask
 from hlvm.masking.strategies import BernoulliMask, FixedMask, RandomMask, RatioRange, as_strategy
 
 __all__ = ["STRATEGIES", "mask_from_dict", "mask_to_dict", "without_lists"]

@@ -39,7 +39,7 @@ from hlvm.mechanisms.linear_gaussian import LinearGaussian
 from hlvm.mechanisms.noises import Bernoulli, Categorical, Gaussian, Laplace, Noise, StudentT, Uniform
 from hlvm.mechanisms.polar import Polar
 from hlvm.mechanisms.post_nonlinear import PostNonlinear
-from hlvm.mechanisms.production_rules import ProductionRules, production_rules
+from hlvm.mechanisms.production import ProductionRules, production_rules
 
 __all__ = [
     "AdditiveNoiseMLP",

@@ -16,7 +16,7 @@ from hlvm.mechanisms.linear_gaussian import LinearGaussian
 from hlvm.mechanisms.noises import Bernoulli, Categorical, Gaussian, Laplace, Noise, StudentT, Uniform
 from hlvm.mechanisms.polar import Polar
 from hlvm.mechanisms.post_nonlinear import PostNonlinear
-from hlvm.mechanisms.production_rules import ProductionRules
+from hlvm.mechanisms.production import ProductionRules
 
 __all__ = ["mechanism_from_dict", "mechanism_to_dict", "noise_from_dict", "noise_to_dict"]
 

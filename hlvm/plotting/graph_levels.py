@@ -15,7 +15,7 @@ from matplotlib.path import Path
 
 from hlvm.graph import LatentGraph
 from hlvm.plotting.roles import LOOKS, NEAR_VISIBLE, NEAR_VISIBLE_LABEL, Role, Roles, box_look
-from hlvm.plotting.style import axes_in_inches
+from hlvm.plotting.styles import axes_in_inches
 
 __all__ = ["LevelDrawing", "edge_handles", "level_drawing"]
 

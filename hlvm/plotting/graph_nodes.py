@@ -15,7 +15,7 @@ from hlvm.graph import LatentGraph
 from hlvm.plotting.labels import fitting, printable, text_width
 from hlvm.plotting.layered_layout import Layout, layered_layout
 from hlvm.plotting.roles import LOOKS, NEAR_VISIBLE, NEAR_VISIBLE_LABEL, Roles
-from hlvm.plotting.style import COLORS, axes_in_inches
+from hlvm.plotting.styles import COLORS, axes_in_inches
 
 __all__ = ["NodeDrawing", "node_drawing"]
 

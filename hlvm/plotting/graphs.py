@@ -12,7 +12,7 @@ from hlvm.plotting.graph_levels import edge_handles, level_drawing
 from hlvm.plotting.graph_nodes import node_drawing
 from hlvm.plotting.grid_maps import blank_handles, grid_drawing
 from hlvm.plotting.roles import Masked, Roles, bar_handles, node_handles, roles_of
-from hlvm.plotting.style import MARGIN, style, titled_sheet
+from hlvm.plotting.styles import MARGIN, style, titled_sheet
 from hlvm.theory import SharedInformation
 
 __all__ = ["plot_graph", "plot_grid"]

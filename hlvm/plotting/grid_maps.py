@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from hlvm.graph import LatentGraph
 from hlvm.plotting.roles import LOOKS, Role, Roles
-from hlvm.plotting.style import axes_in_inches
+from hlvm.plotting.styles import axes_in_inches
 
 __all__ = ["GridDrawing", "blank_handles", "grid_drawing"]
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from hlvm.plotting.labels import printable_lines
-from hlvm.plotting.style import figure_with_panels, style
+from hlvm.plotting.styles import figure_with_panels, style
 
 __all__ = ["plot_picture"]
 

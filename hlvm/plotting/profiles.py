@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
-from hlvm.plotting.style import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
+from hlvm.plotting.styles import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
 from hlvm.theory import LevelProfile
 
 __all__ = ["PanelAxis", "Quantity", "plot_level_curves", "plot_level_profile"]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.claims import Claim
 from hlvm.plotting.labels import printable, printable_lines
-from hlvm.plotting.style import COLORS, figure_with_panels, height_look, style
+from hlvm.plotting.styles import COLORS, figure_with_panels, height_look, style
 
 __all__ = ["plot_claims", "plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array
-from hlvm.plotting.style import COLORS, MASKED_RGB
+from hlvm.plotting.styles import COLORS, MASKED_RGB
 from hlvm.theory import SharedInformation
 
 __all__ = [

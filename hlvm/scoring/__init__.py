@@ -10,9 +10,6 @@ Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :
 
 import hlvm._process.imports  # noqa: F401
 from hlvm.scoring.by_height import score_by_height
-from hlvm.scoring.cca import CCA, cca, cca_many
-from hlvm.scoring.cca_variants import PWCCA, pwcca, subspace_angles, svcca
-from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.controls import (
     ControlledScore,
     PermutationNull,
@@ -20,22 +17,25 @@ from hlvm.scoring.controls import (
     permutation_null,
     permutation_test,
 )
-from hlvm.scoring.dependence import cka, mutual_information
-from hlvm.scoring.directions import WorstDirection
-from hlvm.scoring.disentanglement import DCI, dci, mcc, mig, sap
+from hlvm.scoring.correlation.canonical import CCA, cca, cca_many
+from hlvm.scoring.correlation.rank import RankTest, cca_rank
+from hlvm.scoring.correlation.variants import PWCCA, pwcca, subspace_angles, svcca
 from hlvm.scoring.encodings import circular, one_hot
 from hlvm.scoring.inputs import PrecisionWarning
 from hlvm.scoring.intervals import Interval, bootstrap_mean
 from hlvm.scoring.leakages import Leakage, leakage, leakage_many
+from hlvm.scoring.metrics.dependence import cka, mutual_information
+from hlvm.scoring.metrics.disentanglement import DCI, dci, mcc, mig, sap
 from hlvm.scoring.multiplicity import holm
-from hlvm.scoring.power import Power
-from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
-from hlvm.scoring.rank import RankTest, cca_rank
-from hlvm.scoring.regression import kernel_r2, kernel_r2_many, linear_r2, linear_r2_many, mlp_r2
+from hlvm.scoring.regression.config import RegressionConfig
+from hlvm.scoring.regression.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
+from hlvm.scoring.regression.scores import kernel_r2, kernel_r2_many, linear_r2, linear_r2_many, mlp_r2
+from hlvm.scoring.regression.splitting import Split
 from hlvm.scoring.row_groups import DependenceWarning
 from hlvm.scoring.seeds import check_seeds, means_over_seeds, over_seeds
-from hlvm.scoring.splitting import Split
-from hlvm.scoring.verdict import BlockVerdict, Verdict, block_verdict, block_verdicts, containment_verdict
+from hlvm.scoring.verdicts.directions import WorstDirection
+from hlvm.scoring.verdicts.power import Power
+from hlvm.scoring.verdicts.verdict import BlockVerdict, Verdict, block_verdict, block_verdicts, containment_verdict
 
 __all__ = [
     "CCA",

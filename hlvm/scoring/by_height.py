@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import aligned, first_labelled
-from hlvm.scoring.cca import cca_many
-from hlvm.scoring.config import RegressionConfig
+from hlvm.scoring.correlation.canonical import cca_many
 from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
-from hlvm.scoring.regression import kernel_r2_many, linear_r2_many, mlp_r2
+from hlvm.scoring.regression.config import RegressionConfig
+from hlvm.scoring.regression.r2 import KernelR2, normalised_r2, paired_difference, r2_over_seeds
+from hlvm.scoring.regression.scores import kernel_r2_many, linear_r2_many, mlp_r2
 from hlvm.scoring.row_groups import check_groups, own_labels, permuted, row_groups
 
 __all__ = ["SCORES", "score_by_height"]

@@ -19,16 +19,16 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import aligned, first_labelled, positive
-from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
 from hlvm.scoring.leakages import Leakage, leakage
 from hlvm.scoring.multiplicity import count_exceeding
-from hlvm.scoring.r2 import KernelR2, normalised_r2, paired_difference, scorable, sums_of_squares
-from hlvm.scoring.regression import fit_kernel, kernel_r2
+from hlvm.scoring.regression.config import RegressionConfig
+from hlvm.scoring.regression.r2 import KernelR2, normalised_r2, paired_difference, scorable, sums_of_squares
+from hlvm.scoring.regression.scores import fit_kernel, kernel_r2
+from hlvm.scoring.regression.splitting import Split, Standardiser
+from hlvm.scoring.regression.threads import own_settings
 from hlvm.scoring.row_groups import own_labels, permuted, row_groups
-from hlvm.scoring.splitting import Split, Standardiser
-from hlvm.scoring.threads import own_settings
 
 __all__ = [
     "ControlledScore",

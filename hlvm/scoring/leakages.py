@@ -11,14 +11,14 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import aligned, first_labelled
-from hlvm.scoring.config import RegressionConfig
 from hlvm.scoring.inputs import paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
-from hlvm.scoring.power import TWINS, exact_twin
-from hlvm.scoring.r2 import KernelR2, paired_difference
-from hlvm.scoring.rank_regression import best_of, rank_r2_many
-from hlvm.scoring.regression import kernel_r2_many, linear_r2_many
+from hlvm.scoring.regression.config import RegressionConfig
+from hlvm.scoring.regression.r2 import KernelR2, paired_difference
+from hlvm.scoring.regression.rank_regression import best_of, rank_r2_many
+from hlvm.scoring.regression.scores import kernel_r2_many, linear_r2_many
 from hlvm.scoring.row_groups import own_labels, row_groups
+from hlvm.scoring.verdicts.power import TWINS, exact_twin
 
 __all__ = ["Leakage", "leakage", "leakage_many", "sure_leakage_many"]
 
@@ -137,7 +137,7 @@ def sure_leakage_many(
 
     First by the best of kernel, linear and kernel regression of normal scores. Then beside exact codes. If the code is
     exact, the content is a function of it, perhaps one that is hard to read; so such functions of the code take the
-    content's place (:func:`hlvm.scoring.power.exact_twin`), and what the code says beyond them is no leakage.
+    content's place (:func:`hlvm.scoring.verdicts.power.exact_twin`), and what the code says beyond them is no leakage.
 
     Args:
         representation: shape (n, p) or (n,).

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from hlvm.scoring.config import RegressionConfig
+from hlvm.scoring.regression.config import RegressionConfig
 
 __all__ = ["count_exceeding", "for_many_claims", "holm"]
 

@@ -22,7 +22,7 @@ from hlvm.scoring import (
     kernel_r2,
     permutation_null,
 )
-from hlvm.scoring.judging import FORWARD, REVERSE
+from hlvm.scoring.verdicts.judging import FORWARD, REVERSE
 
 __all__ = ["claim_failure", "claim_outcome", "leakage_failure", "outcome", "rank_failure", "verdict_failure"]
 

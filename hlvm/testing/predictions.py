@@ -12,7 +12,7 @@ from hlvm.graph import LatentGraph
 from hlvm.scoring import RegressionConfig, score_by_height
 from hlvm.testing.recording import record
 from hlvm.theory import SharedInformation, shared_information
-from hlvm.theory.shared_information import Regime
+from hlvm.theory.one_mask.shared_information import Regime
 
 __all__ = ["assert_shared_information", "score_against_theory"]
 

@@ -5,15 +5,14 @@ networks or scores. The derivations are in ``docs/theory.md``.
 """
 
 import hlvm._process.imports  # noqa: F401
-from hlvm.theory.assumptions import HasInvertible, check_assumptions
-from hlvm.theory.edge_report import check_edges
-from hlvm.theory.findings import AssumptionReport, Finding, Status
-from hlvm.theory.gaussian_oracle import GaussianOracle, LinearGaussianModel
-from hlvm.theory.gaussian_results import BayesLoss, RankAgreement, ReducedRank
-from hlvm.theory.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask
-from hlvm.theory.membership import frontier_probability, membership_probability, patches_reached
-from hlvm.theory.profile import LevelProfile, level_profile
-from hlvm.theory.shared_information import (
+from hlvm.theory.assumptions.check import HasInvertible, check_assumptions
+from hlvm.theory.assumptions.edges import check_edges
+from hlvm.theory.assumptions.report import AssumptionReport, Finding, Status
+from hlvm.theory.design.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask
+from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
+from hlvm.theory.gaussian.oracle import GaussianOracle, LinearGaussianModel
+from hlvm.theory.gaussian.results import BayesLoss, RankAgreement, ReducedRank
+from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
     SharedInformationBatch,
@@ -21,8 +20,9 @@ from hlvm.theory.shared_information import (
     shared_information_batch,
     target_ancestors,
 )
-from hlvm.theory.strategy_design import StrategyMatch, design_strategy
-from hlvm.theory.trek_separation import TrekSeparation, trek_separating_set
+from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
+from hlvm.theory.random_masks.membership import frontier_probability, membership_probability, patches_reached
+from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 
 __all__ = [
     "AssumptionReport",

@@ -1,0 +1,1 @@
+"""Images whose patches are the words of a grammar."""

@@ -1,0 +1,1 @@
+"""Scenes of coloured, textured objects on a ground."""

@@ -1,0 +1,1 @@
+"""Networks of masked autoencoders, in Flax, and what builds them."""

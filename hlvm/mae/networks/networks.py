@@ -1,0 +1,149 @@
+"""What training and encoding need of a network, whatever its architecture.
+
+A network here is a frozen, hashable description: members whose descriptions are equal share one compiled program. What
+may differ between them (masks, code dims, seeds) is passed as arrays. All have the same methods:
+
+* ``init(key)``: fresh parameters.
+* ``encode(params, values, masked, code_dim)``: codes of standardised values (n, columns) under masks (n, cells).
+* ``reconstruct(params, values, masked, code_dim, noise)``: reconstructions (draws, n, columns) for noise
+  (draws, n, noise_size); without noise there is one draw.
+* ``targets(values)``: what reconstructions are compared with, (n, columns).
+* ``attention(params, values, masked)``, for those that attend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key
+
+from hlvm._numbers import UsageError
+from hlvm.graph import LatentGraph
+from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, ViTConfig
+from hlvm.mae.networks.bottleneck import BottleneckNetwork
+from hlvm.mae.networks.codes import padded_code_dim
+from hlvm.mae.networks.linear import LinearNetwork
+from hlvm.mae.networks.tokens import TokenGrid
+from hlvm.mae.networks.vit import MOST_UNROLLED, ViTNetwork
+from hlvm.mae.training.mask_draws import MaskPlan
+from hlvm.masking import Chance, Counted, Listed
+
+__all__ = ["Network", "attending", "build_network", "code_dim_of", "init_flat", "unflatten", "unrolled"]
+
+Network = LinearNetwork | BottleneckNetwork | ViTNetwork
+
+
+def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, loss: LossConfig) -> Network:
+    """The network that a configuration, masks and a loss ask for on this graph.
+
+    Raises:
+        ValueError: for a network with tokens, the graph has no grid, its cells differ in dims, the patch does not
+            divide the grid, or masking units cut through tokens; a linear network with an energy score; or normalised
+            targets of tokens of one number.
+    """
+    dims = tuple(graph.dim(name) for name in graph.observed)
+    noise_dim = loss.noise_dim if loss.score == "energy" else 0
+    if isinstance(config, LinearConfig):
+        if noise_dim:
+            raise UsageError(
+                "the energy score needs a decoder that reads noise",
+                remedies={"bottleneck": "use BottleneckConfig", "vit": "ViTConfig"},
+            )
+        return LinearNetwork(cell_dims=dims, padded_code=padded_code_dim(config.code_dim))
+    if isinstance(config, BottleneckConfig):
+        whole = BottleneckNetwork(
+            config=dataclasses.replace(config, code_dim=1),
+            padded_code=padded_code_dim(config.code_dim),
+            cell_dims=dims,
+            noise_dim=noise_dim,
+        )
+        if config.encoder is None:
+            return whole
+        tokens, n_visible, padded = _tokens(graph, plan, config.encoder.patch)
+        return dataclasses.replace(whole, tokens=tokens, n_visible=n_visible, padded=padded)
+    if not isinstance(config, ViTConfig):
+        raise ValueError(
+            f"the network is a BottleneckConfig, a ViTConfig or a LinearConfig, got {type(config).__name__}"
+        )
+    tokens, n_visible, padded = _tokens(graph, plan, config.patch)
+    if config.normalize_targets and tokens.token_dim < 2:
+        raise UsageError(
+            "needs tokens of at least 2 numbers, these have 1: use a larger patch",
+            argument="normalize_targets",
+            of="ViTConfig",
+        )
+    return ViTNetwork(config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim)
+
+
+def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[TokenGrid, int, bool]:
+    """Tokens, the most that a mask leaves visible, and whether some leave fewer."""
+    tokens = TokenGrid.of(graph, patch)
+    if plan.kind in (Counted, Chance):
+        tokens.check_whole(np.asarray(plan.arrays.patch_of_cell))
+    elif plan.kind is Listed:
+        tokens.check_whole(np.asarray(plan.arrays.masks))
+    fewest, most = -(-plan.fewest // patch**2), plan.most // patch**2
+    return tokens, tokens.n_tokens - fewest, fewest != most
+
+
+def attending(network: Network) -> bool:
+    """Whether a network has tokens, and attention over them."""
+    return isinstance(network, ViTNetwork) or (isinstance(network, BottleneckNetwork) and network.tokens is not None)
+
+
+def unrolled(network: Network) -> Network:
+    """The network with no loop over blocks, whose work is then counted in full; itself where there is no loop."""
+    depths: tuple[int, ...] = ()
+    if isinstance(network, ViTNetwork):
+        depths = network.config.depth, network.config.decoder_depth
+    elif isinstance(network, BottleneckNetwork) and network.config.encoder is not None:
+        depths = (network.config.encoder.depth,)
+    if isinstance(network, LinearNetwork) or max(depths, default=0) <= MOST_UNROLLED:
+        return network
+    return dataclasses.replace(network, unrolled=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _unravel(network: Network) -> Callable[[Array], Any]:
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    return ravel_pytree(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))[1]
+
+
+def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
+    """The parameter tree from one flat vector: a single long array makes the optimiser's program small."""
+    return _unravel(network)(flat)
+
+
+def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "members parameters"]:
+    """Initial flat parameters, one row per key.
+
+    Networks that differ in how many tokens they see share one program, whatever the number of keys.
+    """
+    of_key = _initializer(_fully_visible(network), jax.default_backend())
+    return jnp.stack([of_key(key) for key in keys])
+
+
+def _fully_visible(network: Network) -> Network:
+    """The network that sees all tokens: its parameters are the same."""
+    if isinstance(network, LinearNetwork) or network.tokens is None:
+        return network
+    return dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _initializer(network: Network, backend: str) -> Callable[[Key[Array, ""]], Array]:
+    # Run once, so on CPUs compiled without optimisation, which takes a third of the time.
+    options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
+    return jax.jit(lambda key: ravel_pytree(network.init(key))[0], compiler_options=options)
+
+
+def code_dim_of(config: NetworkConfig) -> int:
+    """Numbers in the code; networks without a bottleneck count as 1, and do not read it."""
+    return 1 if isinstance(config, ViTConfig) else config.code_dim

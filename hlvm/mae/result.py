@@ -1,0 +1,97 @@
+"""A trained masked autoencoder, with everything that made it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.networks.networks import Network, build_network, init_flat
+from hlvm.mae.training.data import Source
+from hlvm.mae.training.held_out import HeldOut
+from hlvm.mae.training.mask_draws import TrainingMask, mask_plan
+from hlvm.mae.training.units import Columns
+
+__all__ = ["DivergenceWarning", "Fit", "SeedKeys", "seed_keys"]
+
+
+class DivergenceWarning(UserWarning):
+    """Some members of an ensemble diverged, and stopped before the others."""
+
+
+class SeedKeys(NamedTuple):
+    """The named keys of one seed.
+
+    Attributes:
+        init: for initial parameters.
+        data: for training data; folded with the step.
+        mask: for random masks; folded with the step.
+        noise: for the noise of stochastic decoders; folded with the step.
+    """
+
+    init: PRNGKeyArray
+    data: PRNGKeyArray
+    mask: PRNGKeyArray
+    noise: PRNGKeyArray
+
+
+def seed_keys(key: PRNGKeyArray, seed: int) -> SeedKeys:
+    """Keys of one seed under the key of an ensemble."""
+    return SeedKeys(*jax.random.split(jax.random.fold_in(key, seed), 4))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Fit:
+    """A masked autoencoder with its parameters and everything that made it.
+
+    Attributes:
+        model: the generator it was trained on, or the rows of the data set.
+        mask: how it was masked while training.
+        config: its network.
+        train: its optimisation.
+        loss: what it made small.
+        seed: its seed within the ensemble.
+        key: the key of the ensemble.
+        params: flat parameters, (parameters,).
+        losses: training loss of every step taken, (steps,) at the end of training, empty before, shorter when training
+            diverged. Squared errors are in units of the columns' variance, energy scores of their standard deviation.
+        diverged: whether training stopped because loss or gradient were no longer finite, or the loss was above 1e12;
+            ``params`` are those before that step.
+        shift: mean of every observed column, (columns,); in double precision for data sets.
+        scale: standard deviation of every observed column, (columns,); in double precision for data sets.
+        held_out: the loss on rows kept out of training; ``None`` where there were none.
+    """
+
+    model: Source
+    mask: TrainingMask
+    config: NetworkConfig
+    train: TrainConfig
+    seed: int
+    key: PRNGKeyArray
+    params: Float[Array, " parameters"]
+    losses: np.ndarray
+    diverged: bool
+    shift: Columns
+    scale: Columns
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    held_out: HeldOut | None = None
+
+    def __repr__(self) -> str:
+        ended = ", diverged" if self.diverged else ""
+        return f"Fit({self.config}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps{ended})"
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The network's description, sized for the training masks."""
+        graph = self.model.graph
+        return build_network(graph, mask_plan(graph, self.mask), self.config, self.loss)
+
+    def untrained(self) -> Fit:
+        """The same autoencoder before its first step: the floor of every score."""
+        flat = init_flat(self.network, seed_keys(self.key, self.seed).init[None])[0]
+        return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False, held_out=None)

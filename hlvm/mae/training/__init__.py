@@ -1,0 +1,1 @@
+"""Training of ensembles: data, masks, programs, devices and states."""

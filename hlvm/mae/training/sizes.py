@@ -1,0 +1,117 @@
+"""Memory that training takes at the least, from the sizes alone: nothing is allocated, traced or compiled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax
+
+from hlvm._process.memory import check_fits
+from hlvm.graph import LatentGraph
+from hlvm.mae.config import TrainConfig, ViTConfig
+from hlvm.mae.networks.bottleneck import BottleneckNetwork
+from hlvm.mae.networks.linear import LinearNetwork
+from hlvm.mae.networks.networks import Network
+from hlvm.mae.training.program import Program
+
+__all__ = ["check_sizes", "least_parameters", "state_bytes", "step_bytes"]
+
+_SINGLE = 4
+_IN_STATE = 3
+"""Parameters, and two moments of each; a step adds the gradient."""
+
+
+def least_parameters(network: Network) -> int:
+    """Numbers in the weight matrices of a network; biases, norms and tokens are few beside them."""
+    if isinstance(network, LinearNetwork):
+        return 2 * sum(network.cell_dims) * network.padded_code
+    if isinstance(network, BottleneckNetwork):
+        columns, width, code = sum(network.cell_dims), network.config.width, network.padded_code
+        inner = (network.config.depth - 1) * width**2
+        decoder = (code + columns + network.noise_dim) * width + inner + width * columns
+        encoder = network.config.encoder
+        if encoder is None or network.tokens is None:
+            return 2 * columns * width + inner + width * code + decoder
+        return _encoder(encoder, network.tokens.token_dim) + encoder.width * code + decoder
+    config, token = network.config, network.tokens.token_dim
+    decoder = _blocks(config, config.decoder_width, config.decoder_depth) + config.decoder_width * token
+    return _encoder(config, token) + config.width * config.decoder_width + decoder
+
+
+def _encoder(config: ViTConfig, token: int) -> int:
+    return token * config.width + _blocks(config, config.width, config.depth)
+
+
+def _blocks(config: ViTConfig, width: int, depth: int) -> int:
+    return depth * (4 + 2 * config.mlp_ratio) * width**2
+
+
+def _kept_per_sample(network: Network) -> int:
+    """Numbers of a sample that the backward pass reads: what enters every matrix product."""
+    if isinstance(network, LinearNetwork):
+        return sum(network.cell_dims) + network.padded_code
+    if isinstance(network, BottleneckNetwork):
+        columns, layers = sum(network.cell_dims), network.config.width * network.config.depth
+        decoder = network.padded_code + columns + layers
+        encoder = network.config.encoder
+        if encoder is None:
+            return 2 * columns + layers + decoder
+        return decoder + _kept_per_block(encoder, encoder.width, network.n_visible + 1) * encoder.depth
+    config = network.config
+    hidden = _kept_per_block(config, config.decoder_width, network.tokens.n_tokens)
+    return _kept_per_block(config, config.width, network.n_visible + 1) * config.depth + hidden * config.decoder_depth
+
+
+def _kept_per_block(config: ViTConfig, width: int, tokens: int) -> int:
+    """Inputs of its four layers, queries, keys and values, and the attention."""
+    return tokens * (6 + config.mlp_ratio) * width + config.heads * tokens**2
+
+
+def state_bytes(network: Network, members: int) -> int:
+    """At least so many bytes of parameters and optimiser states."""
+    return _SINGLE * _IN_STATE * members * least_parameters(network)
+
+
+def step_bytes(program: Program, graph: LatentGraph, members: int, batch: int) -> int:
+    """At least so many bytes of gradients, values, masks and activations on a device while a step runs."""
+    over_members, over_batch = (1, 1) if program.mesh is None else program.mesh.devices.shape
+    own, columns = members // over_members, len(graph.arrays.cell_of_column)
+    rows, at_once = batch // over_batch, program.samples_at_once(batch)
+    values = _SINGLE * columns * rows + own * len(graph.observed) * rows
+    kept = own * at_once * (columns + _kept_per_sample(program.network))
+    return _SINGLE * own * least_parameters(program.network) + values + _SINGLE * kept
+
+
+def check_sizes(graph: LatentGraph, groups: Sequence[tuple[Program, Sequence[int]]], train: TrainConfig) -> None:
+    """Refuse members and batches that cannot fit into memory.
+
+    The states of all groups are there from the start, and one group at a time takes a step.
+
+    Args:
+        graph: of the data.
+        groups: the programs, with the members of each.
+        train: the optimisation.
+
+    Raises:
+        ValueError: they cannot; the message has the numbers.
+    """
+    device = jax.devices()[0] if groups[0][0].mesh is None else groups[0][0].mesh.devices.flat[0]
+    states, steps = [], []
+    for program, members in groups:
+        shape = (1, 1) if program.mesh is None else program.mesh.devices.shape
+        sharing = math.prod(shape) if device.platform == "cpu" else 1  # devices of a CPU have one memory
+        states.append(sharing * state_bytes(program.network, len(members) // shape[0]))
+        steps.append(sharing * step_bytes(program, graph, len(members), train.batch))
+    n_members = sum(len(members) for _, members in groups)
+    largest = max(least_parameters(program.network) for program, _ in groups)
+    needed, by_batch = sum(states) + max(steps), max(steps) > sum(states)
+    what = f"training {n_members} members of up to {largest:,} parameters on batches of {train.batch:,}"
+    check_fits(
+        needed,
+        what if n_members > 1 else f"training {largest:,} parameters on batches of {train.batch:,}",
+        "use a smaller batch" if by_batch else "use a smaller network (width, depth, code_dim) or fewer members",
+        device,
+    )
+    losses = _SINGLE * n_members * train.steps
+    check_fits(losses, f"keeping the losses of {train.steps:,} steps", "take fewer steps")

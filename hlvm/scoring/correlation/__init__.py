@@ -1,0 +1,1 @@
+"""Canonical correlations, their relatives and tests of their number."""

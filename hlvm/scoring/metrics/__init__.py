@@ -1,0 +1,1 @@
+"""Other scores of the field."""

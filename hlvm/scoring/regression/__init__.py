@@ -1,0 +1,1 @@
+"""Held-out regressions of one array on another."""

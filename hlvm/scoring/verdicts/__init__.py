@@ -1,0 +1,1 @@
+"""Verdicts on claims about two arrays, and what they rest on."""

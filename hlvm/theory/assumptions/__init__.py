@@ -1,0 +1,1 @@
+"""Which assumptions a graph meets, and how much rests on them."""

@@ -1,0 +1,1 @@
+"""Masks and strategies that share what is wanted."""

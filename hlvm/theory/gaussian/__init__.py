@@ -1,0 +1,1 @@
+"""Exact answers for linear Gaussian models."""

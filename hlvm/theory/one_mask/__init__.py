@@ -1,0 +1,1 @@
+"""What one mask lets visible and masked part share."""

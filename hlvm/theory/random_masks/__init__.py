@@ -1,0 +1,1 @@
+"""What random masks share: probabilities over the law of a strategy."""
