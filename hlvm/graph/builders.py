@@ -108,7 +108,8 @@ def from_parents(
             f"parents must be one whole number per node, got an array of shape {above.shape} and type {above.dtype}"
         )
     above = above.astype(np.int64)
-    in_order = above < np.arange(len(above))
+    positions = np.arange(len(above))
+    in_order = above < positions
     if not in_order.all() or above.min() < -1:
         wrong = np.flatnonzero(~in_order | (above < -1))
         raise ValueError(
@@ -126,7 +127,7 @@ def from_parents(
     bare = np.flatnonzero(above[n_latents:] < 0)
     if len(bare):
         raise ValueError(f"node {n_latents + bare[0]} has neither parent nor children: connect it or leave it out")
-    arrays = _forest(above, n_latents, root_dim, noise_dim)
+    arrays = _forest(above, positions, n_latents, root_dim, noise_dim)
     if names is None:
         return NumberedNames(n_latents, len(above)), arrays, checked_grid(grid, len(above) - n_latents)
     given = _checked_names(names, len(above))
@@ -134,7 +135,7 @@ def from_parents(
     return tuple(given), arrays, size
 
 
-def _forest(above: np.ndarray, n_latents: int, root_dim: int, noise_dim: int) -> GraphArrays:
+def _forest(above: np.ndarray, nodes: np.ndarray, n_latents: int, root_dim: int, noise_dim: int) -> GraphArrays:
     """The arrays of trees, from the position of each node's parent, with the dims of invertible mechanisms."""
     root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
     depth = _depths(above[:n_latents])
@@ -145,10 +146,10 @@ def _forest(above: np.ndarray, n_latents: int, root_dim: int, noise_dim: int) ->
     dims[n_latents:] += 1
     dims *= noise_dim
     dims += root_dim
-    roots, children = np.flatnonzero(above[:n_latents] < 0), np.arange(len(above))
+    roots = np.flatnonzero(above[:n_latents] < 0)
     noise_dims = np.full(len(above), noise_dim)
     noise_dims[roots] = root_dim
-    parents, children = (ends[1:] if len(roots) == 1 else np.delete(ends, roots) for ends in (above, children))
+    parents, children = (ends[1:] if len(roots) == 1 else np.delete(ends, roots) for ends in (above, nodes))
     return GraphArrays(n_nodes=len(above), parents=parents, children=children, dims=dims, noise_dims=noise_dims)
 
 
@@ -247,4 +248,8 @@ def _from_levels(
     """Assemble a tree from its levels; ``parent_of`` has, per level but the first, positions in the level above."""
     starts = np.cumsum([0, *map(len, levels)])
     above = np.concatenate([[-1], *(parents + start for parents, start in zip(parent_of, starts, strict=False))])
-    return tuple(chain.from_iterable(levels)), _forest(above, int(starts[-2]), root_dim, noise_dim), grid
+    return (
+        tuple(chain.from_iterable(levels)),
+        _forest(above, np.arange(len(above)), int(starts[-2]), root_dim, noise_dim),
+        grid,
+    )
