@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
+from jaxtyping import TypeCheckError
 from plain_simulator import DIAMOND, FLOAT32, KEY_DATA, KEY_MODEL, MIXED, own_parameters, plain_values
 
 from hlvm._keys import checked_key
@@ -20,7 +21,7 @@ from hlvm.mechanisms import (
     Uniform,
     mechanism_from_function,
 )
-from hlvm.simulator import HierarchicalModel
+from hlvm.simulator import HierarchicalModel, forward
 from hlvm.simulator.layout import mechanism_per_node
 
 
@@ -32,6 +33,13 @@ def mixed():
 @pytest.fixture(scope="module")
 def quadtree():
     return HierarchicalModel.init(KEY_MODEL, LatentGraph.quadtree(2), InvertibleMLP())
+
+
+def test_operations_on_models_take_nothing_else(mixed):
+    noises = mixed.sample(KEY_DATA, 3).noises.T
+    assert forward.propagate(mixed, noises).shape == (mixed.layout.n_values, 3)
+    with pytest.raises(TypeCheckError, match="'model'"):
+        forward.propagate(mixed.layout, noises)
 
 
 # ---------------------------------------------------------------------- against a loop over variables

@@ -4,13 +4,7 @@ A :class:`LatentGraph` is a frozen directed acyclic graph over latent and observ
 observed variables are the sinks; everything else is latent. See section 1 of ``docs/theory.md``.
 """
 
-from hlvm.graph.families import (
-    diamond,
-    overlapping_fields,
-    pure_children_chain,
-    random_graph,
-    two_parent_measurement,
-)
+from hlvm.graph.families import diamond, overlapping_fields, pure_children_chain, random_graph, two_parent_measurement
 from hlvm.graph.interchange import from_networkx, to_networkx
 from hlvm.graph.latent_graph import LatentGraph
 

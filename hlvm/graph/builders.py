@@ -64,10 +64,10 @@ class NumberedNames(Sequence[str]):
 def from_edges(
     edges: Iterable[tuple[str, str]],
     *,
-    noise_dims: int | Mapping[str, int] = 1,
-    dims: int | Mapping[str, int] | None = None,
-    observed: Sequence[str] | None = None,
-    grid: Grid | None = None,
+    noise_dims: int | Mapping[str, int],
+    dims: int | Mapping[str, int] | None,
+    observed: Sequence[str] | None,
+    grid: Grid | None,
 ) -> Parts:
     """See ``LatentGraph.from_edges``."""
     edge_list = checked_edges(edges)
@@ -99,12 +99,7 @@ def from_edges(
 
 
 def from_parents(
-    parents: Any,
-    *,
-    names: Sequence[str] | None = None,
-    root_dim: int = 2,
-    noise_dim: int = 1,
-    grid: Grid | None = None,
+    parents: Any, *, names: Sequence[str] | None, root_dim: int, noise_dim: int, grid: Grid | None
 ) -> Parts:
     """See ``LatentGraph.from_parents``."""
     above = np.asarray(parents)
@@ -132,15 +127,7 @@ def from_parents(
     bare = np.flatnonzero(above[n_latents:] < 0)
     if len(bare):
         raise ValueError(f"node {n_latents + bare[0]} has neither parent nor children: connect it or leave it out")
-    dims, noise_dims = _tree_dims(above, n_latents, root_dim=root_dim, noise_dim=noise_dim)
-    roots = np.flatnonzero(above[:n_latents] < 0)
-    arrays = GraphArrays(
-        n_nodes=len(above),
-        parents=above[1:] if len(roots) == 1 else np.delete(above, roots),
-        children=positions[1:] if len(roots) == 1 else np.delete(positions, roots),
-        dims=dims,
-        noise_dims=noise_dims,
-    )
+    arrays = _forest(above, positions, n_latents, root_dim, noise_dim)
     if names is None:
         return NumberedNames(n_latents, len(above)), arrays, checked_grid(grid, len(above) - n_latents)
     given = _checked_names(names, len(above))
@@ -148,8 +135,8 @@ def from_parents(
     return tuple(given), arrays, size
 
 
-def _tree_dims(above: np.ndarray, n_latents: int, *, root_dim: int, noise_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Dims and noise dims of the nodes of trees, under invertible mechanisms."""
+def _forest(above: np.ndarray, nodes: np.ndarray, n_latents: int, root_dim: int, noise_dim: int) -> GraphArrays:
+    """The arrays of trees, from the position of each node's parent, with the dims of invertible mechanisms."""
     root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
     depth = _depths(above[:n_latents])
     checked_dim(root_dim + (int(depth.max()) + 1) * noise_dim, "a leaf of this tree")
@@ -159,9 +146,11 @@ def _tree_dims(above: np.ndarray, n_latents: int, *, root_dim: int, noise_dim: i
     dims[n_latents:] += 1
     dims *= noise_dim
     dims += root_dim
+    roots = np.flatnonzero(above[:n_latents] < 0)
     noise_dims = np.full(len(above), noise_dim)
-    noise_dims[:n_latents][above[:n_latents] < 0] = root_dim
-    return dims, noise_dims
+    noise_dims[roots] = root_dim
+    parents, children = (ends[1:] if len(roots) == 1 else np.delete(ends, roots) for ends in (above, nodes))
+    return GraphArrays(n_nodes=len(above), parents=parents, children=children, dims=dims, noise_dims=noise_dims)
 
 
 def _checked_names(names: Sequence[str], n: int) -> list[str]:
@@ -190,13 +179,7 @@ def _depths(parents: np.ndarray) -> np.ndarray:
         jump = jump[jump]
 
 
-def tree(
-    branching: int | Sequence[int],
-    height: int | None = None,
-    *,
-    root_dim: int = 2,
-    noise_dim: int = 1,
-) -> Parts:
+def tree(branching: int | Sequence[int], height: int | None, *, root_dim: int, noise_dim: int) -> Parts:
     """See ``LatentGraph.tree``."""
     if isinstance(branching, str) or not isinstance(branching, Sequence):
         count = positive(branching, "branching")
@@ -222,7 +205,7 @@ def tree(
     return _from_levels(levels, parent_of, root_dim=root_dim, noise_dim=noise_dim)
 
 
-def quadtree(height: int, *, root_dim: int = 2, noise_dim: int = 1) -> Parts:
+def quadtree(height: int, *, root_dim: int, noise_dim: int) -> Parts:
     """See ``LatentGraph.quadtree``."""
     height = positive(height, "height")
     _check_size(4**depth for depth in range(min(height, 64) + 1))
@@ -263,19 +246,10 @@ def _from_levels(
     grid: tuple[int, int] | None = None,
 ) -> Parts:
     """Assemble a tree from its levels; ``parent_of`` has, per level but the first, positions in the level above."""
-    root_dim, noise_dim = positive(root_dim, "root_dim"), whole_number(noise_dim, "noise_dim", minimum=0)
-    widths = [len(level) for level in levels]
-    checked_dim(root_dim + (len(widths) - 1) * noise_dim, "a leaf of this tree")
-    offsets = np.cumsum([0, *widths])
-    parents = np.concatenate([above + offset for above, offset in zip(parent_of, offsets, strict=False)])
-    n_nodes = int(offsets[-1])
-    noise_dims = np.full(n_nodes, noise_dim)
-    noise_dims[0] = root_dim
-    arrays = GraphArrays(
-        n_nodes=n_nodes,
-        parents=parents,
-        children=np.arange(1, n_nodes),
-        dims=np.repeat(root_dim + noise_dim * np.arange(len(widths)), widths),
-        noise_dims=noise_dims,
+    starts = np.cumsum([0, *map(len, levels)])
+    above = np.concatenate([[-1], *(parents + start for parents, start in zip(parent_of, starts, strict=False))])
+    return (
+        tuple(chain.from_iterable(levels)),
+        _forest(above, np.arange(len(above)), int(starts[-2]), root_dim, noise_dim),
+        grid,
     )
-    return tuple(chain.from_iterable(levels)), arrays, grid
