@@ -31,7 +31,8 @@ class RegressionConfig:
         landmarks: its number of landmarks, at most ``max_exact``.
         soft_limit: where the standardised features of the kernel regression are softly bounded, in standard
             deviations (see :func:`hlvm.scoring.regression.kernels.soften`); above 0. ``math.inf`` for plain
-            standardised features. The bound costs an exactly linear code up to half a percent of R² and gains much more for curved ones.
+            standardised features. The bound costs an exactly linear code up to half a percent of R² and gains much
+            more for curved ones.
         bandwidths: bandwidths to try, increasing multiples of the median training distance.
         ridges: kernel ridges λ to try, increasing; the kernel has 1 on its diagonal. Predicting the training mean
             (λ = ∞) is always tried as well, so that noise scores about 0 and not far below.

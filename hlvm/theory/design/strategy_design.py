@@ -1,8 +1,8 @@
 """Strategy design: which random masks share exactly a given set of latents, and how often?
 
 The inverse problem of :mod:`hlvm.theory.design.mask_design` for masks drawn at random. A mask shares exactly the
-target if it keeps the *parts* of that theorem whole and splits the sets of parts below the frontier of the target. It shares the
-target at least if it splits the sets of patches below the lowest latents of the target. Both are counted in
+target if it keeps the *parts* of that theorem whole and splits the sets of parts below the frontier of the target. It
+shares the target at least if it splits the sets of patches below the lowest latents of the target. Both are counted in
 :mod:`hlvm.theory.design.splitting_count`, for any number of masked patches, as long as few sets overlap: never on
 forests whose patches are single observed variables or whole subtrees, since what is below one latent is then not below
 another. How many latents are missing or too many follows from the probability of each of them, on any graph. Strategies
