@@ -25,9 +25,9 @@ def draw_intervals(axes: Axes, places: Any, cells: Frame, label: str, *, across:
         across: draw means over the horizontal axis, and places over the vertical one.
         **look: as for Matplotlib's ``errorbar``.
     """
-    ends = [cells["mean"] - cells["low"], cells["high"] - cells["mean"]]
+    ends = [cells["value"] - cells["low"], cells["high"] - cells["value"]]
     drawn = (
-        {"x": cells["mean"], "y": places, "xerr": ends} if across else {"x": places, "y": cells["mean"], "yerr": ends}
+        {"x": cells["value"], "y": places, "xerr": ends} if across else {"x": places, "y": cells["value"], "yerr": ends}
     )
     axes.errorbar(**drawn, label=label, **{"capsize": 2, "linewidth": 1.4, "markersize": 4.5, **look})
 

@@ -255,7 +255,7 @@ def _draw_targets(axes: Any, records: Frame, prediction: Prediction) -> None:
     markers = dict(zip([DESIGNED, *random, "untrained"], "oDs^vP", strict=False))
     colors = [COLORS[name] for name in ("vermilion", "blue", "sky", "green", "purple", "orange")]
     cells: Frame = means_over_seeds(records[records["learner"] == "bottleneck"], ["target", "arm", "view", "score"])
-    forward = cells[cells["score"] == "code -> c"].sort_values("mean").groupby(["target", "arm"]).last()
+    forward = cells[cells["score"] == "code -> c"].sort_values("value").groupby(["target", "arm"]).last()
     floor = cells[(cells["score"] == "untrained code -> c") & (cells["arm"] == DESIGNED)].set_index("target")
     for number, (arm, marker) in enumerate(markers.items()):
         rows = floor.loc[names] if arm == "untrained" else forward.loc[[(name, arm) for name in names]]

@@ -60,7 +60,7 @@ def _draw_phase(records: Frame, prediction: Prediction) -> Figure:
     phase, d_cs = records[records["part"] == "phase"], {m: a["d_c"] for m, a in prediction["phase"].items()}
     masks = sorted(d_cs, key=d_cs.__getitem__)
     means = means_over_seeds(phase[phase["score"] == "code -> c"], ["mask", "code_dim"])
-    table: Frame = means.pivot(index="mask", columns="code_dim", values="mean").loc[masks]
+    table: Frame = means.pivot(index="mask", columns="code_dim", values="value").loc[masks]
     added: Frame = table.diff(axis=1).iloc[:, 1:]
     figure, panels = figure_with_panels(7.2, 2.9, 1, 2, sharey=True)
     for axes, values, most, title, beyond in (

@@ -1,5 +1,6 @@
 """Claims: three outcomes, what agrees with them, and what each builder decides."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -35,7 +36,8 @@ from hlvm.claims import (
 )
 from hlvm.scoring import Interval, block_verdict, over_seeds
 
-ABOVE, BELOW, OPEN = Interval(0.1, 0.2, 0.3), Interval(-0.3, -0.2, -0.1), Interval(-0.1, 0.0, 0.1)
+ABOVE, BELOW = Interval(value=0.2, low=0.1, high=0.3), Interval(value=-0.2, low=-0.3, high=-0.1)
+OPEN = Interval(value=0.0, low=-0.1, high=0.1)
 NEARLY = np.asarray([-0.001, 0.0, 0.001, 0.0005])
 
 
@@ -43,7 +45,7 @@ NEARLY = np.asarray([-0.001, 0.0, 0.001, 0.0005])
 
 
 def test_within_has_three_outcomes():
-    interval = Interval(0.4, 0.5, 0.6)
+    interval = Interval(value=0.5, low=0.4, high=0.6)
     assert within(interval, 0.3, 0.7) is True
     assert within(interval, 0.7) is False
     assert within(interval, high=0.3) is False
@@ -51,13 +53,13 @@ def test_within_has_three_outcomes():
 
 
 def test_within_does_not_take_a_tie_for_a_difference():
-    assert within(Interval(0.0, 0.0, 0.0), *ABOVE_ZERO) is False
-    assert within(Interval(0.0, 0.0, 0.0), *BELOW_ZERO) is False
-    assert within(Interval(0.0, 0.1, 0.2), *ABOVE_ZERO) is None
+    assert within(Interval(value=0.0, low=0.0, high=0.0), *ABOVE_ZERO) is False
+    assert within(Interval(value=0.0, low=0.0, high=0.0), *BELOW_ZERO) is False
+    assert within(Interval(value=0.1, low=0.0, high=0.2), *ABOVE_ZERO) is None
 
 
 def test_within_leaves_what_is_not_known_open():
-    assert within(Interval(math.nan, math.nan, math.nan), 0.0, 1.0) is None
+    assert within(Interval(value=math.nan, low=math.nan, high=math.nan), 0.0, 1.0) is None
 
 
 def test_every_is_false_before_it_is_open():
@@ -114,8 +116,11 @@ def test_claim_never_holds_against_its_limits():
 
 
 def test_claim_shows_more_digits_where_all_are_small():
-    scores = {"wide: one": Interval(-0.5, 0.25, 1.0), "narrow": Interval(0.00012, 0.00034, 0.00056)}
-    claim = Claim(text="x", scores={**scores, "none": Interval(1, 1, 1)}, holds=True)
+    scores = {
+        "wide: one": Interval(value=0.25, low=-0.5, high=1.0),
+        "narrow": Interval(value=0.00034, low=0.00012, high=0.00056),
+    }
+    claim = Claim(text="x", scores={**scores, "none": Interval(value=1.0, low=1.0, high=1.0)}, holds=True)
     assert claim.measured == [
         ("wide: one", "0.250 [-0.500, 1.000]"),
         ("narrow", "0.00034 [0.00012, 0.00056]"),
@@ -124,7 +129,11 @@ def test_claim_shows_more_digits_where_all_are_small():
 
 
 def test_claim_knows_what_comes_nearest_to_a_limit():
-    scores = {"far": Interval(0.5, 0.6, 0.7), "beyond": BELOW, "near": Interval(0.01, 0.1, 0.2)}
+    scores = {
+        "far": Interval(value=0.6, low=0.5, high=0.7),
+        "beyond": BELOW,
+        "near": Interval(value=0.1, low=0.01, high=0.2),
+    }
     assert interval_claim("x", scores, shown={"aside": OPEN}).nearest == ["beyond", "near", "far"]
 
 
@@ -137,17 +146,28 @@ numbers = st.floats(-1e6, 1e6)
     reason=st.text(),
 )
 def test_claim_reads_back_from_json(ends, limits, reason):
+    low, value, high = ends
+    scores = {"a": Interval(value=value, low=low, high=high)}
     claim = interval_claim(
-        "x", {"a": Interval(*ends)}, limits, shown={"b": OPEN}, theory=no(reason), paper=nothing(reason), reason=reason
+        "x", scores, limits, shown={"b": OPEN}, theory=no(reason), paper=nothing(reason), reason=reason
     )
-    text = json.dumps(claim.to_dict(), allow_nan=False)
-    again = Claim.from_dict(json.loads(text))
+    described = json.loads(json.dumps(claim.to_dict(), allow_nan=False))
+    assert described["scores"]["a"] == {"value": value, "low": low, "high": high}
+    again = Claim.from_dict(described)
     assert again == claim
     assert again.nearest == ["a"]
 
 
 @pytest.mark.parametrize(
-    "change", [{"theory": {"says": "perhaps"}}, {"scores": None}, {"banana": 1}, {"limits": {"z": [0, 1]}}]
+    "change",
+    [
+        {"theory": {"says": "perhaps"}},
+        {"scores": None},
+        {"scores": {"a": [0.0, -0.1, 0.1]}},
+        {"scores": {"a": {"value": 0.0, "low": -0.1}}},
+        {"banana": 1},
+        {"limits": {"z": [0, 1]}},
+    ],
 )
 def test_claim_from_dict_refuses_what_it_did_not_write(change):
     described = interval_claim("x", {"a": OPEN}).to_dict()
@@ -248,7 +268,8 @@ def test_block_claim_holds_of_a_linear_code_and_shows_its_members():
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(300, 2))
     measured = block_verdict(latents @ [[1.0, 1.0], [-1.0, 2.0]], latents, key=0)
-    claim = block_claim("code = c", measured, members={"R²(ẑ → root)": Interval(0.8, 0.9, 0.95)}, theory=no("narrow"))
+    members = {"R²(ẑ → root)": Interval(value=0.9, low=0.8, high=0.95)}
+    claim = block_claim("code = c", measured, members=members, theory=no("narrow"))
     assert (claim.holds, claim.theory_agrees, claim.reason) == (True, False, measured.reason)
     assert dict.fromkeys(claim.limits.values()) == {(0.9, math.inf): None}
     assert list(claim.limits) == ["R²(ẑ → c)", "R²(c → ẑ)"]
@@ -274,29 +295,34 @@ def test_block_claim_is_open_where_rows_are_few():
 @pytest.mark.parametrize(
     ("differences", "holds"),
     [
-        ([(0.1, 0.2, 0.3), (0.05, 0.1, 0.2)], True),
-        ([(0.1, 0.2, 0.3), (-0.05, 0.1, 0.2)], None),
-        ([(-0.3, -0.2, -0.1)], False),
+        ([ABOVE, Interval(value=0.1, low=0.05, high=0.2)], True),
+        ([ABOVE, OPEN], None),
+        ([BELOW], False),
     ],
 )
 def test_above_floor_claim_needs_every_seed(differences, holds):
-    claim = above_floor_claim("root learned", [Interval(*d) for d in differences])
+    claim = above_floor_claim("root learned", differences)
     assert claim.holds is claim.theory_agrees is holds
 
 
 @pytest.mark.parametrize(
-    ("excess", "holds"), [((-0.02, 0.0, 0.03), True), ((0.02, 0.05, 0.08), None), ((0.1, 0.2, 0.3), False)]
+    ("excess", "holds"),
+    [
+        (Interval(value=0.0, low=-0.02, high=0.03), True),
+        (Interval(value=0.05, low=0.02, high=0.08), None),
+        (ABOVE, False),
+    ],
 )
 def test_no_leakage_claim_compares_with_the_content_itself(excess, holds):
-    claim = no_leakage_claim("t", Interval(*excess), tolerance=0.05, scores={"R²(ẑ → s)": Interval(0.5, 0.6, 0.7)})
+    shown = {"R²(ẑ → s)": Interval(value=0.6, low=0.5, high=0.7)}
+    claim = no_leakage_claim("t", excess, tolerance=0.05, scores=shown)
     assert claim.holds is claim.theory_agrees is holds
     assert list(claim.scores) == ["R² − R² from c", "R²(ẑ → s)"]
     assert list(claim.limits) == ["R² − R² from c"]
 
 
 def test_hull_spans_all_intervals():
-    intervals = [Interval(0.1, 0.2, 0.3), Interval(0.0, 0.4, 0.5)]
-    for some in itertools.permutations(intervals):
-        assert hull(some) == pytest.approx((0.0, 0.3, 0.5))
+    for some in itertools.permutations([ABOVE, Interval(value=0.4, low=0.0, high=0.5)]):
+        assert dataclasses.astuple(hull(some)) == pytest.approx((0.3, 0.0, 0.5))
     with pytest.raises(ValueError, match="at least one"):
         hull([])

@@ -150,7 +150,7 @@ def test_demo_config_refuses_bad_values(change, match):
 
 
 def _claim(predicted, holds):
-    return Claim(text="t", scores={"R²": Interval(0.1, 0.2, 0.3)}, theory=predicted, holds=holds)
+    return Claim(text="t", scores={"R²": Interval(value=0.2, low=0.1, high=0.3)}, theory=predicted, holds=holds)
 
 
 def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from experiments import training_time
 from experiments.experiment import load_results, named_experiment
 from hlvm.plotting import style
+from hlvm.scoring import Interval
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 ERROR, GROWS, CLASS, PIXELS, LEADS, KIN, TRANSFER = range(7)
@@ -44,7 +45,7 @@ def shift(results, by, **where):
 def test_the_same_numbers_are_no_change(short, long):
     found = training_time.compare(short, long)
     intervals = [interval for i in (ERROR, CLASS, LEADS, KIN, TRANSFER) for interval in found[i].scores.values()]
-    assert all(tuple(interval) == (0, 0, 0) for interval in intervals)
+    assert all(interval == Interval(value=0.0, low=0.0, high=0.0) for interval in intervals)
 
 
 def test_error_must_fall_in_every_arm(short, long):

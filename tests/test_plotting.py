@@ -714,10 +714,12 @@ def test_plot_scores_by_height_refuses_what_the_table_lacks(options, message):
 
 def test_plot_claims_draws_what_decides_beside_its_limits():
     """Neither the scores that are only shown, nor any name, decide what is drawn."""
-    scores = {"forward": Interval(0.9, 0.95, 0.97), "back": Interval(0.1, 0.2, 0.3)}
-    block = interval_claim("code = c", scores, (0.85, math.inf), shown={"R²(ẑ → c)": Interval(0, 1, 1)}, theory=yes())
-    same = interval_claim("no\nchange", {"a − b": Interval(-0.01, 0.0, 0.01)}, (-0.05, 0.05), theory=yes())
-    silent = interval_claim("more", {"a − b": Interval(-0.01, 0.0, 0.01)})
+    scores = {"forward": Interval(value=0.95, low=0.9, high=0.97), "back": Interval(value=0.2, low=0.1, high=0.3)}
+    shown = {"R²(ẑ → c)": Interval(value=1.0, low=0.0, high=1.0)}
+    block = interval_claim("code = c", scores, (0.85, math.inf), shown=shown, theory=yes())
+    difference = {"a − b": Interval(value=0.0, low=-0.01, high=0.01)}
+    same = interval_claim("no\nchange", difference, (-0.05, 0.05), theory=yes())
+    silent = interval_claim("more", difference)
     ax = plotting.plot_claims([block, same, silent], x_label="R²").axes[0]
     lines = {kind: [line for line in ax.get_lines() if line.get_linestyle() == kind] for kind in ("-", "--")}
     values = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() != "None"]
@@ -732,7 +734,7 @@ def test_plot_claims_draws_what_decides_beside_its_limits():
 
 
 def test_plot_claims_refuses_a_claim_without_limits():
-    claim = Claim(text="t", scores={"a": Interval(0.0, 0.1, 0.2)}, holds=None)
+    claim = Claim(text="t", scores={"a": Interval(value=0.1, low=0.0, high=0.2)}, holds=None)
     with pytest.raises(ValueError, match="leave out 't', which has none"):
         plotting.plot_claims([claim])
 

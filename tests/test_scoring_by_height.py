@@ -1,5 +1,7 @@
 """Tidy records of every latent, score and control."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,9 +62,9 @@ def test_score_by_height_holds_every_score_beside_its_controls_and_the_predictio
         ("linear_r2", "none"): linear_r2(code, LATENTS["a"], key=3, config=SMALL).interval,
         ("mlp_r2", "none"): mlp_r2(code, LATENTS["a"], key=3, config=SMALL).interval,
     }
-    for (name, control), (low, value, high) in expected.items():
-        found = rows.loc[("seed 1", "a", name, control), ["low", "value", "high"]].to_numpy(dtype=float)
-        np.testing.assert_allclose(found, [low, value, high], atol=1e-9)
+    for (name, control), interval in expected.items():
+        found = rows.loc[("seed 1", "a", name, control), ["value", "low", "high"]].to_numpy(dtype=float)
+        np.testing.assert_allclose(found, dataclasses.astuple(interval), atol=1e-9)
     assert rows.loc[("seed 1", "a", "cca", "none"), "value"] == pytest.approx(cca(code, LATENTS["a"]).mean)
     assert abs(rows.loc[("seed 1", "a", "kernel_r2", "chance"), "value"]) < 0.1
 
@@ -82,8 +84,8 @@ def test_score_by_height_of_an_ensemble_has_the_mean_over_its_fits():
     ).set_index(["fit", "latent", "score", "control"])
     scores = [kernel_r2(code, LATENTS["a"], key=3, config=SMALL) for code in more.values()]
     for name, fits in (("two seeds", scores[:2]), ("three", scores)):
-        found = table.loc[(name, "a", "kernel_r2", "none"), ["low", "value", "high"]].to_numpy(dtype=float)
-        np.testing.assert_allclose(found, r2_over_seeds(fits, key=3), atol=1e-9)
+        found = table.loc[(name, "a", "kernel_r2", "none"), ["value", "low", "high"]].to_numpy(dtype=float)
+        np.testing.assert_allclose(found, dataclasses.astuple(r2_over_seeds(fits, key=3)), atol=1e-9)
     assert set(table.loc["two seeds"].index.get_level_values("control")) == {"none", "floor", "chance"}
     assert set(table.loc["three"].index.get_level_values("control")) == {"none", "chance"}  # one fit has no floor
     assert set(table.loc["three"].index.get_level_values("score")) == {"kernel_r2"}

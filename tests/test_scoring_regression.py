@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
 from hlvm.scoring import (
+    Interval,
     RegressionConfig,
     kernel_r2,
     kernel_r2_many,
@@ -307,7 +308,7 @@ def test_paired_difference_is_sharper_than_the_two_intervals():
     assert found.value == pytest.approx(a.value - b.value)
     assert 0 < found.low < found.value < found.high
     assert found.high - found.low < 0.7 * np.hypot(a.high - a.low, b.high - b.low)
-    assert paired_difference(a, a, key=5) == (0, 0, 0)
+    assert paired_difference(a, a, key=5) == Interval(value=0.0, low=0.0, high=0.0)
 
 
 def test_paired_difference_other_rows_or_targets_are_refused():

@@ -90,10 +90,9 @@ class Claim:
         return sorted(self.limits, key=room)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description; limits that are infinite are ``None``."""
+        """A JSON-ready description; scores are mappings, limits are pairs with ``None`` where they are infinite."""
         return {
             **dataclasses.asdict(self),
-            "scores": {name: [float(end) for end in interval] for name, interval in self.scores.items()},
             "limits": {
                 name: [float(end) if math.isfinite(end) else None for end in ends] for name, ends in self.limits.items()
             },
@@ -110,7 +109,7 @@ class Claim:
             return cls(
                 **{
                     **description,
-                    "scores": {name: Interval(*ends) for name, ends in description["scores"].items()},
+                    "scores": {name: Interval(**ends) for name, ends in description["scores"].items()},
                     "limits": {
                         name: (-math.inf if low is None else low, math.inf if high is None else high)
                         for name, (low, high) in description["limits"].items()
@@ -181,6 +180,7 @@ def _by_limits(scores: Mapping[str, Interval], limits: Mapping[str, Limits]) -> 
 
 def _shown(interval: Interval) -> str:
     """Three decimals, five for what is small throughout, such as differences of squared errors of pixels."""
-    decimals = 3 if max(map(abs, interval)) >= 0.01 else 5
-    value, low, high = (f"{end:.{decimals}f}" for end in (interval.value, interval.low, interval.high))
+    numbers = dataclasses.astuple(interval)
+    decimals = 3 if max(map(abs, numbers)) >= 0.01 else 5
+    value, low, high = (f"{number:.{decimals}f}" for number in numbers)
     return f"{value} [{low}, {high}]"

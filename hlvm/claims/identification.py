@@ -88,7 +88,7 @@ def hull(intervals: Sequence[Interval]) -> Interval:
     if not intervals:
         raise ValueError("hull needs at least one interval")
     return Interval(
-        low=min(i.low for i in intervals),
         value=sum(i.value for i in intervals) / len(intervals),
+        low=min(i.low for i in intervals),
         high=max(i.high for i in intervals),
     )

@@ -181,7 +181,7 @@ def vit_claims(scores: pd.DataFrame) -> list[Claim]:
             claims.append(
                 above_floor_claim(
                     f"ViT, unit {unit:g} x {unit:g}, ratio {ratio:g}: more of the root (always in c) than untrained",
-                    [Interval(*ends) for ends in lead[["low", "value", "high"]].to_numpy().tolist()],
+                    [Interval(**ends) for ends in lead[["value", "low", "high"]].to_dict("records")],
                 )
             )
     return claims

@@ -227,9 +227,9 @@ def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "") 
             color = COLORS[colors[claim.theory_agrees]]
             places = row + 0.24 * (np.arange(len(claim.limits)) - (len(claim.limits) - 1) / 2)
             for y, (name, limits) in zip(places, claim.limits.items(), strict=True):
-                low, value, high = claim.scores[name]
-                ax.plot([low, high], [y, y], color=color, lw=2)
-                ax.plot([value], [y], markers[name], color=color, ms=6)
+                score = claim.scores[name]
+                ax.plot([score.low, score.high], [y, y], color=color, lw=2)
+                ax.plot([score.value], [y], markers[name], color=color, ms=6)
                 for limit in filter(math.isfinite, limits):
                     ax.plot([limit, limit], [row - 0.5, row + 0.5], color=COLORS["black"], lw=0.8, ls="--")
         ax.set_yticks(range(len(claims)), [printable_lines(claim.text) for claim in claims])

@@ -177,14 +177,14 @@ def _all_scores(
         found["mlp_r2"] = {name: mlp_r2(code, values, **how) for name, values in latents.items()}
     if "cca" in scores:
         pairs = cca_many(code, latents, groups=groups)
-        found["cca"] = {name: Interval(pair.low, pair.mean, pair.high) for name, pair in pairs.items()}
+        found["cca"] = {name: Interval(value=pair.mean, low=pair.low, high=pair.high) for name, pair in pairs.items()}
     return found
 
 
 def _over_seeds(scores: Sequence[KernelR2], key: Any) -> Interval:
     """Mean over fits; NaN for a latent that cannot be scored."""
     if any(math.isnan(score.value) for score in scores):
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(value=math.nan, low=math.nan, high=math.nan)
     return r2_over_seeds(scores, key=key)
 
 

@@ -198,7 +198,7 @@ class ControlledScore:
 
         ``low`` and ``high`` are the interval's ends; for chance ``high`` is the 95 % quantile of the null.
         """
-        rows = [("score", *_ends(self.score.interval), self.chance.p_value)]
+        rows = [("score", *dataclasses.astuple(self.score.interval), self.chance.p_value)]
         rows.append(("chance", self.chance.chance, math.nan, self.chance.upper, math.nan))
         given = {
             "floor": None if self.floor is None else self.floor.interval,
@@ -209,12 +209,8 @@ class ControlledScore:
         if self.leakage is not None:
             given["leakage: code more than latents"] = self.leakage.excess
             given["leakage: code beside latents"] = self.leakage.beyond
-        rows += [(what, *_ends(interval), math.nan) for what, interval in given.items() if interval is not None]
+        rows += [(what, *dataclasses.astuple(of), math.nan) for what, of in given.items() if of is not None]
         return pd.DataFrame(rows, columns=["what", "value", "low", "high", "p_value"])
-
-
-def _ends(interval: Interval) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
 
 
 def controlled_r2(

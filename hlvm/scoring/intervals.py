@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,17 +15,21 @@ from hlvm.scoring.inputs import random_streams
 __all__ = ["Interval", "bootstrap_mean", "percentile_limits", "resampling_weights"]
 
 
-class Interval(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Interval:
     """A value with the ends of its interval.
 
+    It is no sequence, so its numbers cannot be taken for one another. :func:`dataclasses.asdict` gives them by name, as
+    columns of tables have them, and :func:`dataclasses.astuple` in the same order.
+
     Attributes:
-        low: lower end.
         value: the estimate from all the data.
+        low: lower end.
         high: upper end.
     """
 
-    low: float
     value: float
+    low: float
     high: float
 
     def __str__(self) -> str:
@@ -107,4 +112,4 @@ def bootstrap_mean(values: ArrayLike, *, key: Any, level: float = 0.95, n_boot: 
         raise ValueError(f"level: expected a number strictly between 0 and 1, got {level}")
     weights = resampling_weights(len(array), n_boot, random_streams(key).bootstrap)
     low, high = percentile_limits(weights @ array / len(array), level)
-    return Interval(float(low), float(array.mean()), float(high))
+    return Interval(value=float(array.mean()), low=float(low), high=float(high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +45,7 @@ def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
         raise ValueError("an interval over seeds needs finite scores: a fit diverged, or a latent cannot be scored")
     half = scipy.stats.t.ppf(0.5 + level / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers))
     mean = float(numbers.mean())
-    return Interval(mean - float(half), mean, mean + float(half))
+    return Interval(value=mean, low=mean - float(half), high=mean + float(half))
 
 
 def means_over_seeds(records: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
@@ -56,7 +57,7 @@ def means_over_seeds(records: pd.DataFrame, by: Sequence[str], value: str = "val
         value: column of the numbers.
 
     Returns:
-        The columns ``by``, then ``mean``, ``low``, ``high`` and ``seeds``, how many there are.
+        The columns ``by``, then ``value`` (the mean), ``low``, ``high`` and ``seeds``, how many there are.
 
     Raises:
         ValueError: a cell with fewer than 2 seeds, or a number that is not finite.
@@ -65,7 +66,6 @@ def means_over_seeds(records: pd.DataFrame, by: Sequence[str], value: str = "val
     per_seed = table.groupby([*by, "seed"], sort=False, dropna=False)[value].mean().reset_index()
     rows: list[dict[str, Any]] = []
     for cell, values in per_seed.groupby(list(by), sort=False, dropna=False)[value]:
-        interval = over_seeds(values.to_numpy())
         names = dict(zip(by, cell if isinstance(cell, tuple) else (cell,), strict=True))
-        rows.append(names | {"mean": interval.value, "low": interval.low, "high": interval.high, "seeds": len(values)})
+        rows.append(names | dataclasses.asdict(over_seeds(values.to_numpy())) | {"seeds": len(values)})
     return pd.DataFrame(rows)

@@ -93,7 +93,7 @@ class KernelR2:
     @property
     def interval(self) -> Interval:
         """The value with both ends."""
-        return Interval(self.low, self.value, self.high)
+        return Interval(value=self.value, low=self.low, high=self.high)
 
 
 @own_settings
@@ -120,7 +120,7 @@ def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000)
     scored = np.isfinite(a.per_dim)
     draws = [resampled_r2(score, weights, scored) for score in (a, b)]
     low, high = percentile_limits(draws[0] - draws[1], a.level)
-    return Interval(float(low), a.value - b.value, float(high))
+    return Interval(value=a.value - b.value, low=float(low), high=float(high))
 
 
 @own_settings
@@ -151,11 +151,11 @@ def normalised_r2(score: KernelR2, *, floor: KernelR2, ceiling: KernelR2, key: A
     of, low, high = (resampled_r2(each, weights, scored) for each in (score, floor, ceiling))
     least = percentile_limits(high - low, score.level)[0]
     if not least > 0:
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(value=math.nan, low=math.nan, high=math.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = percentile_limits((of - low) / (high - low), score.level)
     value = (score.value - floor.value) / (ceiling.value - floor.value)
-    return Interval(float(ends[0]), value, float(ends[1]))
+    return Interval(value=value, low=float(ends[0]), high=float(ends[1]))
 
 
 @own_settings
@@ -190,7 +190,7 @@ def r2_over_seeds(scores: Sequence[KernelR2], *, key: Any, n_boot: int = 500) ->
         draws = np.mean([resampled_r2(score, weights, scored) for score in scores], axis=0)
         half = math.hypot(half, norm.ppf(tail) * float(np.nanstd(draws)))
     mean = float(values.mean())
-    return Interval(mean - float(half), mean, mean + float(half))
+    return Interval(value=mean, low=mean - float(half), high=mean + float(half))
 
 
 def _same_targets(a: KernelR2, b: KernelR2) -> bool:

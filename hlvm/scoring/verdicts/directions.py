@@ -120,4 +120,5 @@ def worst_direction(
     along = axes.vectors[:, large] @ (direction / np.sqrt(axes.variances[large]))
     size = float(np.linalg.norm(along))
     # The whitened direction has variance 1; along the unit vector it is 1 / size².
-    return WorstDirection(along / size, float(1 / size**2 / total), Interval(float(low), value, float(high)))
+    r2 = Interval(value=value, low=float(low), high=float(high))
+    return WorstDirection(along / size, float(1 / size**2 / total), r2)
