@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from hlvm._files import as_path, atomic_path
+from hlvm._process.settings import SETTINGS
 from hlvm.plotting.labels import printable_lines
 
 __all__ = [
@@ -63,7 +63,6 @@ _OTHER_SCRIPTS = (
     "Nirmala UI",
 )
 """Fonts for what Matplotlib's own lacks."""
-_SETTINGS = threading.RLock()
 _HEIGHT_COLORS = ("grey", "green", "blue", "vermilion", "purple", "orange", "sky", "black")
 _MARKERS = "osD^vPX*"
 _TITLE = 10.5
@@ -79,7 +78,7 @@ def style() -> Iterator[None]:
     draw figures of this package wait. Where the font lacks letters, Matplotlib looks in common fonts for other scripts,
     as far as they are installed; of a letter that none of these has, it warns.
     """
-    with _SETTINGS, mpl.rc_context():
+    with SETTINGS, mpl.rc_context():
         settings: Any = {
             **{name: value for name, value in mpl.rcParams.items() if name.startswith(_KEPT)},
             "figure.dpi": 110,

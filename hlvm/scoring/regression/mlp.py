@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 import warnings
 
 import numpy as np
 from jaxtyping import Float
 
+from hlvm._process.settings import SETTINGS
 from hlvm.scoring.regression.ridge import Selected
 
 __all__ = ["fit_mlp"]
@@ -17,7 +17,6 @@ _WIDTHS = (64, 64)
 _BATCH = 64
 _STOPPING = 0.1
 _LEAST_ROWS = 20  # with fewer, the rows that stop the training early would be a handful
-_FILTERS = threading.Lock()  # the filters of warnings are the process's: two threads at once would leave them changed
 
 
 def fit_mlp(
@@ -50,7 +49,7 @@ def fit_mlp(
             n_iter_no_change=15,
             random_state=seed,
         )
-        with _FILTERS, warnings.catch_warnings():
+        with SETTINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # 300 passes are enough, and a bound on the time
             network.fit(train, targets if targets.shape[1] > 1 else targets[:, 0])
         predictions = np.asarray(network.predict(test)).reshape(predictions.shape)
