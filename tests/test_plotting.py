@@ -551,7 +551,7 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
 
 
 def test_plot_level_profile_draws_one_profile_in_one_panel():
-    profile = level_profile(LatentGraph.quadtree(2), [0.25, 0.5])
+    profile = level_profile(LatentGraph.quadtree(2), at([0.25, 0.5]))
     figure = plotting.plot_level_profile(profile)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), profile.share[:, ::-1].T)
 

@@ -48,6 +48,8 @@ class Claim:
     reason: str = ""
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.theory, Stance) and isinstance(self.paper, Stance)):
+            raise ValueError(f"{self.text!r}: give theory and paper as yes(...), no(...) or nothing(...)")
         if not self.scores:
             raise ValueError(f"a claim rests on at least one interval, {self.text!r} has none: give its scores")
         for name, (low, high) in self.limits.items():
@@ -141,8 +143,16 @@ def interval_claim(
         theory: what the theory says of the claim.
         paper: what the paper says of it.
         reason: for the record.
+
+    Raises:
+        ValueError: no scores, limits that are not those of the scores, or a name in both ``scores`` and ``shown``.
     """
     of_each = dict(limits) if isinstance(limits, Mapping) else dict.fromkeys(scores, limits)
+    if not scores or of_each.keys() != scores.keys() or not scores.keys().isdisjoint(shown or {}):
+        raise ValueError(
+            f"{text!r}: expected limits of every score that decides, at least one, and other names for what is only "
+            f"shown, got scores {sorted(scores)}, limits of {sorted(of_each)}, shown {sorted(shown or {})}"
+        )
     return Claim(
         text=text,
         scores={**scores, **(shown or {})},

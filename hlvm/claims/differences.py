@@ -21,6 +21,8 @@ from hlvm.scoring import over_seeds
 
 __all__ = ["difference_claim", "equivalence_claim", "mean_claim", "ordering_claim", "rank_correlations", "trend_claim"]
 
+_FEWEST_ARMS = 3
+
 
 def mean_claim(
     text: str,
@@ -132,10 +134,13 @@ def ordering_claim(
         paper: what the paper says of it.
 
     Raises:
-        ValueError: fewer than two names; otherwise as for :func:`difference_claim`.
+        ValueError: fewer than two names, or other numbers of seeds; otherwise as for :func:`difference_claim`.
     """
     if len(values) < 2:
         raise ValueError(f"values: an ordering needs at least two names, got {', '.join(values) or 'none'}")
+    shapes = {name: np.shape(of) for name, of in values.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"values: numbers are paired by seed, so all need equally many seeds, got {shapes}")
     steps = {
         f"{name} − {before}": np.asarray(values[name]) - np.asarray(values[before])
         for before, name in itertools.pairwise(values)
@@ -178,7 +183,8 @@ def rank_correlations(measured: ArrayLike, predicted: ArrayLike) -> Float[np.nda
         One correlation per seed, from -1 to 1; 0 where either is the same in all arms of a seed.
 
     Raises:
-        ValueError: shapes that do not go together, or a prediction that is the same for all arms and seeds.
+        ValueError: shapes that do not go together, fewer than 3 arms, which agree by luck half of the time, or a
+            prediction that is the same for all arms and seeds or not finite.
     """
     found, said = (np.asarray(values, dtype=np.float64) for values in (measured, predicted))
     if found.ndim != 2 or said.shape not in (found.shape, found.shape[:1]):
@@ -186,6 +192,10 @@ def rank_correlations(measured: ArrayLike, predicted: ArrayLike) -> Float[np.nda
             f"expected measured of shape (arms, seeds) and predicted of shape (arms,) or (arms, seeds), got "
             f"{found.shape} and {said.shape}"
         )
+    if found.shape[0] < _FEWEST_ARMS:
+        raise ValueError(f"a trend over arms needs at least {_FEWEST_ARMS} of them, got {found.shape[0]}")
+    if not np.isfinite(said).all():
+        raise ValueError("predicted: expected finite numbers")
     if (said == said.flat[0]).all():
         raise ValueError("predicted: the same for all arms, so there is no trend to follow: leave the claim out")
     of_seeds = np.broadcast_to(said.reshape(len(said), -1), found.shape)

@@ -60,11 +60,12 @@ def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]]
     """Rebuild a mask strategy from :func:`mask_to_dict`.
 
     Raises:
-        ValueError: a strategy that is neither part of this package nor in ``known``.
+        ValueError: a strategy that is neither part of this package nor in ``known``, or fields that it does not have.
     """
     fields = without_lists(data)
-    del fields["kind"]
-    kind: str = data["kind"]
+    kind = fields.pop("kind", None)
+    if kind not in (*STRATEGIES, "own"):
+        raise ValueError(f"kind: expected one of {', '.join(STRATEGIES)}, got {kind!r}")
     if kind == "own":
         if data["class"] not in (known or {}):
             raise ValueError(
@@ -76,7 +77,10 @@ def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]]
         fields["patches"] = Patches(tuple(map(tuple, data["patches"])))
     if kind == "list":
         fields["packed"] = bytes.fromhex(data["packed"])
-    return STRATEGIES[kind](**fields)
+    try:
+        return STRATEGIES[kind](**fields)
+    except TypeError as error:
+        raise ValueError(f"a mask strategy of kind {kind!r} cannot be made of {sorted(fields)}: {error}") from None
 
 
 def without_lists(fields: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def as_strategy(mask: Any) -> Any:
             return FixedMask(masked=mask.masked)
     raise ValueError(
         f"expected a mask strategy such as hlvm.masking.RandomMask(ratio=0.5), an object with a method "
-        f"sample(key, n, graph), or a designed mask, got {mask!r}: for masks in an array see MaskList.of"
+        f"sample(key, n, graph), which hlvm.masking.LawfulMask makes of a law, or a designed mask, got {mask!r}: for "
+        "masks in an array see MaskList.of"
     )
 
 
@@ -163,7 +164,9 @@ class RatioRange(_MaskOfPatches):
     def __post_init__(self) -> None:
         self._check("low", "high")
         if self.low > self.high:
-            raise UsageError(f"low={self.low} is above high={self.high}: exchange them", of="RatioRange")
+            raise UsageError(
+                f"must not be above high={self.high}, got {self.low}: exchange them", argument="low", of="RatioRange"
+            )
 
     def law(self, graph: LatentGraph) -> Counted:
         """A number of patches between two, at random.

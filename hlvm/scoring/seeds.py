@@ -37,9 +37,13 @@ def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
         level: coverage, strictly between 0 and 1.
 
     Raises:
-        ValueError: fewer than 2 values, or one that is not finite.
+        ValueError: fewer than 2 values, one that is not finite, another shape, or another level.
     """
-    numbers = np.asarray(values, dtype=np.float64).ravel()
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number strictly between 0 and 1, got {level}")
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1:
+        raise ValueError(f"values: expected one number per seed, shape (seeds,), got shape {numbers.shape}")
     check_seeds(len(numbers))
     if not np.isfinite(numbers).all():
         raise ValueError("an interval over seeds needs finite scores: a fit diverged, or a latent cannot be scored")

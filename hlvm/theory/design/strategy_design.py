@@ -100,7 +100,7 @@ def design_strategy(
     the target overlap (up to 18 parts of patches at a time); and for lists of masks (:class:`~hlvm.masking.BlockMask`,
     :class:`~hlvm.masking.GridMask`, :class:`~hlvm.masking.FixedMask`, :class:`~hlvm.masking.MaskList`), unless they are
     very long. Everything else is estimated from masks drawn at random, the same key for every candidate. A
-    target that no mask of a candidate's patches shares is reported with the proof, and nothing is drawn for it.
+    target that no mask of a candidate's patches shares is reported with the proof.
 
     Since a mask and its complement share the same, ratios ``r`` and ``1 - r`` of patches at random come out equal.
 

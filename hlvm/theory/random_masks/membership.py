@@ -136,7 +136,10 @@ class Membership:
         """Probability of each latent not to be shared; it keeps its digits where it is small."""
         n, k = len(self.patches), self.reach
         if isinstance(law, Counted):
-            found = np.mean([_all_among(k, n, n - m) + _all_among(k, n, m) for m in law.counts], axis=0)
+            # Many latents reach equally many patches, and a range has many counts.
+            few, which = np.unique(k, return_inverse=True)
+            total = sum((_all_among(few, n, n - m) + _all_among(few, n, m) for m in law.counts), np.zeros(len(few)))
+            found = (total / len(law.counts))[which]
         else:
             r = min(law.ratio, 1 - law.ratio)  # which side is called masked makes no difference
             shown, all_shown = k * np.log1p(-r), n * np.log1p(-r)
