@@ -41,7 +41,7 @@ from hlvm.mae import Fit
 from hlvm.mae.networks.networks import unflatten
 from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.mae.pixels import images_of_rows, rows_of_images
-from hlvm.plotting.styles import MASKED_RGB
+from hlvm.plotting import MASKED_RGB
 
 SMOKE = HeldOut(fits=scene_fits.SMOKE, images=4)
 LAPTOP = HeldOut(fits=scene_fits.LAPTOP)

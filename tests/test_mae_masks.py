@@ -25,10 +25,10 @@ from hlvm.masking import (
     RandomMask,
     RatioRange,
     Sampled,
-    as_strategy,
     mask_from_dict,
     mask_to_dict,
 )
+from hlvm.masking.strategies import as_strategy
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
 

@@ -144,7 +144,7 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     from hlvm.demo import DemoConfig, run_demo
 
     hold_back_log("absl")  # what Orbax says of a full disk
-    config = DemoConfig(seed=seed)
+    config = DemoConfig(key=seed)
     use_compilation_cache()
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from hlvm._keys import checked_key
 from hlvm._numbers import as_numbers, positive
 from hlvm._process.promotion import usual_promotion
 from hlvm.datasets import Dataset
@@ -28,7 +29,8 @@ from hlvm.mae.result import Fit
 from hlvm.mae.training.data import ArrayData
 from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.mae.training.units import restored, standardized_on_device
-from hlvm.masking import masked_array, masked_batch
+from hlvm.masking import masked_array
+from hlvm.masking.masks import masked_batch
 from hlvm.simulator import Sample
 
 __all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "reconstruct"]
@@ -102,7 +104,7 @@ def encode(
 
 @usual_promotion
 def reconstruct(
-    fit: Fit, observed: Observed, masked: Any, *, key: PRNGKeyArray | None = None, draws: int | None = None
+    fit: Fit, observed: Observed, masked: Any, *, key: Any = None, draws: int | None = None
 ) -> Float[Array | np.ndarray, "*draws n columns"]:
     """Reconstructions in the data's own units: in float64 where a column lies so far from zero that it takes it.
 
@@ -110,7 +112,7 @@ def reconstruct(
         fit: the autoencoder.
         observed: as for :func:`encode`.
         masked: what to reconstruct from the rest, given as for :func:`encode`.
-        key: a typed key for the noise of an autoencoder trained by the energy score; needed there, not used elsewhere.
+        key: a JAX key or an int, for the noise of an autoencoder trained by the energy score; needed there only.
         draws: how many reconstructions to draw from such an autoencoder; ``None`` for the mean of 64.
 
     Returns:
@@ -121,6 +123,7 @@ def reconstruct(
     Raises:
         ValueError: as for :func:`encode`; a key is missing; or draws of an autoencoder that has no noise.
     """
+    key = None if key is None else checked_key(key)
     values, hidden, network = _inputs(fit, observed, masked)
     n_draws = _checked_draws(network, key, draws)
     guess = _reconstruct(network, n_draws, fit.params, values, hidden, code_dim_of(fit.config), key)

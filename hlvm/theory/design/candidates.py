@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import (
-    BernoulliMask,
-    BlockMask,
-    GridMask,
-    MaskSampler,
-    Patches,
-    RandomMask,
-    SubtreeMask,
-    count_masked,
-    unit_grid,
-)
+from hlvm.masking import BernoulliMask, BlockMask, GridMask, MaskSampler, Patches, RandomMask, SubtreeMask, count_masked
 from hlvm.masking.patches import checked_unit
+from hlvm.masking.shapes import unit_grid
 
 __all__ = ["DEFAULT_RATIOS", "default_candidates"]
 
