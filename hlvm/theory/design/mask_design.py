@@ -18,9 +18,9 @@ below each something observed. Every other latent of ``T`` is an ancestor of a f
 If ``T`` is not closed under parents, the missing parent must come along: it reaches what its child reaches. What
 remains is to split sets of parts, see :mod:`hlvm.theory.design.set_splitting`. On a forest whose patches are single
 observed variables or whole subtrees no two of these sets meet, and the answer takes linear time. On other graphs it is
-NP-hard (in a two-layer graph with all latents in the target it *is* set splitting), and found by branch and bound. When the
-parts can be put in an order in which every set is a contiguous stretch, as with one-dimensional receptive fields, the
-linear program is already integral, and no branching is needed.
+NP-hard (in a two-layer graph with all latents in the target it *is* set splitting), and found by branch and bound. When
+the parts can be put in an order in which every set is a contiguous stretch, as with one-dimensional receptive fields,
+the linear program is already integral, and no branching is needed.
 
 Masks come in pairs: exchanging the two sides does not change what is shared. So the largest masked part is the
 complement of the smallest.
