@@ -40,7 +40,7 @@ def key_or_seed(key: Any) -> Key[Array, ""] | int:
     if isinstance(key, jax.Array | np.ndarray):
         typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
         batch = key.shape if typed else key.shape[:-1]
-        if typed and not batch:
+        if isinstance(key, jax.Array) and typed and not batch:
             return key
         if typed or _holds_keys(key):
             if batch:

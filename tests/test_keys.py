@@ -120,7 +120,7 @@ SAME = {
 FIT = mae.Fit(
     model=MODEL,
     mask=MEMBER.mask,
-    config=MEMBER.network,
+    network=MEMBER.network,
     train=TRAIN,
     seed=0,
     key=jax.random.key(0),
@@ -225,7 +225,7 @@ def test_key_as_int_and_as_jax_key_give_the_same(name):
     first, *others = (jax.tree.leaves(SAME[name](key)) for key in (3, jax.random.key(3), jax.random.PRNGKey(3)))
     for leaves in others:
         for leaf, same in zip(first, leaves, strict=True):
-            np.testing.assert_array_equal(*map(_numbers, (leaf, same)))
+            np.testing.assert_array_equal(_numbers(leaf), _numbers(same))
 
 
 def _numbers(leaf):

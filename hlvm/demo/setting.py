@@ -118,6 +118,6 @@ def by_case(cases: Sequence[MaskCase], fits: Sequence[Fit]) -> list[tuple[MaskCa
 
 def code_dim(fit: Fit) -> int:
     """Numbers in a bottleneck autoencoder's code."""
-    if not isinstance(fit.config, BottleneckConfig):
+    if not isinstance(fit.network, BottleneckConfig):
         raise TypeError("only bottleneck autoencoders have a code dim")
-    return fit.config.code_dim
+    return fit.network.code_dim

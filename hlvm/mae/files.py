@@ -213,7 +213,7 @@ def _arrays(fit: Fit) -> dict[str, Any]:
 
 def _describe(fit: Fit) -> dict[str, Any]:
     return {
-        "network": _network_to_dict(fit.config),
+        "network": _network_to_dict(fit.network),
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
         "loss": dataclasses.asdict(fit.loss),
@@ -232,7 +232,7 @@ def _restore(
     return Fit(
         model=model,
         mask=mask_from_dict(entry["mask"], known),
-        config=network_from_dict(entry["network"]),
+        network=network_from_dict(entry["network"]),
         train=TrainConfig(**entry["train"]),
         loss=LossConfig(**without_lists(entry["loss"])),
         seed=entry["seed"],

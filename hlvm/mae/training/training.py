@@ -72,7 +72,7 @@ def fit(
     key: Any,
     data: TrainingData,
     mask: TrainingMask,
-    config: NetworkConfig,
+    network: NetworkConfig,
     train: TrainConfig,
     *,
     loss: LossConfig | None = None,
@@ -89,7 +89,7 @@ def fit(
             or a :class:`~hlvm.datasets.Dataset` or :class:`~hlvm.mae.ArrayData`, whose rows are taken in a new random
             order in every epoch.
         mask: which observed variables are hidden from the encoder; see :data:`hlvm.mae.TrainingMask`.
-        config: the network.
+        network: its architecture.
         train: the optimisation.
         loss: what is made small; ``None`` for the squared error of the masked part.
         on_progress: called between chunks of steps.
@@ -114,7 +114,7 @@ def fit(
             or from an earlier state because the newest one is damaged.
         DivergenceWarning: training diverged and stopped early.
     """
-    member = Member(mask=mask, network=config, loss=loss or LossConfig())
+    member = Member(mask=mask, network=network, loss=loss or LossConfig())
     return _trained(key, data, [member], train, on_progress, checkpoints, devices, microbatch)[0]
 
 
@@ -246,7 +246,7 @@ def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
         Fit(
             model=one.feeder.data,
             mask=as_strategy(member.mask),
-            config=member.network,
+            network=member.network,
             train=one.train,
             loss=member.loss,
             seed=member.seed,

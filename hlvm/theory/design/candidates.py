@@ -81,9 +81,9 @@ def _shapes(graph: LatentGraph, unit: int) -> Sequence[MaskSampler]:
     sides = unit_grid(graph, unit)
     rectangles: dict[tuple[int, int], MaskSampler] = {(1, 1): BlockMask(ratio=0.5)}
     for ratio in DEFAULT_RATIOS:
-        sampler = BlockMask(ratio=ratio, unit=unit)
+        block = BlockMask(ratio=ratio, unit=unit)
         try:
-            rectangles.setdefault(sampler.rectangle(graph), sampler)
+            rectangles.setdefault(block.rectangle(graph), block)
         except ValueError:
             continue
     steps = [step for step in DEFAULT_STEPS if all(k <= n for k, n in zip(checked_unit(step), sides, strict=True))]
