@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.drawing import draw_intervals
 from experiments.experiment import Frame, Prediction
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 from hlvm.scoring import means_over_seeds
 
 Look = Mapping[str, Any]

@@ -39,7 +39,7 @@ from hlvm import mae
 from hlvm.claims import BELOW_ZERO, Claim, difference_claim, nothing, yes
 from hlvm.images import ImageSample
 from hlvm.mae import Fit
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 AUC, EQUAL, LIFT, CLASS = "AUC", "AUC at equal distance", "lift", "class token AUC"
 

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float
 
 from hlvm.graph import LatentGraph
 from hlvm.images import SceneImages, latents_of_patches
-from hlvm.masking import Patches
-from hlvm.masking.masks import count_masked
+from hlvm.masking import Patches, count_masked
 
 
 def kinship(graph: LatentGraph) -> Bool[np.ndarray, "cells cells"]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.experiment import Frame
-from hlvm.plotting.styles import Panels
+from hlvm.plotting import Panels
 from hlvm.scoring import means_over_seeds
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from hlvm._files import make_folder
 from hlvm._files.digests import read_json, write_json
 from hlvm._process.provenance import available_cores
-from hlvm.mae.training.devices import environment_of_cores
+from hlvm.mae import environment_of_cores
 
 if TYPE_CHECKING:
     from experiments.experiment import Experiment, Record

@@ -45,7 +45,7 @@ from experiments.scene_fits import groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of
 from hlvm.claims import SILENT, Claim, trend_claim, yes
 from hlvm.mae import Fit
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 PAPER: Paper = {
     "ratio": {0.1: 47.45, 0.25: 53.58, 0.5: 60.07, 0.75: 67.41, 0.9: 62.97},

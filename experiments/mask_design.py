@@ -32,7 +32,7 @@ from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP
-from hlvm.plotting.styles import COLORS, figure_with_panels, height_look
+from hlvm.plotting import COLORS, figure_with_panels, height_look
 from hlvm.scoring import RegressionConfig, check_seeds, means_over_seeds
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import membership_probability

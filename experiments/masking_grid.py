@@ -39,7 +39,7 @@ from experiments.quadtree_fits import (
 )
 from hlvm.claims import Claim, difference_claim, equivalence_claim, no, trend_claim, yes
 from hlvm.masking import BlockMask
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 _STRATEGIES = ("uniform", "block")
 

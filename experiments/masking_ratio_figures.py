@@ -9,7 +9,7 @@ from experiments.drawing import draw_over_seeds
 from experiments.experiment import Frame, Prediction
 from experiments.quadtree_figures import draw_floor, draw_heights, label_rows
 from experiments.quadtree_fits import COMPARED
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:

@@ -37,7 +37,7 @@ from experiments.quadtree_fits import (
     trained,
 )
 from hlvm.claims import SILENT, Claim, difference_claim, nothing, ordering_claim, rank_correlations, yes
-from hlvm.plotting.styles import figure_with_panels
+from hlvm.plotting import figure_with_panels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

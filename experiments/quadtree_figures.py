@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from experiments.drawing import draw_over_seeds, legend_below
 from experiments.experiment import Frame
-from hlvm.plotting.styles import Panels, height_look
+from hlvm.plotting import Panels, height_look
 
 
 def height_words(height: int, top: int) -> str:

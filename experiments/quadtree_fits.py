@@ -130,10 +130,11 @@ def strategy(config: QuadtreeFits, name: str, ratio: float, unit: int = 1) -> Ma
     raise ValueError(f"expected uniform, strip, block or subtree, got {name!r}")
 
 
-def shares_in_c(graph: LatentGraph, sampler: MaskSampler, regime: Regime = "invertible") -> list[float]:
+def shares_in_c(graph: LatentGraph, strategy: MaskSampler, regime: Regime = "invertible") -> list[float]:
     """Expected share of each height, from 1 up, in the shared information of random masks."""
-    uniform = isinstance(sampler, RandomMask) and regime == "invertible"
-    masks = sampler if uniform else _Drawn(sampler)  # the predictions that were committed drew the masks of all others
+    uniform = isinstance(strategy, RandomMask) and regime == "invertible"
+    # The predictions that were committed drew the masks of all others.
+    masks = strategy if uniform else _Drawn(strategy)
     return level_profile(graph, [masks], regime=regime, key=jax.random.key(0), n_masks=2000).share[0].tolist()
 
 
@@ -141,10 +142,10 @@ def shares_in_c(graph: LatentGraph, sampler: MaskSampler, regime: Regime = "inve
 class _Drawn:
     """A strategy whose law is left out of account, so that its masks are drawn."""
 
-    sampler: MaskSampler
+    strategy: MaskSampler
 
     def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        return self.sampler.sample(key, n, graph)
+        return self.strategy.sample(key, n, graph)
 
 
 def share_table(config: QuadtreeFits, arms: Mapping[str, Sequence[tuple[str, float, int]]]) -> list[dict[str, Any]]:

@@ -37,11 +37,10 @@ from hlvm.claims import (
     ordering_claim,
     yes,
 )
-from hlvm.mae import Fit
+from hlvm.mae import Fit, images_of_rows, rows_of_images
 from hlvm.mae.networks.networks import unflatten
 from hlvm.mae.networks.vit import ViTNetwork
-from hlvm.mae.pixels import images_of_rows, rows_of_images
-from hlvm.plotting.styles import MASKED_RGB
+from hlvm.plotting import MASKED_RGB
 
 SMOKE = HeldOut(fits=scene_fits.SMOKE, images=4)
 LAPTOP = HeldOut(fits=scene_fits.LAPTOP)
@@ -121,7 +120,7 @@ def _mse(guess: np.ndarray, images: np.ndarray) -> float:
 
 def whole_image(fit: Fit, images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w c"]:
     """What the decoder gives at every place when the encoder sees everything."""
-    graph, network = fit.model.graph, fit.network
+    graph, network = fit.model.graph, fit.built
     if not isinstance(network, ViTNetwork):
         raise ValueError(f"expected a ViT, got {type(network).__name__}")
     seeing = dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)

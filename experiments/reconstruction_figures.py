@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments.drawing import draw_over_seeds, legend_below, mark_units
 from experiments.experiment import Frame, Prediction
 from experiments.image_quality import METRICS
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 _LOOKS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("trained", "whole image"): {"color": COLORS["blue"], "marker": "o", "label": "nothing masked"},

@@ -33,7 +33,7 @@ from hlvm.datasets import Dataset
 from hlvm.images import GrammarImages
 from hlvm.mae import BottleneckConfig, Fit, Member, TrainConfig
 from hlvm.masking import FixedMask, Patches
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 from hlvm.scoring import RegressionConfig, kernel_r2_many, means_over_seeds
 
 FACTOR = 2.0

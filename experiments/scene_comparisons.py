@@ -19,7 +19,7 @@ from experiments.scene_fits import LAPTOP, SceneFits, arms, label, scene_model, 
 from hlvm.claims import SILENT, Claim, Stance, difference_claim, no, nothing, yes
 from hlvm.mae import Fit
 from hlvm.masking import RandomMask
-from hlvm.plotting.styles import COLORS
+from hlvm.plotting import COLORS
 from hlvm.scoring import means_over_seeds
 from hlvm.theory import shared_information_batch
 

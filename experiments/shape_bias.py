@@ -41,7 +41,7 @@ from experiments.scene_probes import accuracies, codes_of, crossed, label_of, li
 from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, trend_claim, yes
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 PAPER: Paper = {"ratio": {0.1: 0.1352, 0.25: 0.2545, 0.5: 0.2458, 0.75: 0.2563, 0.9: 0.2014}}
 """Shape bias of the paper's encoders; it has none for the series of units."""

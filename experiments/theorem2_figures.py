@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.drawing import heat_map
 from experiments.experiment import Frame, Prediction
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 from hlvm.scoring import means_over_seeds
 
 _ARMS = {

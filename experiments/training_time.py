@@ -19,7 +19,7 @@ from experiments.experiment import Frame, Results
 from experiments.scene_comparisons import draw_floors, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
 from hlvm.claims import BELOW_ZERO, Claim, difference_claim, yes
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "transfer")
 """The experiments on scenes: results of each are given by these names."""

@@ -45,7 +45,7 @@ from experiments.scene_probes import codes_of, label_of, linear_probe
 from hlvm.claims import SILENT, Claim
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
-from hlvm.plotting.styles import COLORS, figure_with_panels
+from hlvm.plotting import COLORS, figure_with_panels
 
 _SETS: dict[str, dict[float, tuple[float, ...]]] = {
     "ratio": {

@@ -127,7 +127,7 @@ def _fits(path):
     for fit in mae.load_fits(path):
         arrays = [np.asarray(fit.params), np.asarray(fit.losses), np.asarray(fit.shift), np.asarray(fit.scale)]
         held_out = None if fit.held_out is None else [np.asarray(x) for x in fit.held_out]
-        about = (repr(fit.config), repr(fit.train), repr(fit.loss), mask_to_dict(fit.mask), fit.seed, fit.diverged)
+        about = (repr(fit.network), repr(fit.train), repr(fit.loss), mask_to_dict(fit.mask), fit.seed, fit.diverged)
         data = [np.asarray(leaf) for leaf in jax.tree.leaves(fit.model) if hasattr(leaf, "dtype")]
         graph = fit.model.graph.to_dict()
         found.append((arrays, held_out, about, data, graph, np.asarray(jax.random.key_data(fit.key))))

@@ -123,10 +123,10 @@ def test_demo_exit_code_says_whether_the_theory_held(run, monkeypatch, tmp_path,
     asked = []
 
     def run_demo(config, out, *, console):
-        asked.append((config.seed, out))
+        asked.append((config.key, out))
         return types.SimpleNamespace(agrees=agrees)
 
-    stand_in = types.SimpleNamespace(DemoConfig=lambda seed: types.SimpleNamespace(seed=seed), run_demo=run_demo)
+    stand_in = types.SimpleNamespace(DemoConfig=lambda key: types.SimpleNamespace(key=key), run_demo=run_demo)
     monkeypatch.setitem(sys.modules, "hlvm.demo", stand_in)
     assert run("demo", "--out", "{new}/demo", "--seed", "4")[0] == expected
     assert asked == [(4, tmp_path / "demo")]

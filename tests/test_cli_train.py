@@ -17,8 +17,8 @@ from hlvm.cli import train as cli_train
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
+from hlvm.mae import images_of_rows
 from hlvm.mae.networks.networks import init_flat
-from hlvm.mae.pixels import images_of_rows
 from hlvm.mae.training import arrays_on_disk
 from hlvm.mae.training.data import ArrayData
 from hlvm.masking import RandomMask

@@ -133,7 +133,7 @@ def test_run_demo_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
     ("change", "match"),
     [
         ({"height": 1}, "height 2 or more"),
-        ({"seed": -1}, "seed must be"),
+        ({"key": -1}, "key must be"),
         ({"ratios": ()}, "at least one ratio"),
         ({"ratios": (0.01,)}, "nothing would be masked"),
         ({"units": (3,)}, "must divide the grid"),

@@ -25,8 +25,7 @@ from experiments.groups import UnusableError
 from experiments.script import script
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm._files.digests import read_json
-from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig
-from hlvm.mae.training.devices import environment_of_cores
+from hlvm.mae import BottleneckConfig, Member, TrainConfig, ViTConfig, environment_of_cores
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 

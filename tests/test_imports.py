@@ -86,15 +86,6 @@ def test_few_modules_at_the_top_are_private():
     assert private == {"_files", "_keys", "_numbers", "_process", "_version"}
 
 
-@pytest.mark.parametrize("part", ["_files", "_process", "cli"])
-def test_no_module_has_the_name_of_a_function_beside_it(part):
-    for path in sorted((PACKAGE / part).glob("[!_]*.py")):
-        init = ast.parse((path.parent / "__init__.py").read_text(encoding="utf-8"))
-        bound = {node.name for node in ast.walk(init) if isinstance(node, ast.FunctionDef)}
-        bound |= {a.asname or a.name for node in ast.walk(init) if isinstance(node, ast.ImportFrom) for a in node.names}
-        assert path.stem not in bound, f"{path.relative_to(ROOT)} is shadowed"
-
-
 def test_handler_of_signals_loads_nothing_heavy():
     """A command wants its handlers before anything else, typing included."""
     program = (

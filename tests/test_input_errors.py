@@ -47,15 +47,15 @@ REFUSED = {
         lambda: level_profile(TREE, [BlockMask]),
         "expected a mask strategy such as",
     ),
-    "a number for a key": (
-        lambda: level_profile(TREE, [RandomMask(ratio=0.5)], regime="general", key=0),
+    "a fraction for a key": (
+        lambda: level_profile(TREE, [RandomMask(ratio=0.5)], regime="general", key=0.5),
         "must be a typed JAX key such as",
     ),
     "many keys": (
         lambda: level_profile(TREE, [RandomMask(ratio=0.5)], regime="general", key=jax.random.split(jax.random.key(0))),
         r"key must be a single key, got a batch of shape \(2,\)",
     ),
-    "a number for a strategy's key": (lambda: design_strategy(TREE, ["z2_0"], key=3), "key must be a typed JAX key"),
+    "text for a strategy's key": (lambda: design_strategy(TREE, ["z2_0"], key="3"), "key must be a typed JAX key"),
     "no target": (lambda: design_mask(TREE, None), "target is a collection of names of latents"),
     "a name for a graph": (lambda: shared_information("g", ["x"]), "graph must be a LatentGraph, such as"),
     "text for ranks": (lambda: trek_separating_set(TREE, ["x_0"], noise_ranks="abc"), "noise_ranks must be one whole"),

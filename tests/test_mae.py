@@ -236,9 +236,9 @@ def test_save_and_load_fits_round_trip(tmp_path, model, trained):
     )
     mae.save_fits(tmp_path / "mixed", [loaded[0], fits[1]])  # equal generators are the same generator
     for before, after in zip(fits, loaded, strict=True):
-        assert (after.mask, after.config, after.train, after.seed) == (
+        assert (after.mask, after.network, after.train, after.seed) == (
             before.mask,
-            before.config,
+            before.network,
             before.train,
             before.seed,
         )

@@ -12,7 +12,8 @@ from mae_cases import GRAPH, NETWORKS, SAME_COUNT, STRATEGIES
 from hlvm.mae import LossConfig, ViTConfig
 from hlvm.mae.networks.networks import attending, build_network, init_flat, unflatten
 from hlvm.mae.training.mask_draws import mask_plan
-from hlvm.masking import RandomMask, as_strategy
+from hlvm.masking import RandomMask
+from hlvm.masking.strategies import as_strategy
 
 SQUARED, ENERGY = LossConfig(), LossConfig(score="energy", noise_dim=3)
 

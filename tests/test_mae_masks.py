@@ -25,10 +25,10 @@ from hlvm.masking import (
     RandomMask,
     RatioRange,
     Sampled,
-    as_strategy,
     mask_from_dict,
     mask_to_dict,
 )
+from hlvm.masking.strategies import as_strategy
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
 
@@ -180,7 +180,7 @@ def test_own_strategy_is_saved_by_name(tmp_path, model):
     with pytest.raises(ValueError, match="a mask strategy 'Rows' of your own"):
         mae.load_fits(tmp_path / "fits")
     loaded = mae.load_fits(tmp_path / "fits", known={"Rows": Rows})[0]
-    assert (loaded.mask, loaded.config, loaded.loss) == (Rows(most=1), fit.config, fit.loss)
+    assert (loaded.mask, loaded.network, loaded.loss) == (Rows(most=1), fit.network, fit.loss)
     values = model.sample(jax.random.key(9), 4)
     codes = [np.asarray(mae.encode(f, values, ["x_0_0"])) for f in (fit, loaded)]
     np.testing.assert_array_equal(*codes)

@@ -33,7 +33,7 @@ def _untrained(model, config, mask=MASK, loss=None):
     fit = Fit(
         model=model,
         mask=mask,
-        config=config,
+        network=config,
         train=TrainConfig(steps=2, warmup=1),
         loss=loss or LossConfig(),
         seed=0,
@@ -79,7 +79,7 @@ def test_attention_is_what_the_blocks_mix_values_with(model):
     assert set(np.asarray(found.places[0]).tolist()) == set(range(1, 15))
     np.testing.assert_allclose(found.weights.sum(axis=-1), 1.0, atol=1e-5)
     # The first block alone, on the embedded tokens in the order of ``places``.
-    params = unflatten(fit.network, fit.params)["params"]["encoder"]
+    params = unflatten(fit.built, fit.params)["params"]["encoder"]
     block = Block(width=8, heads=2, mlp_ratio=2, keep_attention=True)
     first = jax.tree.map(lambda leaf: leaf[0], params["encoder_blocks"])
     values = (np.asarray(sample.observed_matrix) - 0.5) / 2.0

@@ -24,12 +24,11 @@ from hlvm.masking import (
     SubtreeMask,
     count_masked,
     law_of,
-    log_binomial,
     masked_array,
-    masked_batch,
-    uniform_masks,
-    unit_grid,
 )
+from hlvm.masking.laws import log_binomial
+from hlvm.masking.masks import masked_batch, uniform_masks
+from hlvm.masking.shapes import unit_grid
 from hlvm.theory import design_mask
 
 KEY = jax.random.key(0)

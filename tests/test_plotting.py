@@ -22,9 +22,9 @@ from hlvm import plotting
 from hlvm.claims import Claim, interval_claim, yes
 from hlvm.graph import LatentGraph, diamond, overlapping_fields, pure_children_chain, random_graph
 from hlvm.masking import RandomMask
+from hlvm.plotting import COLORS
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
-from hlvm.plotting.styles import COLORS
 from hlvm.report import Section, Table, write_html
 from hlvm.scoring import Interval, score_by_height
 from hlvm.theory import level_profile, shared_information

@@ -93,7 +93,7 @@ def test_random_streams_same_key_same_streams_and_every_kind_of_key():
 
 @pytest.mark.parametrize(
     ("key", "message"),
-    [(None, "got NoneType"), (0.5, "got float"), (-1, "at least 0"), (jax.random.split(jax.random.key(0), 3), "batch")],
+    [(None, "got None"), (0.5, "got 0.5"), (-1, "got -1"), (jax.random.split(jax.random.key(0), 3), "batch")],
 )
 def test_random_streams_bad_keys_are_refused(key, message):
     with pytest.raises(ValueError, match=message):

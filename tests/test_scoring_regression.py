@@ -340,8 +340,8 @@ def test_regression_config_bad_values_are_refused(changes, message):
         RegressionConfig(**changes)
 
 
-def test_kernel_r2_many_without_targets_is_refused():
-    with pytest.raises(ValueError, match="targets: expected at least one"):
+def test_kernel_r2_many_without_latents_is_refused():
+    with pytest.raises(ValueError, match="latents: expected at least one"):
         kernel_r2_many(curved()[0], {}, key=0)
 
 

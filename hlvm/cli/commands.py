@@ -18,9 +18,9 @@ from typing import Annotated, Any, TypeAlias
 import tyro
 from rich.console import Console
 
-import hlvm
 from hlvm._files import check_new_folder
 from hlvm._process import BAD_INPUT, complain, hold_back_log
+from hlvm._version import __version__
 from hlvm.cli.compilation import use_compilation_cache
 from hlvm.cli.input import check_folder_can_be_made, check_seed
 from hlvm.cli.sample import sample
@@ -44,7 +44,7 @@ def run_command(arguments: Sequence[str]) -> int:
         SystemExit: help was asked for.
     """
     if list(arguments) == ["--version"]:
-        print(f"hlvm {hlvm.__version__}")
+        print(f"hlvm {__version__}")
         return 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -144,7 +144,7 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     from hlvm.demo import DemoConfig, run_demo
 
     hold_back_log("absl")  # what Orbax says of a full disk
-    config = DemoConfig(seed=seed)
+    config = DemoConfig(key=seed)
     use_compilation_cache()
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -165,4 +165,4 @@ def _raised_by_this_package(traceback: TracebackType | None) -> bool:
     while traceback is not None:
         innermost = traceback.tb_frame.f_code.co_filename
         traceback = traceback.tb_next
-    return Path(innermost).is_relative_to(Path(hlvm.__file__).parent)
+    return Path(innermost).is_relative_to(Path(__file__).parents[1])

@@ -54,7 +54,7 @@ def loss_curves(
 
 def gives_pixels(fit: Fit) -> bool:
     """Whether reconstructions are in the units of the data, not in those of normalised tokens."""
-    return not (isinstance(fit.config, ViTConfig) and fit.config.normalize_targets)
+    return not (isinstance(fit.network, ViTConfig) and fit.network.normalize_targets)
 
 
 def reconstructed_images(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jaxtyping import PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm._numbers import positive
 from hlvm.datasets.source import Source, drawn_arrays
 
@@ -22,17 +22,17 @@ class SampleStream:
 
     Args:
         source: an image model, or a :class:`~hlvm.simulator.HierarchicalModel`.
-        key: a typed key, ``jax.random.key(seed)``.
+        key: a JAX key or an int.
         batch_size: samples per batch, at least 1.
         n_batches: length of the stream, at least 1.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: no single key, or a number below 1.
     """
 
-    def __init__(self, source: Source, key: PRNGKeyArray, batch_size: int, n_batches: int = 2**31 - 1) -> None:
+    def __init__(self, source: Source, key: Any, batch_size: int, n_batches: int = 2**31 - 1) -> None:
         self.source = source
-        self.key = key
+        self.key = checked_key(key)
         self.batch_size = positive(batch_size, "batch_size")
         self.n_batches = positive(n_batches, "n_batches")
 

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from hlvm._files import as_path, atomic_path, make_folder, only_writer, write_text_atomically
 from hlvm._files.arrays import NO_ZEROS, write_rows
 from hlvm._files.digests import parsed_json, read_npz, text_digest, with_digest
+from hlvm._keys import checked_key
 from hlvm._numbers import positive
 from hlvm._version import __version__
 from hlvm.datasets.source import Arrays, Source, drawn_arrays
@@ -50,7 +50,7 @@ def write_dataset(
     source: Source,
     n: int,
     *,
-    key: PRNGKeyArray,
+    key: Any,
     chunk_size: int = 1024,
     image_type: ImageType = "float32",
     resume: bool = False,
@@ -74,7 +74,7 @@ def write_dataset(
         path: a new file that ends in ``.npz``, ``.h5`` or ``.hdf5``.
         source: an image model, or a :class:`~hlvm.simulator.HierarchicalModel`.
         n: number of samples, at least 1.
-        key: a typed key, ``jax.random.key(seed)``.
+        key: a JAX key or an int.
         chunk_size: samples drawn and kept in memory at once, at least 1.
         image_type: "uint8" takes a quarter of the room and rounds images to 256 levels.
         resume: take up an interrupted run. The first chunk is drawn again, and must be the one that is there.
@@ -100,7 +100,7 @@ def write_dataset(
         ...     load_dataset(path)
         Dataset(5 rows, images (8, 8, 1), 5 latents, 0 observed)
     """
-    target = as_path(path)
+    target, key = as_path(path), checked_key(key)
     n, chunk_size = positive(n, "n"), positive(chunk_size, "chunk_size")
     if target.suffix not in SUFFIXES:
         raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")

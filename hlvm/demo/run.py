@@ -18,6 +18,7 @@ from rich.table import Table
 from hlvm import mae
 from hlvm._files import as_path, atomic_folder, check_new_folder, only_writer
 from hlvm._files.digests import write_json
+from hlvm._keys import checked_key
 from hlvm._process.provenance import versions
 from hlvm.claims import Claim
 from hlvm.demo.page import claim_cells, write_page
@@ -77,7 +78,7 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with only_writer(out), Progress(*columns, console=quiet) as progress, atomic_folder(out) as folder:
         stages = _Stages(progress)
-        keys = _named_keys(config.seed)
+        keys = _named_keys(checked_key(config.key))
         with stages.stage("draw the generator", 1) as advance:
             images = QuadtreeImages.init(keys["model"], height=config.height)
             advance(1)
@@ -103,7 +104,8 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
         with stages.stage("draw figures, write the report", 1) as advance:
             result = DemoResult(claims=claims, scores=scores, seconds=stages.seconds)
             used = {**versions(*_PACKAGES), "device": jax.devices()[0].device_kind}
-            settings = {"demo": dataclasses.asdict(config), "versions": used}
+            words = jax.random.key_data(checked_key(config.key)).tolist()
+            settings = {"demo": dataclasses.asdict(config) | {"key": words}, "versions": used}
             mae.save_fits(folder / "checkpoints", [*bottlenecks, *vits])
             pictures = images.model.sample(keys["pictures"], 16)
             write_page(
@@ -160,9 +162,9 @@ class _Stages:
         self.seconds[name] = time.perf_counter() - began
 
 
-def _named_keys(seed: int) -> dict[str, jax.Array]:
+def _named_keys(key: jax.Array) -> dict[str, jax.Array]:
     names = ("model", "bottleneck", "vit", "score", "split", "pictures")
-    return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
+    return dict(zip(names, jax.random.split(key, len(names)), strict=True))
 
 
 # ---------------------------------------------------------------------- training

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
@@ -23,7 +24,7 @@ class DemoConfig:
     """What the demo runs.
 
     Attributes:
-        seed: everything random follows from it.
+        key: a JAX key or an int; everything random follows from it.
         height: levels of the quadtree below its root; ``4**height`` cells. At least 2.
         bottleneck: training of the bottleneck autoencoders.
         vit: training of the vision transformers.
@@ -35,7 +36,7 @@ class DemoConfig:
         threshold: R² that "identified" asks for, both ways.
     """
 
-    seed: int = 0
+    key: Any = 0
     height: int = 2
     bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=3000, batch=256))
     vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=400, batch=64, warmup=50))
@@ -61,8 +62,7 @@ class DemoConfig:
             raise ValueError(f"the demo needs at least 80 rows to score, got score_rows={self.score_rows}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie strictly between 0 and 1, got {self.threshold}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        checked_key(self.key)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,6 @@ def by_case(cases: Sequence[MaskCase], fits: Sequence[Fit]) -> list[tuple[MaskCa
 
 def code_dim(fit: Fit) -> int:
     """Numbers in a bottleneck autoencoder's code."""
-    if not isinstance(fit.config, BottleneckConfig):
+    if not isinstance(fit.network, BottleneckConfig):
         raise TypeError("only bottleneck autoencoders have a code dim")
-    return fit.config.code_dim
+    return fit.network.code_dim

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from hlvm.graph import LatentGraph
 from hlvm.simulator.layout import Leaf
@@ -72,11 +72,11 @@ class ImageModel(Protocol):
         """
         ...
 
-    def sample(self, key: PRNGKeyArray, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
+    def sample(self, key: Any, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
         """Draw ``n`` independent images with their latents.
 
         Args:
-            key: a typed key, ``jax.random.key(seed)``.
+            key: a JAX key or an int.
             n: number of images, at least 1.
             do: latent -> the values it is set to, (dim,) or (n, dim); the latents below it follow.
         """

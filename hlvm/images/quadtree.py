@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from hlvm.graph import LatentGraph
 from hlvm.images.base import ImageSample
@@ -58,7 +58,7 @@ class QuadtreeImages:
     @classmethod
     def init(
         cls,
-        key: PRNGKeyArray,
+        key: Any,
         *,
         height: int,
         root_dim: int = 2,
@@ -68,7 +68,7 @@ class QuadtreeImages:
         """Draw a quadtree image generator.
 
         Args:
-            key: a typed key for the mechanisms' parameters.
+            key: a JAX key or an int, for the mechanisms' parameters.
             height: levels below the root; the image has ``4**height`` cells.
             root_dim: dims of the root.
             noise_dim: noise dims of every other variable.
@@ -81,13 +81,13 @@ class QuadtreeImages:
         return cls(HierarchicalModel.init(key, graph, mechanism or InvertibleMLP()))
 
     @classmethod
-    def of_size(cls, key: PRNGKeyArray, size: int, *, mechanism: Mechanism | None = None) -> QuadtreeImages:
+    def of_size(cls, key: Any, size: int, *, mechanism: Mechanism | None = None) -> QuadtreeImages:
         """Draw a generator of square images of a given size, with square cells of 2 × 2 or 4 × 4 pixels.
 
         The number of levels and the dims follow: root and noise dims are as equal as they can be.
 
         Args:
-            key: a typed key for the mechanisms' parameters.
+            key: a JAX key or an int, for the mechanisms' parameters.
             size: pixels along each side: 8, 16, 32 or 64.
             mechanism: as in :meth:`init`.
 
@@ -137,13 +137,13 @@ class QuadtreeImages:
         """No latent is a category."""
         return {}
 
-    def sample(self, key: PRNGKeyArray, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
+    def sample(self, key: Any, n: int, *, do: Mapping[str, Any] | None = None) -> ImageSample:
         """Draw images together with every latent and noise behind them.
 
         For the observed values as well, draw a sample of :attr:`model` and :meth:`render` its ``observed_matrix``.
 
         Args:
-            key: a typed key.
+            key: a JAX key or an int.
             n: number of images, at least 1.
             do: what is done to variables, see :meth:`HierarchicalModel.intervene
                 <hlvm.simulator.HierarchicalModel.intervene>`: for example, latent -> the values it is set to, (dim,)

@@ -4,9 +4,10 @@ import hlvm.mae._imports  # noqa: F401
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.encoding import Attention, attention, encode, reconstruct
 from hlvm.mae.files import load_fits, save_fits
+from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.result import DivergenceWarning, Fit
 from hlvm.mae.training.data import ArrayData, ImageData, Images, TrainingData
-from hlvm.mae.training.devices import one_device_per_core
+from hlvm.mae.training.devices import environment_of_cores, one_device_per_core
 from hlvm.mae.training.groups import Member
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask
@@ -39,11 +40,14 @@ __all__ = [
     "ViTConfig",
     "attention",
     "encode",
+    "environment_of_cores",
     "fit",
     "fit_ensemble",
+    "images_of_rows",
     "load_fits",
     "one_device_per_core",
     "plan_ensemble",
     "reconstruct",
+    "rows_of_images",
     "save_fits",
 ]

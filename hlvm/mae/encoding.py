@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from hlvm._keys import checked_key
 from hlvm._numbers import as_numbers, positive
 from hlvm._process.promotion import usual_promotion
 from hlvm.datasets import Dataset
@@ -28,7 +29,8 @@ from hlvm.mae.result import Fit
 from hlvm.mae.training.data import ArrayData
 from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.mae.training.units import restored, standardized_on_device
-from hlvm.masking import masked_array, masked_batch
+from hlvm.masking import masked_array
+from hlvm.masking.masks import masked_batch
 from hlvm.simulator import Sample
 
 __all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "reconstruct"]
@@ -84,7 +86,7 @@ def encode(
     if pooling not in ("mean", "class", "tokens"):
         raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
     values, hidden, network = _inputs(fit, observed, masked)
-    code_dim = code_dim_of(fit.config)
+    code_dim = code_dim_of(fit.network)
     if not isinstance(network, ViTNetwork):
         return _encode(network, fit.params, values, hidden, code_dim)[:, :code_dim]
     if pooling == "tokens":
@@ -102,7 +104,7 @@ def encode(
 
 @usual_promotion
 def reconstruct(
-    fit: Fit, observed: Observed, masked: Any, *, key: PRNGKeyArray | None = None, draws: int | None = None
+    fit: Fit, observed: Observed, masked: Any, *, key: Any = None, draws: int | None = None
 ) -> Float[Array | np.ndarray, "*draws n columns"]:
     """Reconstructions in the data's own units: in float64 where a column lies so far from zero that it takes it.
 
@@ -110,25 +112,26 @@ def reconstruct(
         fit: the autoencoder.
         observed: as for :func:`encode`.
         masked: what to reconstruct from the rest, given as for :func:`encode`.
-        key: a typed key for the noise of an autoencoder trained by the energy score; needed there, not used elsewhere.
+        key: a JAX key or an int, for the noise of an autoencoder trained by the energy score; needed there only.
         draws: how many reconstructions to draw from such an autoencoder; ``None`` for the mean of 64.
 
     Returns:
-        Array (n, total observed dims), or (draws, n, total observed dims). Columns of masked variables hold the
-        reconstruction, those of visible ones the data itself. With ``normalize_targets`` the masked ones are in
-        units of their token, which has mean 0 and variance 1.
+        Array (n, total observed dims), or (draws, n, total observed dims); :func:`images_of_rows` makes images of it.
+        Columns of masked variables hold the reconstruction, those of visible ones the data itself. With
+        ``normalize_targets`` the masked ones are in units of their token, which has mean 0 and variance 1.
 
     Raises:
         ValueError: as for :func:`encode`; a key is missing; or draws of an autoencoder that has no noise.
     """
+    key = None if key is None else checked_key(key)
     values, hidden, network = _inputs(fit, observed, masked)
     n_draws = _checked_draws(network, key, draws)
-    guess = _reconstruct(network, n_draws, fit.params, values, hidden, code_dim_of(fit.config), key)
+    guess = _reconstruct(network, n_draws, fit.params, values, hidden, code_dim_of(fit.network), key)
     if draws is None:
         guess = guess.mean(axis=0)
     columns = fit.model.graph.arrays.cell_of_column
     own_units = restored(values, fit.shift, fit.scale)
-    if not (isinstance(fit.config, ViTConfig) and fit.config.normalize_targets):
+    if not (isinstance(fit.network, ViTConfig) and fit.network.normalize_targets):
         guess = restored(guess, fit.shift, fit.scale)
     if isinstance(own_units, np.ndarray):
         return np.where(hidden[:, columns], guess, own_units)
@@ -193,7 +196,7 @@ def _inputs(
             f"pass a sample or a data set of the same graph, or its observed_matrix"
         )
     hidden = _mask_rows(fit, masked, len(raw))
-    return standardized_on_device(raw, fit.shift, fit.scale), jnp.asarray(hidden), _sized(fit.network, hidden)
+    return standardized_on_device(raw, fit.shift, fit.scale), jnp.asarray(hidden), _sized(fit.built, hidden)
 
 
 def _matrix(observed: Observed, fit: Fit) -> Array | np.ndarray:

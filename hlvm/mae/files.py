@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from hlvm._files import as_path, atomic_folder
 from hlvm._files.digests import check_digests, digests_of, read_json, write_json
+from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.images.files import can_be_saved, load_image_model, save_image_model
 from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, TrainConfig, ViTConfig
@@ -125,7 +125,7 @@ def _load_data(folder: Path) -> Source:
 
 
 def describe_run(
-    key: PRNGKeyArray,
+    key: Any,
     data: Source,
     members: Sequence[Member],
     train: TrainConfig,
@@ -135,6 +135,7 @@ def describe_run(
     Raises:
         ValueError: a mask strategy of your own that JSON cannot hold.
     """
+    key = checked_key(key)
     return {
         "key": [str(jax.random.key_impl(key)), *np.asarray(jax.random.key_data(key)).tolist()],
         "data": _fingerprint(data),
@@ -212,7 +213,7 @@ def _arrays(fit: Fit) -> dict[str, Any]:
 
 def _describe(fit: Fit) -> dict[str, Any]:
     return {
-        "network": _network_to_dict(fit.config),
+        "network": _network_to_dict(fit.network),
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
         "loss": dataclasses.asdict(fit.loss),
@@ -231,7 +232,7 @@ def _restore(
     return Fit(
         model=model,
         mask=mask_from_dict(entry["mask"], known),
-        config=network_from_dict(entry["network"]),
+        network=network_from_dict(entry["network"]),
         train=TrainConfig(**entry["train"]),
         loss=LossConfig(**without_lists(entry["loss"])),
         seed=entry["seed"],

@@ -52,7 +52,7 @@ class Fit:
     Attributes:
         model: the generator it was trained on, or the rows of the data set.
         mask: how it was masked while training.
-        config: its network.
+        network: its architecture.
         train: its optimisation.
         loss: what it made small.
         seed: its seed within the ensemble.
@@ -69,7 +69,7 @@ class Fit:
 
     model: Source
     mask: TrainingMask
-    config: NetworkConfig
+    network: NetworkConfig
     train: TrainConfig
     seed: int
     key: PRNGKeyArray
@@ -83,15 +83,15 @@ class Fit:
 
     def __repr__(self) -> str:
         ended = ", diverged" if self.diverged else ""
-        return f"Fit({self.config}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps{ended})"
+        return f"Fit({self.network}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps{ended})"
 
     @functools.cached_property
-    def network(self) -> Network:
-        """The network's description, sized for the training masks."""
+    def built(self) -> Network:
+        """The network as it is built from its architecture, sized for the training masks."""
         graph = self.model.graph
-        return build_network(graph, mask_plan(graph, self.mask), self.config, self.loss)
+        return build_network(graph, mask_plan(graph, self.mask), self.network, self.loss)
 
     def untrained(self) -> Fit:
         """The same autoencoder before its first step: the floor of every score."""
-        flat = init_flat(self.network, seed_keys(self.key, self.seed).init[None])[0]
+        flat = init_flat(self.built, seed_keys(self.key, self.seed).init[None])[0]
         return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False, held_out=None)

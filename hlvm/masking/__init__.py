@@ -9,12 +9,12 @@ every strategy: those here and every other object with a method ``sample(key, n,
 
 import hlvm._process.imports  # noqa: F401
 from hlvm.masking.descriptions import mask_from_dict, mask_to_dict
-from hlvm.masking.laws import Chance, Counted, Law, LawfulMask, Listed, Sampled, log_binomial
+from hlvm.masking.laws import Chance, Counted, Law, LawfulMask, Listed, Sampled
 from hlvm.masking.listing import MaskList
-from hlvm.masking.masks import checked_ratio, count_masked, masked_array, masked_batch, uniform_masks
+from hlvm.masking.masks import count_masked, masked_array
 from hlvm.masking.patches import Patches
-from hlvm.masking.shapes import BlockMask, GridMask, SubtreeMask, unit_grid
-from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, RandomMask, RatioRange, as_strategy, law_of
+from hlvm.masking.shapes import BlockMask, GridMask, SubtreeMask
+from hlvm.masking.strategies import BernoulliMask, FixedMask, MaskSampler, RandomMask, RatioRange, law_of
 
 __all__ = [
     "BernoulliMask",
@@ -33,15 +33,9 @@ __all__ = [
     "RatioRange",
     "Sampled",
     "SubtreeMask",
-    "as_strategy",
-    "checked_ratio",
     "count_masked",
     "law_of",
-    "log_binomial",
     "mask_from_dict",
     "mask_to_dict",
     "masked_array",
-    "masked_batch",
-    "uniform_masks",
-    "unit_grid",
 ]

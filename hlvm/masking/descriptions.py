@@ -27,7 +27,7 @@ STRATEGIES: dict[str, type[Any]] = {
 """Name in files and on the command line -> strategy, a dataclass."""
 
 
-def mask_to_dict(mask: Any) -> dict[str, Any]:
+def mask_to_dict(strategy: Any) -> dict[str, Any]:
     """A JSON-ready description of a mask strategy; of a designed mask, that of the fixed one.
 
     One of your own is described by the name of its class, with its fields if it is a dataclass.
@@ -35,11 +35,11 @@ def mask_to_dict(mask: Any) -> dict[str, Any]:
     Raises:
         ValueError: no strategy, or a dataclass of your own has fields that JSON cannot hold.
     """
-    mask = as_strategy(mask)
-    kind = next((name for name, cls in STRATEGIES.items() if type(mask) is cls), None)
+    strategy = as_strategy(strategy)
+    kind = next((name for name, cls in STRATEGIES.items() if type(strategy) is cls), None)
     fields: dict[str, Any] = {}
-    if dataclasses.is_dataclass(mask):
-        fields = {field.name: getattr(mask, field.name) for field in dataclasses.fields(mask) if field.init}
+    if dataclasses.is_dataclass(strategy):
+        fields = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy) if field.init}
     if isinstance(fields.get("patches"), Patches):
         fields["patches"] = [list(group) for group in fields["patches"].groups]
     if kind == "list":
@@ -50,10 +50,10 @@ def mask_to_dict(mask: Any) -> dict[str, Any]:
         json.dumps(fields)
     except TypeError as error:
         raise ValueError(
-            f"the strategy {type(mask).__name__} cannot be written to a file: {error}; "
+            f"the strategy {type(strategy).__name__} cannot be written to a file: {error}; "
             f"use fields of numbers and strings"
         ) from None
-    return {"kind": "own", "class": type(mask).__name__, "fields": fields}
+    return {"kind": "own", "class": type(strategy).__name__, "fields": fields}
 
 
 def mask_from_dict(data: dict[str, Any], known: Mapping[str, Callable[..., Any]] | None = None) -> Any:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float
 from scipy.special import gammaln
 
+from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import uniform_masks
 from hlvm.masking.patches import Patches
@@ -73,9 +74,9 @@ class Counted:
         number = f"{self.fewest}" if self.fewest == self.most else f"{self.fewest} to {self.most}"
         return f"{number} of {len(self.patches)} {self.patches.name} at random"
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw ``n`` independent masks over ``graph.observed``, True = masked; works under jit with a traced key."""
-        counts = self.fewest
+        key, counts = checked_key(key), self.fewest
         if self.fewest < self.most:
             count_key, key = jax.random.split(key)
             counts = jax.random.randint(count_key, (n, 1), self.fewest, self.most + 1)
@@ -128,13 +129,13 @@ class Chance:
         """Logarithms of the probabilities of 1 to ``n_patches - 1`` masked patches, up to a constant."""
         return log_binomial(len(self.patches), self.ratio)[1:-1]
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw ``n`` independent masks over ``graph.observed``, True = masked; works under jit with a traced key.
 
         The number of masked patches is drawn first, and then which ones they are. Nothing is rejected, so shapes are
         fixed.
         """
-        count_key, place_key = jax.random.split(key)
+        count_key, place_key = jax.random.split(checked_key(key))
         logits = jnp.asarray(self.count_logits, dtype=jnp.float32)
         counts = 1 + jax.random.categorical(count_key, logits, shape=(n, 1))
         return uniform_masks(place_key, n, len(self.patches), counts)[:, self.patches.index(graph)]
@@ -176,10 +177,10 @@ class Listed:
         """All masks in one array."""
         return np.concatenate(list(self.parts()))
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw ``n`` independent masks over ``graph.observed``, True = masked; works under jit with a traced key."""
         del graph
-        return jnp.asarray(self.masks())[jax.random.randint(key, (n,), 0, self.n_masks)]
+        return jnp.asarray(self.masks())[jax.random.randint(checked_key(key), (n,), 0, self.n_masks)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,11 +226,11 @@ class LawfulMask:
         """
         raise NotImplementedError
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw masks; works under jit with a traced key.
 
         Args:
-            key: a typed JAX key.
+            key: a JAX key or an int.
             n: number of masks.
             graph: the graph whose observed variables are masked.
 

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Int
 
+from hlvm._keys import checked_key
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 
@@ -180,15 +181,13 @@ def checked_ratio(ratio: Any) -> float:
 # ---------------------------------------------------------------------- random masks
 
 
-def uniform_masks(
-    key: Key[Array, ""], n: int, n_patches: int, n_masked: int | Int[Array, "*rows"]
-) -> Bool[Array, "n n_patches"]:
+def uniform_masks(key: Any, n: int, n_patches: int, n_masked: int | Int[Array, "*rows"]) -> Bool[Array, "n n_patches"]:
     """Draw masks uniformly among those with exactly ``n_masked`` masked patches.
 
     Random noise is ranked and the ranks are compared with the count, so shapes do not depend on it.
 
     Args:
-        key: a typed JAX key.
+        key: a JAX key or an int.
         n: number of masks.
         n_patches: number of patches.
         n_masked: masked patches in every mask, or an array of shape (n, 1) with a number per mask; may be traced
@@ -197,6 +196,6 @@ def uniform_masks(
     Returns:
         Boolean array of shape (n, n_patches), True = masked; every row has ``n_masked`` True entries.
     """
-    noise = jax.random.bits(key, (n, n_patches), dtype=jnp.uint32)
+    noise = jax.random.bits(checked_key(key), (n, n_patches), dtype=jnp.uint32)
     random_order = jnp.argsort(noise, axis=1)
     return random_order < n_masked

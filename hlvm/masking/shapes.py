@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Int
 
+from hlvm._keys import checked_key
 from hlvm._numbers import UsageError, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking.laws import Counted, LawfulMask, Listed
@@ -76,11 +78,11 @@ class BlockMask:
             inside.append((place >= begin) & (place < begin + length))
         return _listed(graph, self.unit, inside, lambda units: f"a rectangle of {lengths[0]} x {lengths[1]} {units}")
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw masks; works under jit with a traced key.
 
         Args:
-            key: a typed JAX key.
+            key: a JAX key or an int.
             n: number of masks.
             graph: the graph whose observed variables are masked; it has a grid.
 
@@ -94,7 +96,7 @@ class BlockMask:
         sides, lengths = unit_grid(graph, self.unit), self.rectangle(graph)
         inside = [
             _within(jax.random.randint(axis_key, (n, 1), 0, side - length + 1), length, side)
-            for axis_key, side, length in zip(jax.random.split(key), sides, lengths, strict=True)
+            for axis_key, side, length in zip(jax.random.split(checked_key(key)), sides, lengths, strict=True)
         ]
         return _to_cells(inside[0][:, :, None] & inside[1][:, None, :], self.unit)
 
@@ -158,11 +160,11 @@ class GridMask:
             )
         return sides
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw masks; works under jit with a traced key.
 
         Args:
-            key: a typed JAX key.
+            key: a JAX key or an int.
             n: number of masks.
             graph: the graph whose observed variables are masked; it has a grid.
 
@@ -175,7 +177,7 @@ class GridMask:
         sides = self.grid_of_units(graph)
         kept = [
             jnp.arange(side)[None] % step == jax.random.randint(axis_key, (n, 1), 0, step)
-            for axis_key, side, step in zip(jax.random.split(key), sides, self._steps, strict=True)
+            for axis_key, side, step in zip(jax.random.split(checked_key(key)), sides, self._steps, strict=True)
         ]
         return _to_cells(~(kept[0][:, :, None] & kept[1][:, None, :]), self.unit)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import jax
 from jaxtyping import Array, Bool, Key
 
+from hlvm._keys import checked_key
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking.laws import Chance, Counted, Law, LawfulMask, Listed, Sampled
@@ -178,11 +179,11 @@ class RatioRange(_MaskOfPatches):
         fewest, most = (count_masked(ratio, len(patches)) for ratio in (self.low, self.high))
         return Counted(patches=patches, fewest=fewest, most=most)
 
-    def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw masks as for one training step: all of them hide the same number of patches.
 
         Args:
-            key: a typed JAX key.
+            key: a JAX key or an int.
             n: number of masks.
             graph: the graph whose observed variables are masked.
 
@@ -193,7 +194,7 @@ class RatioRange(_MaskOfPatches):
             ValueError: as :meth:`law`.
         """
         law = self.law(graph)
-        count_key, place_key = jax.random.split(key)
+        count_key, place_key = jax.random.split(checked_key(key))
         count = jax.random.randint(count_key, (), law.fewest, law.most + 1)
         return uniform_masks(place_key, n, len(law.patches), count)[:, law.patches.index(graph)]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism, Params
 from hlvm.mechanisms.networks import network
 
@@ -45,9 +46,9 @@ class AdditiveNoiseMLP(Mechanism):
         """One noise number per dim, whatever the graph's noise dim is."""
         return dim
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights that keep the variance of unit-variance parents roughly at one."""
-        keys = dict(zip(("inner", "bias", "outer"), jax.random.split(key, 3), strict=True))
+        keys = dict(zip(("inner", "bias", "outer"), jax.random.split(checked_key(key), 3), strict=True))
         return {
             "inner": 1.5 * jax.random.normal(keys["inner"], (self.hidden, parent_dim)) / parent_dim**0.5,
             "bias": 0.5 * jax.random.normal(keys["bias"], (self.hidden,)),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism
 from hlvm.mechanisms.noises import Noise
 
@@ -79,7 +80,7 @@ class MechanismReport:
 
 def check_mechanism(
     mechanism: Mechanism,
-    key: PRNGKeyArray,
+    key: Any,
     *,
     parent_dim: int,
     noise_dim: int,
@@ -96,7 +97,7 @@ def check_mechanism(
 
     Args:
         mechanism: what to check.
-        key: a typed key for parameters, parents and noises.
+        key: a JAX key or an int, for parameters, parents and noises.
         parent_dim: total dims of the parents; they are drawn standard normal, or as productions for
             :class:`ProductionRules`.
         noise_dim: the graph's noise dim.
@@ -115,7 +116,7 @@ def check_mechanism(
     size = mechanism.noise_size(parent_dim, noise_dim, dim)
     productions = getattr(mechanism, "inputs", None) if mechanism.n_symbols else None
     mechanism.check_inputs(law, (productions,) * parent_dim)
-    measured = _measure(mechanism, law, productions, (parent_dim, size, dim), samples, key)
+    measured = _measure(mechanism, law, productions, (parent_dim, size, dim), samples, checked_key(key))
     m = {name: np.asarray(array, dtype=np.float64) for name, array in measured.items()}
     found: dict[str, Any] = {"finite": bool(np.isfinite(m["values"]).all())}
     problems = [] if found["finite"] else ["some values are not finite"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size, positive_number, whole_number
 from hlvm.mechanisms.networks import draw_gaussians
 from hlvm.mechanisms.small_matrices import dot
@@ -49,9 +50,9 @@ class Coupling(Mechanism):
         """The graph's noise dim; the variable's dim must be what a bijection implies."""
         return invertible_noise_size(parent_dim, noise_dim, dim)
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights, and the permutation with its inverse."""
-        keys = dict(zip(("order", "networks"), jax.random.split(key), strict=True))
+        keys = dict(zip(("order", "networks"), jax.random.split(checked_key(key)), strict=True))
         sizes = dim // 2, dim - dim // 2
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(self.layers):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size
 
 __all__ = ["FunctionMechanism", "InvertibleFunctionMechanism", "mechanism_from_function"]
@@ -36,9 +37,9 @@ class FunctionMechanism(Mechanism):
         """What the user said, or the graph's noise dim."""
         return noise_dim if self.size is None else self.size
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """What the user's function draws, or nothing."""
-        return {} if self.initialize is None else self.initialize(key, parent_dim, noise_size, dim)
+        return {} if self.initialize is None else self.initialize(checked_key(key), parent_dim, noise_size, dim)
 
     def apply(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, "..."]:
         """The user's function."""
@@ -68,9 +69,9 @@ class InvertibleFunctionMechanism(Mechanism):
         """What the user said, or the graph's noise dim; the variable's dim must be what a bijection implies."""
         return invertible_noise_size(parent_dim, noise_dim if self.size is None else self.size, dim)
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """What the user's function draws, or nothing."""
-        return {} if self.initialize is None else self.initialize(key, parent_dim, noise_size, dim)
+        return {} if self.initialize is None else self.initialize(checked_key(key), parent_dim, noise_size, dim)
 
     def apply(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, "..."]:
         """The user's function."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism, Params, positive_number, whole_number
 from hlvm.mechanisms.networks import draw_network, network
 
@@ -47,9 +48,9 @@ class Heteroscedastic(Mechanism):
         """One noise number per dim, whatever the graph's noise dim is."""
         return dim
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights of both perceptrons."""
-        keys = dict(zip(("mean", "log_scale"), jax.random.split(key), strict=True))
+        keys = dict(zip(("mean", "log_scale"), jax.random.split(checked_key(key)), strict=True))
         return {
             f"{part}_{name}": array
             for part, own in keys.items()

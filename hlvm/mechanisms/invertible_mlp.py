@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.activations import LeakyReLU, SmoothLeakyReLU
 from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size
 from hlvm.mechanisms.small_matrices import dot, random_rotations
@@ -59,8 +60,9 @@ class InvertibleMLP(Mechanism):
         """The graph's noise dim; the variable's dim must be what a bijection implies."""
         return invertible_noise_size(parent_dim, noise_dim, dim)
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Random weights; bounded ones come with their inverses and the logs of their singular values."""
+        key = checked_key(key)
         if self.weights == "orthogonal":
             return {"weights": random_rotations(key, self.layers, dim)}
         keys = dict(zip(("rotations", "singular"), jax.random.split(key), strict=True))

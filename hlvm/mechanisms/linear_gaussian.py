@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism, Params
 from hlvm.mechanisms.small_matrices import dot
 
@@ -42,9 +43,9 @@ class LinearGaussian(Mechanism):
         """One noise number per dim, whatever the graph's noise dim is."""
         return dim
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Random directions for the rows of ``A``; ``matrix`` and ``scale`` already hold the two factors."""
-        rows = jax.random.normal(key, (dim, parent_dim))
+        rows = jax.random.normal(checked_key(key), (dim, parent_dim))
         rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
         signal, scale = (self.snr / (1 + self.snr)) ** 0.5, (1 / (1 + self.snr)) ** 0.5
         return {"matrix": signal * rows, "scale": jnp.full((dim,), scale)}

@@ -10,10 +10,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from hlvm._keys import checked_key
 
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Laplace", "Noise", "StudentT", "Uniform"]
 
@@ -56,9 +59,9 @@ class Noise(abc.ABC):
 class Gaussian(Noise):
     """The standard normal law."""
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    def sample(self, key: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Standard normal draws."""
-        return jax.random.normal(key, shape)
+        return jax.random.normal(checked_key(key), shape)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
         """Log density."""
@@ -77,9 +80,9 @@ class Gaussian(Noise):
 class Uniform(Noise):
     """Uniform on [-sqrt(3), sqrt(3)]."""
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    def sample(self, key: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Uniform draws."""
-        return jax.random.uniform(key, shape, minval=-_HALF_WIDTH, maxval=_HALF_WIDTH)
+        return jax.random.uniform(checked_key(key), shape, minval=-_HALF_WIDTH, maxval=_HALF_WIDTH)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
         """Log density: constant inside."""
@@ -98,9 +101,9 @@ class Uniform(Noise):
 class Laplace(Noise):
     """The Laplace law of variance one: scale ``sqrt(1/2)``."""
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    def sample(self, key: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Laplace draws."""
-        return _LAPLACE_SCALE * jax.random.laplace(key, shape)
+        return _LAPLACE_SCALE * jax.random.laplace(checked_key(key), shape)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
         """Log density."""
@@ -144,9 +147,9 @@ class StudentT(Noise):
         """One, or infinity for two degrees of freedom or fewer."""
         return 1.0 if self.df > 2 else math.inf
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    def sample(self, key: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Scaled t draws."""
-        return self.scale * jax.random.t(key, self.df, shape)
+        return self.scale * jax.random.t(checked_key(key), self.df, shape)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
         """Log density."""
@@ -179,9 +182,9 @@ class Bernoulli(Noise):
         """``p (1 - p)``."""
         return self.p * (1 - self.p)
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    def sample(self, key: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Zeros and ones as floats."""
-        return jax.random.bernoulli(key, self.p, shape).astype(jnp.float32)
+        return jax.random.bernoulli(checked_key(key), self.p, shape).astype(jnp.float32)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
         """Log probability."""
@@ -225,12 +228,12 @@ class Categorical(Noise):
         mean = math.fsum(i * p for i, p in enumerate(weights))
         return math.fsum((i - mean) ** 2 * p for i, p in enumerate(weights))
 
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    def sample(self, key: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Whole numbers as floats."""
         if self.probabilities is None:
-            return jax.random.randint(key, shape, 0, self.n_symbols).astype(jnp.float32)
+            return jax.random.randint(checked_key(key), shape, 0, self.n_symbols).astype(jnp.float32)
         upper = jnp.cumsum(jnp.asarray(self.probabilities))[:-1]
-        drawn = jnp.searchsorted(upper, jax.random.uniform(key, shape), side="right")
+        drawn = jnp.searchsorted(upper, jax.random.uniform(checked_key(key), shape), side="right")
         return drawn.astype(jnp.float32)
 
     def log_prob(self, values: Float[Array, "..."]) -> Float[Array, "..."]:

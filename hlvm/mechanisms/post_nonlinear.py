@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms.base import Mechanism, Params, positive_number, whole_number
 from hlvm.mechanisms.networks import draw_network, network
 
@@ -57,9 +58,9 @@ class PostNonlinear(Mechanism):
         """One noise number per dim, whatever the graph's noise dim is."""
         return dim
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights of ``f``; tails and skews."""
-        keys = dict(zip(("network", "distortion"), jax.random.split(key), strict=True))
+        keys = dict(zip(("network", "distortion"), jax.random.split(checked_key(key)), strict=True))
         tail, skew = jax.random.uniform(keys["distortion"], (2 * dim,), minval=-1.0).reshape(2, dim)
         return {
             **draw_network(keys["network"], parent_dim, self.hidden, dim),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms.base import Mechanism, Params, whole_number
 from hlvm.mechanisms.noises import Categorical, Noise
@@ -106,8 +107,9 @@ class ProductionRules(Mechanism):
             )
         return int(self.synonyms > 1)
 
-    def init(self, key: PRNGKeyArray, parent_dim: int, noise_size: int, dim: int) -> Params:
+    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Draw the whole table and keep this child's column, (number of rules,)."""
+        key = checked_key(key)
         rows, tuples = self.inputs**parent_dim, self.vocabulary**self.children
         if self.unambiguous:
             codes = jax.random.permutation(key, tuples)[:rows]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 import warnings
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from hlvm._keys import key_or_seed
 from hlvm._numbers import aligned, as_numbers
 
 __all__ = [
@@ -59,7 +58,7 @@ def random_streams(key: Any) -> Streams:
     """Turn one key into the generators that the scores use.
 
     Args:
-        key: a JAX key (``jax.random.key(0)``), or a non-negative int for callers without JAX.
+        key: a JAX key or an int. An int seeds NumPy's own generator, so that its streams are not those of the JAX key.
 
     Returns:
         The generators. The same key always gives the same streams.
@@ -67,27 +66,9 @@ def random_streams(key: Any) -> Streams:
     Raises:
         ValueError: ``key`` is a batch of keys, negative, or something else.
     """
-    return Streams(*np.random.default_rng(_seed_words(key)).spawn(len(Streams._fields)))
-
-
-def _seed_words(key: Any) -> np.ndarray | int:
-    """The key's own bits, or the int itself."""
-    if isinstance(key, jax.Array) and (
-        jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == np.dtype("uint32")
-    ):
-        words = np.asarray(jax.random.key_data(key))
-        if words.ndim != 1:
-            raise ValueError(f"key: expected one key, got a batch of shape {words.shape[:-1]}: pass one of them")
-        return words
-    try:
-        seed = operator.index(key)
-    except TypeError:
-        raise ValueError(
-            f"key: expected a JAX key such as jax.random.key(0), or an int; got {type(key).__name__}"
-        ) from None
-    if seed < 0:
-        raise ValueError(f"key: expected an int of at least 0, got {seed}")
-    return seed
+    single = key_or_seed(key)
+    seed = single if isinstance(single, int) else np.asarray(jax.random.key_data(single))
+    return Streams(*np.random.default_rng(seed).spawn(len(Streams._fields)))
 
 
 class PrecisionWarning(UserWarning):

@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
+from hlvm._keys import checked_key
 from hlvm.mechanisms import Mechanism, Noise, Params
 from hlvm.simulator import forward
 from hlvm.simulator.changes import NoiseShift, SetValues
@@ -26,7 +27,7 @@ Do: TypeAlias = Mapping[str, Any]
 """Names to numbers, arrays, functions or mechanisms; see ``HierarchicalModel.intervene``."""
 
 
-def intervene(model: AnyModel, do: Do, key: PRNGKeyArray | None) -> AnyModel:
+def intervene(model: AnyModel, do: Do, key: Any) -> AnyModel:
     """See ``HierarchicalModel.intervene``."""
     check_do(model, do)
     mechanisms = {name: given for name, given in do.items() if isinstance(given, Mechanism)}
@@ -36,7 +37,7 @@ def intervene(model: AnyModel, do: Do, key: PRNGKeyArray | None) -> AnyModel:
         if key is None:
             raise ValueError(f"a new mechanism at {next(iter(mechanisms))!r} needs a key to draw its parameters from")
         model = _cleared(model, mechanisms)
-        model = _replace_mechanisms(model, mechanisms, key)
+        model = _replace_mechanisms(model, mechanisms, checked_key(key))
     kept = tuple((name, fn) for name, fn in model.functions if name not in do)
     model = _cleared(model, functions)
     model = dataclasses.replace(model, functions=(*kept, *functions.items()))

@@ -60,7 +60,7 @@ class HierarchicalModel(ModelParts):
     @classmethod
     def init(
         cls,
-        key: PRNGKeyArray,
+        key: Any,
         graph: LatentGraph,
         mechanism: Mechanism | Mapping[str, Mechanism],
         *,
@@ -70,7 +70,7 @@ class HierarchicalModel(ModelParts):
         """Draw the parameters of every mechanism.
 
         Args:
-            key: a typed key, ``jax.random.key(seed)``. The model keeps it.
+            key: a JAX key or an int ``k``, which stands for ``jax.random.key(k)``. The model keeps it.
             graph: the latent graph.
             mechanism: one mechanism for all variables, or one per name (roots need none).
             noise: the law of the noises: one for all variables, or one per name. A root is its own noise, so this is
@@ -114,7 +114,7 @@ class HierarchicalModel(ModelParts):
 
     # ------------------------------------------------------------------ drawing
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Sample:
+    def sample(self, key: Any, n: int) -> Sample:
         """Draw ``n`` independent samples of every variable.
 
         Compiled once per ``n``; may be called inside a jitted function. With the same key, models that differ only by
@@ -188,7 +188,7 @@ class HierarchicalModel(ModelParts):
 
     # ------------------------------------------------------------------ changes
 
-    def intervene(self, do: Do, *, key: PRNGKeyArray | None = None) -> HierarchicalModel:
+    def intervene(self, do: Do, *, key: Any = None) -> HierarchicalModel:
         """The model in which some variables no longer arise as they did; all others keep their mechanisms.
 
         Values are in the units that samples show, after standardising. Interventions add up; a later one at the same
@@ -205,7 +205,7 @@ class HierarchicalModel(ModelParts):
                   At a root, ``noise`` is what the root would have been.
                 * a mechanism: the variable still arises from its parents and noise, by this mechanism with parameters
                   drawn from ``key``; if the model is standardised, with a shift and scale of its own again.
-            key: a typed key, needed for mechanisms only.
+            key: a JAX key or an int, needed for mechanisms only.
 
         Returns:
             A new model of the same graph.
@@ -223,7 +223,7 @@ class HierarchicalModel(ModelParts):
         """
         return interventions.intervene(self, do, key)
 
-    def counterfactual(self, sample: Sample, do: Do, *, key: PRNGKeyArray | None = None) -> Sample:
+    def counterfactual(self, sample: Sample, do: Do, *, key: Any = None) -> Sample:
         """What samples would have been under interventions, everything else about them being the same.
 
         Abduction, action, prediction: the noises are those of the sample, to the last bit; the model is changed as by
@@ -234,7 +234,7 @@ class HierarchicalModel(ModelParts):
         Args:
             sample: samples of this model, with their noises.
             do: see :meth:`intervene`.
-            key: a typed key, needed for mechanisms only.
+            key: a JAX key or an int, needed for mechanisms only.
 
         Returns:
             As many samples, row by row.

@@ -5,12 +5,12 @@ networks or scores. The derivations are in ``docs/theory.md``.
 """
 
 import hlvm._process.imports  # noqa: F401
-from hlvm.theory.assumptions.check import HasInvertible, check_assumptions
+from hlvm.theory.assumptions.check import check_assumptions
 from hlvm.theory.assumptions.edges import check_edges
-from hlvm.theory.assumptions.report import AssumptionReport, Finding, Status
-from hlvm.theory.design.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask
+from hlvm.theory.assumptions.report import AssumptionReport, Finding
+from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
-from hlvm.theory.gaussian.oracle import GaussianOracle, LinearGaussianModel
+from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, RankAgreement, ReducedRank
 from hlvm.theory.one_mask.shared_information import (
     Regime,
@@ -27,21 +27,17 @@ from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 __all__ = [
     "AssumptionReport",
     "BayesLoss",
-    "Choice",
     "DesignedMask",
     "Finding",
     "GaussianOracle",
-    "HasInvertible",
     "Impossible",
     "LevelProfile",
-    "LinearGaussianModel",
     "RankAgreement",
     "ReducedRank",
     "Regime",
     "SearchTimeoutError",
     "SharedInformation",
     "SharedInformationBatch",
-    "Status",
     "StrategyMatch",
     "TrekSeparation",
     "check_assumptions",

@@ -22,8 +22,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
+from hlvm._keys import checked_key
 from hlvm.images.base import ImageSample
 from hlvm.images.grammar import derivations
 from hlvm.images.grammar import symbol_patches as pictures
@@ -74,7 +75,7 @@ class GrammarImages(StringGrammar):
     @classmethod
     def init(
         cls,
-        key: PRNGKeyArray,
+        key: Any,
         *,
         n_symbols: int,
         n_classes: int,
@@ -87,7 +88,7 @@ class GrammarImages(StringGrammar):
         """Draw the rules: at each level uniformly without replacement from all v^s tuples.
 
         Args:
-            key: a typed key; the same key and sizes give the same rules on every platform.
+            key: a JAX key or an int; the same key and sizes give the same rules on every platform.
             n_symbols: number of symbols v; with two levels or more ``v * m <= v**s`` is needed.
             n_classes: number of classes; ``n_classes * m <= v**s`` is needed.
             n_synonyms: rules m of each symbol and class. At ``m = v**(s - 1)`` and v classes every string belongs to
@@ -104,7 +105,7 @@ class GrammarImages(StringGrammar):
         shape = check_sizes(n_symbols, tuple_size, n_levels)
         pictures.check_style(patch_pixels, style)
         rules = draw_grammar(
-            key,
+            checked_key(key),
             n_symbols=n_symbols,
             n_classes=n_classes,
             n_synonyms=n_synonyms,
@@ -130,7 +131,7 @@ class GrammarImages(StringGrammar):
 
     def sample(
         self,
-        key: PRNGKeyArray,
+        key: Any,
         n: int,
         labels: Shaped[Array | np.ndarray, "..."] | None = None,
         *,

@@ -11,8 +11,9 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, Shaped
+from jaxtyping import Array, Shaped
 
+from hlvm._keys import checked_key
 from hlvm._numbers import positive
 from hlvm.graph import LatentGraph
 from hlvm.images.grammar import derivations
@@ -140,7 +141,7 @@ class StringGrammar:
 
     def derive(
         self,
-        key: PRNGKeyArray,
+        key: Any,
         n: int,
         labels: Shaped[Array | np.ndarray, "..."] | None = None,
         *,
@@ -151,8 +152,8 @@ class StringGrammar:
         Compiled once per ``n``; may be called inside a jitted function.
 
         Args:
-            key: a typed key. The same key gives the same choices under other labels and interventions, except those
-                that these set.
+            key: a JAX key or an int. The same key gives the same choices under other labels and interventions, except
+                those that these set.
             n: number of strings, at least 1.
             labels: classes, whole numbers of shape (n,); ``None`` draws them uniformly.
             do: latent -> (symbol, synonym) it is set to, shape (2,) or (n, 2). What is below follows, what is above
@@ -163,6 +164,7 @@ class StringGrammar:
                 labels as well as an intervention on the root.
         """
         positive(n, "n")
+        key = checked_key(key)
         fixed = derivations.fixed_pairs(self.graph, self._shapes, self.n_values, do, n) if do else {}
         if labels is not None and self.n_levels in fixed:
             raise ValueError(f"labels and do[{self.graph.latents[0]!r}] both set the class: give one of them")
@@ -234,7 +236,7 @@ class StringGrammar:
 
     def exchange_synonyms(
         self,
-        key: PRNGKeyArray,
+        key: Any,
         derivation: Derivation,
         level: int,
         nodes: Shaped[Array | np.ndarray, "..."] | None = None,
@@ -247,7 +249,7 @@ class StringGrammar:
         distribution of the strings themselves.
 
         Args:
-            key: a typed key.
+            key: a JAX key or an int.
             derivation: strings of this grammar.
             level: 1 to L, where the rules are exchanged; the symbols of level ``level - 1`` are the first to change.
             nodes: which nodes of the level, booleans of shape (rows, columns) of the level or (n, rows, columns);
@@ -272,5 +274,5 @@ class StringGrammar:
                 "these strings do not follow the rules of this grammar: they are of another grammar, or were drawn "
                 "with do. Take strings from derive without do, produce, enumerate_strings or parse"
             )
-        after = derivations.other_synonyms(key, again.synonyms[level], chosen, self.n_synonyms)
+        after = derivations.other_synonyms(checked_key(key), again.synonyms[level], chosen, self.n_synonyms)
         return self.produce(derivation.labels, {**derivation.synonyms, level: after})

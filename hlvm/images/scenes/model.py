@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from hlvm._keys import checked_key
 from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.images.base import ImageSample
@@ -189,7 +190,7 @@ class SceneImages:
 
     # ------------------------------------------------------------------ from noise to latents to images
 
-    def noises(self, key: PRNGKeyArray, n: int) -> Float[Array, "n noise"]:
+    def noises(self, key: Any, n: int) -> Float[Array, "n noise"]:
         """Draw the noise of all latents: uniform numbers in [0, 1), a column for each dim in the graph's order.
 
         Raises:
@@ -198,7 +199,7 @@ class SceneImages:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"the number of images must be a whole number of at least 1, got n={n!r}")
         width = sum(factor.dim for factor in self._factor_of.values())
-        return jax.random.uniform(key, (int(n) * width,)).reshape(int(n), width)
+        return jax.random.uniform(checked_key(key), (int(n) * width,)).reshape(int(n), width)
 
     def latents(
         self,
@@ -259,7 +260,7 @@ class SceneImages:
 
     def sample(
         self,
-        key: PRNGKeyArray,
+        key: Any,
         n: int,
         *,
         do: Mapping[str, Any] | None = None,

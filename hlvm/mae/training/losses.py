@@ -16,7 +16,8 @@ from hlvm.graph import LatentGraph
 from hlvm.mae.config import Compute, LossConfig
 from hlvm.mae.networks.networks import Network
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan, draw_masks, draw_own
-from hlvm.masking import Counted, Listed, Sampled, as_strategy
+from hlvm.masking import Counted, Listed, Sampled
+from hlvm.masking.strategies import as_strategy
 
 __all__ = [
     "LossArrays",

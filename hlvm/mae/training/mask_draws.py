@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import Chance, Counted, Law, Listed, Patches, Sampled, law_of, masked_batch
+from hlvm.masking import Chance, Counted, Law, Listed, Patches, Sampled, law_of
+from hlvm.masking.masks import masked_batch
 
 __all__ = ["MaskArrays", "MaskPlan", "TrainingMask", "draw_masks", "draw_own", "mask_plan"]
 

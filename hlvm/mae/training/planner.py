@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from hlvm._keys import checked_key
 from hlvm._process.memory import check_fits
@@ -102,7 +101,7 @@ class Plan:
 
 
 def plan_ensemble(
-    key: PRNGKeyArray,
+    key: Any,
     data: TrainingData,
     members: Sequence[Member],
     train: TrainConfig,

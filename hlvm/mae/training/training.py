@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, Shaped
+from jaxtyping import Array, Shaped
 
 from hlvm._keys import checked_key
 from hlvm._process.interrupts import Interrupts
@@ -32,7 +32,7 @@ from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask
 from hlvm.mae.training.program import State, compile_program
 from hlvm.mae.training.run_state import Checkpoints, GroupFolder, GroupState, run_folder
-from hlvm.masking import as_strategy
+from hlvm.masking.strategies import as_strategy
 
 __all__ = ["Progress", "fit", "fit_ensemble"]
 
@@ -69,10 +69,10 @@ class Progress(NamedTuple):
 
 
 def fit(
-    key: PRNGKeyArray,
+    key: Any,
     data: TrainingData,
     mask: TrainingMask,
-    config: NetworkConfig,
+    network: NetworkConfig,
     train: TrainConfig,
     *,
     loss: LossConfig | None = None,
@@ -84,12 +84,12 @@ def fit(
     """Train one masked autoencoder.
 
     Args:
-        key: a typed key; everything random follows from it.
+        key: a JAX key or an int; everything random follows from it.
         data: the generator, of values or of images (see :mod:`hlvm.images`), which draws fresh samples for every step;
             or a :class:`~hlvm.datasets.Dataset` or :class:`~hlvm.mae.ArrayData`, whose rows are taken in a new random
             order in every epoch.
         mask: which observed variables are hidden from the encoder; see :data:`hlvm.mae.TrainingMask`.
-        config: the network.
+        network: its architecture.
         train: the optimisation.
         loss: what is made small; ``None`` for the squared error of the masked part.
         on_progress: called between chunks of steps.
@@ -114,12 +114,12 @@ def fit(
             or from an earlier state because the newest one is damaged.
         DivergenceWarning: training diverged and stopped early.
     """
-    member = Member(mask=mask, network=config, loss=loss or LossConfig())
+    member = Member(mask=mask, network=network, loss=loss or LossConfig())
     return _trained(key, data, [member], train, on_progress, checkpoints, devices, microbatch)[0]
 
 
 def fit_ensemble(
-    key: PRNGKeyArray,
+    key: Any,
     data: TrainingData,
     members: Sequence[Member],
     train: TrainConfig,
@@ -135,7 +135,7 @@ def fit_ensemble(
     others go on.
 
     Args:
-        key: a typed key; everything random follows from it and the members' seeds.
+        key: a JAX key or an int; everything random follows from it and the members' seeds.
         data: as for :func:`fit`; common to all.
         members: what to train.
         train: the optimisation, common to all.
@@ -165,7 +165,7 @@ def fit_ensemble(
 
 
 def _trained(
-    key: PRNGKeyArray,
+    key: Any,
     data: TrainingData,
     members: Sequence[Member],
     train: TrainConfig,
@@ -246,7 +246,7 @@ def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
         Fit(
             model=one.feeder.data,
             mask=as_strategy(member.mask),
-            config=member.network,
+            network=member.network,
             train=one.train,
             loss=member.loss,
             seed=member.seed,

@@ -84,35 +84,35 @@ def kernel_r2(
 
 def kernel_r2_many(
     representation: ArrayLike,
-    targets: Mapping[str, ArrayLike],
+    latents: Mapping[str, ArrayLike],
     *,
     key: Any,
     groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> dict[str, KernelR2]:
-    """Score many targets against one representation; each has its own bandwidth and ridge.
+    """Score many latents against one representation; each has its own bandwidth and ridge.
 
-    All targets share every factorisation, so a hundred targets cost little more than one; each result equals what
-    :func:`kernel_r2` gives for that target alone with the same key.
+    All latents share every factorisation, so a hundred of them cost little more than one; each result equals what
+    :func:`kernel_r2` gives for that latent alone with the same key.
 
     Args:
         representation: features, shape (n, p) or (n,).
-        targets: name → shape (n, d) or (n,), same rows; at least one.
+        latents: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
         groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
             sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
-        Name → score, in the order of ``targets``.
+        Name → score, in the order of ``latents``.
 
     Raises:
-        ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
+        ValueError: no latents, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
 
     fit = partial(fit_kernel, config=config)
-    return score_targets(fit, config.kernel, representation, targets, key, groups, config)
+    return score_targets(fit, config.kernel, representation, latents, key, groups, config)
 
 
 def linear_r2(
@@ -144,17 +144,17 @@ def linear_r2(
 
 def linear_r2_many(
     representation: ArrayLike,
-    targets: Mapping[str, ArrayLike],
+    latents: Mapping[str, ArrayLike],
     *,
     key: Any,
     groups: ArrayLike | None = None,
     config: RegressionConfig | None = None,
 ) -> dict[str, KernelR2]:
-    """Linear R² of many targets, each with its own ridge, by one factorisation; as :func:`kernel_r2_many`.
+    """Linear R² of many latents, each with its own ridge, by one factorisation; as :func:`kernel_r2_many`.
 
     Args:
         representation: features, shape (n, p) or (n,).
-        targets: name → shape (n, d) or (n,), same rows; at least one.
+        latents: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
         groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
             sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
@@ -164,7 +164,7 @@ def linear_r2_many(
         Name → score, with ``kernel="linear"``.
 
     Raises:
-        ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
+        ValueError: no latents, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
 
@@ -173,7 +173,7 @@ def linear_r2_many(
     ) -> tuple[Selected, float]:
         return fit_linear(train, test, y, blocks, ridges=config.linear_ridges, together=together), math.nan
 
-    return score_targets(fit, "linear", representation, targets, key, groups, config)
+    return score_targets(fit, "linear", representation, latents, key, groups, config)
 
 
 def mlp_r2(
@@ -273,7 +273,7 @@ def score_targets(
         by_ranks: whether to fit normal scores of features and targets, and map predictions back.
     """
     if not targets:
-        raise ValueError("targets: expected at least one, got none")
+        raise ValueError("latents: expected at least one, got none")
     features = matrix("representation", representation)
     arrays = []
     for name, values in targets.items():

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import (
-    BernoulliMask,
-    BlockMask,
-    GridMask,
-    MaskSampler,
-    Patches,
-    RandomMask,
-    SubtreeMask,
-    count_masked,
-    unit_grid,
-)
+from hlvm.masking import BernoulliMask, BlockMask, GridMask, MaskSampler, Patches, RandomMask, SubtreeMask, count_masked
 from hlvm.masking.patches import checked_unit
+from hlvm.masking.shapes import unit_grid
 
 __all__ = ["DEFAULT_RATIOS", "default_candidates"]
 
@@ -90,9 +81,9 @@ def _shapes(graph: LatentGraph, unit: int) -> Sequence[MaskSampler]:
     sides = unit_grid(graph, unit)
     rectangles: dict[tuple[int, int], MaskSampler] = {(1, 1): BlockMask(ratio=0.5)}
     for ratio in DEFAULT_RATIOS:
-        sampler = BlockMask(ratio=ratio, unit=unit)
+        block = BlockMask(ratio=ratio, unit=unit)
         try:
-            rectangles.setdefault(sampler.rectangle(graph), sampler)
+            rectangles.setdefault(block.rectangle(graph), block)
         except ValueError:
             continue
     steps = [step for step in DEFAULT_STEPS if all(k <= n for k, n in zip(checked_unit(step), sides, strict=True))]

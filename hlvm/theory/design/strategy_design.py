@@ -14,10 +14,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int
 from scipy.stats import beta
 
 from hlvm.graph import LatentGraph
@@ -90,7 +90,7 @@ def design_strategy(
     *,
     candidates: Iterable[MaskSampler] | None = None,
     n_masks: int = 1000,
-    key: Key[Array, ""] | None = None,
+    key: Any = None,
 ) -> tuple[StrategyMatch, ...]:
     """Rank masking strategies by how often their masks share exactly the target, in the invertible regime.
 
@@ -114,7 +114,7 @@ def design_strategy(
             or 4th patch in both directions, or every 2nd in one. What does not fit is left out, and so is what draws
             the same patches as another candidate.
         n_masks: masks drawn for each candidate that is sampled, at least 2.
-        key: a typed JAX key; needed only where masks are drawn.
+        key: a JAX key or an int; needed only where masks are drawn.
 
     Returns:
         One match per candidate: the highest probability to share exactly the target first, then the highest to share at

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Int
 
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
-from hlvm.masking import masked_array, masked_batch
+from hlvm.masking import masked_array
+from hlvm.masking.masks import masked_batch
 from hlvm.theory.one_mask.common_ancestors import common_ancestors, common_ancestors_batch
 from hlvm.theory.one_mask.flow_cut import flow_cut
 from hlvm.theory.one_mask.target_cut import target_cuts

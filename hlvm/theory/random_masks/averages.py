@@ -13,7 +13,9 @@ from scipy.sparse import csr_array
 from hlvm._keys import checked_key
 from hlvm._numbers import whole_number
 from hlvm.graph import LatentGraph
-from hlvm.masking import Chance, Counted, Law, Listed, as_strategy, law_of, masked_batch
+from hlvm.masking import Chance, Counted, Law, Listed, law_of
+from hlvm.masking.masks import masked_batch
+from hlvm.masking.strategies import as_strategy
 from hlvm.theory.one_mask.shared_information import Regime, shared_information_batch
 
 __all__ = ["Asked", "Draws", "Levels", "Mean", "asked", "averaged_levels", "can_be_listed", "masks_of", "shared_by"]
@@ -48,7 +50,7 @@ class Draws(NamedTuple):
         """Check both.
 
         Raises:
-            ValueError: no single typed key, or fewer than 2 masks.
+            ValueError: no single key, or fewer than 2 masks.
         """
         n_masks = whole_number(n_masks, "n_masks", minimum=2)  # for a standard error
         return cls(None if key is None else checked_key(key), n_masks)

@@ -8,13 +8,15 @@ number of patches that the latent reaches. Other laws are averaged over masks.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt64
+from jaxtyping import Float, Int, UInt64
 
 from hlvm.graph import LatentGraph
-from hlvm.masking import Chance, Counted, MaskSampler, Patches, as_strategy, law_of
+from hlvm.masking import Chance, Counted, MaskSampler, Patches, law_of
 from hlvm.masking.patches import patch_index
+from hlvm.masking.strategies import as_strategy
 from hlvm.theory.one_mask.shared_information import check_regime
 from hlvm.theory.random_masks.averages import Asked, Draws, masks_of, shared_by
 from hlvm.theory.random_masks.frontier import Groups, child_groups, frontier_bernoulli, frontier_uniform
@@ -26,7 +28,7 @@ _BITS_AT_ONCE = 2**28
 
 
 def membership_probability(
-    graph: LatentGraph, strategy: MaskSampler, *, key: Key[Array, ""] | None = None, n_masks: int = 1000
+    graph: LatentGraph, strategy: MaskSampler, *, key: Any = None, n_masks: int = 1000
 ) -> dict[str, float]:
     """Probability that each latent is in the shared information of a random mask.
 
@@ -40,7 +42,7 @@ def membership_probability(
     Args:
         graph: the generating graph.
         strategy: what draws the masks, such as :class:`~hlvm.masking.RandomMask`.
-        key: a typed JAX key; needed only where masks are drawn.
+        key: a JAX key or an int; needed only where masks are drawn.
         n_masks: masks drawn, at least 2; not used where the answer is exact.
 
     Returns:
@@ -63,7 +65,7 @@ def membership_probability(
 
 
 def frontier_probability(
-    graph: LatentGraph, strategy: MaskSampler, *, key: Key[Array, ""] | None = None, n_masks: int = 1000
+    graph: LatentGraph, strategy: MaskSampler, *, key: Any = None, n_masks: int = 1000
 ) -> dict[str, float]:
     """Probability that each latent is in the frontier of the shared information of a random mask.
 
@@ -96,7 +98,7 @@ def frontier_probability(
 
 
 def _probability(
-    graph: LatentGraph, strategy: MaskSampler, key: Key[Array, ""] | None, n_masks: int, *, frontier: bool
+    graph: LatentGraph, strategy: MaskSampler, key: Any, n_masks: int, *, frontier: bool
 ) -> dict[str, float]:
     check_regime(graph, "invertible")
     draws, law = Draws.checked(key, n_masks), law_of(strategy, graph)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Float, Int
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import Chance, Counted, MaskSampler, Patches
@@ -80,7 +81,7 @@ def level_profile(
     strategies: Iterable[MaskSampler],
     *,
     regime: Regime = "invertible",
-    key: Key[Array, ""] | None = None,
+    key: Any = None,
     n_masks: int = 1000,
 ) -> LevelProfile:
     """Expected share, number and dims of the latents of each height that a random mask identifies.
@@ -95,7 +96,7 @@ def level_profile(
         strategies: what draws the masks, one row each: strategies of :mod:`hlvm.masking`, and any objects with a method
             ``sample(key, n, graph)``.
         regime: "invertible" or "general", as in :func:`~hlvm.theory.shared_information`.
-        key: a typed JAX key; needed only where masks are drawn.
+        key: a JAX key or an int; needed only where masks are drawn.
         n_masks: masks drawn for each row that is not exact, at least 2.
 
     Returns:
