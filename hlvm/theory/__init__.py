@@ -11,7 +11,7 @@ from hlvm.theory.assumptions.report import AssumptionReport, Finding, Status
 from hlvm.theory.design.mask_design import Choice, DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.gaussian.oracle import GaussianOracle, LinearGaussianModel
-from hlvm.theory.gaussian.results import BayesLoss, RankAgreement, ReducedRank
+from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
 from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
@@ -35,7 +35,6 @@ __all__ = [
     "Impossible",
     "LevelProfile",
     "LinearGaussianModel",
-    "RankAgreement",
     "ReducedRank",
     "Regime",
     "SearchTimeoutError",
