@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Hashable
 from typing import Any, Protocol
 
 import jax
@@ -246,8 +245,9 @@ class FixedMask(LawfulMask):
         object.__setattr__(self, "masked", names)
         if not names:
             raise ValueError("nothing is masked: name at least one observed variable")
-        twice = _first_repeated(names)
-        if twice is not None:
+        if len(set(names)) < len(names):
+            seen: set[str] = set()
+            twice = next(name for name in names if name in seen or seen.add(name))
             raise ValueError(f"{twice!r} is listed twice: list each masked variable once")
 
     def law(self, graph: LatentGraph) -> Listed:
@@ -259,12 +259,3 @@ class FixedMask(LawfulMask):
         named = ", ".join(self.masked[:5])
         more = f" and {len(self.masked) - 5} more" if len(self.masked) > 5 else ""
         return Listed.of(graph, masked_array(graph, self.masked)[None], f"always {named}{more}")
-
-
-def _first_repeated(names: Collection[Hashable]) -> Any:
-    seen: set[Hashable] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

@@ -99,8 +99,7 @@ def kernel_r2_many(
         representation: features, shape (n, p) or (n,).
         targets: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -129,8 +128,7 @@ def linear_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -156,8 +154,7 @@ def linear_r2_many(
         representation: features, shape (n, p) or (n,).
         targets: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -193,8 +190,7 @@ def mlp_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes; ``None`` for the defaults.
 
     Returns:
