@@ -16,7 +16,6 @@ from hlvm.claims import (
     SILENT,
     Claim,
     Stance,
-    above_floor_claim,
     block_claim,
     difference_claim,
     equivalence_claim,
@@ -25,7 +24,6 @@ from hlvm.claims import (
     interval_claim,
     mean_claim,
     no,
-    no_leakage_claim,
     nothing,
     ordering_claim,
     rank_correlations,
@@ -279,19 +277,10 @@ def test_block_claim_is_open_where_rows_are_few():
         ([(-0.3, -0.2, -0.1)], False),
     ],
 )
-def test_above_floor_claim_needs_every_seed(differences, holds):
-    claim = above_floor_claim("root learned", [Interval(*d) for d in differences])
+def test_interval_claim_of_a_hull_needs_every_seed(differences, holds):
+    spanned = hull([Interval(*d) for d in differences])
+    claim = interval_claim("root learned", {"R² − floor": spanned}, theory=yes())
     assert claim.holds is claim.theory_agrees is holds
-
-
-@pytest.mark.parametrize(
-    ("excess", "holds"), [((-0.02, 0.0, 0.03), True), ((0.02, 0.05, 0.08), None), ((0.1, 0.2, 0.3), False)]
-)
-def test_no_leakage_claim_compares_with_the_content_itself(excess, holds):
-    claim = no_leakage_claim("t", Interval(*excess), tolerance=0.05, scores={"R²(ẑ → s)": Interval(0.5, 0.6, 0.7)})
-    assert claim.holds is claim.theory_agrees is holds
-    assert list(claim.scores) == ["R² − R² from c", "R²(ẑ → s)"]
-    assert list(claim.limits) == ["R² − R² from c"]
 
 
 def test_hull_spans_all_intervals():

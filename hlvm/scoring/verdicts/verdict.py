@@ -258,7 +258,6 @@ def _verdict(
         groups=own_labels(row_groups(code, latents, groups), len(code)),
         key=key,
         threshold=threshold,
-        min_test_rows=min_test_rows,
         two_way=two_way,
         config=config or RegressionConfig(),
     )
