@@ -23,6 +23,6 @@ def test_unknown_names_are_refused():
 
 
 def test_public_names_work_in_a_fresh_interpreter():
-    code = "import hlvm; print(hlvm.mechanisms.InvertibleMLP(), hlvm.Sample.__name__, hlvm.mae.result.__name__)"
+    code = "import hlvm; print(hlvm.mechanisms.InvertibleMLP(), hlvm.Sample.__name__, hlvm.mae.fit.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-2:] == ["Sample", "fit"]

@@ -492,6 +492,10 @@ def panels(figure):
     return [ax for ax in figure.axes if ax.get_title()]
 
 
+def at(ratios):
+    return [RandomMask(ratio=ratio) for ratio in ratios]
+
+
 def profile_of(share, ratios=RATIOS, heights=None):
     """A level profile with these shares, (ratios, heights)."""
     any_profile = level_profile(LatentGraph.quadtree(1), at([0.5]))
@@ -547,7 +551,7 @@ def test_plot_level_profile_tells_zero_from_small_and_from_missing():
 
 
 def test_plot_level_profile_draws_one_profile_in_one_panel():
-    profile = level_profile(LatentGraph.quadtree(2), [0.25, 0.5])
+    profile = level_profile(LatentGraph.quadtree(2), at([0.25, 0.5]))
     figure = plotting.plot_level_profile(profile)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), profile.share[:, ::-1].T)
 
@@ -585,10 +589,6 @@ def test_plot_level_profile_can_be_read(by, n_units, n_ratios, n_heights):
 def test_plot_level_profile_refuses_what_does_not_fit(profiles, options, message):
     with pytest.raises(ValueError, match=message):
         plotting.plot_level_profile(profiles, **options)
-
-
-def at(ratios):
-    return [RandomMask(ratio=ratio) for ratio in ratios]
 
 
 def test_plot_level_curves_draws_every_height_and_the_errors_of_drawn_masks():

@@ -175,15 +175,7 @@ class RatioRange(_MaskOfPatches):
         return Counted(patches=patches, fewest=fewest, most=most)
 
     def sample(self, key: Key[Array, ""], n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks as for one training step: all of them hide the same number of patches.
-
-        Args:
-            key: a typed JAX key.
-            n: number of masks.
-            graph: the graph whose observed variables are masked.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
+        """Draw masks as for one training step: all of them hide the same number of patches; else as other strategies.
 
         Raises:
             ValueError: as :meth:`law`.

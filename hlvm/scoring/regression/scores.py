@@ -109,7 +109,6 @@ def kernel_r2_many(
         ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
-
     fit = partial(fit_kernel, config=config)
     return score_targets(fit, config.kernel, representation, targets, key, groups, config)
 
@@ -164,12 +163,7 @@ def linear_r2_many(
         ValueError: no targets, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
-
-    def fit(
-        train: np.ndarray, test: np.ndarray, y: np.ndarray, blocks: np.ndarray, together: np.ndarray | None
-    ) -> tuple[Selected, float]:
-        return fit_linear(train, test, y, blocks, ridges=config.linear_ridges, together=together), math.nan
-
+    fit = partial(_without_unit, fit_linear, ridges=config.linear_ridges)
     return score_targets(fit, "linear", representation, targets, key, groups, config)
 
 
@@ -199,15 +193,14 @@ def mlp_r2(
     Raises:
         ValueError: an unfit array (see :func:`kernel_r2`).
     """
-    seed = int(random_streams(key).network.integers(2**31))
-
-    def fit(
-        train: np.ndarray, test: np.ndarray, y: np.ndarray, blocks: np.ndarray, together: np.ndarray | None
-    ) -> tuple[Selected, float]:
-        return fit_mlp(train, test, y, seed=seed), math.nan
-
+    fit = partial(_without_unit, fit_mlp, seed=int(random_streams(key).network.integers(2**31)))
     config = config or RegressionConfig()
     return score_targets(fit, "mlp", representation, {"latents": latents}, key, groups, config)["latents"]
+
+
+def _without_unit(fit: Callable[..., Selected], *data: Any, **options: Any) -> tuple[Selected, float]:
+    """The fits of a regression that has no bandwidth."""
+    return fit(*data, **options), math.nan
 
 
 def fit_kernel(
