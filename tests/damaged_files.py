@@ -66,9 +66,9 @@ def _mask(path):
 
 
 def _arrays(path, names=""):
-    from hlvm.cli.arrays import load_columns
+    from hlvm.cli.arrays import columns_of
 
-    return np.asarray(load_columns(f"{path}{names}"))
+    return np.asarray(columns_of(f"{path}{names}").values)
 
 
 def _data_set(path):

@@ -17,7 +17,6 @@ from hlvm.claims import (
     SILENT,
     Claim,
     Stance,
-    above_floor_claim,
     block_claim,
     difference_claim,
     equivalence_claim,
@@ -26,7 +25,6 @@ from hlvm.claims import (
     interval_claim,
     mean_claim,
     no,
-    no_leakage_claim,
     nothing,
     ordering_claim,
     rank_correlations,
@@ -300,25 +298,10 @@ def test_block_claim_is_open_where_rows_are_few():
         ([BELOW], False),
     ],
 )
-def test_above_floor_claim_needs_every_seed(differences, holds):
-    claim = above_floor_claim("root learned", differences)
+def test_interval_claim_of_a_hull_needs_every_seed(differences, holds):
+    spanned = hull(differences)
+    claim = interval_claim("root learned", {"R² − floor": spanned}, theory=yes())
     assert claim.holds is claim.theory_agrees is holds
-
-
-@pytest.mark.parametrize(
-    ("excess", "holds"),
-    [
-        (Interval(value=0.0, low=-0.02, high=0.03), True),
-        (Interval(value=0.05, low=0.02, high=0.08), None),
-        (ABOVE, False),
-    ],
-)
-def test_no_leakage_claim_compares_with_the_content_itself(excess, holds):
-    shown = {"R²(ẑ → s)": Interval(value=0.6, low=0.5, high=0.7)}
-    claim = no_leakage_claim("t", excess, tolerance=0.05, scores=shown)
-    assert claim.holds is claim.theory_agrees is holds
-    assert list(claim.scores) == ["R² − R² from c", "R²(ẑ → s)"]
-    assert list(claim.limits) == ["R² − R² from c"]
 
 
 def test_hull_spans_all_intervals():

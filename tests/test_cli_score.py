@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlvm.cli.arrays import load_columns
+from hlvm.cli.arrays import columns_of
 from hlvm.datasets.writing import hdf5_name
 from hlvm.graph import LatentGraph
 from hlvm.theory import shared_information
@@ -35,53 +35,53 @@ def written(path, values):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet", ".h5", ".hdf5"])
-def test_load_columns_reads_every_format(tmp_path, suffix):
+def test_columns_of_reads_every_format(tmp_path, suffix):
     path = written(tmp_path / f"file{suffix}", TABLE)
-    np.testing.assert_allclose(load_columns(str(path)), TABLE, rtol=1e-15)
+    np.testing.assert_allclose(columns_of(str(path)).values, TABLE, rtol=1e-15)
     if suffix in (".csv", ".parquet"):
-        np.testing.assert_allclose(load_columns(f"{path}::b"), TABLE[:, 1], rtol=1e-15)
-        np.testing.assert_allclose(load_columns(f"{path}::b,a"), TABLE[:, ::-1], rtol=1e-15)
+        np.testing.assert_allclose(columns_of(f"{path}::b").values, TABLE[:, 1], rtol=1e-15)
+        np.testing.assert_allclose(columns_of(f"{path}::b,a").values, TABLE[:, ::-1], rtol=1e-15)
     if suffix == ".h5":
-        np.testing.assert_array_equal(load_columns(f"{path}::deep/z"), TABLE)
+        np.testing.assert_array_equal(columns_of(f"{path}::deep/z").values, TABLE)
 
 
-def test_load_columns_csv_without_a_row_of_names(tmp_path):
+def test_columns_of_csv_without_a_row_of_names(tmp_path):
     path = tmp_path / "plain.csv"
     path.write_text("1,2\n3,4\n5,6.5\n")
-    np.testing.assert_array_equal(load_columns(str(path)), [[1, 2], [3, 4], [5, 6.5]])
+    np.testing.assert_array_equal(columns_of(str(path)).values, [[1, 2], [3, 4], [5, 6.5]])
 
 
-def test_load_columns_csv_with_row_numbers_is_refused_until_columns_are_named(tmp_path):
+def test_columns_of_csv_with_row_numbers_is_refused_until_columns_are_named(tmp_path):
     path = tmp_path / "index.csv"
     pd.DataFrame(TABLE, columns=["a", "b"]).to_csv(path)
     with pytest.raises(ValueError, match=r"without a name.*index\.csv::a,b"):
-        load_columns(str(path))
-    np.testing.assert_allclose(load_columns(f"{path}::a,b"), TABLE, rtol=1e-15)
+        columns_of(str(path))
+    np.testing.assert_allclose(columns_of(f"{path}::a,b").values, TABLE, rtol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a.parquet", "a.h5"])
-def test_load_columns_broken_files_are_refused(tmp_path, name):
+def test_columns_of_broken_files_are_refused(tmp_path, name):
     if name == "a.parquet":
         pytest.importorskip("pyarrow")
     (tmp_path / name).write_bytes(b"\x80no such format\xff")
     with pytest.raises(ValueError, match=f"{name} is not a"):
-        load_columns(str(tmp_path / name))
+        columns_of(str(tmp_path / name))
 
 
-def test_load_columns_ambiguous_names_and_text_are_refused(tmp_path):
+def test_columns_of_ambiguous_names_and_text_are_refused(tmp_path):
     np.savez(tmp_path / "two.npz", a=TABLE, b=TABLE)
     with pytest.raises(ValueError, match=r"several arrays: name those to take, as in .*two\.npz::a"):
-        load_columns(str(tmp_path / "two.npz"))
-    assert load_columns(f"{tmp_path / 'two.npz'}::a,b").shape == (60, 4)
+        columns_of(str(tmp_path / "two.npz"))
+    assert columns_of(f"{tmp_path / 'two.npz'}::a,b").values.shape == (60, 4)
     np.savez(tmp_path / "uneven.npz", a=TABLE, b=TABLE[1:])
     with pytest.raises(ValueError, match="equally many rows"):
-        load_columns(f"{tmp_path / 'uneven.npz'}::a,b")
+        columns_of(f"{tmp_path / 'uneven.npz'}::a,b")
     (tmp_path / "text.csv").write_text("a,b\n1,x\n2,y\n")
     with pytest.raises(ValueError, match=r"expected columns of numbers, got b \(line 2 has 'x'\)"):
-        load_columns(str(tmp_path / "text.csv"))
+        columns_of(str(tmp_path / "text.csv"))
     np.savez(tmp_path / "text.npz", a=np.array(["x"]))
     with pytest.raises(ValueError, match="no array of real numbers"):
-        load_columns(str(tmp_path / "text.npz"))
+        columns_of(str(tmp_path / "text.npz"))
 
 
 def test_score_ten_rows_are_inconclusive(run, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hlvm.cli.arrays import columns_of, load_columns
+from hlvm.cli.arrays import columns_of
 from hlvm.cli.csv_tables import CsvFormat, read_csv
 
 RNG = np.random.default_rng(0)
@@ -39,14 +39,14 @@ def test_read_csv_reads_what_can_be_read_in_one_way(tmp_path, case):
     text, given = READ[case]
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
     table = read_csv(tmp_path / "a.csv", CsvFormat(**given))
-    np.testing.assert_array_equal(np.column_stack(list(table.columns.values())), ALSO.get(case, ROWS))
+    np.testing.assert_array_equal(np.column_stack(list(table.arrays.values())), ALSO.get(case, ROWS))
 
 
 @pytest.mark.parametrize("options", [{"sep": ";", "decimal": ","}, {"sep": "\t"}, {"header": False}, {"quoting": 1}])
 @pytest.mark.parametrize("names", [list("abc"), [0, 1, 2], ["a", "b", "a b"]], ids=str)
 def test_read_csv_reads_what_pandas_writes(tmp_path, options, names):
     FRAME.set_axis(names, axis=1).to_csv(tmp_path / "a.csv", index=False, **options)
-    np.testing.assert_allclose(load_columns(str(tmp_path / "a.csv")), Z, rtol=1e-15)
+    np.testing.assert_allclose(columns_of(str(tmp_path / "a.csv")).values, Z, rtol=1e-15)
 
 
 def test_read_csv_reads_truth_values_and_says_how_it_read(tmp_path):
@@ -90,11 +90,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_load_columns_refuses_what_it_would_have_to_guess(tmp_path, case):
+def test_columns_of_refuses_what_it_would_have_to_guess(tmp_path, case):
     text, message = REFUSED[case]
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"a\.csv.*{message}"):
-        load_columns(str(tmp_path / "a.csv"))
+        columns_of(str(tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize(
@@ -112,18 +112,18 @@ def test_columns_of_does_as_it_is_told(tmp_path, text, given, values):
     np.testing.assert_array_equal(columns_of(str(tmp_path / "a.csv"), CsvFormat(**given)).values, values)
 
 
-def test_load_columns_takes_columns_by_names_of_any_kind(tmp_path):
+def test_columns_of_takes_columns_by_names_of_any_kind(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('id,"x, y", b ,"say ""z"""\ns1,1,2,3\ns2,4,5,6\n')
-    np.testing.assert_array_equal(load_columns(f'{path}::"x, y",b'), [[1, 2], [4, 5]])
-    np.testing.assert_array_equal(load_columns(f"{path}::x, y"), [1, 4])
-    np.testing.assert_array_equal(load_columns(f'{path}::"say ""z"""'), [3, 6])
+    np.testing.assert_array_equal(columns_of(f'{path}::"x, y",b').values, [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(columns_of(f"{path}::x, y").values, [1, 4])
+    np.testing.assert_array_equal(columns_of(f'{path}::"say ""z"""').values, [3, 6])
     with pytest.raises(ValueError, match="id holds no numbers: line 2 has 's1'"):
-        load_columns(f"{path}::id")
+        columns_of(f"{path}::id")
     with pytest.raises(ValueError, match=r'as in .*::"x, y",b,"say ""z"""$'):
-        load_columns(str(path))
+        columns_of(str(path))
     with pytest.raises(ValueError, match=r'expected names after "::", got none'):
-        load_columns(f"{path}::")
+        columns_of(f"{path}::")
 
 
 def test_read_parquet_takes_columns_of_any_library_and_no_index(tmp_path):
@@ -131,15 +131,15 @@ def test_read_parquet_takes_columns_of_any_library_and_no_index(tmp_path):
     frame = FRAME.astype("float64[pyarrow]").assign(i=pd.array([1, None] * 25, dtype="Int64"), s="text")
     frame.index = pd.Index(range(50), name="row")
     frame.to_parquet(tmp_path / "a.parquet")
-    found = load_columns(f"{tmp_path}/a.parquet::a,b,c,i")
+    found = columns_of(f"{tmp_path}/a.parquet::a,b,c,i").values
     np.testing.assert_array_equal(found, np.column_stack([Z, np.tile([1, np.nan], 25)]))
     for name, why in (("row", "it is the index of the frame"), ("s", "expected numbers, got str")):
         with pytest.raises(ValueError, match=f"a.parquet: {name} holds no numbers: {why}"):
-            load_columns(f"{tmp_path}/a.parquet::{name}")
+            columns_of(f"{tmp_path}/a.parquet::{name}")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
-def test_load_columns_reads_damaged_files_or_refuses_them_in_one_line(tmp_path, suffix):
+def test_columns_of_reads_damaged_files_or_refuses_them_in_one_line(tmp_path, suffix):
     whole = tmp_path / f"whole{suffix}"
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
@@ -157,7 +157,7 @@ def test_load_columns_reads_damaged_files_or_refuses_them_in_one_line(tmp_path, 
             damaged[RNG.integers(len(damaged))] ^= 1 << RNG.integers(8)
         path.write_bytes(damaged)
         try:
-            load_columns(str(path))
+            columns_of(str(path))
         except ValueError as error:
             refusals.append(str(error))
     assert len(refusals) > 30

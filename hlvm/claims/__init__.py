@@ -3,7 +3,7 @@
 A :class:`Claim` holds, fails or is open. What theory and paper say of it is a value, :func:`yes`, :func:`no` or
 :func:`nothing`, with a reason beside it, so that agreement follows from the outcome. Builders decide claims about
 differences between training seeds (:func:`difference_claim` and its relatives) and about what one code holds
-(:func:`block_claim` and its relatives); :func:`interval_claim` decides any other claim whose scores have limits.
+(:func:`block_claim`); :func:`interval_claim` decides any other claim whose scores have limits.
 
     >>> claim = equivalence_claim("the unit does not matter", {"unit 2 − 1": [0.01, -0.02, 0.0]}, 0.05, theory=yes())
     >>> claim.holds, claim.theory_agrees, claim.paper_agrees
@@ -19,7 +19,7 @@ from hlvm.claims.differences import (
     rank_correlations,
     trend_claim,
 )
-from hlvm.claims.identification import above_floor_claim, block_claim, hull, no_leakage_claim
+from hlvm.claims.identification import block_claim, hull
 from hlvm.claims.stances import SILENT, Says, Stance, no, nothing, yes
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Limits",
     "Says",
     "Stance",
-    "above_floor_claim",
     "block_claim",
     "difference_claim",
     "equivalence_claim",
@@ -39,7 +38,6 @@ __all__ = [
     "interval_claim",
     "mean_claim",
     "no",
-    "no_leakage_claim",
     "nothing",
     "ordering_claim",
     "rank_correlations",

@@ -1,17 +1,16 @@
-"""Claims about what one trained code holds: a block of latents, more than untrained, nothing beyond the content."""
+"""Claims about what one trained code holds, and the cautious interval of a few codes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from hlvm.claims.claim import ABOVE_ZERO, Claim, interval_claim
-from hlvm.claims.stances import SILENT, Stance, yes
+from hlvm.claims.claim import Claim
+from hlvm.claims.stances import SILENT, Stance
 from hlvm.scoring import BlockVerdict, Interval, Verdict
 
-__all__ = ["above_floor_claim", "block_claim", "hull", "no_leakage_claim"]
+__all__ = ["block_claim", "hull"]
 
-_EXPECTED = yes()
 _HOLDS = {Verdict.IDENTIFIED: True, Verdict.NOT_IDENTIFIED: False, Verdict.INCONCLUSIVE: None}
 
 
@@ -43,40 +42,6 @@ def block_claim(
         holds=_HOLDS[measured.verdict],
         reason=measured.reason,
     )
-
-
-def above_floor_claim(text: str, differences: Sequence[Interval], *, theory: Stance = _EXPECTED) -> Claim:
-    """A claim that training brings out more of a latent than an untrained encoder of the same shape holds.
-
-    Args:
-        text: what is claimed.
-        differences: trained minus untrained R² on the same test rows, one interval per training seed.
-        theory: what the theory says of the claim.
-    """
-    scores = {f"R² − floor, range over {len(differences)} seeds": hull(differences)}
-    return interval_claim(text, scores, ABOVE_ZERO, theory=theory)
-
-
-def no_leakage_claim(
-    text: str,
-    excess: Interval,
-    *,
-    tolerance: float,
-    scores: Mapping[str, Interval] | None = None,
-    theory: Stance = _EXPECTED,
-) -> Claim:
-    """A claim that a code holds no more of a latent outside ``c`` than ``c`` itself does.
-
-    A latent that depends on ``c`` can be read off a perfect code in part, so its plain R² says nothing about leakage.
-
-    Args:
-        text: what is claimed.
-        excess: R² given the code minus R² given ``c``, on the same test rows.
-        tolerance: an excess below this counts as none.
-        scores: both R² values by name, shown beside.
-        theory: what the theory says of the claim.
-    """
-    return interval_claim(text, {"R² − R² from c": excess}, (-math.inf, tolerance), shown=scores, theory=theory)
 
 
 def hull(intervals: Sequence[Interval]) -> Interval:

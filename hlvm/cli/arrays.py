@@ -7,18 +7,20 @@ import dataclasses
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hlvm._files.arrays import HDF5, open_array_file
+from hlvm.cli.input_tables import Named, read_parquet
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from hlvm.cli.csv_tables import CsvFormat
 
-__all__ = ["Columns", "columns_of", "load_columns", "load_named_arrays", "side_by_side"]
+__all__ = ["Columns", "columns_of", "load_named_arrays", "side_by_side"]
 
 _BETWEEN = "::"
-_HDF5 = (".h5", ".hdf5")
-_FORMATS = f".npy, .npz, .csv, .parquet, {', '.join(_HDF5)}"
+_FORMATS = f".npy, .npz, .csv, .parquet, {', '.join(HDF5)}"
 _NO_NUMBERS = ("graph", "about")  # texts in every file that hlvm sample writes
 
 
@@ -33,23 +35,6 @@ class Columns:
 
     values: np.ndarray
     about: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Named:
-    """Everything in a file by its name."""
-
-    path: Path
-    arrays: Mapping[str, Any]
-    left_out: Mapping[str, str]
-    is_table: bool = False
-    unnamed: bool = False
-    about: str = ""
-
-
-def load_columns(place: str) -> np.ndarray:
-    """The numbers of a file; see :func:`columns_of`."""
-    return columns_of(place).values
 
 
 def columns_of(place: str, given: CsvFormat | None = None) -> Columns:
@@ -107,7 +92,7 @@ def _split(place: str) -> tuple[Path, str | None]:
     return Path(path), names if found else None
 
 
-def _names(text: str, found: _Named) -> list[str]:
+def _names(text: str, found: Named) -> list[str]:
     """The arrays that a user names."""
     try:
         listed = next(csv.reader([text], skipinitialspace=True, strict=True))
@@ -124,7 +109,7 @@ def _names(text: str, found: _Named) -> list[str]:
     return names
 
 
-def _check_clear(found: _Named) -> None:
+def _check_clear(found: Named) -> None:
     """Refuse a file that leaves open which of its arrays are meant."""
     path, names = found.path, [name for name in found.arrays if name]
     example = f"{path}{_BETWEEN}{','.join(map(_quoted, names))}"
@@ -157,8 +142,6 @@ def side_by_side(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     Raises:
         ValueError: they have other than one or two axes, or different numbers of rows.
     """
-    import numpy as np
-
     if len(arrays) == 1:
         return next(iter(arrays.values()))
     if any(array.ndim not in (1, 2) for array in arrays.values()) or len({len(a) for a in arrays.values()}) != 1:
@@ -170,14 +153,14 @@ def side_by_side(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 # ---------------------------------------------------------------------- formats
 
 
-def _load(path: Path, given: CsvFormat | None) -> _Named:
+def _load(path: Path, given: CsvFormat | None) -> Named:
     path.stat()  # a missing file is told by its own error
     if path.is_dir():
         raise IsADirectoryError(f"{path}: Is a directory")
-    if path.suffix not in (".npy", ".npz", ".csv", ".parquet", *_HDF5):
+    if path.suffix not in (".npy", ".npz", ".csv", ".parquet", *HDF5):
         raise ValueError(f"{path}: expected one of {_FORMATS}: the end of its name says what is in a file")
     if path.suffix == ".npy":
-        found = _Named(path=path, arrays={path.stem: _npy(path)}, left_out={})
+        found = Named(path=path, arrays={path.stem: _npy(path)}, left_out={})
     elif path.suffix in (".csv", ".parquet"):
         found = _table(path, given)
     else:
@@ -188,8 +171,6 @@ def _load(path: Path, given: CsvFormat | None) -> _Named:
 
 
 def _npy(path: Path) -> np.ndarray:
-    import numpy as np
-
     try:
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
@@ -204,26 +185,16 @@ def _npy(path: Path) -> np.ndarray:
     return array
 
 
-def _table(path: Path, given: CsvFormat | None) -> _Named:
+def _table(path: Path, given: CsvFormat | None) -> Named:
     from hlvm.cli.csv_tables import CsvFormat, read_csv
-    from hlvm.cli.input_tables import read_parquet
 
-    table = read_parquet(path) if path.suffix == ".parquet" else read_csv(path, given or CsvFormat())
-    if not table.columns:
-        raise ValueError(f"{path}: expected columns of numbers, got {_reasons(table.unfit) or 'none'}")
-    return _Named(
-        path=path,
-        arrays=table.columns,
-        left_out=table.unfit,
-        is_table=True,
-        unnamed=table.unnamed,
-        about=table.about,
-    )
+    found = read_parquet(path) if path.suffix == ".parquet" else read_csv(path, given or CsvFormat())
+    if not found.arrays:
+        raise ValueError(f"{path}: expected columns of numbers, got {_reasons(found.left_out) or 'none'}")
+    return found
 
 
-def _archive(path: Path) -> _Named:
-    from hlvm._files.arrays import open_array_file
-
+def _archive(path: Path) -> Named:
     opened = open_array_file(path)
     try:
         arrays = {name: array[:] for name, array in opened.arrays.items() if array.ndim}
@@ -231,4 +202,4 @@ def _archive(path: Path) -> _Named:
         opened.close()
     left_out = dict(opened.left_out) | dict.fromkeys(opened.texts, "text")
     left_out |= {name: "a single number" for name in opened.arrays if name not in arrays}
-    return _Named(path=path, arrays=arrays, left_out=left_out)
+    return Named(path=path, arrays=arrays, left_out=left_out)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hlvm._files.texts import decoded
-from hlvm.cli.input_tables import Table, check_names
+from hlvm.cli.input_tables import Named, check_names
 
 __all__ = ["CsvFormat", "read_csv"]
 
@@ -102,7 +102,7 @@ class _Reading:
         return f"{columns}, decimal {self.decimal!r}"
 
 
-def read_csv(path: Path, given: CsvFormat) -> Table:
+def read_csv(path: Path, given: CsvFormat) -> Named:
     """Read a ``.csv`` file.
 
     Args:
@@ -296,7 +296,7 @@ def _is_number(cell: str, decimal: str, truth: bool) -> bool:
 # ---------------------------------------------------------------------- names
 
 
-def _as_table(path: Path, text: str, found: _Reading, given: CsvFormat) -> Table:
+def _as_table(path: Path, text: str, found: _Reading, given: CsvFormat) -> Named:
     line, cells = found.first
     if given.header if given.header is not None else _first_line_names(path, text, found):
         names = cells
@@ -314,9 +314,11 @@ def _as_table(path: Path, text: str, found: _Reading, given: CsvFormat) -> Table
     n_rows = max(map(len, columns.values()), default=0)
     shown = ", ".join(name or "(no name)" for name in names[:6]) + (", ..." if len(names) > 6 else "")
     first_line = f"names in line {line}" if names is cells else "no line of names"
-    return Table(
-        columns=columns,
-        unfit={names[place]: why for place, why in found.unfit.items()},
+    return Named(
+        path=path,
+        arrays=columns,
+        is_table=True,
+        left_out={names[place]: why for place, why in found.unfit.items()},
         unnamed="" in names,
         about=f"{path}: {_count(range(n_rows), 'row')} of {shown} ({first_line}; {found})",
     )

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hlvm._numbers import as_numbers
 
-__all__ = ["Table", "check_names", "read_parquet"]
+__all__ = ["Named", "check_names", "read_parquet"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """Columns of numbers by name.
+class Named:
+    """What a file holds, by name.
 
     Attributes:
-        columns: name -> its numbers, one per row.
-        unfit: name -> why a column holds no numbers.
+        path: the file.
+        arrays: name -> its numbers, one row per sample.
+        left_out: name -> why something holds no numbers.
+        is_table: whether the arrays are the columns of a table.
         unnamed: whether there are columns without a name.
         about: how the file was read, where several ways were possible.
     """
 
-    columns: dict[str, np.ndarray]
-    unfit: dict[str, str]
+    path: Path
+    arrays: Mapping[str, Any]
+    left_out: Mapping[str, str]
+    is_table: bool = False
     unnamed: bool = False
     about: str = ""
 
 
-def read_parquet(path: Path) -> Table:
+def read_parquet(path: Path) -> Named:
     """Read a ``.parquet`` file. The index of a frame of pandas is no column.
 
     Raises:
@@ -56,7 +61,7 @@ def read_parquet(path: Path) -> Table:
             columns[name] = as_numbers("", frame.iloc[:, place])
         except ValueError as error:
             unfit[name] = str(error)
-    return Table(columns=columns, unfit=unfit)
+    return Named(path=path, arrays=columns, left_out=unfit, is_table=True)
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:

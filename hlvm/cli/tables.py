@@ -95,7 +95,7 @@ def print_score(record: Record) -> None:
         ("score", "direction", "value", f"{record['level']:.0%} interval"),
         [
             *(
-                (title, direction, share(score["value"]), f"[{share(score['low'])}, {share(score['high'])}]")
+                (title, direction, share(score["value"]), _ends(score))
                 for title, name in (("kernel R²", "kernel_r2"), ("linear R²", "linear_r2"))
                 for direction, score in record[name].items()
             ),
@@ -105,18 +105,13 @@ def print_score(record: Record) -> None:
                         f"R² along the worst direction ({share(worst['share'])} of the variance)",
                         next(iter(record["kernel_r2"])),
                         share(worst["value"]),
-                        f"[{share(worst['low'])}, {share(worst['high'])}]",
+                        _ends(worst),
                     )
                 ]
                 if worst
                 else []
             ),
-            (
-                "mean canonical correlation",
-                "",
-                share(record["cca"]["value"]),
-                f"[{share(record['cca']['low'])}, {share(record['cca']['high'])}]",
-            ),
+            ("mean canonical correlation", "", share(record["cca"]["value"]), _ends(record["cca"])),
             (
                 "kernel R² of shuffled latents (chance)",
                 next(iter(record["kernel_r2"])),
@@ -126,6 +121,10 @@ def print_score(record: Record) -> None:
         ],
     )
     print(f"{record['verdict']}: {record['reason']}")
+
+
+def _ends(score: Record) -> str:
+    return f"[{share(score['low'])}, {share(score['high'])}]"
 
 
 # ---------------------------------------------------------------------- tables

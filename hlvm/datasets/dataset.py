@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -230,22 +231,10 @@ class Dataset:
         """Worker processes of a loader open the file again."""
         if self._reopen is not None:
             return self._reopen, ()
-        return _rebuilt, (
-            self.images,
-            dict(self.latents),
-            dict(self.observed),
-            dict(self.noise),
-            self.graph,
-            dict(self.about),
-            dict(self.left_out),
-        )
-
-
-def _rebuilt(
-    images: Any, latents: Columns, observed: Columns, noise: Columns, graph: Any, about: Any, left_out: Any
-) -> Dataset:
-    parts = {"images": images, "latents": latents, "observed": observed, "noise": noise}
-    return Dataset(**parts, graph=graph, about=about, left_out=left_out)
+        fields = [field.name for field in dataclasses.fields(self) if not field.name.startswith("_")]
+        values = {name: getattr(self, name) for name in fields}
+        plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+        return functools.partial(Dataset, **plain), ()
 
 
 def _of_same_labels(parts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

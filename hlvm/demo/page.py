@@ -14,9 +14,10 @@ import pandas as pd
 
 from hlvm import mae, plotting
 from hlvm.claims import Claim
-from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim
+from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case
 from hlvm.images import QuadtreeImages, contact_sheet
 from hlvm.mae import Fit
+from hlvm.mae.networks.networks import code_dim_of
 from hlvm.report import Section, Table, write_html
 from hlvm.simulator import Sample
 from hlvm.theory import LevelProfile
@@ -131,7 +132,9 @@ def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Seque
 
 
 def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
-    narrow = {f"{case.label}, code dim {code_dim(fit)}": fit.losses for case, fit in by_case(cases, bottlenecks)}
+    narrow = {
+        f"{case.label}, code dim {code_dim_of(fit.config)}": fit.losses for case, fit in by_case(cases, bottlenecks)
+    }
     first = [fit for fit in vits if fit.seed == vits[0].seed]
     wide = {f"ratio {fit.mask.ratio:g}, unit {fit.mask.unit}": fit.losses for fit in first}
     return plotting.plot_losses({"Bottleneck autoencoders": narrow, "Vision transformers": wide})

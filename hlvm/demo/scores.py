@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from hlvm import mae
-from hlvm.claims import Claim, above_floor_claim, block_claim, no, no_leakage_claim, yes
-from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case, code_dim
+from hlvm.claims import Claim, block_claim, hull, interval_claim, no, yes
+from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
+from hlvm.mae.networks.networks import code_dim_of
 from hlvm.masking import RandomMask
 from hlvm.scoring import (
     Interval,
@@ -44,7 +46,9 @@ def score_bottlenecks(
     graph, truth = sample.graph, _truth(sample)
     tables: list[pd.DataFrame] = []
     for case in cases:
-        own = {f"{case.label}, code dim {code_dim(fit)}": fit for of, fit in by_case(cases, fits) if of is case}
+        own = {
+            f"{case.label}, code dim {code_dim_of(fit.network)}": fit for of, fit in by_case(cases, fits) if of is case
+        }
         visible = [sample.observed[name] for name in graph.observed if name not in case.mask.masked]
         table = score_by_height(
             {name: mae.encode(fit, sample, case.mask) for name, fit in own.items()},
@@ -129,8 +133,8 @@ def bottleneck_claims(
         known = {name: sample.latents[name] for name in (*members, *([outside] if outside else []))}
         from_code = kernel_r2_many(codes, known, key=key, config=_CLAIM_REGRESSION)
         from_content = kernel_r2_many(content, known, key=key, config=_CLAIM_REGRESSION)
-        exact = code_dim(fit) == case.shared.dim
-        where = f"{case.label}, {code_dim(fit)} code dims"
+        exact = code_dim_of(fit.network) == case.shared.dim
+        where = f"{case.label}, {code_dim_of(fit.network)} code dims"
         claims.append(
             block_claim(
                 f"{where}: code = c = {{{', '.join(members)}}}, d_c = {case.shared.dim}",
@@ -146,14 +150,15 @@ def bottleneck_claims(
         )
         if exact and outside is not None:
             claims.append(
-                no_leakage_claim(
+                interval_claim(  # its plain R² would say nothing: a latent that depends on c can be read off c
                     f"{where}: code holds of {outside} (outside c) no more than c does",
-                    paired_difference(from_code[outside], from_content[outside], key=key),
-                    tolerance=1 - config.threshold,
-                    scores={
+                    {"R² − R² from c": paired_difference(from_code[outside], from_content[outside], key=key)},
+                    (-math.inf, 1 - config.threshold),
+                    shown={
                         f"R²(ẑ → {outside})": from_code[outside].interval,
                         f"R²(c → {outside})": from_content[outside].interval,
                     },
+                    theory=yes(),
                 )
             )
         advance(number + 1)
@@ -178,10 +183,12 @@ def vit_claims(scores: pd.DataFrame) -> list[Claim]:
         root = rows[rows["height"] == rows["height"].max()]
         lead = root[root["control"] == "above_floor"]
         if (root["predicted"] == 1).all():
+            of_seeds = [Interval(**ends) for ends in lead[["value", "low", "high"]].to_dict("records")]
             claims.append(
-                above_floor_claim(
+                interval_claim(
                     f"ViT, unit {unit:g} x {unit:g}, ratio {ratio:g}: more of the root (always in c) than untrained",
-                    [Interval(**ends) for ends in lead[["value", "low", "high"]].to_dict("records")],
+                    {f"R² − floor, range over {len(of_seeds)} seeds": hull(of_seeds)},
+                    theory=yes(),
                 )
             )
     return claims

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
-from hlvm.mae import BottleneckConfig, Fit, TrainConfig, ViTConfig
+from hlvm.mae import Fit, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
 from hlvm.theory import LevelProfile, SharedInformation, level_profile, shared_information
 
-__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "code_dim", "mask_cases", "profiles"]
+__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "mask_cases", "profiles"]
 
 
 Frame: TypeAlias = Any
@@ -114,10 +114,3 @@ def by_case(cases: Sequence[MaskCase], fits: Sequence[Fit]) -> list[tuple[MaskCa
     """Each bottleneck autoencoder with the mask it was trained on."""
     expanded = [case for case in cases for _ in case.code_dims]
     return list(zip(expanded, fits, strict=True))
-
-
-def code_dim(fit: Fit) -> int:
-    """Numbers in a bottleneck autoencoder's code."""
-    if not isinstance(fit.network, BottleneckConfig):
-        raise TypeError("only bottleneck autoencoders have a code dim")
-    return fit.network.code_dim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, reduce
 from itertools import chain
 from typing import Any
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from hlvm.graph.checks import LARGEST_DIM
 
-__all__ = ["GraphArrays", "Level"]
+__all__ = ["GraphArrays", "Level", "with_all_beyond"]
 
 _WIDEST_FOLD = 16
 """Children per parent up to which they are combined one after the other, for all parents of a level at once."""
@@ -248,6 +248,17 @@ def _tuples(sorted_ends: np.ndarray, starts: np.ndarray, n_nodes: int) -> tuple[
     in_order = sorted_ends.tolist()
     stops = np.cumsum(np.bincount(starts, minlength=n_nodes)).tolist()
     return tuple(tuple(in_order[begin:end]) for begin, end in zip([0, *stops], stops, strict=False))
+
+
+def with_all_beyond(starts: Iterable[int], neighbours: Sequence[Sequence[int]]) -> set[int]:
+    """Some nodes and all that steps to neighbours (the parents of each, or its children) lead to from there."""
+    found, waiting = set[int](), list(starts)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(neighbours[node])
+    return found
 
 
 def _check_order(parents: Int[np.ndarray, " n_edges"], children: Int[np.ndarray, " n_edges"], n_nodes: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hlvm.graph import builders, files
-from hlvm.graph.arrays import GraphArrays
+from hlvm.graph.arrays import GraphArrays, with_all_beyond
 from hlvm.graph.checks import Grid, some_names
 
 __all__ = ["LatentGraph"]
@@ -340,14 +340,8 @@ class LatentGraph:
         A name that was passed in is only part of the answer when it is an ancestor of another one.
         """
         wanted = [names] if isinstance(names, str) else names
-        found: set[int] = set()
-        stack = [p for name in wanted for p in self.parent_indices[self.position(name)]]
-        while stack:
-            node = stack.pop()
-            if node not in found:
-                found.add(node)
-                stack.extend(self.parent_indices[node])
-        return frozenset(self.nodes[i] for i in found)
+        above = [p for name in wanted for p in self.parent_indices[self.position(name)]]
+        return frozenset(self.nodes[i] for i in with_all_beyond(above, self.parent_indices))
 
     def height(self, name: str) -> int:
         """Longest directed path from the node down to an observed variable (observed: 0)."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.graph import LatentGraph
 from hlvm.simulator.layout import Leaf
 from hlvm.simulator.sample import side_by_side
 
-__all__ = ["ImageModel", "ImageSample", "latents_of_patches"]
+__all__ = ["ImageModel", "ImageSample", "Images", "latents_of_patches"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["images", "latents", "noise"], meta_fields=["graph"])
@@ -51,8 +51,9 @@ class ImageSample:
         return f"ImageSample(images {self.images.shape} of {self.graph})"
 
 
-class ImageModel(Protocol):
-    """A generator of toy images whose latents are known."""
+@runtime_checkable
+class Images(Protocol):
+    """A generator of images whose patches are the observed variables of a graph."""
 
     @property
     def graph(self) -> LatentGraph:
@@ -63,6 +64,14 @@ class ImageModel(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """Image height, width and channels; height and width are multiples of the grid's sides."""
         ...
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Any:
+        """Draw ``n`` images, (n, height, width, channels), as the attribute ``images`` of what is returned."""
+        ...
+
+
+class ImageModel(Images, Protocol):
+    """A generator of toy images whose latents are known."""
 
     @property
     def n_values(self) -> Mapping[str, int | tuple[int, ...]]:

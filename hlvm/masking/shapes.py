@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool
 
 from hlvm._keys import checked_key
 from hlvm._numbers import UsageError, whole_number
@@ -25,8 +25,74 @@ __all__ = ["BlockMask", "GridMask", "SubtreeMask", "unit_grid"]
 _MASKS_AT_ONCE = 1024
 
 
+class _MaskOfRegions(LawfulMask):
+    """Strategies that hide, or show, the units in some rows and some columns, at a place drawn along each axis."""
+
+    unit: int | tuple[int, int]
+    _shows: ClassVar[bool] = False
+
+    def _places(self, graph: LatentGraph) -> list[Bool[np.ndarray, "places side"]]:
+        """Along each axis, which units are covered at each place."""
+        raise NotImplementedError
+
+    def _description(self, graph: LatentGraph, units: str) -> str:
+        """The law in words; ``units`` is what several masking units are called."""
+        raise NotImplementedError
+
+    def law(self, graph: LatentGraph) -> Listed:
+        """The masks of all places, row by row.
+
+        Raises:
+            ValueError: as in :meth:`sample`.
+        """
+        covered, patches = self._places(graph), Patches.blocks(graph, self.unit)
+        widths = [at_places.sum(axis=1) for at_places in covered]
+        fewest, most = (math.prod(int(extreme(n)) for n in widths) * len(patches.groups[0]) for extreme in (min, max))
+        n_masks = math.prod(map(len, covered))
+
+        def parts() -> Iterator[Bool[np.ndarray, "n n_observed"]]:
+            for begin in range(0, n_masks, _MASKS_AT_ONCE):
+                first, second = np.divmod(np.arange(begin, min(begin + _MASKS_AT_ONCE, n_masks)), len(covered[1]))
+                yield self._to_cells(covered[0][first], covered[1][second], np)
+
+        return Listed(
+            patches=patches,
+            n_masks=n_masks,
+            hidden=(graph.n_observed - most, graph.n_observed - fewest) if self._shows else (fewest, most),
+            description=self._description(graph, patches.name),
+            parts=parts,
+        )
+
+    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
+        """Draw masks; works under jit with a traced key.
+
+        Args:
+            key: a JAX key or an int.
+            n: number of masks.
+            graph: the graph whose observed variables are masked; it has a grid.
+
+        Returns:
+            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
+
+        Raises:
+            ValueError: the graph has no grid, the unit does not divide it, or the strategy does not fit the grid of
+                units.
+        """
+        drawn = [
+            jnp.asarray(at_places)[jax.random.randint(axis_key, (n, 1), 0, len(at_places))[:, 0]]
+            for axis_key, at_places in zip(jax.random.split(checked_key(key)), self._places(graph), strict=True)
+        ]
+        return self._to_cells(drawn[0], drawn[1], jnp)
+
+    def _to_cells(self, rows: Any, columns: Any, numpy: Any) -> Any:
+        """Masks of cells, row by row, from the rows and the columns of units that are covered."""
+        units = (rows[:, :, None] & columns[:, None, :]) ^ self._shows
+        tall, wide = checked_unit(self.unit)
+        return numpy.repeat(numpy.repeat(units, tall, axis=1), wide, axis=2).reshape(len(units), -1)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BlockMask:
+class BlockMask(_MaskOfRegions):
     """Mask one rectangle of masking units, at a place chosen uniformly among those where it fits inside the grid.
 
     On a grid of ``R x C`` units the rectangle is ``h`` units tall and ``w`` wide, with the proportions of the grid and
@@ -65,44 +131,20 @@ class BlockMask:
             )
         return tall, wide
 
-    def law(self, graph: LatentGraph) -> Listed:
-        """All places of the rectangle, row by row.
-
-        Raises:
-            ValueError: as in :meth:`rectangle`.
-        """
-        lengths = self.rectangle(graph)
-        inside = []
-        for side, length in zip(unit_grid(graph, self.unit), lengths, strict=True):
+    def _places(self, graph: LatentGraph) -> list[Bool[np.ndarray, "places side"]]:
+        covered = []
+        for side, length in zip(unit_grid(graph, self.unit), self.rectangle(graph), strict=True):
             place, begin = np.arange(side), np.arange(side - length + 1)[:, None]
-            inside.append((place >= begin) & (place < begin + length))
-        return _listed(graph, self.unit, inside, lambda units: f"a rectangle of {lengths[0]} x {lengths[1]} {units}")
+            covered.append((place >= begin) & (place < begin + length))
+        return covered
 
-    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks; works under jit with a traced key.
-
-        Args:
-            key: a JAX key or an int.
-            n: number of masks.
-            graph: the graph whose observed variables are masked; it has a grid.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked. Every row masks the same
-            number of observed variables.
-
-        Raises:
-            ValueError: as in :meth:`rectangle`.
-        """
-        sides, lengths = unit_grid(graph, self.unit), self.rectangle(graph)
-        inside = [
-            _within(jax.random.randint(axis_key, (n, 1), 0, side - length + 1), length, side)
-            for axis_key, side, length in zip(jax.random.split(checked_key(key)), sides, lengths, strict=True)
-        ]
-        return _to_cells(inside[0][:, :, None] & inside[1][:, None, :], self.unit)
+    def _description(self, graph: LatentGraph, units: str) -> str:
+        tall, wide = self.rectangle(graph)
+        return f"a rectangle of {tall} x {wide} {units}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GridMask:
+class GridMask(_MaskOfRegions):
     """Keep every k-th masking unit visible along rows and columns, and mask the rest; the lattice is shifted at random.
 
     A unit in row ``i`` and column ``j`` of units is visible if ``i % k_rows == a`` and ``j % k_columns == b``, with the
@@ -117,6 +159,7 @@ class GridMask:
         ValueError: ``keep_every`` or ``unit`` out of range.
     """
 
+    _shows: ClassVar[bool] = True
     keep_every: int | tuple[int, int]
     unit: int | tuple[int, int] = 1
 
@@ -132,18 +175,15 @@ class GridMask:
     def _steps(self) -> tuple[int, int]:
         return checked_unit(self.keep_every, "keep_every")
 
-    def law(self, graph: LatentGraph) -> Listed:
-        """All shifts of the lattice, row by row.
-
-        Raises:
-            ValueError: as in :meth:`grid_of_units`.
-        """
-        sides, (down, across) = self.grid_of_units(graph), self._steps
-        kept = [
-            np.arange(side) % step == np.arange(step)[:, None] for side, step in zip(sides, (down, across), strict=True)
+    def _places(self, graph: LatentGraph) -> list[Bool[np.ndarray, "places side"]]:
+        sides = self.grid_of_units(graph)
+        return [
+            np.arange(side) % step == np.arange(step)[:, None] for side, step in zip(sides, self._steps, strict=True)
         ]
-        words = f"but 1 in {down} x {across}, on a lattice"
-        return _listed(graph, self.unit, kept, lambda units: f"all {units} {words}", show=True)
+
+    def _description(self, graph: LatentGraph, units: str) -> str:
+        down, across = self._steps
+        return f"all {units} but 1 in {down} x {across}, on a lattice"
 
     def grid_of_units(self, graph: LatentGraph) -> tuple[int, int]:
         """Rows and columns of masking units.
@@ -159,27 +199,6 @@ class GridMask:
                 argument="keep_every",
             )
         return sides
-
-    def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks; works under jit with a traced key.
-
-        Args:
-            key: a JAX key or an int.
-            n: number of masks.
-            graph: the graph whose observed variables are masked; it has a grid.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
-
-        Raises:
-            ValueError: the graph has no grid, the unit does not divide it, or ``keep_every`` is larger than it.
-        """
-        sides = self.grid_of_units(graph)
-        kept = [
-            jnp.arange(side)[None] % step == jax.random.randint(axis_key, (n, 1), 0, step)
-            for axis_key, side, step in zip(jax.random.split(checked_key(key)), sides, self._steps, strict=True)
-        ]
-        return _to_cells(~(kept[0][:, :, None] & kept[1][:, None, :]), self.unit)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -237,45 +256,3 @@ def unit_grid(graph: LatentGraph, unit: int | tuple[int, int]) -> tuple[int, int
     if rows * columns < 2:
         raise ValueError("a mask needs at least 2 masking units (one masked, one visible), got 1: use a smaller unit")
     return rows, columns
-
-
-def _within(start: Int[Array, "n 1"], length: int, side: int) -> Bool[Array, "n side"]:
-    """Which of ``side`` places lie in the stretch of a length that begins at ``start``."""
-    place = jnp.arange(side)[None]
-    return (place >= start) & (place < start + length)
-
-
-def _to_cells(units: Bool[Array, "n rows columns"], unit: int | tuple[int, int]) -> Bool[Array, "n n_observed"]:
-    """Give every cell, row by row, the value of its masking unit."""
-    tall, wide = checked_unit(unit)
-    return jnp.repeat(jnp.repeat(units, tall, axis=1), wide, axis=2).reshape(len(units), -1)
-
-
-def _listed(
-    graph: LatentGraph,
-    unit: int | tuple[int, int],
-    inside: list[Bool[np.ndarray, "n side"]],
-    describe: Callable[[str], str],
-    *,
-    show: bool = False,
-) -> Listed:
-    """The law of masks that hide, or show, the units in some rows and some columns, for every choice of both."""
-    patches = Patches.blocks(graph, unit)
-    n_inside = [on_axis.sum(axis=1) for on_axis in inside]
-    fewest, most = (math.prod(int(extreme(n)) for n in n_inside) * len(patches.groups[0]) for extreme in (min, max))
-    n_masks = math.prod(map(len, inside))
-
-    def parts() -> Iterator[Bool[np.ndarray, "n n_observed"]]:
-        for begin in range(0, n_masks, _MASKS_AT_ONCE):
-            first, second = np.divmod(np.arange(begin, min(begin + _MASKS_AT_ONCE, n_masks)), len(inside[1]))
-            units = inside[0][first][:, :, None] & inside[1][second][:, None, :]
-            tall, wide = checked_unit(unit)
-            yield np.repeat(np.repeat(units ^ show, tall, axis=1), wide, axis=2).reshape(len(units), -1)
-
-    return Listed(
-        patches=patches,
-        n_masks=n_masks,
-        hidden=(graph.n_observed - most, graph.n_observed - fewest) if show else (fewest, most),
-        description=describe(patches.name),
-        parts=parts,
-    )

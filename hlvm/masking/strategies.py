@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Hashable
 from typing import Any, Protocol
 
 import jax
@@ -180,15 +179,7 @@ class RatioRange(_MaskOfPatches):
         return Counted(patches=patches, fewest=fewest, most=most)
 
     def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks as for one training step: all of them hide the same number of patches.
-
-        Args:
-            key: a JAX key or an int.
-            n: number of masks.
-            graph: the graph whose observed variables are masked.
-
-        Returns:
-            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
+        """Draw masks as for one training step: all of them hide the same number of patches; else as other strategies.
 
         Raises:
             ValueError: as :meth:`law`.
@@ -250,8 +241,9 @@ class FixedMask(LawfulMask):
         object.__setattr__(self, "masked", names)
         if not names:
             raise ValueError("nothing is masked: name at least one observed variable")
-        twice = _first_repeated(names)
-        if twice is not None:
+        if len(set(names)) < len(names):
+            seen: set[str] = set()
+            twice = next(name for name in names if name in seen or seen.add(name))
             raise ValueError(f"{twice!r} is listed twice: list each masked variable once")
 
     def law(self, graph: LatentGraph) -> Listed:
@@ -263,12 +255,3 @@ class FixedMask(LawfulMask):
         named = ", ".join(self.masked[:5])
         more = f" and {len(self.masked) - 5} more" if len(self.masked) > 5 else ""
         return Listed.of(graph, masked_array(graph, self.masked)[None], f"always {named}{more}")
-
-
-def _first_repeated(names: Collection[Hashable]) -> Any:
-    seen: set[Hashable] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import Mechanism, Params
+from hlvm.mechanisms.base import NoisyMechanism, Params, whole_number
 from hlvm.mechanisms.networks import network
 
 __all__ = ["AdditiveNoiseMLP"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AdditiveNoiseMLP(Mechanism):
+class AdditiveNoiseMLP(NoisyMechanism):
     """``value = f(parents) + noise_scale * noise`` with a smooth two-layer perceptron ``f``.
 
     Attributes:
@@ -27,13 +27,11 @@ class AdditiveNoiseMLP(Mechanism):
             values rescales both. At 0 the value has no density given its parents.
     """
 
-    invertible: ClassVar[bool] = False
     hidden: int = 16
     noise_scale: float = 0.3
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden, int) or self.hidden < 1:
-            raise ValueError(f"AdditiveNoiseMLP needs at least one hidden unit, got hidden={self.hidden!r}")
+        whole_number(self, "hidden", 1, "at least one hidden unit")
         if not 0 <= self.noise_scale < float("inf"):
             raise ValueError(f"AdditiveNoiseMLP needs a finite noise_scale of at least 0, got {self.noise_scale}")
 
@@ -41,10 +39,6 @@ class AdditiveNoiseMLP(Mechanism):
     def explicit_noise(self) -> bool:
         """Unless there is no noise."""
         return self.noise_scale > 0
-
-    def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """One noise number per dim, whatever the graph's noise dim is."""
-        return dim
 
     def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights that keep the variance of unit-variance parents roughly at one."""

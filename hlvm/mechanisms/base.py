@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from hlvm.mechanisms.noises import Gaussian, Noise
 from hlvm.mechanisms.small_matrices import log_abs_det
 
-__all__ = ["Mechanism", "Params", "invertible_noise_size", "positive_number", "whole_number"]
+__all__ = ["Mechanism", "NoisyMechanism", "Params", "invertible_noise_size", "positive_number", "whole_number"]
 
 Params = dict[str, Array]
 
@@ -105,20 +105,6 @@ class Mechanism(abc.ABC):
         """
         raise NotImplementedError(f"the value of {type(self).__name__} has no density given its parents")
 
-    def log_density(
-        self, params: Params, parents: Float[Array, " p"], value: Float[Array, " d"], noise: Noise
-    ) -> Float[Array, ""]:
-        """Log density of a value given its parents, for a mechanism with ``explicit_noise``.
-
-        Args:
-            params: what :meth:`init` returned.
-            parents: the parents' values.
-            value: the variable's value.
-            noise: the law of the noise numbers.
-        """
-        numbers, log_det = self.noise_of(params, parents, value)
-        return noise.log_prob(numbers).sum() - log_det
-
     # ------------------------------------------------------------------ how it fits into a model
 
     @property
@@ -149,6 +135,22 @@ class Mechanism(abc.ABC):
         Raises:
             ValueError: they do not fit.
         """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoisyMechanism(Mechanism):
+    """A mechanism in each of whose dims one noise number enters, which can be computed from value and parents."""
+
+    invertible: ClassVar[bool] = False
+
+    @property
+    def explicit_noise(self) -> bool:
+        """The noise can be computed from value and parents."""
+        return True
+
+    def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
+        """One noise number per dim, whatever the graph's noise dim is."""
+        return dim
 
 
 def invertible_noise_size(parent_dim: int, noise_dim: int, dim: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from hlvm.mechanisms.additive_noise import AdditiveNoiseMLP
 from hlvm.mechanisms.base import Mechanism
 from hlvm.mechanisms.coupling import Coupling
-from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMechanism
+from hlvm.mechanisms.functions import FunctionMechanism
 from hlvm.mechanisms.heteroscedastic import Heteroscedastic
 from hlvm.mechanisms.invertible_mlp import InvertibleMLP
 from hlvm.mechanisms.linear_gaussian import LinearGaussian
@@ -46,7 +46,7 @@ def mechanism_to_dict(mechanism: Mechanism) -> dict[str, Any]:
     Raises:
         ValueError: a mechanism from a user's function that has no name.
     """
-    if isinstance(mechanism, FunctionMechanism | InvertibleFunctionMechanism):
+    if isinstance(mechanism, FunctionMechanism):
         if mechanism.name is None:
             raise ValueError(
                 "a mechanism from a function cannot be written to a file: give it a name, "

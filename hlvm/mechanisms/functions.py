@@ -47,35 +47,19 @@ class FunctionMechanism(Mechanism):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InvertibleFunctionMechanism(Mechanism):
+class InvertibleFunctionMechanism(FunctionMechanism):
     """A user's function with its inverse; see :func:`mechanism_from_function`.
 
     Attributes:
-        function: ``(parents, noise) -> value``, with the parameters first if there is an ``initialize``.
         inverse: ``value -> (parents, noise)`` joined, with the parameters first if there is an ``initialize``.
-        initialize: draws the parameters; ``None``: there are none.
-        size: noise numbers it consumes; ``None``: the graph's noise dim.
-        name: the name in saved models.
     """
 
     invertible: ClassVar[bool] = True
-    function: Callable[..., Array]
     inverse: Callable[..., Array]
-    initialize: _Initialize | None = None
-    size: int | None = None
-    name: str | None = None
 
     def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
         """What the user said, or the graph's noise dim; the variable's dim must be what a bijection implies."""
-        return invertible_noise_size(parent_dim, noise_dim if self.size is None else self.size, dim)
-
-    def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
-        """What the user's function draws, or nothing."""
-        return {} if self.initialize is None else self.initialize(checked_key(key), parent_dim, noise_size, dim)
-
-    def apply(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, "..."]:
-        """The user's function."""
-        return self.function(parents, noise) if self.initialize is None else self.function(params, parents, noise)
+        return invertible_noise_size(parent_dim, super().noise_size(parent_dim, noise_dim, dim), dim)
 
     def invert(self, params: Params, value: Float[Array, " d"]) -> Float[Array, "..."]:
         """The user's inverse."""
@@ -89,7 +73,7 @@ def mechanism_from_function(
     init: _Initialize | None = None,
     noise_size: int | None = None,
     name: str | None = None,
-) -> FunctionMechanism | InvertibleFunctionMechanism:
+) -> FunctionMechanism:
     """A mechanism from one function, or from two when it is invertible.
 
     Args:

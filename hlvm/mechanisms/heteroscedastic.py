@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import Mechanism, Params, positive_number, whole_number
+from hlvm.mechanisms.base import NoisyMechanism, Params, positive_number, whole_number
 from hlvm.mechanisms.networks import draw_network, network
 
 __all__ = ["Heteroscedastic"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Heteroscedastic(Mechanism):
+class Heteroscedastic(NoisyMechanism):
     """``value = f(parents) + exp(s(parents)) * noise`` with smooth two-layer perceptrons ``f`` and ``s``.
 
     The log-scale ``s`` stays within ``spread`` of ``log(noise_scale)``.
@@ -29,7 +29,6 @@ class Heteroscedastic(Mechanism):
         spread: bound on how far the log of that deviation moves, positive.
     """
 
-    invertible: ClassVar[bool] = False
     hidden: int = 16
     noise_scale: float = 0.3
     spread: float = 1.0
@@ -38,15 +37,6 @@ class Heteroscedastic(Mechanism):
         whole_number(self, "hidden", 1, "at least one hidden unit")
         positive_number(self, "noise_scale")
         positive_number(self, "spread")
-
-    @property
-    def explicit_noise(self) -> bool:
-        """The noise can be computed from value and parents."""
-        return True
-
-    def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """One noise number per dim, whatever the graph's noise dim is."""
-        return dim
 
     def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights of both perceptrons."""

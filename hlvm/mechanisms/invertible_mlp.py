@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
 from hlvm.mechanisms.activations import LeakyReLU, SmoothLeakyReLU
-from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size
+from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size, whole_number
 from hlvm.mechanisms.small_matrices import dot, random_rotations
 
 __all__ = ["InvertibleMLP"]
@@ -45,8 +45,7 @@ class InvertibleMLP(Mechanism):
     condition: float = 4.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.layers, int) or self.layers < 1:
-            raise ValueError(f"InvertibleMLP needs at least one layer, got layers={self.layers!r}")
+        whole_number(self, "layers", 1, "at least one layer")
         if not 0 < self.slope <= 1:
             raise ValueError(f"InvertibleMLP needs a slope in (0, 1] to be invertible, got slope={self.slope}")
         if self.activation not in _ACTIVATIONS:

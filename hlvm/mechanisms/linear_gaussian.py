@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import Mechanism, Params
+from hlvm.mechanisms.base import NoisyMechanism, Params
 from hlvm.mechanisms.small_matrices import dot
 
 __all__ = ["LinearGaussian"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearGaussian(Mechanism):
+class LinearGaussian(NoisyMechanism):
     """``value = signal * A parents + scale * noise`` with noise in every dim, Gaussian unless the model says otherwise.
 
     ``A`` has rows of unit length, so that for uncorrelated parents of unit variance signal and noise have the
@@ -27,21 +27,11 @@ class LinearGaussian(Mechanism):
         snr: signal-to-noise ratio, variance explained by the parents over variance of the noise; positive.
     """
 
-    invertible: ClassVar[bool] = False
     snr: float = 4.0
 
     def __post_init__(self) -> None:
         if not 0 < self.snr < float("inf"):
             raise ValueError(f"LinearGaussian needs a finite, positive signal-to-noise ratio, got snr={self.snr}")
-
-    @property
-    def explicit_noise(self) -> bool:
-        """The noise can be computed from value and parents."""
-        return True
-
-    def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """One noise number per dim, whatever the graph's noise dim is."""
-        return dim
 
     def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Random directions for the rows of ``A``; ``matrix`` and ``scale`` already hold the two factors."""

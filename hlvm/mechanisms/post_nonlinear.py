@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import Mechanism, Params, positive_number, whole_number
+from hlvm.mechanisms.base import NoisyMechanism, Params, positive_number, whole_number
 from hlvm.mechanisms.networks import draw_network, network
 
 __all__ = ["PostNonlinear"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PostNonlinear(Mechanism):
+class PostNonlinear(NoisyMechanism):
     """``value = h(f(parents) + noise_scale * noise)`` with a smooth perceptron ``f`` and an increasing ``h`` per dim.
 
     ``h(u) = sinh(tail * arcsinh(u) - skew)``: ``skew`` bends it to one side, ``tail`` above one makes large values
@@ -35,7 +35,6 @@ class PostNonlinear(Mechanism):
         :cite:t:`jones2009sinh`.
     """
 
-    invertible: ClassVar[bool] = False
     hidden: int = 16
     noise_scale: float = 0.3
     tail: float = 1.5
@@ -48,15 +47,6 @@ class PostNonlinear(Mechanism):
             raise ValueError(f"PostNonlinear needs a finite tail of at least 1, got tail={self.tail}")
         if not 0 <= self.skew < math.inf:
             raise ValueError(f"PostNonlinear needs a finite skew of at least 0, got skew={self.skew}")
-
-    @property
-    def explicit_noise(self) -> bool:
-        """The noise can be computed from value and parents."""
-        return True
-
-    def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """One noise number per dim, whatever the graph's noise dim is."""
-        return dim
 
     def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
         """Gaussian weights of ``f``; tails and skews."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ _SCORES = {
 }
 
 
+def _control_handles(given: Collection[str], color: str) -> list[Line2D]:
+    """Legend entries of the controls that there are."""
+    return [Line2D([], [], color=COLORS[color], ls=line, label=label) for key, line, label in _CONTROLS if key in given]
+
+
 def plot_scores_by_height(
     table: pd.DataFrame, *, x: str, panel: str | None = None, score: str = "kernel_r2", title: str = ""
 ) -> Figure:
@@ -121,11 +126,7 @@ def plot_scores_by_height(
         axes[0, 0].set_ylabel(_SCORES.get(score, score))
         given = set(rows["control"])
         legend = [Line2D([], [], label=f"height {h}", **height_look(h)) for h in heights]
-        legend += [
-            Line2D([], [], color=COLORS["grey"], ls=dashes, label=label)
-            for control, dashes, label in _CONTROLS
-            if control in given
-        ]
+        legend += _control_handles(given, "grey")
         if "chance" in given:
             legend.append(Line2D([], [], color=COLORS["black"], lw=0.7, label="chance (shuffled)"))
         axes[0, -1].legend(handles=legend, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
@@ -174,11 +175,7 @@ def plot_scores_by_latent(
             Line2D([], [], ls="", marker="s", markerfacecolor="white", color=COLORS["grey"], label="not in c"),
         ]
         handles = handles if "predicted" in rows else []
-        handles += [
-            Line2D([], [], color=COLORS["blue"], ls=dashes, label=label)
-            for control, dashes, label in _CONTROLS
-            if control in set(rows["control"])
-        ]
+        handles += _control_handles(set(rows["control"]), "blue")
         if handles:
             axes[0, -1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         figure.suptitle(printable_lines(title), fontsize=10.5)

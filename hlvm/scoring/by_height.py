@@ -66,8 +66,7 @@ def score_by_height(
             mean R² over these fits and its interval (:func:`hlvm.scoring.r2_over_seeds`).
         scores: which of :data:`SCORES`.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids of the regressions.
 
     Returns:

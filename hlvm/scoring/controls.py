@@ -95,8 +95,7 @@ def permutation_null(
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int; the split is that of :func:`hlvm.scoring.kernel_r2` with the same key.
         n_permutations: how many permutations, at least 1. The smallest p-value is ``1 / (1 + n_permutations)``.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -236,8 +235,7 @@ def controlled_r2(
         style: latents that the representation must not hold beyond what ``latents`` tell, shape (n, e) or (n,).
         key: a JAX key or an int.
         n_permutations: of the permutation null, at least 1.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:

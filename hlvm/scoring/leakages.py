@@ -77,8 +77,7 @@ def leakage(
         content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
         style: the latents that it must not hold beyond that, shape (n, e) or (n,), same rows.
         key: a JAX key or an int; all regressions share the split.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -109,8 +108,7 @@ def leakage_many(
         content: the latents that the representation may hold, shape (n, d) or (n,), same rows.
         styles: name -> latents that it must not hold beyond that, shape (n, e) or (n,), same rows; at least one.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:

@@ -11,7 +11,7 @@ from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.gaussian.oracle import GaussianOracle
-from hlvm.theory.gaussian.results import BayesLoss, RankAgreement, ReducedRank
+from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
 from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
@@ -32,7 +32,6 @@ __all__ = [
     "GaussianOracle",
     "Impossible",
     "LevelProfile",
-    "RankAgreement",
     "ReducedRank",
     "Regime",
     "SearchTimeoutError",

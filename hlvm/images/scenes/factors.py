@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +24,7 @@ __all__ = [
     "LOW_LEVEL",
     "SURFACE",
     "SceneFactor",
-    "SceneLike",
+    "SceneFields",
     "prior_values",
     "scene_factors",
     "slot_centres",
@@ -60,39 +59,17 @@ _LARGE_SLOT = 24  # pixels; on smaller ones frequencies fall, so that pixels can
 _TURNED = (0.0, 0.6, 0.0, 0.4, 0.0, -0.6, 0.8, 0.0)  # orientation that belongs to each texture, radians
 
 
-@runtime_checkable
-class SceneLike(Protocol):
-    """What sampling and drawing need to know about a scene model."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SceneFields:
+    """Fields of :class:`~hlvm.images.SceneImages`, which tells what they mean."""
 
-    @property
-    def size(self) -> int:
-        """Side of the image in pixels."""
-        ...
-
-    @property
-    def objects(self) -> tuple[int, int]:
-        """Rows and columns of objects."""
-        ...
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        ...
-
-    @property
-    def coupling(self) -> float:
-        """Share of shapes and textures that follow the class."""
-        ...
-
-    @property
-    def context(self) -> float:
-        """Share of layouts and palettes that follow the class."""
-        ...
-
-    @property
-    def colour(self) -> bool:
-        """Whether images have colours."""
-        ...
+    size: int = 32
+    patch: int = 8
+    objects: tuple[int, int] = (1, 1)
+    n_classes: int = 8
+    coupling: float = 1.0
+    context: float = 0.5
+    colour: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -211,7 +188,7 @@ def _layouts(objects: tuple[int, int]) -> tuple[Float[np.ndarray, "layouts objec
 # ---------------------------------------------------------------------- from parents and noise to values
 
 
-def prior_values(scene: SceneLike, name: str, values: Values, u: Float[Array, "n objects dim"]) -> Array:
+def prior_values(scene: SceneFields, name: str, values: Values, u: Float[Array, "n objects dim"]) -> Array:
     """Values of a factor, given those of its parents and its own uniform noise."""
     return _PRIORS[name](scene, values, u)
 
@@ -220,7 +197,7 @@ def _pick(n: int, u: Array) -> Array:
     return jnp.minimum(jnp.floor(n * u), n - 1.0)
 
 
-def _follow(scene: SceneLike, values: Values, u: Array, column: int, n: int, share: float) -> Array:
+def _follow(scene: SceneFields, values: Values, u: Array, column: int, n: int, share: float) -> Array:
     """What the class says with probability ``share``, else any of ``n`` categories."""
     if share == 0:
         return _pick(n, u)
@@ -244,17 +221,17 @@ def _tone(middle: Array, u: Array, spread: tuple[float, float, float]) -> Array:
     return _around(middle[..., :n], np.array(spread[:n], dtype=np.float32), u)
 
 
-def _background(scene: SceneLike, values: Values, u: Array) -> Array:
+def _background(scene: SceneFields, values: Values, u: Array) -> Array:
     table = jnp.asarray([radians(palette.background) for palette in PALETTES], dtype=u.dtype)
     return _tone(table[_whole(values["palette"])[..., 0]], u, (0.02, 0.01, 0.12))
 
 
-def _accent(scene: SceneLike, values: Values, u: Array) -> Array:
+def _accent(scene: SceneFields, values: Values, u: Array) -> Array:
     table = jnp.asarray([radians(palette.accent) for palette in PALETTES], dtype=u.dtype)
     return _tone(table[_whole(values["palette"])[..., 0]], u, (0.02, 0.01, 0.1))
 
 
-def _colour(scene: SceneLike, values: Values, u: Array) -> Array:
+def _colour(scene: SceneFields, values: Values, u: Array) -> Array:
     """One of the palette's colours, chosen by the last noise number, and a little beside it."""
     table = jnp.asarray([[radians(c) for c in palette.colours] for palette in PALETTES], dtype=u.dtype)
     n = table.shape[1]
@@ -263,11 +240,11 @@ def _colour(scene: SceneLike, values: Values, u: Array) -> Array:
     return _tone(middle, u.at[..., -1].set(n * u[..., -1] - which), (0.03, 0.01, 0.1))
 
 
-def _lighting(scene: SceneLike, values: Values, u: Array) -> Array:
+def _lighting(scene: SceneFields, values: Values, u: Array) -> Array:
     return _around(jnp.asarray([0.0, 0.7]), np.array([1.2, 0.3], dtype=np.float32), u)
 
 
-def _frequency(scene: SceneLike, values: Values, u: Array) -> Array:
+def _frequency(scene: SceneFields, values: Values, u: Array) -> Array:
     slot = scene.size / max(scene.objects)
     return min(1.0, slot / _LARGE_SLOT) * _around(_by_texture(_CYCLES, values), 0.8, u)
 
@@ -280,7 +257,7 @@ def _by_texture(table: tuple[float, ...], values: Values) -> Array:
     return jnp.asarray(table, dtype=jnp.float32)[_whole(values["texture"])]
 
 
-_PRIORS: Mapping[str, Callable[[SceneLike, Values, Array], Array]] = {
+_PRIORS: Mapping[str, Callable[[SceneFields, Values, Array], Array]] = {
     "class": lambda s, v, u: _pick(s.n_classes, u),
     "layout": lambda s, v, u: _follow(s, v, u, 2, len(LAYOUTS_OF_ONE), s.context),
     "palette": lambda s, v, u: _follow(s, v, u, 3, len(PALETTES), s.context),

@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from hlvm.images.scenes.factors import SceneFactor, SceneLike, prior_values
+from hlvm.images.scenes.factors import SceneFactor, SceneFields, prior_values
 
 __all__ = [
     "Changes",
@@ -57,7 +57,7 @@ class Changes:
 
 
 def draw_values(
-    scene: SceneLike, factors: Mapping[str, SceneFactor], noises: Float[Array, "n noise"], changes: Changes
+    scene: SceneFields, factors: Mapping[str, SceneFactor], noises: Float[Array, "n noise"], changes: Changes
 ) -> dict[str, Float[Array, "n _ _"]]:
     """Values of all factors, parents first, each from its parents' changed values and its own columns of the noise."""
     count = scene.objects[0] * scene.objects[1]

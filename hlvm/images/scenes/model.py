@@ -21,7 +21,7 @@ from hlvm._keys import checked_key
 from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.images.base import ImageSample
-from hlvm.images.scenes.factors import HIGH_LEVEL, LOW_LEVEL, SURFACE, SceneFactor, scene_factors
+from hlvm.images.scenes.factors import HIGH_LEVEL, LOW_LEVEL, SURFACE, SceneFactor, SceneFields, scene_factors
 from hlvm.images.scenes.latents import (
     Changes,
     check_range,
@@ -44,7 +44,7 @@ _SMALLEST_SLOT = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SceneImages:
+class SceneImages(SceneFields):
     """Images of textured shapes on a coloured ground, one object in each slot of a grid.
 
     Nothing is random but the latents: :meth:`render` is a pure function that can be differentiated, compiled and
@@ -81,14 +81,6 @@ class SceneImages:
 
     high_level: ClassVar[tuple[str, ...]] = HIGH_LEVEL
     low_level: ClassVar[tuple[str, ...]] = LOW_LEVEL
-
-    size: int = 32
-    patch: int = 8
-    objects: tuple[int, int] = (1, 1)
-    n_classes: int = 8
-    coupling: float = 1.0
-    context: float = 0.5
-    colour: bool = True
 
     def __post_init__(self) -> None:
         _check_whole("size", self.size, 16, 256)

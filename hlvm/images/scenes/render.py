@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from hlvm.images.scenes.colours import srgb
-from hlvm.images.scenes.factors import SMALLEST, SceneLike
+from hlvm.images.scenes.factors import SMALLEST, SceneFields
 from hlvm.images.scenes.shapes import shape_distance
 from hlvm.images.scenes.textures import texture_share
 
@@ -30,7 +30,7 @@ _BEVEL = 0.4  # width of the rounded rim, in radii
 _RIM, _SLOPE, _SKY = 0.55, 0.2, 0.3  # how much light changes the rim, the face of an object, and the background
 
 
-def _slot(scene: SceneLike) -> tuple[int, int]:
+def _slot(scene: SceneFields) -> tuple[int, int]:
     return scene.size // scene.objects[0], scene.size // scene.objects[1]
 
 
@@ -39,7 +39,7 @@ def _offsets(side: int) -> Float[np.ndarray, " side"]:
     return np.arange(side) + 0.5 - side / 2
 
 
-def reached_pixels(scene: SceneLike) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+def reached_pixels(scene: SceneFields) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """The pixels of a slot that an object can change: by its surface, and by its outline and shadow.
 
     Discs of the smallest radius reach farthest into the corners: together they fill a rectangle with rounded corners.
@@ -54,7 +54,7 @@ def reached_pixels(scene: SceneLike) -> tuple[Bool[np.ndarray, "h w"], Bool[np.n
     return distance < 0.5, distance < max(0.5, _MARGIN * half)
 
 
-def draw_scenes(scene: SceneLike, values: Mapping[str, Float[Array, "n _ _"]]) -> Float[Array, "n h w c"]:
+def draw_scenes(scene: SceneFields, values: Mapping[str, Float[Array, "n _ _"]]) -> Float[Array, "n h w c"]:
     """Draw scenes from the values of their factors."""
     rows, columns = scene.objects
     (tall, wide), n = _slot(scene), len(values["lighting"])

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from hlvm._numbers import UsageError, as_numbers
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import ImageSample
+from hlvm.images.base import Images
 from hlvm.mae.pixels import check_pixels, graph_of_patches, rows_of_images
 from hlvm.mae.training import units
 from hlvm.mae.training.units import Columns
@@ -139,25 +140,6 @@ class ArrayData:
     def name_of(self, column: int) -> str:
         """The observed variable that a column belongs to."""
         return self.graph.observed[self.graph.arrays.cell_of_column[column]]
-
-
-@runtime_checkable
-class Images(Protocol):
-    """A generator of images whose patches are the observed variables of a graph: see :mod:`hlvm.images`."""
-
-    @property
-    def graph(self) -> LatentGraph:
-        """The latent graph; its grid is the grid of patches."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Image height, width and channels."""
-        ...
-
-    def sample(self, key: PRNGKeyArray, n: int) -> Any:
-        """Draw ``n`` images, (n, height, width, channels), as the attribute ``images`` of what is returned."""
-        ...
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["images"])

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, Scalar, Shaped
 
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
-from hlvm.mae.config import Compute, LossConfig
+from hlvm.mae.config import LossConfig
 from hlvm.mae.networks.networks import Network
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan, draw_masks, draw_own
 from hlvm.masking import Counted, Listed, Sampled
@@ -30,7 +30,6 @@ __all__ = [
     "loss_arrays",
     "objective",
     "squared_error",
-    "training_loss",
 ]
 
 _TRIAL_MASKS = 2000
@@ -228,39 +227,6 @@ def draw_noise(network: Network, objective: Objective, key: PRNGKeyArray, n: int
         return jnp.zeros((1, n, 0))
     draws = objective.loss.draws
     return jax.random.normal(key, (draws * n * network.noise_size,)).reshape(draws, n, network.noise_size)
-
-
-def training_loss(
-    network: Network,
-    objective: Objective,
-    params: object,
-    values: Float[Array, "n columns"],
-    masked: Bool[Array, "n cells"],
-    weights: Float[Array, "n columns"],
-    noise: Float[Array, "draws n noise"],
-    code_dim: Scalar,
-    compute: Compute = "float32",
-) -> LossSum:
-    """The loss of one batch, or of some of its samples.
-
-    Args:
-        network: the network.
-        objective: the static part of the loss.
-        params: its parameters.
-        values: standardised observed values.
-        masked: the masks.
-        weights: from :func:`column_weights`.
-        noise: from :func:`draw_noise`.
-        code_dim: numbers in the code.
-        compute: precision of the network; the loss itself is worked out in float32.
-    """
-    target = network.targets(values)
-    if compute == "bfloat16":
-        params, values, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, values, noise))
-    guesses = network.reconstruct(params, values, masked, code_dim, noise).astype(jnp.float32)
-    if objective.loss.score == "energy":
-        return energy_score(guesses, target, weights)
-    return squared_error(guesses[0], target, weights)
 
 
 # ---------------------------------------------------------------------- refused before training

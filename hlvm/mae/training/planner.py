@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+import timeit
 from collections.abc import Sequence
 from typing import Any
 
@@ -196,11 +197,7 @@ def _matrix_flops() -> float:
     matrix = jnp.asarray(np.random.default_rng(0).normal(size=(side, side)), jnp.float32)
     product = jax.jit(jnp.matmul)
     jax.block_until_ready(product(matrix, matrix))
-    taken = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        jax.block_until_ready(product(matrix, matrix))
-        taken.append(time.perf_counter() - begin)
+    taken = timeit.repeat(lambda: jax.block_until_ready(product(matrix, matrix)), number=1, repeat=5)
     return 2 * side**3 / statistics.median(taken)
 
 

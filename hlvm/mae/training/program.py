@@ -17,7 +17,15 @@ from hlvm._process.promotion import usual_promotion
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.networks.networks import Network, unflatten
 from hlvm.mae.training.feeding import Feed
-from hlvm.mae.training.losses import LossArrays, LossSum, Objective, column_weights, draw_noise, training_loss
+from hlvm.mae.training.losses import (
+    LossArrays,
+    LossSum,
+    Objective,
+    column_weights,
+    draw_noise,
+    energy_score,
+    squared_error,
+)
 from hlvm.mae.training.mask_draws import MaskArrays, draw_masks
 from hlvm.masking import Law
 
@@ -265,17 +273,14 @@ def loss_of_member(
         values: standardised values.
         batch: of this member.
     """
-    return training_loss(
-        program.network,
-        program.objective,
-        unflatten(program.network, flat),
-        values,
-        batch.masked,
-        batch.weights,
-        batch.noise,
-        code_dim,
-        train.compute,
-    )
+    network, params, noise = program.network, unflatten(program.network, flat), batch.noise
+    target = network.targets(values)
+    if train.compute == "bfloat16":  # the network's arithmetic; the loss itself is worked out in float32
+        params, values, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, values, noise))
+    guesses = network.reconstruct(params, values, batch.masked, code_dim, noise).astype(jnp.float32)
+    if program.objective.loss.score == "energy":
+        return energy_score(guesses, target, batch.weights)
+    return squared_error(guesses[0], target, batch.weights)
 
 
 def in_parts(sums_of: Callable[..., Any], n_parts: int, shared: bool) -> Callable[..., Any]:

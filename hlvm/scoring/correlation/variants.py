@@ -44,8 +44,7 @@ def svcca(
         b: shape (n, q) or (n,), same rows.
         variance: share of the variance of each side to keep by the fewest components, above 0 and at most 1.
         key: draws the halves; ``None`` for even against odd rows.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the halves. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.cca`; ``None`` to look for copies.
 
     Returns:
         As :func:`hlvm.scoring.cca`; the mean is over the number of components of the narrower side (on all rows), and
@@ -100,8 +99,7 @@ def pwcca(a: ArrayLike, b: ArrayLike, *, key: Any = None, groups: ArrayLike | No
         a: shape (n, p) or (n,); gives the weights.
         b: shape (n, q) or (n,), same rows.
         key: draws the halves; ``None`` for even against odd rows.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the halves. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.cca`; ``None`` to look for copies.
 
     Returns:
         Held out and in sample; 0 when either array is constant.

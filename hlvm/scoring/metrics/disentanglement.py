@@ -98,8 +98,7 @@ def dci(
         key: a JAX key or an int.
         n_trees: trees in each forest.
         max_rows: most rows to use.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
 
     Returns:
         The three scores. With p or d of 1 the matching entropy is 0 and its score 1: nothing can be shared.

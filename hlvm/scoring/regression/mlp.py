@@ -20,7 +20,11 @@ _LEAST_ROWS = 20  # with fewer, the rows that stop the training early would be a
 
 
 def fit_mlp(
-    train: Float[np.ndarray, "n p"], test: Float[np.ndarray, "m p"], targets: Float[np.ndarray, "n D"], *, seed: int
+    train: Float[np.ndarray, "n p"],
+    test: Float[np.ndarray, "m p"],
+    targets: Float[np.ndarray, "n D"],
+    *_: object,
+    seed: int,
 ) -> Selected:
     """Fit scikit-learn's ``MLPRegressor``: two layers of 64, Adam, stopped early on a tenth of the training rows.
 

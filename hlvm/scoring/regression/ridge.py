@@ -286,9 +286,9 @@ def fit_linear(
     test: Float[np.ndarray, "m p"],
     targets: Float[np.ndarray, "n D"],
     groups: Int[np.ndarray, " D"],
+    together: Int[np.ndarray, " n"] | None = None,
     *,
     ridges: Sequence[float],
-    together: Int[np.ndarray, " n"] | None = None,
 ) -> Selected:
     """Linear ridge; the ridge chosen for each group of columns by exact leave-one-out. One SVD serves everything.
 
@@ -297,8 +297,8 @@ def fit_linear(
         test: test features on the same scale.
         targets: standardised training targets (mean 0).
         groups: to which group each target column belongs.
-        ridges: values of λ > 0 to try, besides the infinite one.
         together: as for :func:`fit_exact`.
+        ridges: values of λ > 0 to try, besides the infinite one.
 
     Returns:
         The chosen fits, with their predictions for the test rows.

@@ -99,8 +99,7 @@ def kernel_r2_many(
         representation: features, shape (n, p) or (n,).
         latents: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -110,7 +109,6 @@ def kernel_r2_many(
         ValueError: no latents, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
-
     fit = partial(fit_kernel, config=config)
     return score_targets(fit, config.kernel, representation, latents, key, groups, config)
 
@@ -129,8 +127,7 @@ def linear_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -156,8 +153,7 @@ def linear_r2_many(
         representation: features, shape (n, p) or (n,).
         latents: name → shape (n, d) or (n,), same rows; at least one.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids; ``None`` for the defaults.
 
     Returns:
@@ -167,12 +163,7 @@ def linear_r2_many(
         ValueError: no latents, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
-
-    def fit(
-        train: np.ndarray, test: np.ndarray, y: np.ndarray, blocks: np.ndarray, together: np.ndarray | None
-    ) -> tuple[Selected, float]:
-        return fit_linear(train, test, y, blocks, ridges=config.linear_ridges, together=together), math.nan
-
+    fit = partial(_without_unit, fit_linear, ridges=config.linear_ridges)
     return score_targets(fit, "linear", representation, latents, key, groups, config)
 
 
@@ -193,8 +184,7 @@ def mlp_r2(
         representation: features, shape (n, p) or (n,).
         latents: targets, shape (n, d) or (n,), same rows.
         key: a JAX key or an int.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes; ``None`` for the defaults.
 
     Returns:
@@ -203,15 +193,14 @@ def mlp_r2(
     Raises:
         ValueError: an unfit array (see :func:`kernel_r2`).
     """
-    seed = int(random_streams(key).network.integers(2**31))
-
-    def fit(
-        train: np.ndarray, test: np.ndarray, y: np.ndarray, blocks: np.ndarray, together: np.ndarray | None
-    ) -> tuple[Selected, float]:
-        return fit_mlp(train, test, y, seed=seed), math.nan
-
+    fit = partial(_without_unit, fit_mlp, seed=int(random_streams(key).network.integers(2**31)))
     config = config or RegressionConfig()
     return score_targets(fit, "mlp", representation, {"latents": latents}, key, groups, config)["latents"]
+
+
+def _without_unit(fit: Callable[..., Selected], *data: Any, **options: Any) -> tuple[Selected, float]:
+    """The fits of a regression that has no bandwidth."""
+    return fit(*data, **options), math.nan
 
 
 def fit_kernel(

@@ -76,7 +76,6 @@ class Question:
         groups: of the rows, see :func:`hlvm.scoring.row_groups.row_groups`; a label of its own for rows of their own.
         key: a JAX key or an int.
         threshold: the R² that the claim asks for.
-        min_test_rows: fewer independent test rows are inconclusive.
         two_way: whether the code must also be a function of the content.
         config: sizes and grids of the regressions.
     """
@@ -87,7 +86,6 @@ class Question:
     groups: Int[np.ndarray, " n"]
     key: Any
     threshold: float
-    min_test_rows: int
     two_way: bool
     config: RegressionConfig
 

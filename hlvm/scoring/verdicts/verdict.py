@@ -127,8 +127,7 @@ def block_verdict(
         threshold: R² to reach, strictly between 0 and 1.
         tolerance: R² of the others, beyond what the content tells, that counts as none; above 0.
         min_test_rows: fewer test rows than this are inconclusive; groups count once.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids of the regressions; ``None`` for the defaults.
 
     Returns:
@@ -183,8 +182,7 @@ def containment_verdict(
         key: a JAX key or an int.
         threshold: R² to reach, strictly between 0 and 1.
         min_test_rows: fewer test rows than this are inconclusive; groups count once.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: sizes and grids of the regression; ``None`` for the defaults.
 
     Returns:
@@ -218,8 +216,7 @@ def block_verdicts(
         threshold: R² to reach, strictly between 0 and 1.
         two_way: as :func:`block_verdict`, or, if not, as :func:`containment_verdict`.
         min_test_rows: fewer test rows than this are inconclusive; groups count once.
-        groups: a label per row; rows that belong together (copies, sequences, views of one scene) are never on both
-            sides of the split. ``None`` to look for copies, see :func:`hlvm.scoring.row_groups.row_groups`.
+        groups: a label per row, see :func:`hlvm.scoring.kernel_r2`; ``None`` to look for copies.
         config: for a single claim; its ``level`` is the joint one.
 
     Returns:
@@ -261,7 +258,6 @@ def _verdict(
         groups=own_labels(row_groups(code, latents, groups), len(code)),
         key=key,
         threshold=threshold,
-        min_test_rows=min_test_rows,
         two_way=two_way,
         config=config or RegressionConfig(),
     )

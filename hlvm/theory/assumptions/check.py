@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from hlvm.graph import LatentGraph
+from hlvm.graph.arrays import with_all_beyond
 from hlvm.masking.masks import how_many_to_mask
 from hlvm.theory.assumptions.report import AssumptionReport, Finding, Status, finding, listed
 from hlvm.theory.one_mask.shared_information import shared_information
@@ -181,12 +182,7 @@ def _bound_below(graph: LatentGraph) -> list[int]:
 
 def _flow_below(graph: LatentGraph, latent: int) -> int:
     """Largest flow from the children of a latent to the observed variables, at most the latent's dims."""
-    below: set[int] = set()
-    waiting = [latent]
-    while waiting:
-        new = set(graph.child_indices[waiting.pop()]) - below
-        below |= new
-        waiting += new
+    below = with_all_beyond(graph.child_indices[latent], graph.child_indices)
     wanted = graph.dims[latent]
     network = nx.DiGraph()
     for node in below:

@@ -45,7 +45,7 @@ from hlvm.masking.patches import patch_index
 from hlvm.theory.design.set_splitting import Parts, lightest_splitting
 from hlvm.theory.one_mask.shared_information import check_regime, shared_information
 
-__all__ = ["Choice", "DesignedMask", "Impossible", "SearchTimeoutError", "checked_target", "design_mask"]
+__all__ = ["Choice", "DesignedMask", "Impossible", "SearchTimeoutError", "checked_target", "design_mask", "parts_of"]
 
 Choice: TypeAlias = Literal["smallest", "largest", "any"]
 """Which mask to take when several share exactly the target, by the number of masked observed variables."""
@@ -180,6 +180,24 @@ def checked_target(graph: LatentGraph, target: Collection[str]) -> frozenset[int
     return found
 
 
+def parts_of(
+    graph: LatentGraph, target: Collection[int], patch_of: Int[np.ndarray, " n_observed"]
+) -> Int[np.ndarray, " n_nodes"]:
+    """The part of each node, numbered from 0 over observed variables; -1 for latents that are in no observed part."""
+    n, n_latents = len(graph.nodes), graph.n_latents
+    parents, children = graph.edge_indices
+    outside = ~np.isin(parents, list(target))
+    begins = np.concatenate([parents[outside], np.arange(n_latents, n)])
+    ends = np.concatenate([children[outside], n + patch_of])
+    size = n + int(patch_of.max()) + 1
+    edges = csr_array((np.ones(len(begins), dtype=np.int8), (begins, ends)), shape=(size, size))
+    _, label = connected_components(edges, directed=False)
+    used, part = np.unique(label[n_latents:n], return_inverse=True)
+    number = np.full(int(label.max()) + 1, -1)
+    number[used] = np.arange(len(used))
+    return np.concatenate([number[label[:n_latents]], part])
+
+
 class _Puzzle:
     """The target as sets of parts to split. Nodes are positions in ``graph.nodes``."""
 
@@ -212,7 +230,7 @@ class _Puzzle:
 
     def solve(self, *, optimal: bool) -> Bool[np.ndarray, " n_observed"] | Impossible:
         """The smallest masked part, or the proof that there is none."""
-        label = self._parts()
+        label = parts_of(self.graph, self.target, self.patch_of)
         part_of_observed = label[self.n_latents :]
         weights = np.bincount(part_of_observed)
         frontier = [u for u in sorted(self.target) if not self.target.intersection(self.graph.child_indices[u])]
@@ -226,23 +244,6 @@ class _Puzzle:
         if isinstance(chosen, np.ndarray):
             return chosen[part_of_observed]
         return self._explain([frontier[i] for i in chosen], label)
-
-    def _parts(self) -> Int[np.ndarray, " n_nodes"]:
-        """The part of each node, numbered from 0 over observed variables; latents in the target have none (-1)."""
-        n = len(self.graph.nodes)
-        outside = [u for u in range(self.n_latents) if u not in self.target]
-        below = self.graph.child_indices
-        begins = [u for u in outside for _ in below[u]] + list(range(self.n_latents, n))
-        ends = [v for u in outside for v in below[u]] + (n + self.patch_of).tolist()
-        size = n + int(self.patch_of.max()) + 1
-        edges = csr_array((np.ones(len(begins), dtype=np.int8), (begins, ends)), shape=(size, size))
-        _, label = connected_components(edges, directed=False)
-        used, part = np.unique(label[self.n_latents : n], return_inverse=True)
-        number = np.full(int(label.max()) + 1, -1)
-        number[used] = np.arange(len(used))
-        found = number[label[:n]]
-        found[self.n_latents :] = part
-        return found
 
     # ------------------------------------------------------------------ proofs
 

@@ -7,13 +7,11 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import logsumexp
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import Chance, Counted, Law, Patches
-from hlvm.theory.design.mask_design import Impossible, SearchTimeoutError, design_mask
+from hlvm.theory.design.mask_design import Impossible, SearchTimeoutError, design_mask, parts_of
 from hlvm.theory.design.set_splitting import Parts
 from hlvm.theory.design.splitting_count import Splittings, count_splittings
 from hlvm.theory.random_masks.averages import can_be_listed
@@ -74,19 +72,10 @@ class TargetView:
     @cached_property
     def exact_masks(self) -> Splittings | None:
         """The masks that share exactly the target, which is closed under parents, if they can be counted."""
-        graph, wanted = self.graph, self.target.wanted
-        n, n_latents = len(graph.nodes), len(wanted)
-        parents, children = graph.edge_indices
-        outside = ~wanted[parents]
-        begins = np.concatenate([parents[outside], np.arange(n_latents, n)])
-        ends = np.concatenate([children[outside], n + self.patch_of])
-        size = n + len(self.patches)
-        edges = csr_array((np.ones(len(begins), dtype=np.int8), (begins, ends)), shape=(size, size))
-        _, label = connected_components(edges, directed=False)
-        used, part_of_patch = np.unique(label[n:], return_inverse=True)
-        part = np.full(int(label.max()) + 1, -1)
-        part[used] = np.arange(len(used))
-        sets = [frozenset(part[label[list(graph.child_indices[u])]].tolist()) for u in self.target.lowest]
+        label = parts_of(self.graph, np.flatnonzero(self.target.wanted).tolist(), self.patch_of)
+        part_of_patch = np.empty(len(self.patches), dtype=np.int64)
+        part_of_patch[self.patch_of] = label[self.graph.n_latents :]
+        sets = [frozenset(label[list(self.graph.child_indices[u])].tolist()) for u in self.target.lowest]
         return count_splittings(np.bincount(part_of_patch).tolist(), sets)
 
     @cached_property

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array
 from hlvm.theory.gaussian.parameters import Parameters
-from hlvm.theory.gaussian.results import BayesLoss, RankAgreement, ReducedRank, ratio
+from hlvm.theory.gaussian.results import BayesLoss, ReducedRank, ratio
 from hlvm.theory.gaussian.sides import Side, variance_given
 from hlvm.theory.gaussian.tree import TreePosterior, prior_variances
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
@@ -288,24 +288,6 @@ class GaussianOracle:
             ValueError: as :func:`hlvm.theory.trek_separating_set`.
         """
         return trek_separating_set(self.graph, masked, noise_ranks=self._parameters.noise_ranks)
-
-    def rank_agreement(self, masked: Mask, *, tolerance: float = 1e-10) -> RankAgreement:
-        """Compare the rank in numbers with the size of the smallest trek-separating set.
-
-        Args:
-            masked: as in :meth:`bayes_reconstruction`.
-            tolerance: as in :meth:`cross_covariance_rank`.
-
-        Returns:
-            Both, and whether they are equal. They differ when paths cancel each other exactly, or when a correlation is
-            too weak for ``tolerance``.
-
-        Raises:
-            ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
-        """
-        rank = self.cross_covariance_rank(masked, tolerance=tolerance)
-        trek_dim = self.trek_separating_set(masked).dim
-        return RankAgreement(rank, trek_dim, rank == trek_dim)
 
     # ------------------------------------------------------------------ inside
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["BayesLoss", "RankAgreement", "ReducedRank", "ratio"]
+__all__ = ["BayesLoss", "ReducedRank", "ratio"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,21 +63,6 @@ class ReducedRank:
     def reconstruct(self, visible: Float[np.ndarray, "n v"]) -> Float[np.ndarray, "n m"]:
         """Reconstruct the masked dims from the visible ones, both side by side in the graph's order."""
         return self.masked_means + (visible - self.visible_means) @ self.encoder.T @ self.decoder.T
-
-
-class RankAgreement(NamedTuple):
-    """The rank of the covariance of the two parts, from the numbers and from the graph.
-
-    Attributes:
-        rank: number of canonical correlations that are not zero.
-        trek_dim: size of the smallest trek-separating set, which is the rank for almost all coefficients and never
-            less than the rank.
-        agrees: whether the two are equal.
-    """
-
-    rank: int
-    trek_dim: int
-    agrees: bool
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

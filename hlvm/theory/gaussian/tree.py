@@ -97,16 +97,16 @@ class TreePosterior:
             self._gains.append(gain)
             self._own.append(own)
             if len(group.parents):
-                precision.add(group.matrices.shape[2], group.parents, _transposed(told) @ told)
+                precision.add(group.matrices.shape[2], group.parents, told.mT @ told)
 
     def covariances(self) -> list[Float[np.ndarray, "d d"]]:
         """Covariance of each node given the visible variables; zero for the visible ones."""
         table = _Table(self._dims, square=True)
         for group, gain, own in zip(reversed(self._groups), reversed(self._gains), reversed(self._own), strict=True):
             if not self._is_visible[group.nodes[0]]:
-                found = own @ _transposed(own)
+                found = own @ own.mT
                 if len(group.parents):
-                    found += gain @ table[gain.shape[2], group.parents] @ _transposed(gain)
+                    found += gain @ table[gain.shape[2], group.parents] @ gain.mT
                 table[group.dim, group.nodes] = found
         return table.in_order()
 
@@ -122,14 +122,14 @@ class TreePosterior:
         for group, gain in zip(self._groups, self._gains, strict=True):
             if self._is_visible[group.nodes[0]]:
                 seen = values[:, starts[group.nodes, None] + np.arange(group.dim)].transpose(1, 2, 0)
-                message = _transposed(np.linalg.solve(group.roots, gain)) @ np.linalg.solve(group.roots, seen)
+                message = np.linalg.solve(group.roots, gain).mT @ np.linalg.solve(group.roots, seen)
             else:
-                message = _transposed(gain) @ linear[group.dim, group.nodes]
+                message = gain.mT @ linear[group.dim, group.nodes]
             if len(group.parents):
                 linear.add(gain.shape[2], group.parents, message)
         for group, gain, own in zip(reversed(self._groups), reversed(self._gains), reversed(self._own), strict=True):
             if not self._is_visible[group.nodes[0]]:
-                found = own @ (_transposed(own) @ linear[group.dim, group.nodes])
+                found = own @ (own.mT @ linear[group.dim, group.nodes])
                 if len(group.parents):
                     found += gain @ means[gain.shape[2], group.parents]
                 means[group.dim, group.nodes] = found
@@ -141,9 +141,9 @@ def prior_variances(parameters: Parameters) -> Float[np.ndarray, " n_dims"]:
     dims = np.asarray(parameters.graph.dims)
     table = _Table(dims, square=True)
     for group in reversed(_groups(parameters, np.zeros(len(dims), dtype=bool))):
-        found = group.roots @ _transposed(group.roots)
+        found = group.roots @ group.roots.mT
         if len(group.parents):
-            found += group.matrices @ table[group.matrices.shape[2], group.parents] @ _transposed(group.matrices)
+            found += group.matrices @ table[group.matrices.shape[2], group.parents] @ group.matrices.mT
         table[group.dim, group.nodes] = found
     return np.concatenate([np.diagonal(matrix) for matrix in table.in_order()])
 
@@ -156,14 +156,14 @@ def _through(group: _Group, below: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     """
     roots, matrices = group.roots, group.matrices
     identity = np.eye(group.dim)
-    noise = roots @ _transposed(roots)
+    noise = roots @ roots.mT
     gain = np.linalg.solve(identity + noise @ below, matrices)
-    own_lower = np.linalg.cholesky(identity + _transposed(roots) @ below @ roots)
-    own = _transposed(np.linalg.solve(own_lower, _transposed(roots)))
+    own_lower = np.linalg.cholesky(identity + roots.mT @ below @ roots)
+    own = np.linalg.solve(own_lower, roots.mT).mT
     strengths, directions = np.linalg.eigh(below)
     below_root = directions * np.sqrt(np.maximum(strengths, 0.0))[:, None, :]
-    told_lower = np.linalg.cholesky(identity + _transposed(below_root) @ noise @ below_root)
-    told = np.linalg.solve(told_lower, _transposed(below_root) @ matrices)
+    told_lower = np.linalg.cholesky(identity + below_root.mT @ noise @ below_root)
+    told = np.linalg.solve(told_lower, below_root.mT @ matrices)
     return gain, own, told
 
 
@@ -199,7 +199,3 @@ def _square_roots(factors: Float[np.ndarray, "k d e"]) -> Float[np.ndarray, "k d
         return np.concatenate([factors, np.zeros((len(factors), dim, dim - n_noises))], axis=2)
     left, s, _ = np.linalg.svd(factors, full_matrices=False)
     return left * s[:, None, :]
-
-
-def _transposed(matrices: np.ndarray) -> np.ndarray:
-    return np.swapaxes(matrices, 1, 2)

@@ -19,9 +19,9 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from hlvm.graph import LatentGraph
 from hlvm.graph.arrays import GraphArrays
 
-__all__ = ["flow_cut"]
+__all__ = ["LARGEST_CAPACITY", "flow_cut", "reachable"]
 
-_LARGEST_CAPACITY = 2**31 - 1
+LARGEST_CAPACITY = 2**31 - 1
 """SciPy's maximum flow computes with 32-bit integers."""
 
 
@@ -45,8 +45,8 @@ def flow_cut(
     """
     network = _Network(graph, sources, sinks)
     residual = _residual(network.capacities(), network.SOURCE, network.SINK)
-    before = _reachable(residual, network.SOURCE)
-    not_after = ~_reachable(residual.T.tocsr(), network.SINK)
+    before = reachable(residual, network.SOURCE)
+    not_after = ~reachable(residual.T.tocsr(), network.SINK)
     return network.cut_latents(before), network.cut_latents(not_after)
 
 
@@ -89,7 +89,7 @@ class _Network:
     def _unlimited(self) -> int:
         """A capacity no minimum cut can use: more than the parents of the cheaper side cost."""
         enough = min(sum(self.dims[side].tolist()) for side in (self.source_parents, self.sink_parents)) + 1
-        if enough > _LARGEST_CAPACITY:
+        if enough > LARGEST_CAPACITY:
             raise ValueError(
                 f"separating these variables may take {enough - 1} dims, more than a 32-bit maximum flow can count: "
                 "use smaller dims (a common factor does not change the separator)"
@@ -129,7 +129,8 @@ def _residual(capacities: csr_array, source: int, sink: int) -> csr_array:
     return residual
 
 
-def _reachable(residual: csr_array, start: int) -> Bool[np.ndarray, " n"]:
+def reachable(residual: csr_array, start: int) -> Bool[np.ndarray, " n"]:
+    """Which nodes of a residual network can be reached from one."""
     order: Int[np.ndarray, " n_found"] = breadth_first_order(residual, start, return_predecessors=False)
     found = np.zeros(len(residual.indptr) - 1, dtype=bool)
     found[order] = True

@@ -7,7 +7,7 @@ assumes that every ancestor is a function of its descendants, "general" assumes 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from itertools import compress
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
+from hlvm.graph.arrays import with_all_beyond
 from hlvm.masking import masked_array
 from hlvm.masking.masks import masked_batch
 from hlvm.theory.one_mask.common_ancestors import common_ancestors, common_ancestors_batch
@@ -245,21 +246,10 @@ def _target_frontiers(graph: LatentGraph, mask: Bool[np.ndarray, " n_observed"])
     for target in np.flatnonzero(mask).tolist():
         above = graph.parent_indices[graph.n_latents + target]
         if above not in by_parents:
-            common = [u for u in _and_ancestors(graph, above) if has_visible[u]]
+            common = [u for u in with_all_beyond(above, graph.parent_indices) if has_visible[u]]
             higher = {parent for member in common for parent in graph.parent_indices[member]}
             by_parents[above] = frozenset(graph.nodes[u] for u in common if u not in higher)
         found[graph.observed[target]] = by_parents[above]
-    return found
-
-
-def _and_ancestors(graph: LatentGraph, nodes: Iterable[int]) -> set[int]:
-    found = set(nodes)
-    waiting = list(found)
-    while waiting:
-        for parent in graph.parent_indices[waiting.pop()]:
-            if parent not in found:
-                found.add(parent)
-                waiting.append(parent)
     return found
 
 

@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+from scipy.sparse.csgraph import maximum_flow
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import masked_array
+from hlvm.theory.one_mask.flow_cut import LARGEST_CAPACITY, reachable
 
 __all__ = ["TrekSeparation", "trek_separating_set"]
-
-_LARGEST_CAPACITY = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,12 +94,12 @@ def _least_cut(graph: LatentGraph, mask: np.ndarray, ranks: np.ndarray) -> TrekS
     up_in, up_out, down_in, down_out = (2 + np.arange(n) + part * n for part in range(4))
     dims = graph.dims
     unlimited = min(sum(dims[i] for i in side.tolist()) for side in (masked, visible)) + 1
-    if unlimited > _LARGEST_CAPACITY:
+    if unlimited > LARGEST_CAPACITY:
         raise ValueError(
             f"each part holds {unlimited - 1} dims or more, too many for a 32-bit maximum flow: use smaller dims"
         )
     capacities = np.asarray([min(dim, unlimited) for dim in dims])
-    turns = np.where(ranks >= np.asarray([min(dim, _LARGEST_CAPACITY) for dim in dims]), unlimited, ranks)
+    turns = np.where(ranks >= np.asarray([min(dim, LARGEST_CAPACITY) for dim in dims]), unlimited, ranks)
     parents, children = graph.edge_indices
     edges = [
         (np.full(len(masked), source), up_in[masked], unlimited),
@@ -118,8 +117,7 @@ def _least_cut(graph: LatentGraph, mask: np.ndarray, ranks: np.ndarray) -> TrekS
     flow = maximum_flow(network, source, sink)
     residual = csr_array(network - flow.flow)
     residual.eliminate_zeros()
-    before = np.zeros(2 + 4 * n, dtype=bool)
-    before[breadth_first_order(residual, source, return_predecessors=False)] = True
+    before = reachable(residual, source)
     return TrekSeparation(
         dim=int(flow.flow_value),
         up=_names(graph, before[up_in] & ~before[up_out]),
