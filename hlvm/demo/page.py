@@ -133,7 +133,7 @@ def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Seque
 
 def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
     narrow = {
-        f"{case.label}, code dim {code_dim_of(fit.config)}": fit.losses for case, fit in by_case(cases, bottlenecks)
+        f"{case.label}, code dim {code_dim_of(fit.network)}": fit.losses for case, fit in by_case(cases, bottlenecks)
     }
     first = [fit for fit in vits if fit.seed == vits[0].seed]
     wide = {f"ratio {fit.mask.ratio:g}, unit {fit.mask.unit}": fit.losses for fit in first}
