@@ -12,8 +12,6 @@ import numpy as np
 from experiments.experiment import Frame, Prediction
 from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, no, yes
 
-__all__ = ["judge"]
-
 _MOST_GAIN = 0.1
 _MOST_EXPLAINED = 0.02
 _SQUARED, _ENERGY = "squared_error", "energy"

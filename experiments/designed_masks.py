@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy import ndimage
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import FixedMask, MaskSampler
@@ -53,10 +54,8 @@ def by_height(graph: LatentGraph, values: Mapping[str, float]) -> dict[int, floa
 
 def touching(masks: Bool[np.ndarray, "n cells"], grid: tuple[int, int]) -> Bool[np.ndarray, "n cells"]:
     """Cells of which at least one of the eight neighbours is visible, or that are visible themselves."""
-    rows, columns = grid
-    visible = np.pad(~masks.reshape(-1, rows, columns), ((0, 0), (1, 1), (1, 1)))
-    near = [visible[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return np.any(near, axis=0).reshape(masks.shape)
+    near = ndimage.binary_dilation(~masks.reshape(-1, *grid), np.ones((1, 3, 3)))
+    return near.reshape(masks.shape)
 
 
 def lowest_shared(graph: LatentGraph, masks: Bool[np.ndarray, "n cells"]) -> Float[np.ndarray, "n cells"]:

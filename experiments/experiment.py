@@ -129,13 +129,12 @@ def conduct(
     """
     if fits is not None and scheduler is not None:
         raise UnusableError("--fits is for one process at a time: leave it out with --scheduler")
-    if out is None:
-        return _conduct(experiment, config, None, resume=resume, scheduler=scheduler, fits=fits)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(only_writer(out))
-        except ValueError as error:
-            raise UnusableError(str(error)) from None
+        if out is not None:
+            try:
+                stack.enter_context(only_writer(out))
+            except ValueError as error:
+                raise UnusableError(str(error)) from None
         return _conduct(experiment, config, out, resume=resume, scheduler=scheduler, fits=fits)
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -187,22 +188,6 @@ def _variables_of_workers() -> dict[str, str]:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for processes that are started meanwhile, as before afterwards.
-
-    Dask has a setting for them, but prefers what the environment says, and leaves there what it adds itself.
-    """
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-@contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
     """A Dask client: of workers on this machine, or of a scheduler that runs already."""
     try:
@@ -222,7 +207,8 @@ def _client(scheduler: str) -> Iterator[Any]:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with (
-            _environment(_variables_of_workers()),
+            # Dask has a setting for them, but prefers what the environment says, and leaves there what it adds itself.
+            patch.dict(os.environ, _variables_of_workers()),
             LocalCluster(
                 n_workers=available_cores(),
                 threads_per_worker=1,

@@ -8,12 +8,12 @@ of other graphs, and codes that are too narrow, are for :mod:`experiments.theore
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
+from experiments.experiment import Record
 from experiments.script import script
 from hlvm import mae
 from hlvm.graph import LatentGraph
@@ -23,7 +23,8 @@ from hlvm.mechanisms import Polar
 from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2, over_seeds
 from hlvm.simulator import HierarchicalModel, Sample
 
-Record = dict[str, Any]
+Limits = Mapping[str, tuple[float, float]]
+"""Score -> interval."""
 
 MASK = FixedMask(masked=("x1", "x2"))
 
@@ -53,23 +54,6 @@ class Config:
 SMOKE = Config(seeds=2, polar=TrainConfig(steps=3, batch=8, warmup=1), rows=100)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """One kind of member with what is predicted for it.
-
-    Attributes:
-        label: in words.
-        network: the autoencoder; the code of one without a bottleneck is its class token.
-        loss: the loss.
-        predicted: scores -> the interval in which the mean over seeds must lie, for the prediction to hold.
-    """
-
-    label: str
-    network: NetworkConfig
-    loss: LossConfig
-    predicted: Mapping[str, tuple[float, float]]
-
-
 def polar_graph() -> LatentGraph:
     """A root of one number with four children of two, on a grid of 2 x 2 for a transformer's positions."""
     names = [f"x{i}" for i in range(1, 5)]
@@ -77,16 +61,20 @@ def polar_graph() -> LatentGraph:
     return LatentGraph.from_edges([("c", name) for name in names], dims=dims, noise_dims=1, grid=(2, 2))
 
 
-def cases() -> list[Case]:
+def cases() -> dict[str, tuple[NetworkConfig, LossConfig, Limits]]:
     """Three autoencoders, each with either loss: codes of one number by a perceptron and a transformer, and wide ones.
 
     A wide code has c before training, and nothing makes it drop the rest: it cannot be a function of c. The energy
     score needs c all the same, to the loss of the others, so the code should follow c more than with squared error.
+
+    Returns:
+        Label -> the autoencoder, whose code is its class token where it has no bottleneck; its loss; and of scores the
+        interval in which the mean over seeds must lie, for the prediction to hold.
     """
     none = {"gain over floor": (-1.0, 0.1)}
     both = {"code -> c": (0.98, 1.0), "c -> code": (0.98, 1.0)}
     contained = {"untrained code -> c": (0.98, 1.0), "code -> c": (0.98, 1.0)}
-    networks: list[tuple[str, NetworkConfig, tuple[dict[str, tuple[float, float]], ...]]] = [
+    networks: list[tuple[str, NetworkConfig, tuple[Limits, Limits]]] = [
         ("", BottleneckConfig(code_dim=1), (none, both)),
         (", transformer", BottleneckConfig(code_dim=1, encoder=ViTConfig()), (none, both)),
         (
@@ -99,16 +87,11 @@ def cases() -> list[Case]:
         ),
     ]
     losses = {"squared error": LossConfig(), "energy score": LossConfig(score="energy")}
-    return [
-        Case(
-            label=f"polar, {score}{name}",
-            network=network,
-            loss=loss,
-            predicted=predicted,
-        )
+    return {
+        f"polar, {score}{name}": (network, loss, predicted)
         for name, network, predictions in networks
         for (score, loss), predicted in zip(losses.items(), predictions, strict=True)
-    ]
+    }
 
 
 def run(config: Config) -> list[Record]:
@@ -121,16 +104,24 @@ def run(config: Config) -> list[Record]:
     _, model_key, fit_key, sample_key = jax.random.split(jax.random.key(config.key), 4)
     model = HierarchicalModel.init(model_key, polar_graph(), Polar())
     members = [
-        Member(mask=MASK, network=case.network, seed=seed, loss=case.loss)
-        for case in cases()
+        Member(mask=MASK, network=network, seed=seed, loss=loss)
+        for network, loss, _ in cases().values()
         for seed in range(config.seeds)
     ]
     fits = mae.fit_ensemble(fit_key, model, members, config.polar)
     sample = model.sample(sample_key, config.rows)
     records: list[Record] = []
-    for number, case in enumerate(cases()):
+    for number, (label, (network, _, predicted)) in enumerate(cases().items()):
         of_case = fits[number * config.seeds : (number + 1) * config.seeds]
-        records += _compare(case, [_scores(fit, sample, config) for fit in of_case])
+        width = network.width if isinstance(network, ViTConfig) else network.code_dim
+        scores = [_scores(fit, sample, config) for fit in of_case]
+        for name in scores[0]:
+            values = [score[name] for score in scores]
+            mean, limits = over_seeds(values), predicted.get(name)
+            agrees = None if limits is None else limits[0] <= mean.value <= limits[1]
+            about = {"case": label, "code_dim": width, "score": name}
+            interval = {"mean": mean.value, "low": mean.low, "high": mean.high, "seeds": values}
+            records.append({**about, **interval, "predicted": limits, "agrees": agrees})
     return records
 
 
@@ -149,28 +140,6 @@ def _scores(fit: Fit, sample: Sample, config: Config) -> dict[str, float]:
     found["gain over floor"] = found["code -> c"] - found["untrained code -> c"]
     found["final loss"] = float(fit.losses[-100:].mean())
     return found
-
-
-def _compare(case: Case, scores: Sequence[Mapping[str, float]]) -> list[Record]:
-    network = case.network
-    records: list[Record] = []
-    for name in scores[0]:
-        values = [score[name] for score in scores]
-        interval, predicted = over_seeds(values), case.predicted.get(name)
-        records.append(
-            {
-                "case": case.label,
-                "code_dim": network.width if isinstance(network, ViTConfig) else network.code_dim,
-                "score": name,
-                "mean": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "seeds": values,
-                "predicted": predicted,
-                "agrees": None if predicted is None else predicted[0] <= interval.value <= predicted[1],
-            }
-        )
-    return records
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ from hlvm.scoring import RegressionConfig, check_seeds, means_over_seeds
 from hlvm.simulator import HierarchicalModel, Sample
 from hlvm.theory import membership_probability
 
+_REGRESSION = RegressionConfig(max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=1)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
@@ -209,7 +211,7 @@ def _transformers(
             ("untrained code", "whole image"): _code(fit.untrained(), sample, None),
         }
         for (source, view), code in codes.items():
-            found = scoring.kernel_r2_many(code, values, key=config.key, config=_regression(config))
+            found = scoring.kernel_r2_many(code, values, key=config.key, config=_REGRESSION)
             about = {"learner": "vit", "arm": arm, "view": view, "seed": fit.seed}
             for what in contents:
                 of_heights = by_height(graph, {latent: found[f"{what}/{latent}"].value for latent in graph.latents})
@@ -230,12 +232,8 @@ def _masks(config: Config, mask: Any, graph: LatentGraph) -> Any:
     return np.asarray(mask.sample(_key(config, "masks"), config.rows, graph))
 
 
-def _regression(config: Config) -> RegressionConfig:
-    return RegressionConfig(max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=1)
-
-
 def _r2(config: Config, code: np.ndarray, content: np.ndarray) -> float:
-    return scoring.kernel_r2(code, content, key=config.key, config=_regression(config)).value
+    return scoring.kernel_r2(code, content, key=config.key, config=_REGRESSION).value
 
 
 # ---------------------------------------------------------------------- figures

@@ -12,8 +12,6 @@ import pandas as pd
 from experiments.experiment import Frame, Prediction
 from hlvm.claims import ABOVE_ZERO, BELOW_ZERO, SILENT, Claim, Limits, Stance, difference_claim, mean_claim, no, yes
 
-__all__ = ["ARMS", "CLAIMS", "DESIGNED", "IDENTIFIED", "ArmClaim", "gains_over_middle", "heights_at", "judge"]
-
 IDENTIFIED = 0.9
 """Least R², both ways, of a code that identifies."""
 

@@ -22,7 +22,6 @@ from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.masking_ratio_figures import draw
 from experiments.quadtree_fits import (
     COMPARED,
-    REGIMES,
     TINY,
     QuadtreeFits,
     available,
@@ -32,7 +31,7 @@ from experiments.quadtree_fits import (
     per_seed,
     separated_at,
     share_stance,
-    shares_in_c,
+    share_table,
     strategy,
     trained,
 )
@@ -98,21 +97,13 @@ GPU = Config(
 
 
 def _predict(config: Config) -> Prediction:
-    graph, top = config.fits.graph, config.fits.height
-    arms = [("uniform", ratio) for ratio in config.ratios]
-    arms += list(itertools.product(config.strategies, config.strategy_ratios))
+    top = config.fits.height
+    arms = [("uniform", ratio, 1) for ratio in config.ratios]
+    arms += list(itertools.product(config.strategies, config.strategy_ratios, (1,)))
     heights = range(1, top + 1)
-    shares = {
-        (mechanism, name, ratio): shares_in_c(graph, strategy(config.fits, name, ratio), REGIMES[mechanism])
-        for mechanism in COMPARED
-        for name, ratio in arms
-    }
+    shares = share_table(config.fits, dict.fromkeys(COMPARED, tuple(arms)))
     return {
-        "share_in_c": [
-            {"mechanism": mechanism, "strategy": name, "ratio": ratio, "height": height, "share": round(share, 5)}
-            for (mechanism, name, ratio), of_arm in shares.items()
-            for height, share in zip(heights, of_arm, strict=True)
-        ],
+        "share_in_c": [{name: value for name, value in row.items() if name != "unit"} for row in shares],
         "uniform": [
             {
                 "ratio": ratio,

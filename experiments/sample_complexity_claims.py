@@ -13,8 +13,6 @@ from experiments.experiment import Frame, Prediction
 from hlvm.claims import Claim, difference_claim, mean_claim, no, yes
 from hlvm.scoring import Interval, over_seeds
 
-__all__ = ["LEVEL", "SCALES", "TARGETS", "crossing", "crossings", "judge", "recoveries", "spreads"]
-
 LEVEL = 0.5
 """P* is where recovery crosses this."""
 

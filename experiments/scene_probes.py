@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -39,21 +37,20 @@ def label_of(sample: ImageSample, latent: str) -> Int[np.ndarray, " n"]:
     return np.asarray(sample.latents[name])[:, 0].astype(int)
 
 
-def crossed(scenes: SceneImages, key: PRNGKeyArray, n: int, **changes: Any) -> ImageSample:
+def crossed(scenes: SceneImages, key: PRNGKeyArray, n: int) -> ImageSample:
     """Images whose objects all have one shape and one texture, drawn independently of each other and of the class.
 
     Args:
         scenes: the generator.
         key: a typed key.
         n: how many.
-        changes: as for :meth:`hlvm.images.SceneImages.sample`, but for ``do``.
     """
     of_images, of_shapes, of_textures = jax.random.split(key, 3)
     do = {
         name: jax.random.randint(of_cue, (n,), 0, scenes.n_values[f"{name}_0"])
         for name, of_cue in (("shape", of_shapes), ("texture", of_textures))
     }
-    return scenes.sample(of_images, n, do=do, **changes)
+    return scenes.sample(of_images, n, do=do)
 
 
 @own_settings

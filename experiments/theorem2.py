@@ -11,6 +11,7 @@ Predicted before training: docs/experiments/theorem2.md.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -136,8 +137,7 @@ def _measure_seed(config: Config, group: Group, seed: int, states: Path | None) 
         about = {**group, "arm": label, "code_dim": code_dim, "seed": seed}
         records.extend({**about, "score": name, "value": round(float(v), 5)} for name, v in scores.items())
 
-    def two_ways(representation: Any, content: np.ndarray) -> dict[str, float]:
-        return two_way(representation, content, config.key, scoring)
+    two_ways = functools.partial(two_way, key=config.key, config=scoring)
 
     for arm, fit in zip(arms, fits, strict=True):
         content, own = (_content(sample, mask) for mask in (arm.judged, arm.masked))

@@ -82,8 +82,6 @@ def train(
     members: Sequence[Member],
     config: TrainConfig,
     states: Path | None,
-    *,
-    every: int = 1000,
 ) -> tuple[Fit, ...]:
     """Train an ensemble on all devices, or go on with it, or only read it if it was trained before.
 
@@ -94,7 +92,6 @@ def train(
         config: the optimisation.
         states: folder in which each ensemble has its own, named by a digest of all that it depends on; ``None`` keeps
             nothing.
-        every: steps between two states.
     """
     devices = jax.devices() if len(jax.devices()) > 1 else None
     where: dict[str, Any] = {"devices": devices, "microbatch": microbatch(members, config.batch)}
@@ -103,7 +100,7 @@ def train(
     what = json.dumps(describe_run(key, check_data(data), members, config), sort_keys=True)
     folder = states / hashlib.sha256(what.encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder=folder, every=every, keep=1)
+    checkpoints = Checkpoints(folder=folder, every=1000, keep=1)
     return mae.fit_ensemble(key, data, members, config, checkpoints=checkpoints, **where)
 
 
