@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from hlvm._files.digests import check_members
+from hlvm._files.digests import array_in, check_members
 
 __all__ = [
     "HDF5",
@@ -144,12 +144,7 @@ def _entry_of(archive: zipfile.ZipFile, entry: str) -> np.ndarray | None:
         header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         if header(stored)[2].hasobject:
             return None
-    with archive.open(entry) as stored:
-        array = np.lib.format.read_array(stored, allow_pickle=False)
-        # The checksum is only looked at where an entry ends, which a damaged shape does not reach.
-        if stored.read(1):
-            raise ValueError("it holds more numbers than its shape says")
-    return array
+    return array_in(archive, entry, "it holds more numbers than its shape says")
 
 
 # ---------------------------------------------------------------------- HDF5

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -128,38 +128,45 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_npz(
-    path: Path, what: str = "an .npz file of arrays", wanted: Callable[[str], bool] = lambda name: True
-) -> dict[str, np.ndarray]:
+def read_npz(path: Path, what: str = "an .npz file of arrays") -> dict[str, np.ndarray]:
     """Arrays of an ``.npz`` file by name, whose check sums are those of the archive; pickled objects are refused.
 
     Args:
         path: the file.
         what: the file is, for messages.
-        wanted: whether to read an array of this name.
 
     Raises:
         OSError: the file cannot be opened.
         ValueError: it is no such file, or damaged.
     """
-    import numpy as np
-
     arrays = {}
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 for name in archive.namelist():
-                    with archive.open(name) as entry:
-                        array = name.removesuffix(".npy")
-                        if array != name and wanted(array):
-                            arrays[array] = np.lib.format.read_array(entry, allow_pickle=False)
-                            if entry.read(1):  # check sums are compared when all has been read
-                                raise ValueError(f"{name} is longer than it says")
+                    if name.endswith(".npy"):
+                        arrays[name.removesuffix(".npy")] = array_in(archive, name, f"{name} is longer than it says")
                 check_members(file, archive)
         except Exception as error:  # damaged archives raise nearly anything
             reason = " ".join(f"{error}".split())[:_LONGEST] or type(error).__name__
             raise ValueError(f"{path} is not {what}, or damaged: {reason}") from None
     return arrays
+
+
+def array_in(archive: zipfile.ZipFile, name: str, too_long: str) -> np.ndarray:
+    """An array of an archive, by the name of its member.
+
+    Raises:
+        ValueError: it holds Python objects, or more numbers than its shape says, which ``too_long`` tells.
+        Exception: of many kinds, for damaged bytes.
+    """
+    import numpy as np
+
+    with archive.open(name) as stored:
+        array = np.lib.format.read_array(stored, allow_pickle=False)
+        if stored.read(1):  # the check sum is only looked at where a member ends, which a damaged shape does not reach
+            raise ValueError(too_long)
+    return array
 
 
 def check_members(file: BinaryIO, archive: zipfile.ZipFile) -> None:
