@@ -34,14 +34,15 @@ MEMORY, SECONDS = 12 * 2**30, 600
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """Attributes: file or folder that is damaged, how it is read, how many are tried, what its numbers are protected
-    against ("all", "damage" or "nothing": edits that make check sums fit are no damage), and a command line that reads
-    it, if there is one."""
+    against ("all", "damage" or "nothing": edits that make check sums fit are no damage), a command line that reads it,
+    if there is one, and the share that must be refused at least, or damage is not what it was."""
 
     name: str
     read: Callable[[Path], Any]
     tries: int = 100
     protected: str = "all"
     command: tuple[str, ...] = ()
+    refused: float = 0.1
 
 
 # ---------------------------------------------------------------------- what is read
@@ -163,7 +164,7 @@ KINDS = {
         Kind("fits_of_model", _fits, 60),
         Kind("fits_of_samples", _fits, 60),
         Kind("fits_of_images", _fits, 60),
-        Kind("run", _run, 40),
+        Kind("run", _run, 40, refused=0.02),  # it goes on from the state before, unless all are damaged
     )
 }
 
