@@ -129,7 +129,7 @@ def _points(
 
 
 def _references(axes: Axes, records: Frame, score: str, label: str, marker: str, *, to_scale: bool = False) -> None:
-    """What there is once per level, without seeds, at the levels or evenly spaced."""
+    """Numbers that stand once per level, without seeds, at the levels or evenly spaced."""
     rows = records[records["score"] == score].sort_values("level")
     places = rows["level"] if to_scale else range(len(rows))
     axes.plot(places, rows["value"], marker, color=COLORS["black"], markerfacecolor="none", markersize=6, label=label)

@@ -46,7 +46,7 @@ AUC, EQUAL, LIFT, CLASS = "AUC", "AUC at equal distance", "lift", "class token A
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(HeldOut):
-    """What is run, on scenes of at least two objects; the image of the maps follows from ``key`` as well."""
+    """Settings, on scenes of at least two objects; the image of the maps follows from ``key`` as well."""
 
     key: int = 2
 

@@ -1,4 +1,4 @@
-"""What figures of several experiments have in common: means with their intervals, axes of units, legends."""
+"""Parts that figures of several experiments share: means with their intervals, axes of units, legends."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ def _r2(config: Config, code: np.ndarray, content: np.ndarray) -> float:
 
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
-    """What codes of d_c numbers hold of their target, and what each arm of the transformer changes, by height."""
+    """Draw what codes of d_c numbers hold of their target, and what each arm of the transformer changes, by height."""
     figure, ((left, right),) = figure_with_panels(7.2, 3.3, 1, 2, width_ratios=(1, 1.25))
     _draw_targets(left, records, prediction)
     _draw_gains(right, records)

@@ -11,7 +11,7 @@ from hlvm.plotting import Panels, height_look
 
 
 def height_words(height: int, top: int) -> str:
-    """What a figure calls the variables of a height."""
+    """Name of the variables of a height in figures."""
     return "root" if height == top else f"height {height}" if height else "cells"
 
 

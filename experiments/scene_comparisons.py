@@ -35,7 +35,7 @@ Paper = Mapping[str, Mapping[float, float]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probing:
-    """What is trained, and how its codes are probed.
+    """Autoencoders, and how their codes are probed.
 
     Attributes:
         fits: what is trained.
@@ -138,7 +138,7 @@ def of_code(records: Frame, code: str) -> Frame:
 
 
 def paper_stance(paper: Paper, comparison: Mapping[str, Any]) -> Stance:
-    """What the paper's two numbers say of the first arm being ahead; nothing where it has none."""
+    """Stance that follows from the paper's two numbers, on the first arm being ahead; nothing where it has none."""
     series = comparison["series"]
     first, second = (paper.get(series, {}).get(comparison[arm][series]) for arm in ("ahead", "behind"))
     if first is None or second is None:
@@ -147,7 +147,7 @@ def paper_stance(paper: Paper, comparison: Mapping[str, Any]) -> Stance:
 
 
 def theory_stance(prediction: Prediction, latent: str, comparison: Mapping[str, Any]) -> Stance:
-    """What the shares of masks with a latent in ``c`` say of the first arm being ahead; nothing where they tie."""
+    """Stance that follows from the shares of masks with a latent in ``c``; nothing where the arms tie."""
     shares = pd.DataFrame(prediction["shares"])
     of_latent = shares[shares["latent"] == latent]
     first, second = (float(arm_rows(of_latent, comparison[arm])["share"].iloc[0]) for arm in ("ahead", "behind"))
@@ -230,7 +230,7 @@ def places_of(prediction: Prediction, series: str) -> list[float]:
 
 
 def draw_floors(axes: Sequence[Axes], records: Frame, begin: str = "", color: str | None = None) -> None:
-    """What needs no training, across both axes: means over seeds of untrained encoders and of raw pixels.
+    """Lines across both axes for codes without training: means over seeds of untrained encoders and of raw pixels.
 
     Args:
         axes: where.
@@ -245,7 +245,7 @@ def draw_floors(axes: Sequence[Axes], records: Frame, begin: str = "", color: st
 
 
 def draw_paper(axes: Sequence[Axes], paper: Paper, prediction: Prediction, label: str, scale: float = 1.0) -> None:
-    """What the paper measured, over the arms of both series; of a series that it lacks nothing.
+    """The paper's numbers over the arms of both series; of a series that it lacks nothing.
 
     Args:
         axes: where.

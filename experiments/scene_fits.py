@@ -94,7 +94,7 @@ GPU = SceneFits(size=64, patch=8, seeds=5, images=None, steps=30_000, batch=256,
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What is trained, and the images it is tried on.
+    """Autoencoders, and the images they are tried on.
 
     Attributes:
         fits: what is trained.

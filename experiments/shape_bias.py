@@ -55,7 +55,7 @@ _TIE = 0.02
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Probing):
-    """What is run: probes of the class are trained on consistent images, those of shape and texture on as many others.
+    """Settings: probes of the class are trained on consistent images, those of shape and texture on as many others.
 
     Attributes:
         conflicts: images whose shape is of one class and texture of another; as many to test the probes on.
@@ -167,7 +167,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
 
 
 def _no_differences(bias: Frame, prediction: Prediction) -> list[Claim]:
-    """What theory says: arms whose shares of masks do not prefer one cue to the other have the same bias."""
+    """Stance of the theory: arms whose shares of masks do not prefer one cue to the other have the same bias."""
     shares = pd.DataFrame(prediction["shares"])
     claims = []
     for comparison in prediction["comparisons"]:

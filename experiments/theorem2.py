@@ -55,7 +55,7 @@ Seeds: TypeAlias = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Bottlenecks):
-    """What is run; generators and samples have the seeds of training.
+    """Settings; generators and samples have the seeds of training.
 
     Attributes:
         graphs: names in :data:`GRAPHS`.

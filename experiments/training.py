@@ -52,7 +52,7 @@ class Bottlenecks:
 
     @property
     def optimisation(self) -> TrainConfig:
-        """How they are trained."""
+        """The optimisation."""
         return TrainConfig(steps=self.steps, batch=self.batch, warmup=min(100, self.steps // 2))
 
     def member(self, masked: Sequence[str], code_dim: int, seed: int, score: Score = "squared_error") -> Member:

@@ -64,5 +64,5 @@ def key_or_seed(key: Any) -> Key[Array, ""] | int:
 
 
 def _holds_keys(array: jax.Array | np.ndarray) -> bool:
-    """Whether an array is one key in numbers or a batch of them."""
+    """Tell whether an array is one key in numbers or a batch of them."""
     return array.dtype == np.uint32 and array.shape[-1:] == jax.eval_shape(jax.random.PRNGKey, 0).shape

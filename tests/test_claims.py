@@ -262,6 +262,24 @@ def test_rank_correlations_refuse_what_does_not_go_together(measured, predicted,
 # ---------------------------------------------------------------------- one code
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: interval_claim("t", {"a": ABOVE}, {}), "expected limits of every score that decides"),
+        (lambda: interval_claim("t", {}, shown={"a": ABOVE}), "expected limits of every score that decides"),
+        (lambda: interval_claim("t", {"a": ABOVE}, {"b": ABOVE_ZERO}), r"scores \['a'\], limits of \['b'\]"),
+        (lambda: interval_claim("t", {"a": ABOVE}, shown={"a": BELOW}), "other names for what is only shown"),
+        (lambda: ordering_claim("t", {"a": [1.0, 2.0], "b": [3.0]}), "equally many seeds, got {'a': \\(2,\\), 'b'"),
+        (lambda: trend_claim("t", [[1.0, 2.0], [2.0, 3.0]], [0.0, 1.0]), "at least 3 of them, got 2"),
+        (lambda: trend_claim("t", [[1.0, 2.0]] * 3, [0.0, 1.0, math.nan]), "expected finite numbers"),
+        (lambda: Claim(text="t", scores={"a": ABOVE}, holds=None, theory="yes"), "give theory and paper as yes"),
+    ],
+)
+def test_claims_refuse_what_would_decide_nothing(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_block_claim_holds_of_a_linear_code_and_shows_its_members():
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(300, 2))

@@ -382,6 +382,10 @@ THEORY = [
         "--ratio does not go with --strategy grid, which takes --keep-every, --unit",
     ),
     ("theory grid.json --strategy grid", "--strategy grid needs --keep-every"),
+    (
+        "theory grid.json --strategy ratio_range --low 0.8 --high 0.2",
+        "hlvm: --low must not be above the highest ratio, 0.2, got 0.8",
+    ),
     ("theory grid.json --strategy grid --keep-every 1", "--keep-every must be at least 2 in one direction, got 1"),
     ("theory grid.json --strategy grid --keep-every 9", "--keep-every must not be larger than the 4 x 4 grid"),
     ("theory grid.json --strategy grid --keep-every 9 1", "nothing visible, got (9, 1): use a smaller step"),

@@ -1,4 +1,4 @@
-"""What committed results rest on: the same training as ever, and the same numbers at the smallest size.
+"""Ground of the committed results: the same training as ever, and the same numbers at the smallest size.
 
 ``python -m tests.test_experiments_pinned`` writes both anew. Do that only together with new committed results, or where
 a change of numbers is meant and announced.

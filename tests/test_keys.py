@@ -115,7 +115,7 @@ SAME = {
     "theory.level_profile": lambda key: theory.level_profile(GRID, [Tossed()], key=key, n_masks=2).share,
     "theory.membership_probability": lambda key: theory.membership_probability(GRID, Tossed(), key=key, n_masks=2),
 }
-"""What an int and its JAX key give the same of."""
+"""Functions that give the same for an int and its JAX key."""
 
 FIT = mae.Fit(
     model=MODEL,

@@ -263,7 +263,7 @@ def test_vit_is_sized_for_the_most_tokens_a_mask_leaves_visible(name, n_visible,
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: RatioRange(low=0.5, high=0.2), "low must not be above high=0.2, got 0.5"),
+        (lambda: RatioRange(low=0.5, high=0.2), "low must not be above the highest ratio, 0.2, got 0.5"),
         (lambda: RatioRange(low=0.0, high=0.2), "strictly between 0 and 1"),
         (lambda: mask_plan(GRAPH, RatioRange(low=0.01, high=0.5)), "nothing would be masked"),
         (lambda: MaskList.of(GRAPH, np.zeros((1, 16), dtype=bool)), "nothing is masked"),

@@ -24,6 +24,7 @@ from hlvm.masking import (
     SubtreeMask,
     count_masked,
     law_of,
+    mask_from_dict,
     masked_array,
 )
 from hlvm.masking.laws import log_binomial
@@ -568,3 +569,24 @@ def test_unit_grid_counts_units():
 
 def test_log_binomial_is_the_law_of_scipy():
     np.testing.assert_allclose(log_binomial(12, 0.3), binom.logpmf(np.arange(13), 12, 0.3), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "nope", "ratio": 0.5}, "kind: expected one of random, .*, got 'nope'"),
+        ({"ratio": 0.5}, "kind: expected one of random, .*, got None"),
+        ({"kind": "random", "rato": 0.5}, r"kind 'random' cannot be made of \['rato'\]"),
+    ],
+)
+def test_mask_from_dict_names_what_is_wrong(data, message):
+    with pytest.raises(ValueError, match=message):
+        mask_from_dict(data)
+
+
+def test_lawful_mask_without_a_law_cannot_be_made():
+    class Lawless(LawfulMask):
+        pass
+
+    with pytest.raises(TypeError, match="law"):
+        Lawless()

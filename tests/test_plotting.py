@@ -636,7 +636,7 @@ def test_plot_losses_averages_over_windows():
 
 @cache
 def score_rows():
-    """What score_by_height gives for two fits and three latents."""
+    """Table of score_by_height for two fits and three latents."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(60, 3))
     codes = {f"seed {i}, small": z[:, :1] + 0.3 * rng.normal(size=(60, 1)) for i in range(2)}

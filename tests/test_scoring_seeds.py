@@ -30,10 +30,18 @@ def test_interval_is_no_sequence_of_numbers():
         Interval(0.25, 0.5, 0.75)  # pyright: ignore[reportCallIssue]
 
 
-@pytest.mark.parametrize(("values", "message"), [([1.0], "at least 2 of them, got seeds=1"), ([1.0, np.nan], "finite")])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([1.0], "at least 2 of them, got seeds=1"), ([1.0, np.nan], "finite"), ([[1.0, 2.0]] * 2, r"shape \(2, 2\)")],
+)
 def test_over_seeds_refuses(values, message):
     with pytest.raises(ValueError, match=message):
         over_seeds(values)
+
+
+def test_over_seeds_refuses_levels_in_percent():
+    with pytest.raises(ValueError, match="strictly between 0 and 1, got 95"):
+        over_seeds([1.0, 2.0], level=95.0)
 
 
 def test_check_seeds_refuses_one():

@@ -27,7 +27,7 @@ def mentions(node, names):
 
 
 def is_text(node, errors, texts):
-    """Whether an expression is what an error says: str(error), error.args, f"{error}", or a name for it."""
+    """Tell whether an expression is an error's text: str(error), error.args, f"{error}", or a name for it."""
     if isinstance(node, ast.Name):
         return node.id in texts
     if isinstance(node, ast.Call):

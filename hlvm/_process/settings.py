@@ -7,5 +7,7 @@ import threading
 __all__ = ["SETTINGS"]
 
 SETTINGS = threading.RLock()
-"""Held while warning filters or Matplotlib's parameters are others than the user's. Two threads that change filters at
-the same time restore each other's, and so do Matplotlib, which does so inside, and ``warnings.catch_warnings``."""
+"""Hold it while warning filters or Matplotlib's parameters are not the user's.
+
+``warnings.catch_warnings`` in two threads at once leaves the filters of one of them behind. Matplotlib uses it inside.
+"""

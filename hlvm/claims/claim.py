@@ -21,7 +21,7 @@ BELOW_ZERO: Limits = (-math.inf, 0.0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What is claimed, what was said of it before it was measured, and how it came out.
+    """A claim, the stances on it from before it was measured, and how it came out.
 
     Attributes:
         text: what is claimed, one sentence.
@@ -68,7 +68,7 @@ class Claim:
 
     @property
     def theory_agrees(self) -> bool | None:
-        """Whether the outcome agrees with the theory; ``None`` when it is open or the theory says nothing."""
+        """Tell whether the outcome agrees with the theory; ``None`` when it is open or the theory says nothing."""
         return self.theory.agrees(self.holds)
 
     @property
@@ -165,7 +165,7 @@ def interval_claim(
 
 
 def within(interval: Interval, low: float = -math.inf, high: float = math.inf) -> bool | None:
-    """Whether a value lies between two limits: yes or no if its whole interval says so, else ``None``.
+    """Tell whether a value lies between two limits: yes or no if its whole interval says so, else ``None``.
 
     A value that is known to be the limit itself does not lie within: two numbers that are the same are no difference.
     """
@@ -177,7 +177,7 @@ def within(interval: Interval, low: float = -math.inf, high: float = math.inf) -
 
 
 def every(outcomes: Iterable[bool | None]) -> bool | None:
-    """Whether all hold: no if one does not, ``None`` if some are open."""
+    """Tell whether all hold: no if one does not, ``None`` if some are open."""
     found = list(outcomes)
     if any(outcome is False for outcome in found):
         return False

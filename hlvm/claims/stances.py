@@ -9,7 +9,7 @@ __all__ = ["SILENT", "Says", "Stance", "no", "nothing", "yes"]
 
 
 class Says(StrEnum):
-    """Whether a source says that a claim holds; each member is its own text."""
+    """The three things that a source can say of a claim; each member is its own text."""
 
     YES = "yes"
     NO = "no"
@@ -18,7 +18,7 @@ class Says(StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Stance:
-    """What a source says of a claim, and why; made by :func:`yes`, :func:`no` and :func:`nothing`.
+    """A source's word on a claim, with its reason; made by :func:`yes`, :func:`no` and :func:`nothing`.
 
     Attributes:
         says: that it holds, that it does not, or neither.

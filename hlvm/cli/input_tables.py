@@ -16,7 +16,7 @@ __all__ = ["Named", "check_names", "read_parquet"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Named:
-    """What a file holds, by name.
+    """Contents of a file, by name.
 
     Attributes:
         path: the file.

@@ -45,7 +45,7 @@ _REMEDIES = {
     "subtrees": "use masks of kind subtree",
     "vit": "of kind vit",
 }
-"""What errors of the package advise, and how it is done in a file."""
+"""Advice of the package's errors, and how it is followed in a file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

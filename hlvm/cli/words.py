@@ -23,15 +23,15 @@ _REMEDIES = {
     "subtrees": "give --height instead of --unit",
     "target": "fewer latents after --target",
 }
-"""What errors of the package advise, and how it is done from the shell; nothing where it cannot be."""
+"""Advice of the package's errors, and how it is followed from the shell; nothing where it cannot be."""
 
 
 def in_command_words(error: ValueError, command: Callable[..., int]) -> str:
-    """What an error says, with options of the command in the place of arguments of the package."""
+    """Word an error with options of the command in the place of arguments of the package."""
     if not isinstance(error, UsageError):
         return str(error)
     options = {name: f"--{name.replace('_', '-')}" for name in inspect.signature(command).parameters}
-    return error.told(options, _REMEDIES)
+    return error.told(options | {error.of: ""}, _REMEDIES)
 
 
 # ---------------------------------------------------------------------- arguments that do not parse

@@ -165,7 +165,7 @@ def read(path: str | os.PathLike[str]) -> Arguments:
 
 
 def fault(path: str | os.PathLike[str], error: ValueError) -> ValueError:
-    """What is wrong with a file, in one line with its name."""
+    """A file's fault, in one line with its name."""
     what = f"{path} is not a JSON graph file" if isinstance(error, _NotInFormatError) else path
     return ValueError(f"{what}: {' '.join(str(error).split())}")
 

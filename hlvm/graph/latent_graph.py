@@ -306,7 +306,7 @@ class LatentGraph:
 
     @property
     def is_tree(self) -> bool:
-        """Whether there is one root and every other node has exactly one parent."""
+        """Tell whether there is one root and every other node has exactly one parent."""
         return self.arrays.is_forest and int(self.arrays.is_root.sum()) == 1
 
     def names_at(self, positions: Iterable[int]) -> list[str]:
@@ -348,11 +348,11 @@ class LatentGraph:
         return self.heights[self.position(name)]
 
     def dim(self, name: str) -> int:
-        """How many real numbers the node holds."""
+        """Real numbers that the node holds."""
         return self.dims[self.position(name)]
 
     def noise_dim(self, name: str) -> int:
-        """How many new noise numbers enter at the node (a root: its whole dim)."""
+        """New noise numbers that enter at the node (a root: its whole dim)."""
         return self.noise_dims[self.position(name)]
 
     def invertible_dims_error(self) -> str | None:

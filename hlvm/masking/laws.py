@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -212,19 +213,19 @@ class Sampled:
 
 
 Law: TypeAlias = Counted | Chance | Listed | Sampled
-"""What masks a strategy draws on a graph."""
+"""The law of the masks that a strategy draws on a graph."""
 
 
-class LawfulMask:
+class LawfulMask(ABC):
     """Base of strategies that draw what their law says: with a method ``law`` they need no other."""
 
+    @abstractmethod
     def law(self, graph: LatentGraph) -> Law:
         """The law of the masks on a graph.
 
         Raises:
             ValueError: the strategy does not fit the graph.
         """
-        raise NotImplementedError
 
     def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
         """Draw masks; works under jit with a traced key.

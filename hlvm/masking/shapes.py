@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -31,13 +32,13 @@ class _MaskOfRegions(LawfulMask):
     unit: int | tuple[int, int]
     _shows: ClassVar[bool] = False
 
+    @abstractmethod
     def _places(self, graph: LatentGraph) -> list[Bool[np.ndarray, "places side"]]:
         """Along each axis, which units are covered at each place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _description(self, graph: LatentGraph, units: str) -> str:
         """The law in words; ``units`` is what several masking units are called."""
-        raise NotImplementedError
 
     def law(self, graph: LatentGraph) -> Listed:
         """The masks of all places, row by row.

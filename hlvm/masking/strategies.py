@@ -44,8 +44,8 @@ def as_strategy(mask: Any) -> Any:
             return FixedMask(masked=mask.masked)
     raise ValueError(
         f"expected a mask strategy such as hlvm.masking.RandomMask(ratio=0.5), an object with a method "
-        f"sample(key, n, graph), which hlvm.masking.LawfulMask makes of a law, or a designed mask, got {mask!r}: for "
-        "masks in an array see MaskList.of"
+        f"sample(key, n, graph), or a designed mask, got {mask!r}: derive from hlvm.masking.LawfulMask if you have a "
+        "method law(graph) only, and see MaskList.of for masks in an array"
     )
 
 
@@ -165,7 +165,9 @@ class RatioRange(_MaskOfPatches):
         self._check("low", "high")
         if self.low > self.high:
             raise UsageError(
-                f"must not be above high={self.high}, got {self.low}: exchange them", argument="low", of="RatioRange"
+                f"must not be above the highest ratio, {self.high}, got {self.low}: exchange them",
+                argument="low",
+                of="RatioRange",
             )
 
     def law(self, graph: LatentGraph) -> Counted:
@@ -179,7 +181,15 @@ class RatioRange(_MaskOfPatches):
         return Counted(patches=patches, fewest=fewest, most=most)
 
     def sample(self, key: Any, n: int, graph: LatentGraph) -> Bool[Array, "n n_observed"]:
-        """Draw masks as for one training step: all of them hide the same number of patches; else as other strategies.
+        """Draw masks as for one training step: all of them hide the same number of patches.
+
+        Args:
+            key: a JAX key or an int.
+            n: number of masks.
+            graph: the graph whose observed variables are masked.
+
+        Returns:
+            Boolean array of shape (n, n_observed) over ``graph.observed``, True = masked.
 
         Raises:
             ValueError: as :meth:`law`.

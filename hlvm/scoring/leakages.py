@@ -25,7 +25,7 @@ __all__ = ["Leakage", "leakage", "leakage_many", "sure_leakage_many"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Leakage:
-    """How much of a style a code holds that the content does not explain.
+    """Style in a code that the content does not explain.
 
     Attributes:
         from_code: R² of the style given the code. Not 0 for a perfect code when style depends on content.

@@ -43,7 +43,7 @@ class ModelParts:
 
     @property
     def invertible(self) -> bool:
-        """Whether every mechanism is a bijection, so that the theory's invertible regime applies.
+        """Tell whether every mechanism is a bijection, so that the theory's invertible regime applies.
 
         A variable that was set by an intervention is no bijection of its parents.
         """

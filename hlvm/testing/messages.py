@@ -136,7 +136,7 @@ def rank_failure(found: RankTest, expected: int) -> str:
 
 
 def claim_outcome(claim: Claim) -> str:
-    """How a claim came out, in words."""
+    """Outcome of a claim, in words."""
     return {True: "holds", False: "does not hold", None: "is open"}[claim.holds]
 
 

@@ -51,7 +51,7 @@ class MaskArrays(NamedTuple):
 
 
 class MaskPlan(NamedTuple):
-    """How one strategy is drawn on one graph.
+    """Draws of one strategy on one graph.
 
     Attributes:
         kind: the kind of its law; static, so that members of different kinds have programs of their own.

@@ -25,7 +25,7 @@ from hlvm.scoring.verdicts.judging import Ground, Measured, Question, measure, m
 __all__ = ["TWINS", "Power", "exact_twin", "power_of"]
 
 TWINS = 2
-"""How many exact codes are looked at; the one that is read worst counts."""
+"""Number of exact codes that are looked at; the one that is read worst counts."""
 
 _FEW_ROWS = 600
 """Rows for a first look: what they find, more rows find as well, and they cost a fraction."""

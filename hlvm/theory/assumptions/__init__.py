@@ -1,1 +1,1 @@
-"""Which assumptions a graph meets, and how much rests on them."""
+"""Assumptions that a graph meets, and how much rests on them."""

@@ -1,4 +1,4 @@
-"""What a partition of the observed variables into patches sees of a target: which masks share it, and how likely."""
+"""A target seen through patches of the observed variables: which masks share it, and how likely."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class TargetView:
         return _log_probability(self.containing_masks, law)
 
     def must_be_sampled(self, law: Law) -> bool:
-        """Whether some number is not known without drawing masks."""
+        """Tell whether some number is not known without drawing masks."""
         return not can_be_listed(self.graph, law) and (
             self.log_probability(law) is None or self.log_contained(law) is None
         )

@@ -1,1 +1,1 @@
-"""What one mask lets visible and masked part share."""
+"""Shared information of the two parts under one mask."""

@@ -130,7 +130,7 @@ def _residual(capacities: csr_array, source: int, sink: int) -> csr_array:
 
 
 def reachable(residual: csr_array, start: int) -> Bool[np.ndarray, " n"]:
-    """Which nodes of a residual network can be reached from one."""
+    """Nodes of a residual network that can be reached from one."""
     order: Int[np.ndarray, " n_found"] = breadth_first_order(residual, start, return_predecessors=False)
     found = np.zeros(len(residual.indptr) - 1, dtype=bool)
     found[order] = True

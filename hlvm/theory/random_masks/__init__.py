@@ -1,1 +1,1 @@
-"""What random masks share: probabilities over the law of a strategy."""
+"""Probabilities of being shared, over the law of a strategy."""

@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """How masks are drawn where they have to be.
+    """Key and number of masks, where they have to be drawn.
 
     Attributes:
         key: a typed JAX key, or none.
@@ -81,7 +81,7 @@ def asked(graph: LatentGraph, strategies: Any, what: str) -> list[Asked]:
 
 
 def can_be_listed(graph: LatentGraph, law: Law) -> bool:
-    """Whether all masks of a law are gone through in the invertible regime."""
+    """Tell whether all masks of a law are gone through in the invertible regime."""
     return isinstance(law, Listed) and law.n_masks * graph.n_observed <= _CELLS_LISTED
 
 
