@@ -43,13 +43,11 @@ class UsageError(ValueError):
         """The message in a reader's words.
 
         Args:
-            names: arguments and classes -> what the reader calls them; "" for a class that is nothing to this reader.
-                Others keep their names.
+            names: arguments and classes -> what the reader calls them; others keep their names.
             remedies: names of things to do -> how this reader does them; "" where he cannot. Others keep their words.
         """
         names, own = names or {}, remedies or {}
-        of = names.get(self.of, self.of)
-        head = f"{of}: " if of else ""
+        head = f"{names.get(self.of, self.of)}: " if self.of else ""
         head += f"{names.get(self.argument, self.argument)} " if self.argument else ""
         *first, last = [words for name, known in self.remedies.items() if (words := own.get(name, known))] or [""]
         ways = f"{', '.join(first)}, or {last}" if first else last

@@ -265,7 +265,10 @@ def _random_masks(name: str, given: dict[str, Any]) -> Callable[[LatentGraph], l
 
     def of_graph(graph: LatentGraph) -> list[Any]:
         patches = {} if subtrees is None else {"patches": Patches.of_subtrees(graph, subtrees)}
-        return [STRATEGIES[name](**one, **patches) for one in each]
+        try:
+            return [STRATEGIES[name](**one, **patches) for one in each]
+        except UsageError as error:  # the shell names strategies, not their classes
+            raise UsageError(error.problem, argument=error.argument, remedies=error.remedies) from None
 
     return of_graph
 

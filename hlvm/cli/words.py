@@ -31,7 +31,7 @@ def in_command_words(error: ValueError, command: Callable[..., int]) -> str:
     if not isinstance(error, UsageError):
         return str(error)
     options = {name: f"--{name.replace('_', '-')}" for name in inspect.signature(command).parameters}
-    return error.told(options | {error.of: ""}, _REMEDIES)
+    return error.told(options, _REMEDIES)
 
 
 # ---------------------------------------------------------------------- arguments that do not parse
