@@ -18,7 +18,18 @@ from hlvm.masking.masks import masked_batch
 from hlvm.masking.strategies import as_strategy
 from hlvm.theory.one_mask.shared_information import Regime, shared_information_batch
 
-__all__ = ["Asked", "Draws", "Levels", "Mean", "asked", "averaged_levels", "can_be_listed", "masks_of", "shared_by"]
+__all__ = [
+    "Asked",
+    "Draws",
+    "Levels",
+    "Mean",
+    "all_are_known",
+    "asked",
+    "averaged_levels",
+    "can_be_listed",
+    "masks_of",
+    "shared_by",
+]
 
 _CELLS_AT_ONCE = 2**24
 """Nodes times masks worked on at once."""
@@ -85,6 +96,13 @@ def can_be_listed(graph: LatentGraph, law: Law) -> bool:
     return isinstance(law, Listed) and law.n_masks * graph.n_observed <= _CELLS_LISTED
 
 
+def all_are_known(graph: LatentGraph, law: Law, n_masks: int, regime: Regime) -> bool:
+    """Tell whether averages are over all masks of a law, or follow from a closed form, so that they are exact."""
+    if isinstance(law, Counted | Chance):
+        return regime == "invertible"
+    return isinstance(law, Listed) and can_be_listed(graph, law) and (regime == "invertible" or law.n_masks <= n_masks)
+
+
 def masks_of(
     graph: LatentGraph, of: Asked, draws: Draws, regime: Regime = "invertible"
 ) -> tuple[Iterator[Bool[np.ndarray, "n n_observed"]], int]:
@@ -97,11 +115,7 @@ def masks_of(
         ValueError: masks have to be drawn and there is no key; on the way: wrong masks.
     """
     law = of.law
-    if (
-        isinstance(law, Listed)
-        and can_be_listed(graph, law)
-        and (regime == "invertible" or law.n_masks <= draws.n_masks)
-    ):
+    if isinstance(law, Listed) and all_are_known(graph, law, draws.n_masks, regime):
         return law.parts(), 0
     if draws.key is None:
         raise ValueError(

@@ -17,7 +17,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import Chance, Counted, MaskSampler, Patches, law_of
 from hlvm.masking.patches import patch_index
 from hlvm.masking.strategies import as_strategy
-from hlvm.theory.one_mask.shared_information import check_regime
+from hlvm.theory.one_mask.shared_information import Regime, check_regime
 from hlvm.theory.random_masks.averages import Asked, Draws, masks_of, shared_by
 from hlvm.theory.random_masks.frontier import Groups, child_groups, frontier_bernoulli, frontier_uniform
 
@@ -28,7 +28,12 @@ _BITS_AT_ONCE = 2**28
 
 
 def membership_probability(
-    graph: LatentGraph, strategy: MaskSampler, *, key: Any = None, n_masks: int = 1000
+    graph: LatentGraph,
+    strategy: MaskSampler,
+    *,
+    regime: Regime = "invertible",
+    key: Any = None,
+    n_masks: int = 1000,
 ) -> dict[str, float]:
     """Probability that each latent is in the shared information of a random mask.
 
@@ -42,6 +47,8 @@ def membership_probability(
     Args:
         graph: the generating graph.
         strategy: what draws the masks, such as :class:`~hlvm.masking.RandomMask`.
+        regime: "invertible" or "general", as in :func:`~hlvm.theory.shared_information`. In the general regime only
+            lists of at most ``n_masks`` masks are exact.
         key: a JAX key or an int; needed only where masks are drawn.
         n_masks: masks drawn, at least 2; not used where the answer is exact.
 
@@ -61,7 +68,7 @@ def membership_probability(
         >>> membership_probability(LatentGraph.tree(2, 2), RandomMask(ratio=0.5))["z2_0"]
         1.0
     """
-    return _probability(graph, strategy, key, n_masks, frontier=False)
+    return _probability(graph, strategy, key, n_masks, regime, frontier=False)
 
 
 def frontier_probability(
@@ -94,20 +101,20 @@ def frontier_probability(
         >>> round(found["z2_0"], 3), round(found["z1_0"], 3)
         (0.333, 0.667)
     """
-    return _probability(graph, strategy, key, n_masks, frontier=True)
+    return _probability(graph, strategy, key, n_masks, "invertible", frontier=True)
 
 
 def _probability(
-    graph: LatentGraph, strategy: MaskSampler, key: Any, n_masks: int, *, frontier: bool
+    graph: LatentGraph, strategy: MaskSampler, key: Any, n_masks: int, regime: Regime, *, frontier: bool
 ) -> dict[str, float]:
-    check_regime(graph, "invertible")
+    check_regime(graph, regime)
     draws, law = Draws.checked(key, n_masks), law_of(strategy, graph)
-    if isinstance(law, Counted | Chance):
+    if isinstance(law, Counted | Chance) and regime == "invertible":
         membership = Membership(graph, law.patches)
         values = membership.frontier(law) if frontier else membership.members(law)
     else:
-        parts, _ = masks_of(graph, Asked(as_strategy(strategy), law), draws)
-        values = np.concatenate([shared_by(graph, masks, "invertible")[frontier] for masks in parts]).mean(axis=0)
+        parts, _ = masks_of(graph, Asked(as_strategy(strategy), law), draws, regime)
+        values = np.concatenate([shared_by(graph, masks, regime)[frontier] for masks in parts]).mean(axis=0)
     return dict(zip(graph.latents, values.tolist(), strict=True))
 
 

@@ -1,0 +1,15 @@
+"""Studies: a masking ablation on any data, from the prediction to the page.
+
+:class:`Study` says what is compared; ``study.predict()`` what theory expects; ``study.run(key)`` trains, scores and
+decides.
+"""
+
+from hlvm.study.arms import Arm
+from hlvm.study.comparisons import Comparison
+from hlvm.study.prediction import Prediction
+from hlvm.study.results import StudyResult, load_study
+from hlvm.study.running import StudyProgress
+from hlvm.study.scores import ScoreConfig
+from hlvm.study.study import Study
+
+__all__ = ["Arm", "Comparison", "Prediction", "ScoreConfig", "Study", "StudyProgress", "StudyResult", "load_study"]

@@ -1,0 +1,150 @@
+"""Arms of a study: every combination of mask, network and loss, with the names and columns that tell them apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hlvm.graph import LatentGraph
+from hlvm.mae import LossConfig, Member, NetworkConfig
+from hlvm.mae.config import NETWORKS
+from hlvm.masking import law_of
+from hlvm.masking.descriptions import mask_to_dict
+from hlvm.masking.strategies import as_strategy
+
+__all__ = ["Arm", "arms_of", "labels"]
+
+_LONGEST_VALUE = 24
+"""Longer values of a field are told by a number instead."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One combination of mask, network and loss.
+
+    Attributes:
+        name: what tells it from the other arms.
+        mask: how it is masked while training.
+        network: its architecture.
+        loss: what it makes small.
+        strategy: name of the strategy in files, such as ``"random"``; of one of your own the name of its class.
+        ratio: its masking ratio; where the strategy has none, the expected share of observed variables that is hidden.
+        unit: side of its masking unit in cells, or ``"rows × columns"``; ``""`` where the strategy has none.
+        mask_name: what tells the mask from the other masks.
+        network_name: what tells the network from the other networks.
+        loss_name: what tells the loss from the other losses.
+    """
+
+    name: str
+    mask: Any
+    network: NetworkConfig
+    loss: LossConfig
+    strategy: str
+    ratio: float
+    unit: int | str
+    mask_name: str
+    network_name: str
+    loss_name: str
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What a table says of the arm."""
+        return {
+            "arm": self.name,
+            "strategy": self.strategy,
+            "ratio": self.ratio,
+            "unit": self.unit,
+            "network": self.network_name,
+            "loss": self.loss_name,
+        }
+
+    def member(self, seed: int) -> Member:
+        """The arm as a member of an ensemble."""
+        return Member(mask=self.mask, network=self.network, loss=self.loss, seed=seed)
+
+
+def arms_of(
+    graph: LatentGraph, masks: Sequence[Any], networks: Sequence[NetworkConfig], losses: Sequence[LossConfig]
+) -> tuple[Arm, ...]:
+    """All combinations; masks change slowest, losses fastest.
+
+    Raises:
+        ValueError: a mask that is no strategy or does not fit the graph, or two that are the same.
+    """
+    tables = [mask_to_dict(mask) for mask in masks]
+    of_networks = [_described("network", network) for network in networks]
+    of_losses = [dataclasses.asdict(loss) for loss in losses]
+    for what, described in (("masks", tables), ("networks", of_networks), ("losses", of_losses)):
+        repeated = next((i for i, one in enumerate(described) if one in described[:i]), None)
+        if repeated is not None:
+            raise ValueError(f"{what}: number {repeated + 1} is the same as one before: leave it out")
+    named = [labels(part) for part in (tables, of_networks, of_losses)]
+    arms: list[Arm] = []
+    for (a, mask), (b, network), (c, loss) in itertools.product(*map(enumerate, (masks, networks, losses))):
+        own = (named[0][a], named[1][b], named[2][c])
+        several = [True, len(networks) > 1, len(losses) > 1]
+        arms.append(
+            Arm(
+                name=", ".join(label for label, tells in zip(own, several, strict=True) if tells and label),
+                mask=mask,
+                network=network,
+                loss=loss,
+                strategy=_strategy_name(tables[a]),
+                ratio=_ratio(graph, mask),
+                unit=_unit(mask),
+                mask_name=own[0],
+                network_name=own[1],
+                loss_name=own[2],
+            )
+        )
+    return tuple(arms)
+
+
+def labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short names that differ: the kind of every table, and what tells it from the others of its kind.
+
+    Args:
+        tables: fields of settings by name; ``"kind"`` says which class they are of.
+
+    Returns:
+        One name per table, numbered where the fields that differ are long.
+    """
+    short = []
+    for table in tables:
+        same = [other for other in tables if other.get("kind") == table.get("kind")]
+        told = [name for name in dict.fromkeys(n for t in same for n in t) if len({str(t.get(name)) for t in same}) > 1]
+        values = [f"{name}={table[name]}" for name in told if name in table and len(str(table[name])) <= _LONGEST_VALUE]
+        short.append(" ".join([str(table.get("kind", "")), *values]).strip())
+    return [label if short.count(label) == 1 else f"{label} #{i + 1}".strip() for i, label in enumerate(short)]
+
+
+def _described(what: str, config: Any) -> dict[str, Any]:
+    kind = next((name for name, cls in NETWORKS.items() if type(config) is cls), None)
+    if kind is None:
+        raise ValueError(
+            f"{what}: expected one of {', '.join(cls.__name__ for cls in NETWORKS.values())}, got {config!r}"
+        )
+    return {"kind": kind, **dataclasses.asdict(config)}
+
+
+def _strategy_name(table: Mapping[str, Any]) -> str:
+    return str(table["class"] if table["kind"] == "own" else table["kind"])
+
+
+def _ratio(graph: LatentGraph, mask: Any) -> float:
+    given = getattr(as_strategy(mask), "ratio", None)
+    if isinstance(given, int | float):
+        return float(given)
+    law = law_of(mask, graph)
+    share = getattr(law, "masked_share", None)
+    fewest, most = law.hidden
+    return float(share) if share is not None else (fewest + most) / (2 * graph.n_observed)
+
+
+def _unit(mask: Any) -> int | str:
+    unit = getattr(as_strategy(mask), "unit", None)
+    if unit is None or getattr(mask, "patches", None) is not None:
+        return ""
+    return int(unit) if isinstance(unit, int) else " × ".join(map(str, unit))

@@ -1,0 +1,211 @@
+"""What a study claims: every pair of arms whose prediction says something, by height, and comparisons of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from hlvm._numbers import UsageError
+from hlvm.claims import Claim, ClaimConfig, Stance, mean_claim, drawn_claims, no, nothing, yes
+from hlvm.study.arms import Arm
+from hlvm.study.prediction import Prediction
+
+__all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_claim", "own_pair"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two arms compared at one height, or at one latent.
+
+    Attributes:
+        name: of the difference.
+        first: name of the arm whose score comes first.
+        second: name of the arm whose score is subtracted.
+        height: of the latents whose mean score is compared.
+        latent: the only latent that is compared; ``None`` for all of the height.
+        part: ``"noise"`` or ``"value"``.
+        predicted: share in ``c`` of the first less that of the second; ``None`` where theory says nothing.
+    """
+
+    name: str
+    first: str
+    second: str
+    height: int
+    latent: str | None
+    part: str
+    predicted: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A claim of the user's own: one arm finds more of something than another.
+
+    Attributes:
+        more: columns of the arm that should find more -> their values, such as ``{"ratio": 0.5, "unit": 1}``: those
+            that tell it from the other arms.
+        less: the same of the arm that should find less.
+        height: of the latents whose mean score is compared.
+        latent: the only latent that is compared; give it or ``height``.
+        part: ``"noise"``, what enters there, or ``"value"``.
+        text: the claim in words; made from the rest if left empty.
+        paper: what a paper says of it.
+
+    Raises:
+        ValueError: neither height nor latent, or both.
+    """
+
+    more: Mapping[str, Any]
+    less: Mapping[str, Any]
+    height: int | None = None
+    latent: str | None = None
+    part: str = "noise"
+    text: str = ""
+    paper: Stance = dataclasses.field(default_factory=nothing)
+
+    def __post_init__(self) -> None:
+        if (self.height is None) == (self.latent is None):
+            raise UsageError("give height or latent, one of them", of="Comparison")
+        if self.part not in ("noise", "value"):
+            raise UsageError(f"must be noise or value, got {self.part!r}", argument="part", of="Comparison")
+
+
+def drawn_pairs(arms: Sequence[Arm], prediction: Prediction, heights: Sequence[int], part: str) -> list[Pair]:
+    """Every pair of arms with the same network and loss at every height; of others the prediction says nothing.
+
+    Args:
+        arms: of the study.
+        prediction: shares by mask and height.
+        heights: those that are scored.
+        part: what is compared.
+    """
+    shares = {arm.mask_name: prediction.of_heights(arm.mask_name) for arm in arms}
+    found: list[Pair] = []
+    for height in heights:
+        for first, second in itertools.combinations(arms, 2):
+            if (first.network, first.loss) != (second.network, second.loss) or height not in shares[first.mask_name]:
+                continue
+            difference = shares[first.mask_name][height] - shares[second.mask_name][height]
+            # The arm that should find more comes first.
+            more, less = (first, second) if difference >= 0 else (second, first)
+            found.append(
+                Pair(
+                    name=f"height {height}: {more.name} − {less.name}",
+                    first=more.name,
+                    second=less.name,
+                    height=height,
+                    latent=None,
+                    part=part,
+                    predicted=abs(difference),
+                )
+            )
+    return found
+
+
+def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction, heights: Mapping[str, int]) -> Pair:
+    """The two arms that a comparison of the user's is about.
+
+    Args:
+        comparison: what is claimed.
+        arms: of the study.
+        prediction: shares by mask, latent and height.
+        heights: latent -> height, of those that are scored.
+
+    Raises:
+        ValueError: columns that name no arm or several, or a latent or height that is not scored.
+    """
+    more, less = (_named(what, getattr(comparison, what), arms) for what in ("more", "less"))
+    latent = comparison.latent
+    known = heights.get(latent) if latent is not None else comparison.height
+    if known is None or known not in heights.values():
+        scored = ", ".join(heights) if latent is not None else ", ".join(map(str, sorted(set(heights.values()))))
+        what = "latent" if latent is not None else "height"
+        raise UsageError(
+            f"must be scored, got {latent if latent is not None else comparison.height!r}; scored are {scored}",
+            argument=what,
+            of="Comparison",
+        )
+    of = [
+        prediction.of_heights(arm.mask_name).get(known)
+        if latent is None
+        else prediction.of_latents(arm.mask_name).get(latent)
+        for arm in (more, less)
+    ]
+    predicted = None if more.mask_name == less.mask_name or of[0] is None or of[1] is None else of[0] - of[1]
+    where = f"height {known}" if latent is None else latent
+    return Pair(
+        name=f"{where}: {more.name} − {less.name}",
+        first=more.name,
+        second=less.name,
+        height=known,
+        latent=latent,
+        part=comparison.part,
+        predicted=predicted,
+    )
+
+
+def own_claim(comparison: Comparison, pair: Pair, differences: Any, config: ClaimConfig) -> Claim:
+    """The outcome of a comparison of the user's, at 95 %, outside of the family of drawn claims."""
+    theory = nothing("no reason for a difference")
+    if pair.predicted is not None and abs(pair.predicted) > config.apart:
+        theory = (yes if pair.predicted > 0 else no)(f"share in c differs by {pair.predicted:+.2f}")
+    text = comparison.text or f"{pair.name}: above zero"
+    return mean_claim(text, {pair.name: differences}, theory=theory, paper=comparison.paper)
+
+
+def decided_claims(pairs: Sequence[Pair], differences: Mapping[str, Any], config: ClaimConfig) -> dict[str, Claim]:
+    """Claims drawn from the prediction, decided as one family."""
+    texts = {pair.name: _worded(pair, config) for pair in pairs}
+    predicted = {pair.name: pair.predicted for pair in pairs}
+    return drawn_claims(predicted, differences, config, texts=texts)
+
+
+def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[str, list[Float[np.ndarray, " seeds"]]]:
+    """Differences of mean scores, paired by generator and seed; one array of seeds per generator.
+
+    Args:
+        pairs: what is compared.
+        records: one row per fit, latent and part.
+
+    Returns:
+        Name -> arrays; seeds that only one of the arms has, or in which one diverged, are left out.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    table: Any = records
+    by: Any = table.groupby(["part", "height", "arm", "generator", "seed"])["value"].apply(
+        lambda v: v.mean(skipna=False)
+    )
+    single: Any = table.set_index(["part", "latent", "arm", "generator", "seed"])["value"]
+    for pair in pairs:
+        source, where = (by, pair.height) if pair.latent is None else (single, pair.latent)
+        first, second = (source.loc[(pair.part, where, name)] for name in (pair.first, pair.second))
+        difference = (first - second).dropna()
+        found[pair.name] = [
+            values.sort_index().to_numpy() for _, values in difference.groupby(level="generator") if len(values)
+        ]
+    return found
+
+
+def _worded(pair: Pair, config: ClaimConfig) -> str:
+    what = f"what enters at height {pair.height}" if pair.part == "noise" else f"values of height {pair.height}"
+    if abs(pair.predicted or 0.0) > config.apart:
+        return f"{what} is found better with {pair.first} than with {pair.second}"
+    return f"{what} is found alike with {pair.first} and with {pair.second}, within {config.margin:g}"
+
+
+def _named(what: str, columns: Mapping[str, Any], arms: Sequence[Arm]) -> Arm:
+    unknown = [name for name in columns if name not in arms[0].columns]
+    matches = [arm for arm in arms if all(arm.columns.get(name) == value for name, value in columns.items())]
+    if unknown or len(matches) != 1:
+        told = f"no column {unknown[0]!r}" if unknown else f"{len(matches)} arms"
+        raise UsageError(
+            f"must name one arm by its columns ({', '.join(arms[0].columns)}), got {dict(columns)!r}, which is {told}",
+            argument=what,
+            of="Comparison",
+        )
+    return matches[0]

@@ -1,0 +1,226 @@
+"""One group of a study: the arms that one program trains, on one generator, from data to scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import jax
+import numpy as np
+
+from hlvm import mae
+from hlvm._files import make_folder
+from hlvm.mae import Fit
+from hlvm.study.arms import Arm
+from hlvm.study.scores import Record, Scorer
+from hlvm.study.study import Material, Study
+
+__all__ = ["Group", "GroupResult", "Session", "measure_group"]
+
+_TRAIN_STREAM = 1
+_PICTURE_STREAM = 5
+_POINTS = 200
+"""Most points of a loss curve that are kept."""
+_SHOWN = 4
+"""Samples that a page shows."""
+
+
+class Group(TypedDict):
+    """What is trained and scored together: independent of the other groups, and not repeated on resume.
+
+    Attributes:
+        generator: number of the generator.
+        arms: names of the arms, all of one program.
+        seeds: seeds of every arm.
+    """
+
+    generator: int
+    arms: list[str]
+    seeds: list[int]
+
+
+class GroupResult(TypedDict):
+    """What is kept of a group, ready for JSON.
+
+    Attributes:
+        records: scores, see :data:`hlvm.study.scores.Record`, with ``arm`` and ``generator``.
+        losses: per fit ``arm``, ``generator``, ``seed``, ``step`` and ``loss`` (lists), ``diverged``.
+        pictures: samples, masks and reconstructions of the first seed of the first generator; empty elsewhere.
+        seconds: spent on ``train`` (compiling included) and ``score``.
+    """
+
+    records: list[Record]
+    losses: list[dict[str, Any]]
+    pictures: list[dict[str, Any]]
+    seconds: dict[str, float]
+
+
+@dataclasses.dataclass(eq=False)
+class Session:
+    """A study under one key; what its groups share is made once, by whichever thread asks first.
+
+    Attributes:
+        study: what is compared.
+        key: as the user gave it.
+    """
+
+    study: Study
+    key: Any
+
+    def __post_init__(self) -> None:
+        self._lock = threading.RLock()
+        self._materials: dict[int, Material] = {}
+        self._scorers: dict[int, Scorer] = {}
+
+    def material(self, generator: int) -> Material:
+        """Data of one generator.
+
+        Raises:
+            ValueError: see :meth:`hlvm.study.Study.material`.
+        """
+        with self._lock:
+            if generator not in self._materials:
+                self._materials[generator] = self.study.material(self.key, generator)
+            return self._materials[generator]
+
+    def scorer(self, generator: int) -> Scorer:
+        """Scores of one generator's fits."""
+        material = self.material(generator)
+        with self._lock:
+            if generator not in self._scorers:
+                self._scorers[generator] = Scorer(
+                    self.study.graph, material.truth, material.targets, self.study.score, self.key, material.key
+                )
+            return self._scorers[generator]
+
+    def measure(
+        self,
+        group: Group,
+        *,
+        states: Path | None = None,
+        fits_to: Path | None = None,
+        save_every: int = 1000,
+        devices: Sequence[Any] | None = None,
+        on_progress: Callable[[mae.Progress], None] | None = None,
+    ) -> GroupResult:
+        """Train and score a group.
+
+        Args:
+            group: which.
+            states: folder of its training states, which are removed once it is scored; ``None`` keeps none.
+            fits_to: folder to keep the fits in; ``None`` does not keep them.
+            save_every: steps between two states.
+            devices: that share the training; ``None`` for JAX's default device.
+            on_progress: called between chunks of steps; what it raises ends the training.
+        """
+        began = time.perf_counter()
+        material = self.material(group["generator"])
+        known = {arm.name: arm for arm in self.study.arms}
+        arms = [arm for name in group["arms"] for arm in [known[name]] for _ in group["seeds"]]
+        fits = mae.fit_ensemble(
+            jax.random.fold_in(material.key, _TRAIN_STREAM),
+            material.training,
+            [known[name].member(seed) for name in group["arms"] for seed in group["seeds"]],
+            self.study.train,
+            on_progress=on_progress,
+            checkpoints=None if states is None else mae.Checkpoints(folder=states, every=save_every, keep=1),
+            devices=devices,
+        )
+        trained = time.perf_counter()
+        scorer = self.scorer(group["generator"])
+        names = [{"arm": arm.name, "generator": group["generator"]} for arm in arms]
+        result = GroupResult(
+            records=[name | record for name, fit in zip(names, fits, strict=True) for record in scorer.records(fit)],
+            losses=[name | _curve(fit) for name, fit in zip(names, fits, strict=True)],
+            pictures=[
+                _picture(arm, fit, material)
+                for arm, fit in zip(arms, fits, strict=True)
+                if group["generator"] == 0 and fit.seed == 0 and not fit.diverged
+            ],
+            seconds={"train": trained - began, "score": time.perf_counter() - trained},
+        )
+        if fits_to is not None and not fits_to.exists():
+            make_folder(fits_to.parent)
+            mae.save_fits(fits_to, fits)
+        if states is not None:
+            shutil.rmtree(states, ignore_errors=True)
+        return result
+
+
+def _curve(fit: Fit) -> dict[str, Any]:
+    """Training losses, averaged over equal stretches of steps."""
+    steps = len(fit.losses)
+    ends = np.unique(np.linspace(0, steps, min(steps, _POINTS) + 1).round().astype(int))[1:]
+    means = [float(part.mean()) for part in np.split(np.asarray(fit.losses, np.float64), ends[:-1])] if steps else []
+    return {
+        "seed": fit.seed,
+        "step": ends.tolist(),
+        "loss": [round(mean, 6) for mean in means],
+        "diverged": fit.diverged,
+    }
+
+
+def _picture(arm: Arm, fit: Fit, material: Material) -> dict[str, Any]:
+    """A few samples, what the encoder sees of them, and what it makes of the rest.
+
+    Rows are those of the samples to score on, the same for all arms.
+    """
+    rows = material.truth.inputs[:_SHOWN]
+    mask_key, noise_key = jax.random.split(jax.random.fold_in(material.key, _PICTURE_STREAM))
+    masked = np.asarray(arm.member(0).mask.sample(mask_key, len(rows), material.graph))
+    energy = fit.loss.score == "energy"
+    made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
+    own_units = not (isinstance(fit.network, mae.ViTConfig) and fit.network.normalize_targets)
+    return {
+        "arm": arm.name,
+        "rows": rows.round(4).tolist(),
+        "masked": masked.astype(int).tolist(),
+        "reconstructed": np.asarray(made).reshape(rows.shape).round(4).tolist() if own_units else [],
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _session(digest: str) -> list[Session]:
+    """The place of a worker's session, by the digest of the study and its key."""
+    del digest
+    return []
+
+
+def measure_group(
+    group: Group, *, study: Study, key: Any, digest: str, states: str | None, fits_to: str | None, save_every: int
+) -> GroupResult:
+    """Measure a group in a worker, which keeps what the groups of a study share from one to the next.
+
+    Args:
+        group: which.
+        study: what is compared.
+        key: as the user gave it.
+        digest: of study and key.
+        states: folder of training states, in which each group has its own; ``None`` keeps none.
+        fits_to: folder of fits, likewise.
+        save_every: steps between two states.
+    """
+    place = _session(digest)
+    if not place:
+        place.append(Session(study, key))
+    name = group_name(group)
+    return place[0].measure(
+        group,
+        states=None if states is None else Path(states) / name,
+        fits_to=None if fits_to is None else Path(fits_to) / name,
+        save_every=save_every,
+    )
+
+
+def group_name(group: Group) -> str:
+    """A file name that says which group it is, and changes when the group does."""
+    digest = hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()[:10]
+    return f"g{group['generator']}-{digest}"

@@ -1,0 +1,135 @@
+"""What theory says of a study before anything is trained: shares in ``c``, and which arms should differ.
+
+Like :mod:`hlvm.theory`, this module sees graphs and masks alone: never data, fits or scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from hlvm.graph import LatentGraph
+from hlvm.masking import law_of
+from hlvm.theory import Regime, level_profile, membership_probability
+from hlvm.theory.random_masks.averages import all_are_known
+
+__all__ = ["Prediction", "predict_shares", "regimes_of"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """Share of every latent in the shared information, for every mask and regime.
+
+    Attributes:
+        regime: the one that claims rest on.
+        latents: columns ``mask``, ``regime``, ``latent``, ``height``, ``share_in_c`` (0 to 1) and ``error``, the
+            standard error where masks were drawn, 0 where the share is exact.
+        heights: columns ``mask``, ``regime``, ``height``, ``share_in_c`` (mean over the latents of the height),
+            ``error``, ``frontier_share`` and ``dim`` (expected dims of ``c`` that enter there).
+        masked: mask -> expected share of the observed variables that is hidden.
+    """
+
+    regime: Regime
+    latents: pd.DataFrame
+    heights: pd.DataFrame
+    masked: Mapping[str, float]
+
+    def of_latents(self, mask: str) -> dict[str, float]:
+        """Latent -> share in ``c`` under one mask, in the regime that claims rest on."""
+        rows: Any = self.latents[(self.latents["mask"] == mask) & (self.latents["regime"] == self.regime)]
+        return dict(zip(rows["latent"], rows["share_in_c"].astype(float), strict=True))
+
+    def of_heights(self, mask: str) -> dict[int, float]:
+        """Height -> share in ``c`` under one mask, in the regime that claims rest on."""
+        rows: Any = self.heights[(self.heights["mask"] == mask) & (self.heights["regime"] == self.regime)]
+        return dict(zip(rows["height"].astype(int), rows["share_in_c"].astype(float), strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction, ready for JSON."""
+        return {
+            "regime": self.regime,
+            "latents": self.latents.to_dict("list"),
+            "heights": self.heights.to_dict("list"),
+            "masked": dict(self.masked),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Prediction:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: what :meth:`to_dict` does not write.
+        """
+        try:
+            frames = {name: pd.DataFrame(data[name]) for name in ("latents", "heights")}
+            return cls(regime=data["regime"], masked=dict(data["masked"]), **frames)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"expected a prediction as Prediction.to_dict writes it: {error!r}") from None
+
+
+def regimes_of(graph: LatentGraph) -> tuple[Regime, ...]:
+    """The regimes whose dims the graph has: "general" always, "invertible" where an invertible mechanism can exist."""
+    return get_args(Regime) if graph.invertible_dims_error() is None else ("general",)
+
+
+def predict_shares(
+    graph: LatentGraph, masks: Mapping[str, Any], *, regime: Regime, key: Any = 0, n_masks: int = 1000
+) -> Prediction:
+    """Shares in ``c`` of every latent and height, in each regime that the graph allows.
+
+    Args:
+        graph: the generating graph.
+        masks: name -> strategy.
+        regime: the one that claims rest on.
+        key: a JAX key or an int; needed where masks have to be drawn.
+        n_masks: masks drawn for what has no closed form.
+
+    Raises:
+        ValueError: the graph's dims do not allow the regime, or a strategy does not fit the graph.
+    """
+    known = regimes_of(graph)
+    if regime not in known:
+        raise ValueError(f'regime: these dims allow {" and ".join(known)} only, got "{regime}"')
+    heights = dict(zip(graph.nodes, graph.heights, strict=True))
+    latents: list[dict[str, Any]] = []
+    levels: list[dict[str, Any]] = []
+    masked: dict[str, float] = {}
+    for of in known:
+        profile = level_profile(graph, list(masks.values()), regime=of, key=key, n_masks=n_masks)
+        for row, (name, mask) in enumerate(masks.items()):
+            masked[name] = float(profile.masked_share[row])
+            shares, drawn = _memberships(graph, mask, of, key, n_masks)
+            latents += [
+                {
+                    "mask": name,
+                    "regime": of,
+                    "latent": latent,
+                    "height": int(heights[latent]),
+                    "share_in_c": float(share),
+                    "error": float(np.sqrt(share * (1 - share) / drawn)) if drawn else 0.0,
+                }
+                for latent, share in shares.items()
+            ]
+            levels += [
+                {
+                    "mask": name,
+                    "regime": of,
+                    "height": int(height),
+                    "share_in_c": float(profile.share[row, i]),
+                    "error": float(profile.standard_error[row, i]),
+                    "frontier_share": float(profile.frontier_share[row, i]),
+                    "dim": float(profile.dim[row, i]),
+                }
+                for i, height in enumerate(profile.heights)
+            ]
+    return Prediction(regime=regime, latents=pd.DataFrame(latents), heights=pd.DataFrame(levels), masked=masked)
+
+
+def _memberships(graph: LatentGraph, mask: Any, regime: Regime, key: Any, n_masks: int) -> tuple[dict[str, float], int]:
+    """Share of every latent, and the number of masks drawn for it; 0 where it is exact."""
+    shares = membership_probability(graph, mask, regime=regime, key=key, n_masks=n_masks)
+    return shares, 0 if all_are_known(graph, law_of(mask, graph), n_masks, regime) else n_masks

@@ -1,0 +1,234 @@
+"""What a study found: tables, claims, and the folder they are read back from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hlvm._files import as_path
+from hlvm._files.digests import read_json
+from hlvm.claims import Claim, ClaimConfig
+from hlvm.scoring import over_generators
+from hlvm.study.comparisons import Pair, decided_claims, measured_differences
+from hlvm.study.prediction import Prediction
+
+__all__ = ["COLUMNS", "StudyResult", "load_study"]
+
+COLUMNS = (
+    "arm",
+    "strategy",
+    "ratio",
+    "unit",
+    "network",
+    "loss",
+    "latent",
+    "height",
+    "part",
+    "score",
+    "share_in_c",
+    "value",
+    "low",
+    "high",
+    "floor",
+    "ceiling",
+    "chance",
+    "var_between",
+    "var_within",
+    "seeds",
+    "generators",
+)
+"""Columns of :meth:`StudyResult.table`; see there."""
+
+_ARM = ["arm", "strategy", "ratio", "unit", "network", "loss"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        settings: everything that the results depend on, as ``study.json`` holds it.
+        prediction: made before training.
+        records: one row per arm, generator, seed, latent and part: ``value``, ``floor``, ``ceiling``, ``chance``. A fit
+            that diverged has NaN as its values.
+        losses: per arm, generator and seed ``step`` and ``loss`` (lists) and whether it ``diverged``.
+        pictures: samples, masks and reconstructions of the first seed of the first generator, by arm.
+        own_claims: comparisons of the user's, decided.
+        pairs: what is claimed of pairs of arms, before measuring.
+        claim_config: margins and error rate of the claims that are drawn.
+        environment: versions and machine.
+        stages: what was done until the claims were decided: seeds of every arm at each look; one look usually.
+    """
+
+    settings: Mapping[str, Any]
+    prediction: Prediction
+    records: pd.DataFrame
+    losses: Sequence[Mapping[str, Any]]
+    pictures: Sequence[Mapping[str, Any]]
+    own_claims: tuple[Claim, ...]
+    pairs: tuple[Pair, ...]
+    claim_config: ClaimConfig
+    environment: Mapping[str, Any]
+    stages: Sequence[Mapping[str, Any]] = ()
+
+    def __repr__(self) -> str:
+        arms, fits = self.records["arm"].nunique(), len(self.losses)
+        return f"StudyResult({arms} arms, {fits} fits, {len(self.pairs)} claims drawn)"
+
+    @functools.cached_property
+    def diverged(self) -> tuple[str, ...]:
+        """Fits that diverged, in words; they are left out of means and claims."""
+        return tuple(
+            f"{one['arm']}, generator {one['generator']}, seed {one['seed']}" for one in self.losses if one["diverged"]
+        )
+
+    def table(self, by: Literal["latent", "height"] = "latent") -> pd.DataFrame:
+        """One tidy table, one row per arm, latent (or height) and part.
+
+        Args:
+            by: ``"latent"`` for every latent that was scored, ``"height"`` for the mean over those of a height.
+
+        Returns:
+            Columns :data:`COLUMNS`. ``share_in_c``: predicted share in the shared information, 0 to 1. ``value``: mean
+            of the ``score`` (R², or accuracy of categories), with ``low`` and ``high``, its 95 % interval over
+            generators, or over the seeds of a single one; NaN where there is one of each. ``floor``: untrained
+            encoders; ``ceiling``: the visible part itself; ``chance``: rows shuffled. ``var_between`` and
+            ``var_within``: variances between generators and between seeds of one; NaN where there is one only.
+            ``seeds`` of each generator (the fewest) and ``generators``. ``latent`` is ``""`` by height.
+
+        Raises:
+            ValueError: another ``by``.
+        """
+        if by not in ("latent", "height"):
+            raise ValueError(f'by: expected "latent" or "height", got {by!r}')
+        shares = self._shares(by)
+        cell = ["latent", "height", "part", "score"] if by == "latent" else ["height", "part", "score"]
+        numbers = ["value", "floor", "ceiling", "chance"]
+        known: Any = self.records
+        per_fit: Any = (
+            known.groupby(["arm", *cell, "generator", "seed"], sort=False)[numbers]
+            .agg(lambda values: values.mean(skipna=False))
+            .reset_index()
+        )
+        arms = {arm["arm"]: arm for arm in self.settings["arms"]}
+        rows: list[dict[str, Any]] = []
+        for key, of_cell in per_fit.groupby(["arm", *cell], sort=False):
+            names = dict(zip(["arm", *cell], key, strict=True))
+            arm = arms[names["arm"]]
+            place = (names["arm"], names["latent"] if by == "latent" else names["height"])
+            rows.append(
+                {name: arm[name] for name in _ARM}
+                | {"latent": ""}
+                | names
+                | {"share_in_c": shares.get(place, math.nan)}
+                | _summary(of_cell)
+                | {name: float(of_cell[name].mean()) for name in ("floor", "ceiling", "chance")}
+            )
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The user's own claims first, then those drawn from the prediction, decided as one family.
+
+        Pairs of which fewer than 2 differences are left, since fits diverged or there is one seed only, are left out.
+        """
+        return (*self.own_claims, *self.drawn.values())
+
+    @functools.cached_property
+    def drawn(self) -> dict[str, Claim]:
+        """Name of a difference -> the claim that the prediction draws of it."""
+        differences = measured_differences(self.pairs, self.records)
+        usable = [pair for pair in self.pairs if _can_be_decided(differences[pair.name])]
+        return decided_claims(usable, differences, self.claim_config) if usable else {}
+
+    def _shares(self, by: str) -> dict[tuple[str, Any], float]:
+        found: dict[tuple[str, Any], float] = {}
+        for arm in self.settings["arms"]:
+            of = self.prediction.of_latents if by == "latent" else self.prediction.of_heights
+            found |= {(arm["arm"], place): share for place, share in of(arm["mask_name"]).items()}
+        return found
+
+
+def _can_be_decided(differences: Sequence[np.ndarray]) -> bool:
+    return len(differences) > 1 or (len(differences) == 1 and len(differences[0]) > 1)
+
+
+def _summary(of_cell: Any) -> dict[str, Any]:
+    """Mean and interval of the fits of one cell; those that diverged are left out."""
+    sound = of_cell.dropna(subset=["value"])
+    groups = [values.to_numpy() for _, values in sound.groupby("generator")["value"]]
+    counts = {"seeds": min(map(len, groups), default=0), "generators": len(groups)}
+    if not _can_be_decided(groups):
+        value = float(sound["value"].mean()) if len(sound) else math.nan
+        return {
+            "value": value,
+            "low": math.nan,
+            "high": math.nan,
+            "var_between": math.nan,
+            "var_within": math.nan,
+        } | counts
+    found = over_generators(groups if len(groups) > 1 else groups[0])
+    return {
+        **dataclasses.asdict(found.interval),
+        "var_between": math.nan if found.var_between is None else found.var_between,
+        "var_within": math.nan if found.var_within is None else found.var_within,
+        **counts,
+    }
+
+
+def result_to_dict(result: StudyResult) -> dict[str, Any]:
+    """What ``results.json`` holds: all but what other files of the folder do."""
+    return {
+        "records": json.loads(result.records.to_json(orient="split", double_precision=15)),
+        "losses": list(result.losses),
+        "pictures": list(result.pictures),
+        "own_claims": [claim.to_dict() for claim in result.own_claims],
+        "drawn_claims": {name: claim.to_dict() for name, claim in result.drawn.items()},
+        "pairs": [dataclasses.asdict(pair) for pair in result.pairs],
+        "claim_config": dataclasses.asdict(result.claim_config),
+        "environment": dict(result.environment),
+        "stages": list(result.stages),
+    }
+
+
+def load_study(path: str | os.PathLike[str]) -> StudyResult:
+    """Read what a study has found from its folder.
+
+    Args:
+        path: the folder that was given as ``out``.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no study, one that is not finished, or is damaged.
+    """
+    folder = as_path(path)
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist")
+    if not (folder / "study.json").exists():
+        raise ValueError(f"{folder} holds no study: give the folder that a study was run with as out")
+    if not (folder / "results.json").exists():
+        raise ValueError(f"{folder} holds a study that is not finished: run it again with resume=True")
+    settings, prediction, found = (read_json(folder / f"{name}.json") for name in ("study", "prediction", "results"))
+    try:
+        records = pd.DataFrame(found["records"]["data"], columns=found["records"]["columns"])
+        return StudyResult(
+            settings=settings,
+            prediction=Prediction.from_dict(prediction),
+            records=records.astype(dict.fromkeys(("value", "floor", "ceiling", "chance"), float)),
+            losses=found["losses"],
+            pictures=found["pictures"],
+            own_claims=tuple(Claim.from_dict(one) for one in found["own_claims"]),
+            pairs=tuple(Pair(**one) for one in found["pairs"]),
+            claim_config=ClaimConfig(**found["claim_config"]),
+            environment=found["environment"],
+            stages=found["stages"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'results.json'} is damaged: {error!r}") from None

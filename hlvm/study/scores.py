@@ -1,0 +1,291 @@
+"""Scores of the fits of a study: every latent from every representation, beside floor, ceiling and chance."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+
+from hlvm._keys import key_or_seed
+from hlvm._numbers import UsageError, positive
+from hlvm.graph import LatentGraph
+from hlvm.mae import Fit, encode
+from hlvm.masking.strategies import as_strategy
+from hlvm.scoring import RegressionConfig, kernel_r2_many, one_hot
+from hlvm.scoring.inputs import random_streams
+from hlvm.scoring.regression.accuracy import accuracy
+from hlvm.scoring.row_groups import permuted, row_groups
+from hlvm.study.truth import Truth
+
+__all__ = ["Record", "ScoreConfig", "Scorer", "Target", "targets_of"]
+
+Record: TypeAlias = dict[str, Any]
+"""One latent and part of one fit: names, ``value``, and its controls ``floor``, ``ceiling`` and ``chance``."""
+
+Part = Literal["value", "noise"]
+_VIEW_STREAM = 3
+
+_REGRESSION = RegressionConfig(
+    test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
+)
+"""Scores of a study are many and compared with each other: few rows and a coarse grid. Intervals come from seeds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """What is scored, and how.
+
+    Attributes:
+        representation: of transformers the mean over visible tokens, the class token, or all tokens side by side;
+            ``"code"`` for networks that have a code of their own, whose code is taken whatever is said here.
+        view: ``"whole"``: nothing is hidden when the samples are encoded. ``"masked"``: one mask per seed, drawn from
+            the arm's own strategy.
+        latents: names of the latents to score; ``None`` for all, or ``per_height`` of each height.
+        per_height: most latents scored of each height, chosen at random once for all arms; ``None`` for all.
+        parts: ``"value"`` and ``"noise"``: a latent's values, which hold its ancestors, and what enters there. Of data
+            whose noise is not known only values are scored.
+        observed: score the observed variables as well, whose height is 0.
+        categories: latents of a data set whose values are categories; image models say so themselves. Of their values
+            the accuracy is taken.
+        rows: samples to score on, at least 40; ``None`` for 1,600, of a data set at most a quarter of its rows.
+        intervals: whether intervals over seeds or generators are wanted; they need at least 2 of either.
+        regression: sizes and grids of the regressions.
+
+    Raises:
+        ValueError: an unknown word, or a number out of its range.
+    """
+
+    representation: Literal["mean", "class", "tokens", "code"] = "mean"
+    view: Literal["whole", "masked"] = "whole"
+    latents: tuple[str, ...] | None = None
+    per_height: int | None = 4
+    parts: tuple[Part, ...] = ("value", "noise")
+    observed: bool = False
+    categories: tuple[str, ...] = ()
+    rows: int | None = None
+    intervals: bool = True
+    regression: RegressionConfig = _REGRESSION
+
+    def __post_init__(self) -> None:
+        for name, options in (("representation", ("mean", "class", "tokens", "code")), ("view", ("whole", "masked"))):
+            if getattr(self, name) not in options:
+                problem = f"must be one of {', '.join(options)}, got {getattr(self, name)!r}"
+                raise UsageError(problem, argument=name, of="ScoreConfig")
+        for name in ("latents", "categories", "parts"):
+            given = getattr(self, name)
+            if given is not None:
+                names = (given,) if isinstance(given, str) else tuple(given)
+                object.__setattr__(self, name, names)
+        if not self.parts or not set(self.parts) <= set(get_args(Part)):
+            raise UsageError(
+                f"must be some of {', '.join(get_args(Part))}, got {self.parts!r}", argument="parts", of="ScoreConfig"
+            )
+        if self.per_height is not None:
+            object.__setattr__(self, "per_height", positive(self.per_height, "per_height", of="ScoreConfig"))
+        if self.rows is not None:
+            object.__setattr__(self, "rows", positive(self.rows, "rows", of="ScoreConfig"))
+            if self.rows < _FEWEST_ROWS:
+                problem = f"must be at least {_FEWEST_ROWS}, got {self.rows}"
+                raise UsageError(problem, argument="rows", of="ScoreConfig")
+
+
+_FEWEST_ROWS = 40
+
+
+class Target(NamedTuple):
+    """A latent and part that is scored.
+
+    Attributes:
+        latent: its name.
+        height: its height in the graph.
+        part: ``"value"`` or ``"noise"``.
+        columns: what the regression predicts, shape (n, d): of categories one column per category.
+        labels: the categories, shape (n, dims), or ``None``.
+    """
+
+    latent: str
+    height: int
+    part: Part
+    columns: Float[np.ndarray, "n d"]
+    labels: Int[np.ndarray, "n dims"] | None
+
+
+def targets_of(truth: Truth, graph: LatentGraph, config: ScoreConfig, key: Any) -> list[Target]:
+    """What is scored: the same latents for all arms and seeds.
+
+    Raises:
+        ValueError: a latent that the graph or the data does not have, or nothing to score.
+    """
+    heights = dict(zip(graph.nodes, map(int, graph.heights), strict=True))
+    known = [name for name in graph.nodes if name in truth.values and (config.observed or name in graph.latents)]
+    for what, names in (("latents", config.latents or ()), ("categories", config.categories)):
+        unknown = [name for name in names if name not in truth.values or name not in graph.latents]
+        if unknown:
+            shown = ", ".join(map(str, graph.latents[:8])) + (", ..." if graph.n_latents > 8 else "")
+            raise UsageError(
+                f"must be latents of the data, got {unknown[0]!r}; known are {shown}", argument=what, of="ScoreConfig"
+            )
+    seed = key_or_seed(key)
+    rng = np.random.default_rng(seed if isinstance(seed, int) else np.asarray(jax.random.key_data(seed)))
+    order = [graph.nodes[i] for i in rng.permutation(len(graph.nodes))]
+    found: list[Target] = []
+    for height in sorted(set(heights.values())):
+        chosen = [name for name in order if heights[name] == height and name in known]
+        if config.latents is not None:
+            chosen = [name for name in chosen if name in config.latents]
+        elif config.per_height is not None:
+            chosen = chosen[: config.per_height]
+        for part in config.parts:
+            arrays = truth.values if part == "value" else truth.noise
+            for name in chosen:
+                if name in arrays and arrays[name].size:
+                    found.append(
+                        _target(name, height, part, arrays[name], part == "value" and name in truth.categories)
+                    )
+    if not found:
+        raise UsageError("leaves nothing to score: the data has no such part", argument="parts", of="ScoreConfig")
+    return found
+
+
+def _target(name: str, height: int, part: Part, values: np.ndarray, *, categories: bool) -> Target:
+    if not categories:
+        return Target(name, height, part, np.asarray(values), None)
+    labels = np.asarray(values).round().astype(np.int64)
+    columns = [one_hot(column) for column in labels.T if len(np.unique(column)) > 1]
+    if not columns:
+        raise ValueError(f"latent {name!r} has one category only in the samples to score on: leave it out of latents")
+    return Target(name, height, part, np.concatenate(columns, axis=1), labels)
+
+
+class Scorer:
+    """Scores fits of one generator; what arms share is computed once, also where several threads score.
+
+    Args:
+        graph: the graph of the training data.
+        truth: samples to score on.
+        targets: what is scored.
+        config: how.
+        key: as the user gave it: regressions of all arms and seeds share one split, which follows from it.
+        generator_key: of the generator: masks of views follow from it.
+    """
+
+    def __init__(
+        self,
+        graph: LatentGraph,
+        truth: Truth,
+        targets: Sequence[Target],
+        config: ScoreConfig,
+        key: Any,
+        generator_key: PRNGKeyArray,
+    ) -> None:
+        self._graph, self._truth, self._targets, self._config = graph, truth, targets, config
+        self._key, self._view_key = key_or_seed(key), jax.random.fold_in(generator_key, _VIEW_STREAM)
+        self._shared = _Once()
+        self._order = permuted(None, len(truth.inputs), random_streams(self._key).permutation)
+
+    def records(self, fit: Fit) -> list[Record]:
+        """Every target of one fit with its controls, from which names of the arm are missing.
+
+        A fit that diverged has NaN as its values.
+        """
+        masked = self._masked(fit)
+        floors = self._shared.get(
+            ("floor", fit.network, fit.loss, fit.seed, _bits(masked)),
+            lambda: self._scores(self._code(fit.untrained(), masked), chance=False)[0],
+        )
+        ceilings = self._shared.get(
+            ("ceiling", _bits(masked)),
+            lambda: self._scores(self._truth.visible(self._graph, masked), chance=False)[0],
+        )
+        if fit.diverged:
+            values = chances = [math.nan] * len(self._targets)
+        else:
+            values, chances = self._scores(self._code(fit, masked), chance=True)
+        return [
+            {
+                "seed": fit.seed,
+                "latent": target.latent,
+                "height": target.height,
+                "part": target.part,
+                "score": "R²" if target.labels is None else "accuracy",
+                "value": value,
+                "floor": floor,
+                "ceiling": ceiling,
+                "chance": chance,
+            }
+            for target, value, floor, ceiling, chance in zip(
+                self._targets, values, floors, ceilings, chances, strict=True
+            )
+        ]
+
+    def _masked(self, fit: Fit) -> Bool[np.ndarray, " cells"] | None:
+        if self._config.view == "whole":
+            return None
+        key = jax.random.fold_in(self._view_key, fit.seed)
+        return np.asarray(as_strategy(fit.mask).sample(key, 1, self._graph)[0])
+
+    def _code(self, fit: Fit, masked: Any) -> np.ndarray:
+        pooling = self._config.representation
+        code = encode(fit, self._truth.observed, masked, pooling="mean" if pooling == "code" else pooling)
+        return np.asarray(code).reshape(len(code), -1)
+
+    def _scores(self, representation: np.ndarray, *, chance: bool) -> tuple[list[float], list[float]]:
+        """Scores of all targets, and those of the same targets with their rows in another order.
+
+        Both come from the same factorisations.
+        """
+        columns = {str(i): target.columns for i, target in enumerate(self._targets)}
+        groups = None
+        if chance:
+            columns |= {f"{i} by chance": target.columns[self._order] for i, target in enumerate(self._targets)}
+            together = np.concatenate([target.columns for target in self._targets], axis=1)
+            copies = row_groups(np.asarray(representation, np.float64), together.astype(np.float64))
+            groups = np.arange(len(together)) if copies is None else copies
+        found = kernel_r2_many(representation, columns, key=self._key, groups=groups, config=self._config.regression)
+
+        def value(name: str, target: Target, labels: np.ndarray | None) -> float:
+            score = found[name]
+            return float(score.value) if labels is None else accuracy(score, labels)
+
+        values = [value(str(i), target, target.labels) for i, target in enumerate(self._targets)]
+        if not chance:
+            return values, []
+        return values, [
+            value(f"{i} by chance", target, None if target.labels is None else target.labels[self._order])
+            for i, target in enumerate(self._targets)
+        ]
+
+
+def _bits(masked: np.ndarray | None) -> bytes | None:
+    return None if masked is None else np.packbits(masked).tobytes()
+
+
+class _Once:
+    """Values computed once each, by whichever thread asks first; the others wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[Any, threading.Lock] = {}
+        self._found: dict[Any, Any] = {}
+
+    def get(self, name: Any, compute: Callable[[], Any]) -> Any:
+        with self._lock:
+            own = self._locks.setdefault(name, threading.Lock())
+        with own:
+            if name not in self._found:
+                self._found[name] = compute()
+            return self._found[name]
+
+
+def score_names(targets: Sequence[Target]) -> Mapping[int, tuple[str, ...]]:
+    """Height -> latents that are scored there."""
+    found: dict[int, dict[str, None]] = {}
+    for target in targets:
+        found.setdefault(target.height, {})[target.latent] = None
+    return {height: tuple(names) for height, names in found.items()}
