@@ -1,4 +1,4 @@
-"""What the commands take in: arguments checked before any work, and files read; bad input raises one clear error."""
+"""Input of the commands: arguments checked before any work, and files read; bad input raises one clear error."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tupl
 
 
 def patches_from(graph: LatentGraph, unit: int | tuple[int, int], height: int | None) -> Patches:
-    """What --unit or --height say is masked together."""
+    """Patches that --unit or --height say are masked together."""
     from hlvm.masking import Patches
 
     if height is not None:

@@ -244,7 +244,7 @@ def _convolve(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " m"]) -> F
 
 
 def _bulk(law: Float[np.ndarray, " n"]) -> tuple[int, Float[np.ndarray, " m"]]:
-    """Where the terms begin that are not negligible, and the terms up to the last of them."""
+    """Beginning of the terms that are not negligible, and the terms up to the last of them."""
     places = np.flatnonzero(law >= _NEGLIGIBLE)
     if not len(places):
         return 0, places.astype(np.float64)
@@ -253,7 +253,7 @@ def _bulk(law: Float[np.ndarray, " n"]) -> tuple[int, Float[np.ndarray, " m"]]:
 
 
 def _convolve_possible(one: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " m"]) -> Bool[np.ndarray, " k"]:
-    """Which degrees a product has; counts far below 2**53 come out of the transform to much better than a half."""
+    """Degrees that a product has; counts far below 2**53 come out of the transform to much better than a half."""
     return fftconvolve(one.astype(np.float64), other.astype(np.float64)) > 0.5
 
 

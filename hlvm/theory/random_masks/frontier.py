@@ -1,4 +1,4 @@
-"""How often a latent is in the frontier of the shared information under random masks, in closed form.
+"""Probability that a latent is in the frontier of the shared information under random masks, in closed form.
 
 Invertible regime; section 3 of ``docs/theory.md``. A latent is in the frontier if it is shared and none of its children
 is: both sides occur below it, but only one below each child. Children that reach a common patch are then on the same
@@ -40,9 +40,6 @@ def child_groups(
         graph: any graph.
         reach: number of patches that each latent reaches.
         patch_of: patch of each observed variable.
-
-    Returns:
-        One entry per latent of ``graph.latents``.
     """
     at_nodes = np.concatenate([reach, np.ones(len(patch_of), dtype=reach.dtype)])
     overlap = np.zeros(len(reach), dtype=bool)
