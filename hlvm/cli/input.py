@@ -109,9 +109,6 @@ def load_graph(path: Path, *, must_be_invertible: str = "") -> LatentGraph:
     Args:
         path: a graph (.json, .graphml), a saved model (.npz) or a data set (.npz, .h5, .hdf5).
         must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
-
-    Returns:
-        The graph.
     """
     if _is_dataset(path):
         return _graph_inside(path)

@@ -62,9 +62,6 @@ def random_split(
         max_train: most training rows.
         max_test: most test rows.
         groups: 0, 1, ... of each row; whole groups are drawn. ``None`` for rows of their own.
-
-    Returns:
-        The split.
     """
     if groups is None:
         order = rng.permutation(n_rows)
