@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.experiment import Frame, Prediction
-from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, no, yes
+from hlvm.claims import Claim, equivalence_claim, mean_claim, no, yes
 
 _MOST_GAIN = 0.1
 _MOST_EXPLAINED = 0.02
@@ -63,7 +63,7 @@ def _noise(seeds: Seeds, prediction: Prediction) -> list[Claim]:
             theory=_BY_THEOREM_D,
             paper=_BY_THEOREM_2,
         ),
-        difference_claim(
+        mean_claim(
             "Nonlinear, noise: every step of noise costs the code some R² of the root.",
             {
                 f"from {low:g} to {high:g}": of(low, "code -> c") - of(high, "code -> c")
@@ -71,7 +71,7 @@ def _noise(seeds: Seeds, prediction: Prediction) -> list[Claim]:
             },
             theory=yes("ancestors are only partly recoverable"),
         ),
-        difference_claim(
+        mean_claim(
             "Nonlinear, noise: the code holds what labels find in the visible part: R² at most 0.05 below.",
             {
                 f"noise {level:g}": of(level, "code -> c") - seeds["noise", "mlp", "none", level, "visible -> c"][0]
@@ -175,7 +175,7 @@ def _gap(seeds: Seeds, prediction: Prediction) -> list[Claim]:
             (-math.inf, _MOST_EXPLAINED),
             theory=yes("E[x | c] does not depend on c"),
         ),
-        difference_claim(
+        mean_claim(
             "Squared error gains at most 0.1 R²(code → c) over the untrained encoder, at any width.",
             {name: trained[name] - untrained[name] for name in cells},
             (-math.inf, _MOST_GAIN),

@@ -36,7 +36,7 @@ from experiments.drawing import draw_over_seeds, legend_below, mark_units
 from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.scene_fits import HeldOut, arms, both_series, groups, scene_model, trained
 from hlvm import mae
-from hlvm.claims import BELOW_ZERO, Claim, difference_claim, nothing, yes
+from hlvm.claims import BELOW_ZERO, Claim, mean_claim, nothing, yes
 from hlvm.images import ImageSample
 from hlvm.mae import Fit
 from hlvm.plotting import COLORS, figure_with_panels
@@ -153,7 +153,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
 
     return [
         *(
-            difference_claim(
+            mean_claim(
                 f"Tokens in objects attend to kin {how}: training raises that wherever kin may be visible.",
                 gains(score, [arm for arm in every_arm if kin[arm] > 0]),
                 theory=yes("what one object's patches share says most of a masked one"),
@@ -165,7 +165,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             )
         ),
         *(
-            difference_claim(
+            mean_claim(
                 f"The preference for kin is weaker at {names[end]} than at {names[start]}.",
                 {
                     f"change of {score}": scores[("trained", score, *end)] - scores[("trained", score, *start)]
@@ -178,7 +178,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             )
             for what, start, end in (("ratio", series[0], series[-1]), ("unit", of_units[0], of_units[-1]))
         ),
-        difference_claim(
+        mean_claim(
             "The class token attends to objects rather than bare ground: training raises that in every arm.",
             gains(CLASS, every_arm),
             theory=nothing("no loss asks the class token"),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.experiment import Frame, Prediction
-from hlvm.claims import ABOVE_ZERO, BELOW_ZERO, SILENT, Claim, Limits, Stance, difference_claim, mean_claim, no, yes
+from hlvm.claims import ABOVE_ZERO, BELOW_ZERO, SILENT, Claim, Limits, Stance, mean_claim, no, yes
 
 IDENTIFIED = 0.9
 """Least R², both ways, of a code that identifies."""
@@ -110,7 +110,7 @@ def _judge_target(records: Frame, name: str, about: Mapping[str, Any]) -> tuple[
         shown={"untrained code -> c": cells["untrained code -> c", DESIGNED, "as trained"]},
         paper=yes("Theorem 2"),
         theory=yes(f"c is the target, d_c = {d_c}"),
-    ), difference_claim(
+    ), mean_claim(
         f"{name}: {d_c} numbers hold more of the target under the designed mask than under random ones",
         {"designed - random": designed["code -> c"] - random[arm, view]},
         shown={f"{arm}, {view}": random[arm, view]},
@@ -122,7 +122,7 @@ def _judge_target(records: Frame, name: str, about: Mapping[str, Any]) -> tuple[
 
 def _judge_arm(claim: ArmClaim, gains: Frame) -> Claim:
     by = gains.pivot_table(index="seed", columns=["arm", "height"], values="gain")
-    return difference_claim(
+    return mean_claim(
         claim.text,
         {
             f"height {height}, {claim.arm} - {claim.than}": by[claim.arm, height] - by[claim.than, height]

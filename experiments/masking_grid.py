@@ -37,7 +37,7 @@ from experiments.quadtree_fits import (
     telling_heights,
     trained,
 )
-from hlvm.claims import Claim, difference_claim, equivalence_claim, no, trend_claim, yes
+from hlvm.claims import Claim, equivalence_claim, mean_claim, no, trend_claim, yes
 from hlvm.masking import BlockMask
 from hlvm.plotting import COLORS, figure_with_panels
 
@@ -185,7 +185,7 @@ def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: 
         if len(often) and len(hardly):
             difference = of_height.loc[often].mean() - of_height.loc[hardly].mean()
             claims.append(
-                difference_claim(
+                mean_claim(
                     f"{begin}more of {what} is gained where it is often in c than where it hardly ever is",
                     {f"{len(often)} arms − {len(hardly)} arms": difference},
                     theory=yes(),
@@ -204,7 +204,7 @@ def _judge_mechanism(gains: Frame, share: Frame, prediction: Prediction, begin: 
             )
         if pairs:
             claims.append(
-                difference_claim(
+                mean_claim(
                     f"{begin}of squares at random and one block, same ratio and unit, that which has {what} in c more "
                     "often brings out more of it",
                     {f"{len(pairs)} pairs": lead(pairs)},
@@ -228,7 +228,7 @@ def _optimum(gains: Frame, share: Frame, prediction: Prediction, height: int, un
     def of(table: Frame, ratio: float) -> Any:
         return table.loc[(height, "uniform", ratio, unit)]
 
-    return difference_claim(
+    return mean_claim(
         f"{begin}with units of {unit} × {unit}, {_what(height, top)} is found better at ratio {middle:g} than at "
         f"{ends[0]:g} and at {ends[1]:g}",
         {f"{middle:g} − {end:g}": of(gains, middle) - of(gains, end) for end in ends},

@@ -35,7 +35,7 @@ from experiments.quadtree_fits import (
     strategy,
     trained,
 )
-from hlvm.claims import SILENT, Claim, Stance, difference_claim, equivalence_claim, no, nothing, yes
+from hlvm.claims import SILENT, Claim, Stance, equivalence_claim, mean_claim, no, nothing, yes
 
 _TOLERANCE = 0.03
 """Differences of R² up to this count as none."""
@@ -190,7 +190,7 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
         def share(arm: tuple[str, float]) -> float:
             return shares.at["noisy", *arm, height or top]
 
-        return difference_claim(
+        return mean_claim(
             f"noisy mechanisms: {text}",
             {f"{_words(more)} − {_words(less)}": scores(more) - scores(less) for more, less in pairs},
             paper=paper,
@@ -207,17 +207,15 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
     floor = {height: of(middle, of="untrained", steps=0, height=height) for height in (1, 0)}
     optimum = f"the root is found better at ratio {middle} than at {low} and at {high}"
     return [
-        difference_claim(
-            f"invertible mechanisms: {optimum}", leads(), paper=_BEST, theory=nothing("in c at every ratio")
-        ),
-        difference_claim(f"noisy mechanisms: {optimum}", leads(mechanism="noisy"), paper=_BEST),
-        difference_claim(
+        mean_claim(f"invertible mechanisms: {optimum}", leads(), paper=_BEST, theory=nothing("in c at every ratio")),
+        mean_claim(f"noisy mechanisms: {optimum}", leads(mechanism="noisy"), paper=_BEST),
+        mean_claim(
             f"availability explains the fall from {middle} to {high}: visible cells lose as much of the root as codes",
             {"cells − codes": visible[middle] - visible[high] - lead(high)},
             theory=no("one visible cell determines the root"),
         ),
         *(
-            difference_claim(
+            mean_claim(
                 f"mismatch explains the lead of {middle} over {end}: on images masked at {end} it is at most "
                 f"{_TOLERANCE}",
                 {f"{middle} − {end}": lead(end, view=end)},
@@ -226,7 +224,7 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
             for end in ends
         ),
         *(
-            difference_claim(
+            mean_claim(
                 f"training time explains the lead of {middle} over {end}: it shrinks from {short} to {long} steps",
                 {f"{short} − {long} steps": lead(end, steps=short) - lead(end)},
             )
@@ -239,39 +237,39 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
             theory=yes(),
         ),
         *(
-            difference_claim(
+            mean_claim(
                 f"nonlinearity enlarges the lead of {middle} over {end}",
                 {"invertible − linear": lead(end) - lead(end, mechanism="linear")},
                 theory=yes(),
             )
             for end in ends
         ),
-        difference_claim(
+        mean_claim(
             f"what enters at height 1 is found better at ratio {half} than at {low} and at {high}",
             {f"{half} − {end}": of(half, height=1) - of(end, height=1) for end in ends},
             theory=yes("in c most often there"),
         ),
-        difference_claim(
+        mean_claim(
             f"ratio {high} brings out more of what enters at heights 1 and 0 than {middle}",
             {f"height {height}": -lead(high, height=height) for height in (1, 0)},
             paper=yes("extreme ratios give low levels"),
             theory=no("in c less often"),
         ),
-        difference_claim(
+        mean_claim(
             f"training at {middle} throws away what enters at heights 1 and 0: untrained encoders hold more",
             {f"height {height}": floor[height] - of(middle, height=height) for height in (1, 0)},
         ),
-        difference_claim(
+        mean_claim(
             f"ratio {ratio}: masks of the root's subtrees bring out less of what enters just below the root",
             {"uniform − subtree": of(ratio, height=top - 1) - of(ratio, height=top - 1, strategy="subtree")},
             theory=yes("never in c"),
         ),
-        difference_claim(
+        mean_claim(
             f"ratio {ratio}: masks of the root's subtrees bring out more of the root than uniform ones",
             {"subtree − uniform": of(ratio, strategy="subtree") - of(ratio)},
             paper=_POOR,
         ),
-        difference_claim(
+        mean_claim(
             f"ratio {ratio}: blocks bring out more of the root than uniform masks",
             {"block − uniform": of(ratio, strategy="block") - of(ratio)},
         ),

@@ -36,7 +36,7 @@ from experiments.quadtree_fits import (
     telling_heights,
     trained,
 )
-from hlvm.claims import SILENT, Claim, difference_claim, nothing, ordering_claim, rank_correlations, yes
+from hlvm.claims import SILENT, Claim, mean_claim, nothing, ordering_claim, rank_correlations, yes
 from hlvm.plotting import figure_with_panels
 
 
@@ -173,17 +173,17 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
     inside = {unit: level for level, unit in enumerate(units)}  # the height whose latents lie inside a unit
     last = units[-1]
     claims = [
-        difference_claim(
+        mean_claim(
             "a unit as large as the latents of a height brings out less of what enters there than one half as large",
             _inside(records, prediction, "invertible"),
             theory=_INSIDE,
         ),
-        difference_claim(
+        mean_claim(
             "strips that cut through the latents of a height bring out more of what enters there than squares",
             {f"height {inside[b]}, unit {b}": of(b, inside[b], strategy="strip") - of(b, inside[b]) for b in units[1:]},
             theory=yes("alignment counts, not area"),
         ),
-        difference_claim(
+        mean_claim(
             f"blocks in steps of {last} cells bring out less of what enters at height {inside[last]} than at any place",
             {f"step 1 − {last}": of(1, inside[last], strategy="block") - of(last, inside[last], strategy="block")},
             theory=yes("never in c"),
@@ -195,7 +195,7 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
             theory=nothing("in c with any unit"),
         ),
         _trend("", mean_rank_correlations(records, prediction)),
-        difference_claim(
+        mean_claim(
             f"untrained encoders hold less of the root than those trained with squares at ratio {ratio:g}",
             {f"unit {unit}": of(unit, top) - of(1, top, of="untrained") for unit in units},
         ),
@@ -208,7 +208,7 @@ def _judge_noisy(records: Frame, prediction: Prediction) -> list[Claim]:
         ("noisy", "uniform", prediction["ratio"]), level=("mechanism", "strategy", "ratio")
     )
     claims = [
-        difference_claim(
+        mean_claim(
             "noisy mechanisms: a unit as large as the latents of a height brings out less of what enters there",
             _inside(records, prediction, "noisy"),
             theory=_INSIDE,
@@ -219,7 +219,7 @@ def _judge_noisy(records: Frame, prediction: Prediction) -> list[Claim]:
         what = "the root" if is_root else f"what enters at height {height}"
         large_one, small_one = (_of(records, prediction, u, height, mechanism="noisy") for u in (unit, small))
         claims.append(
-            difference_claim(
+            mean_claim(
                 f"noisy mechanisms: {what} is found better with units as large as its children than with smaller ones",
                 {f"height {height}, unit {unit} − {small}": large_one - small_one},
                 paper=_RISES if is_root else SILENT,
@@ -231,7 +231,7 @@ def _judge_noisy(records: Frame, prediction: Prediction) -> list[Claim]:
 
 
 def _trend(begin: str, correlations: np.ndarray) -> Claim:
-    return difference_claim(
+    return mean_claim(
         f"{begin}what training gains at a height goes up and down with its share in c",
         {"rank correlation over arms": correlations},
         theory=yes(),

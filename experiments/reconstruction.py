@@ -33,7 +33,7 @@ from hlvm.claims import (
     Claim,
     Limits,
     Stance,
-    difference_claim,
+    mean_claim,
     ordering_claim,
     yes,
 )
@@ -179,7 +179,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
         """That scores rise or fall from one arm to another."""
         start, end = arms
         differences = {score: values[seen, score, *end] - values[seen, score, *start] for score in limits}
-        return difference_claim(text, differences, limits, paper=paper, theory=theory)
+        return mean_claim(text, differences, limits, paper=paper, theory=theory)
 
     def grows(text: str, along: list[Arm], varies: int, theory: Stance) -> Claim:
         errors = {f"{arm[varies]:g}": values["visible part", "MSE", *arm] for arm in along}
@@ -237,7 +237,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             1,
             yes("what separates a masked patch from the visible part stands higher"),
         ),
-        difference_claim(
+        mean_claim(
             "The squared error is larger with nothing masked than on the masked part, at every ratio.",
             {
                 f"difference of MSE at ratio {arm[0]}": values["whole image", "MSE", *arm]

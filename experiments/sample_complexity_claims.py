@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from experiments.experiment import Frame, Prediction
-from hlvm.claims import Claim, difference_claim, mean_claim, no, yes
+from hlvm.claims import Claim, mean_claim, no, yes
 from hlvm.scoring import Interval, over_seeds
 
 LEVEL = 0.5
@@ -113,7 +113,7 @@ def _judge_target(records: Frame, prediction: Prediction, target: str) -> list[C
             claims.append(Claim(text=text, theory=yes(), scores=shown, holds=None, reason=reason))
         else:
             gain = {"octaves less": greatest[other] - greatest[scale]}
-            claims.append(difference_claim(text, gain, theory=yes(), reason=reason))
+            claims.append(mean_claim(text, gain, theory=yes(), reason=reason))
     return claims
 
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from experiments.drawing import draw_intervals
 from experiments.experiment import Frame, Group, Prediction, Record
 from experiments.scene_fits import LAPTOP, SceneFits, arms, label, scene_model, trained
-from hlvm.claims import SILENT, Claim, Stance, difference_claim, no, nothing, yes
+from hlvm.claims import SILENT, Claim, Stance, mean_claim, no, nothing, yes
 from hlvm.mae import Fit
 from hlvm.masking import RandomMask
 from hlvm.plotting import COLORS
@@ -173,7 +173,7 @@ def arm_claim(
     """
     values = {label(arm): of_arm(rows, arm) for arm in (comparison["ahead"], comparison["behind"])}
     (first, ahead), (second, behind) = values.items()
-    return difference_claim(
+    return mean_claim(
         f"{what} is higher at {first} than at {second}",
         {"difference": ahead - behind},
         shown=values,
@@ -197,7 +197,7 @@ def floor_claims(
     best = prediction["comparisons"][0]["ahead"]
     floors = {words: of_code(records, code) for code, words in _FLOORS.items()}
     return [
-        difference_claim(
+        mean_claim(
             f"{what} from codes ({label(best)}) than from {words}",
             {"difference": of_arm(rows, best) - floor},
             shown={words: floor},

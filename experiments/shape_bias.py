@@ -38,7 +38,7 @@ from experiments.scene_comparisons import (
 )
 from experiments.scene_fits import SceneFits, groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
-from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, trend_claim, yes
+from hlvm.claims import Claim, equivalence_claim, mean_claim, trend_claim, yes
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting import COLORS, figure_with_panels
@@ -153,7 +153,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             (-math.inf, 0.5),
             paper=yes("0.14 to 0.26"),
         ),
-        difference_claim(
+        mean_claim(
             f"Training ({label(best)}) raises the bias above that of the untrained encoder",
             {"difference": of_arm(bias, best) - floor},
             shown={"untrained": floor},

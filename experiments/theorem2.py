@@ -26,7 +26,7 @@ from experiments.theorem2_cases import GRAPHS, MASKS, MECHANISMS, PHASE_MASKS, A
 from experiments.theorem2_figures import draw
 from experiments.training import LARGE, TINY, Bottlenecks, train
 from hlvm import mae
-from hlvm.claims import Claim, difference_claim, equivalence_claim, mean_claim, yes
+from hlvm.claims import Claim, equivalence_claim, mean_claim, yes
 from hlvm.graph import LatentGraph
 from hlvm.mae import ArrayData, Fit
 from hlvm.scoring import RegressionConfig, Verdict, block_verdict, kernel_r2
@@ -249,13 +249,13 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             theory=yes("identified (Theorem D)"),
             paper=yes("identified (Theorem 2)"),
         ),
-        difference_claim(
+        mean_claim(
             "Training does it: R²(code → c) gains at least 0.1 over the untrained encoder.",
             apart("exact", "untrained", "code -> c"),
             (0.1, math.inf),
             theory=yes("an untrained code of d_c numbers is no function of c"),
         ),
-        difference_claim(
+        mean_claim(
             f"One number fewer loses a direction of c: the R² of the worst direction falls by at least {drop}.",
             apart("exact", "too narrow", "worst direction"),
             (drop, math.inf),
@@ -284,12 +284,12 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             tolerance,
             theory=yes("equal"),
         ),
-        difference_claim(
+        mean_claim(
             "Phase diagram: the last number before d_c adds to R²(code → c).",
             at("code -> c", lambda more: more == 0, less=-1),
             theory=boundary,
         ),
-        difference_claim(
+        mean_claim(
             f"Phase diagram: numbers beyond d_c add at most {plateau} to R²(code → c).",
             at("code -> c", lambda more: more > 0, less=0),
             (-math.inf, plateau),
@@ -301,12 +301,12 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             is_function,
             theory=yes("the best code for any decoder depends on c alone"),
         ),
-        difference_claim(
+        mean_claim(
             "Squared error sees all of c: c itself, squeezed into d_c − 1 numbers, loses more (relative).",
             missed,
             theory=yes("mean-injective"),
         ),
-        difference_claim(
+        mean_claim(
             f"Training reaches the optimum: a code of d_c numbers loses at most {tolerance:.0%} more than c itself.",
             reached,
             (-math.inf, tolerance),

@@ -18,7 +18,7 @@ from experiments.drawing import legends_beside
 from experiments.experiment import Frame, Results
 from experiments.scene_comparisons import draw_floors, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
-from hlvm.claims import BELOW_ZERO, Claim, difference_claim, yes
+from hlvm.claims import BELOW_ZERO, Claim, mean_claim, yes
 from hlvm.plotting import COLORS, figure_with_panels
 
 NAMES = ("reconstruction", "attention", "linear_separability", "shape_bias", "transfer")
@@ -59,33 +59,33 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[C
         f"lead over {label(arm)}": _change(of_class, best) - _change(of_class, arm) for arm in (ratios[0], ratios[-1])
     }
     return [
-        difference_claim(
+        mean_claim(
             "The squared error of the masked part is lower after long training in every arm",
             {label(arm): _change(errors, arm) for arm in arms},
             BELOW_ZERO,
             theory=yes("longer training comes closer to the best guess"),
         ),
-        difference_claim(
+        mean_claim(
             f"After long training it grows from ratio {lowest['ratio']:g} to {next_lowest['ratio']:g}",
             {"difference, long": grown[1]},
             shown={"difference, laptop": grown[0]},
             theory=yes("less is visible, so the best guess errs more"),
         ),
-        difference_claim(
+        mean_claim(
             f"The class is read better after long training ({label(best)})", {label(best): _change(of_class, best)}
         ),
-        difference_claim(
+        mean_claim(
             f"After long training it is read better from codes ({label(best)}) than from raw pixels",
             {"difference, long": of_arm(of_class[1], best) - pixels},
             shown={"raw pixels": pixels},
         ),
-        difference_claim(f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads),
-        difference_claim(
+        mean_claim(f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads),
+        mean_claim(
             "Attention to kin is stronger after long training wherever kin may be visible",
             {label(arm): _change(of_kin, arm) for arm in kin},
             theory=yes("what one object's patches share says most of a masked one"),
         ),
-        difference_claim(
+        mean_claim(
             f"The layout, and the class after a shift, are read better after long training ({label(best)})",
             {"layout": _change(layout, best), "class after a shift": _change(shifted, best)},
         ),

@@ -18,7 +18,6 @@ from hlvm.claims import (
     Claim,
     Stance,
     block_claim,
-    difference_claim,
     equivalence_claim,
     every,
     hull,
@@ -176,17 +175,17 @@ def test_claim_from_dict_refuses_what_it_did_not_write(change):
 # ---------------------------------------------------------------------- seeds
 
 
-def test_difference_claim_rests_on_every_difference():
+def test_mean_claim_rests_on_every_difference():
     up, down = np.asarray([0.2, 0.21, 0.19]), np.asarray([-0.2, -0.21, -0.19])
-    claim = difference_claim("x", {"a": up, "b": up + 1}, shown={"level": down})
+    claim = mean_claim("x", {"a": up, "b": up + 1}, shown={"level": down})
     assert claim.holds is True
     assert claim.scores == {"a": over_seeds(up), "b": over_seeds(up + 1), "level": over_seeds(down)}
     assert claim.limits == {"a": ABOVE_ZERO, "b": ABOVE_ZERO}
-    assert difference_claim("x", {"a": up, "b": down}).holds is False
-    assert difference_claim("x", {"a": up, "b": up * [1, -1, 0]}).holds is None
-    assert difference_claim("x", {"a": up, "b": down}, {"a": ABOVE_ZERO, "b": BELOW_ZERO}).holds is True
+    assert mean_claim("x", {"a": up, "b": down}).holds is False
+    assert mean_claim("x", {"a": up, "b": up * [1, -1, 0]}).holds is None
+    assert mean_claim("x", {"a": up, "b": down}, {"a": ABOVE_ZERO, "b": BELOW_ZERO}).holds is True
     with pytest.raises(ValueError, match="at least 2"):
-        difference_claim("x", {"a": [0.1]})
+        mean_claim("x", {"a": [0.1]})
 
 
 def test_mean_claim_compares_levels_with_limits():

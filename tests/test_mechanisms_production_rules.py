@@ -126,7 +126,10 @@ def test_log_prob_of_a_grammar_sums_to_one(grammar):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ProductionRules(inputs=0, vocabulary=2), "at least one production of its parents, got inputs=0"),
+        (
+            lambda: ProductionRules(inputs=0, vocabulary=2),
+            "ProductionRules: inputs must be a whole number of at least 1, got 0",
+        ),
         (lambda: ProductionRules(inputs=2, vocabulary=2, position=1), "position 1 is not among 1 children"),
         (lambda: ProductionRules(inputs=2, vocabulary=100, children=9), "more than 4194304 tuples"),
         (lambda: ProductionRules(inputs=5, vocabulary=4).noise_size(1, 1, 1), "5 rules need as many different tuples"),

@@ -22,7 +22,7 @@ from hlvm.scoring import (
 )
 from hlvm.scoring.regression.kernels import KERNELS, kernel_matrix, soften
 from hlvm.scoring.regression.nystroem import fit_nystroem
-from hlvm.scoring.regression.ridge import Grid, fit_exact, fit_linear, kernel_loo
+from hlvm.scoring.regression.ridge import Grid, Problem, fit_exact, fit_linear, kernel_loo
 from hlvm.scoring.regression.splitting import Standardiser
 
 SMALL = RegressionConfig(max_train=200, n_boot=200)
@@ -134,7 +134,7 @@ def test_fit_linear_selection_equals_refitting_without_each_row(columns):
     x = rng.normal(size=(40, columns))
     y = x[:, :2] + rng.normal(size=(40, 2))
     ridges = (0.1, 1.0, 10.0, 100.0)
-    selected = fit_linear(x, x[:5], y, np.array([0, 1]), ridges=ridges)
+    selected = fit_linear(Problem(x, x[:5], y, np.array([0, 1])), ridges=ridges)
     errors = np.zeros((len(ridges) + 1, 2))
     errors[-1] = (y**2).sum(axis=0)  # the infinite ridge predicts the mean, 0
     for i in range(40):
@@ -151,7 +151,7 @@ def test_fit_exact_chooses_the_least_leave_one_out_error_of_each_group():
     y = np.column_stack([y, np.random.default_rng(5).normal(size=80)])
     y -= y.mean(axis=0)
     bandwidths, ridges = (0.3, 1.0, 3.0), (1e-4, 1e-2, 1.0)
-    selected = fit_exact(x, x, y, np.array([0, 0, 1]), Grid(bandwidths, ridges, 1.0))
+    selected = fit_exact(Problem(x, x, y, np.array([0, 0, 1])), Grid(bandwidths, ridges, 1.0))
     errors = {
         (b, r): (kernel_loo(kernel_matrix(x, x, b), y, r)[1] ** 2).sum(axis=0) @ [[1, 0], [1, 0], [0, 1]]
         for b in bandwidths
@@ -405,9 +405,9 @@ def test_fit_nystroem_with_every_row_a_landmark_is_exact():
     x = x + 0.2 * np.random.default_rng(9).normal(size=x.shape)
     y = y - y.mean(axis=0)
     grid = Grid((1.0,), (1e-3, 1e-1, 10.0), 1.5)
-    groups = np.array([0, 1])
-    exact = fit_exact(x, x[:20], y, groups, grid)
-    found = fit_nystroem(x, x[:20], y, groups, grid, n_landmarks=150, max_select=150)
+    problem = Problem(x, x[:20], y, np.array([0, 1]))
+    exact = fit_exact(problem, grid)
+    found = fit_nystroem(problem, grid, n_landmarks=150, max_select=150)
     np.testing.assert_array_equal(found.ridge, exact.ridge)
     np.testing.assert_allclose(found.predictions, exact.predictions, atol=1e-6)  # the root of K loses half the digits
     np.testing.assert_allclose(found.loo, exact.loo, atol=1e-6)
@@ -421,7 +421,7 @@ def test_fit_nystroem_is_ridge_regression_on_scikit_learns_features():
     x, y = curved(n=400)
     y = y - y.mean(axis=0)
     grid = Grid((1.0,), (1e-2,), 1.5)
-    found = fit_nystroem(x, x[:20], y, np.zeros(2, int), grid, max_select=100, n_landmarks=40)
+    found = fit_nystroem(Problem(x, x[:20], y, np.zeros(2, int)), grid, max_select=100, n_landmarks=40)
     # Fitted on the landmarks alone, scikit-learn has no others to choose from.
     features = Nystroem(gamma=1 / (2 * 1.5**2), n_components=40, random_state=0).fit(x[:40])
     phi = features.transform(x)

@@ -25,7 +25,7 @@ from hlvm.scoring import (
 from hlvm.scoring.intervals import resampling_weights
 from hlvm.scoring.regression.kernels import kernel_matrix
 from hlvm.scoring.regression.r2 import resampled_r2
-from hlvm.scoring.regression.ridge import fit_linear, kernel_loo, smoother_loo
+from hlvm.scoring.regression.ridge import Problem, fit_linear, kernel_loo, smoother_loo
 from hlvm.scoring.row_groups import DependenceWarning, members, permuted, row_groups
 
 SMALL = RegressionConfig(n_boot=100, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
@@ -108,7 +108,7 @@ def test_smoother_loo_leaves_groups_out_as_refitting_does():
         out = labels == label
         weights = np.linalg.solve(x[~out].T @ x[~out] + 0.5 * np.eye(4), x[~out].T @ y[~out])
         np.testing.assert_allclose(loo[out], y[out] - x[out] @ weights, atol=1e-9)
-    chosen = fit_linear(x, x, y, np.zeros(1, dtype=int), ridges=(0.5,), together=labels)
+    chosen = fit_linear(Problem(x, x, y, np.zeros(1, dtype=int), labels), ridges=(0.5,))
     assert chosen.loo.shape == y.shape
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from hlvm.claims import difference_claim, equivalence_claim, mean_claim
+from hlvm.claims import equivalence_claim, mean_claim
 from hlvm.graph import LatentGraph
 from hlvm.scoring import RegressionConfig, Verdict
 from hlvm.testing import (
@@ -132,14 +132,14 @@ def test_assert_rank_passes_on_the_rank_and_fails_with_p_values(method):
 
 
 def test_assert_claim_passes_on_a_claim_that_holds():
-    claim = difference_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]}, shown={"b": [0.1, 0.2, 0.1]})
+    claim = mean_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]}, shown={"b": [0.1, 0.2, 0.1]})
     assert assert_claim(claim) is claim
 
 
 def test_assert_claim_failure_shows_intervals_beside_limits():
     differences = {"first": [0.5, 0.6, 0.55], "second": [-0.2, -0.3, -0.25]}
     with pytest.raises(AssertionError, match="expected that a beats b: this does not hold") as caught:
-        assert_claim(difference_claim("a beats b", differences, shown={"b": [0.1, 0.2, 0.15]}, reason="seeds say so"))
+        assert_claim(mean_claim("a beats b", differences, shown={"b": [0.1, 0.2, 0.15]}, reason="seeds say so"))
     lines = str(caught.value).splitlines()
     assert lines[1] == "because seeds say so"
     assert [line.split()[0] for line in lines[4:7]] == ["second", "first", "b"]
@@ -159,7 +159,7 @@ def test_assert_claim_fails_on_an_open_claim():
 def test_assert_claim_is_recorded():
     take()
     with pytest.raises(AssertionError, match="this is open"):
-        assert_claim(difference_claim("a beats b", {"a − b": [0.2, -0.3, 0.25]}))
+        assert_claim(mean_claim("a beats b", {"a − b": [0.2, -0.3, 0.25]}))
     (line,) = take()
     assert line.startswith("is open: a beats b: a − b = 0.050 [")
 

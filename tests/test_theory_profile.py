@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import graphs_with_patches, property_test
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.masking import (
     BernoulliMask,
@@ -513,6 +514,16 @@ def test_closed_form_is_refused_when_dims_are_not_invertible():
     graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
     with pytest.raises(ValueError, match="do not allow the invertible regime"):
         membership_probability(graph, RandomMask(ratio=0.5))
+
+
+def test_level_profile_keeps_the_parts_of_what_a_strategy_refuses():
+    no_grid = LatentGraph.tree(2, 2)
+    with pytest.raises(UsageError, match=r"^strategies\[1\]: this strategy masks regions of a grid") as caught:
+        level_profile(no_grid, [RandomMask(ratio=0.5), GridMask(keep_every=2)])
+    assert caught.value.remedies.keys() == {"grid", "strategy"}
+    with pytest.raises(UsageError, match=r"^strategies\[0\]: keep_every must not be larger") as caught:
+        level_profile(LatentGraph.quadtree(2), [GridMask(keep_every=9)])
+    assert caught.value.argument == "keep_every"
 
 
 @pytest.mark.parametrize(

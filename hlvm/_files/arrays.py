@@ -301,11 +301,7 @@ class StoredArray:
         return native(np.asarray(found)) if isinstance(found, np.ndarray) else found
 
     def _check_zeros(self, keys: tuple[Any, ...], found: Any) -> None:
-        """Check that rows of zeros were written as such, and are no piece that was lost and zeroed with its check sum.
-
-        Raises:
-            ValueError: they are.
-        """
+        """Refuse rows of zeros that were not written as such: a piece that was lost, and zeroed with its check sum."""
         if not keys or keys[0] is Ellipsis:
             keys = (slice(None),) * (self.ndim - len(keys) + 1)
         rows = np.atleast_1d(np.arange(len(self))[keys[0]])

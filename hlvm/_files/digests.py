@@ -65,11 +65,7 @@ def read_json(path: Path) -> Any:
 
 
 def parsed_json(content: str | bytes, name: str) -> Any:
-    """Do as :func:`read_json` does, of JSON that was read already; ``name`` is for messages.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """Do as :func:`read_json` does, of JSON that was read already; ``name`` is for messages."""
     try:
         found = texts.parsed_json(content if isinstance(content, str) else texts.decoded(content))
     except ValueError as error:
@@ -110,11 +106,7 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 
 def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
-    """Check that files are as they were when their digests were taken.
-
-    Raises:
-        ValueError: one is missing or damaged.
-    """
+    """Refuse files that are missing, or not as they were when their digests were taken."""
     for name, digest in digests.items():
         if not (folder / name).is_file():
             raise ValueError(f"{folder} is damaged: {name} is missing")

@@ -40,11 +40,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def parsed_json(text: str, **options: Any) -> Any:
-    """Parse a JSON text; the options are those of :func:`json.loads`.
-
-    Raises:
-        ValueError: it is no JSON.
-    """
+    """Parse a JSON text with options of :func:`json.loads`; whatever is wrong with it is a ValueError."""
     try:
         return json.loads(text, **options)
     except RecursionError:

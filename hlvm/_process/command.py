@@ -270,7 +270,7 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _room(error: BaseException) -> str | None:
-    """That there is no room on the disk or in memory, if the error says so."""
+    """The words for no room on the disk or in memory, if the error says so."""
     text = str(error)
     where = f"{error.filename}: " if isinstance(error, OSError) and error.filename is not None else ""
     if isinstance(error, OSError) and error.errno in _NO_ROOM:

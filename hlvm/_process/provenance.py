@@ -1,4 +1,4 @@
-"""What a measurement or a run depends on besides its settings: versions, machine, load."""
+"""Circumstances of a measurement or a run besides its settings: versions, machine, load."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def available_cores() -> int:
 
 
 def environment(*distributions: str) -> dict[str, Any]:
-    """What the times of a benchmark depend on.
+    """Everything that the times of a benchmark depend on.
 
     Args:
         distributions: whose versions matter beside this package's and Python's.

@@ -2,7 +2,7 @@
 
 A :class:`Claim` holds, fails or is open. What theory and paper say of it is a value, :func:`yes`, :func:`no` or
 :func:`nothing`, with a reason beside it, so that agreement follows from the outcome. Builders decide claims about
-differences between training seeds (:func:`difference_claim` and its relatives) and about what one code holds
+differences between training seeds (:func:`mean_claim` and its relatives) and about what one code holds
 (:func:`block_claim`); :func:`interval_claim` decides any other claim whose scores have limits. :func:`drawn_claims`
 draws the claims from a prediction and decides them as one family.
 
@@ -13,7 +13,6 @@ draws the claims from a prediction and decides them as one family.
 
 from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, every, interval_claim, within
 from hlvm.claims.differences import (
-    difference_claim,
     equivalence_claim,
     mean_claim,
     ordering_claim,
@@ -34,7 +33,6 @@ __all__ = [
     "Says",
     "Stance",
     "block_claim",
-    "difference_claim",
     "drawn_claims",
     "drawn_limits",
     "equivalence_claim",

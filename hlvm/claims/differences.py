@@ -20,7 +20,7 @@ from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, interval_cl
 from hlvm.claims.stances import SILENT, Stance
 from hlvm.scoring import over_generators
 
-__all__ = ["difference_claim", "equivalence_claim", "mean_claim", "ordering_claim", "rank_correlations", "trend_claim"]
+__all__ = ["equivalence_claim", "mean_claim", "ordering_claim", "rank_correlations", "trend_claim"]
 
 _FEWEST_ARMS = 3
 
@@ -28,39 +28,6 @@ _FEWEST_ARMS = 3
 def mean_claim(
     text: str,
     values: Mapping[str, ArrayLike],
-    limits: Limits | Mapping[str, Limits],
-    *,
-    shown: Mapping[str, ArrayLike] | None = None,
-    level: float = 0.95,
-    theory: Stance = SILENT,
-    paper: Stance = SILENT,
-    reason: str = "",
-) -> Claim:
-    """A claim that means over seeds lie within limits.
-
-    Args:
-        text: one sentence.
-        values: name -> one number per seed, at least 2, or shape (generators, seeds).
-        limits: of all means, or of each by its name.
-        shown: name -> the same, of what is shown beside and does not decide.
-        level: coverage of each interval, strictly between 0 and 1.
-        theory: what the theory says of the claim.
-        paper: what the paper says of it.
-        reason: for the record.
-
-    Raises:
-        ValueError: fewer than 2 seeds of a single generator, or a number that is not finite.
-    """
-    scores, beside = (
-        {name: over_generators(of, level=level).interval for name, of in parts.items()}
-        for parts in (values, shown or {})
-    )
-    return interval_claim(text, scores, limits, shown=beside, theory=theory, paper=paper, reason=reason)
-
-
-def difference_claim(
-    text: str,
-    differences: Mapping[str, ArrayLike],
     limits: Limits | Mapping[str, Limits] = ABOVE_ZERO,
     *,
     shown: Mapping[str, ArrayLike] | None = None,
@@ -69,28 +36,32 @@ def difference_claim(
     paper: Stance = SILENT,
     reason: str = "",
 ) -> Claim:
-    """A claim that differences, paired by seed, lie within limits; above zero where nothing else is said.
+    """A claim that means over seeds, such as those of paired differences, lie within limits.
 
     Args:
         text: one sentence.
-        differences: name -> one difference per seed, at least 2, or shape (generators, seeds).
-        limits: as for :func:`mean_claim`.
-        shown: as for :func:`mean_claim`.
-        level: as for :func:`mean_claim`.
+        values: name -> one number per seed, at least 2, or shape (generators, seeds).
+        limits: of all means, or of each by its name; above zero where nothing else is said.
+        shown: name -> the same, of what is shown beside and does not decide.
+        level: coverage of each interval, strictly between 0 and 1.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
         reason: for the record.
 
     Raises:
-        ValueError: as for :func:`mean_claim`.
+        ValueError: fewer than 2 seeds, or a number that is not finite.
 
     Example:
         >>> from hlvm.claims import yes
-        >>> claim = difference_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]}, theory=yes("a sees more"))
+        >>> claim = mean_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]}, theory=yes("a sees more"))
         >>> claim.holds, claim.theory_agrees
         (True, True)
     """
-    return mean_claim(text, differences, limits, shown=shown, level=level, theory=theory, paper=paper, reason=reason)
+    scores, beside = (
+        {name: over_generators(of, level=level).interval for name, of in parts.items()}
+        for parts in (values, shown or {})
+    )
+    return interval_claim(text, scores, limits, shown=beside, theory=theory, paper=paper, reason=reason)
 
 
 def equivalence_claim(
@@ -113,18 +84,18 @@ def equivalence_claim(
         text: one sentence.
         differences: name -> one difference per seed, at least 2, or shape (generators, seeds).
         margin: largest difference that counts as none, above 0.
-        shown: as for :func:`difference_claim`.
+        shown: as for :func:`mean_claim`.
         level: as for :func:`mean_claim`.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
 
     Raises:
-        ValueError: a margin that is not above 0; otherwise as for :func:`difference_claim`.
+        ValueError: a margin that is not above 0; otherwise as for :func:`mean_claim`.
     """
     if not margin > 0:
         raise ValueError(f"margin: expected a difference above 0 that counts as none, got {margin}")
     limits = (-margin, margin)
-    return difference_claim(text, differences, limits, shown=shown, level=level, theory=theory, paper=paper)
+    return mean_claim(text, differences, limits, shown=shown, level=level, theory=theory, paper=paper)
 
 
 def ordering_claim(
@@ -145,7 +116,7 @@ def ordering_claim(
         paper: what the paper says of it.
 
     Raises:
-        ValueError: fewer than two names, or other numbers of seeds; otherwise as for :func:`difference_claim`.
+        ValueError: fewer than two names, or other numbers of seeds; otherwise as for :func:`mean_claim`.
     """
     if len(values) < 2:
         raise ValueError(f"values: an ordering needs at least two names, got {', '.join(values) or 'none'}")
@@ -156,7 +127,7 @@ def ordering_claim(
         f"{name} − {before}": np.asarray(values[name]) - np.asarray(values[before])
         for before, name in itertools.pairwise(values)
     }
-    return difference_claim(text, steps, BELOW_ZERO if falling else ABOVE_ZERO, theory=theory, paper=paper)
+    return mean_claim(text, steps, BELOW_ZERO if falling else ABOVE_ZERO, theory=theory, paper=paper)
 
 
 def trend_claim(
@@ -177,10 +148,10 @@ def trend_claim(
         paper: what the paper says of it.
 
     Raises:
-        ValueError: as for :func:`rank_correlations` and :func:`difference_claim`.
+        ValueError: as for :func:`rank_correlations` and :func:`mean_claim`.
     """
     correlations = rank_correlations(measured, predicted)
-    return difference_claim(text, {"rank correlation over arms": correlations}, theory=theory, paper=paper)
+    return mean_claim(text, {"rank correlation over arms": correlations}, theory=theory, paper=paper)
 
 
 def rank_correlations(measured: ArrayLike, predicted: ArrayLike) -> Float[np.ndarray, " seeds"]:

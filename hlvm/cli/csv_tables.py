@@ -266,11 +266,7 @@ def _check_one_delimiter(found: _Reading, line: int, cells: Sequence[str]) -> No
 
 
 def _numbers(cells: Sequence[str], decimal: str, *, truth: bool) -> np.ndarray:
-    """Numbers of cells.
-
-    Raises:
-        ValueError: one of them is none.
-    """
+    """Numbers of cells; a ValueError if one of them is none."""
     if truth:
         if not _TRUTH.keys() >= set(cells):
             raise ValueError("no truth value")

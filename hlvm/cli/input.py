@@ -1,4 +1,4 @@
-"""What the commands take in: arguments checked before any work, and files read; bad input raises one clear error."""
+"""Input of the commands: arguments checked before any work, and files read; bad input raises one clear error."""
 
 from __future__ import annotations
 
@@ -109,9 +109,6 @@ def load_graph(path: Path, *, must_be_invertible: str = "") -> LatentGraph:
     Args:
         path: a graph (.json, .graphml), a saved model (.npz) or a data set (.npz, .h5, .hdf5).
         must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
-
-    Returns:
-        The graph.
     """
     if _is_dataset(path):
         return _graph_inside(path)
@@ -175,7 +172,7 @@ def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tupl
 
 
 def patches_from(graph: LatentGraph, unit: int | tuple[int, int], height: int | None) -> Patches:
-    """What --unit or --height say is masked together."""
+    """Patches that --unit or --height say are masked together."""
     from hlvm.masking import Patches
 
     if height is not None:

@@ -65,11 +65,7 @@ def read_parquet(path: Path) -> Named:
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:
-    """Check that no two columns have one name.
-
-    Raises:
-        ValueError: two have.
-    """
+    """Refuse two columns of one name."""
     seen: set[str] = set()
     for place, name in enumerate(names):
         if name and name in seen:

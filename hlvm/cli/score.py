@@ -46,7 +46,7 @@ def score(
     header: Annotated[Literal["yes", "no"] | None, tyro.conf.arg(metavar="yes|no", help_behavior_hint="")] = None,
     out: OptionalFile = None,
 ) -> int:
-    """How much of the latents Z a representation Z_HAT holds, and whether it identifies them.
+    """Score how much of the latents Z a representation Z_HAT holds, and judge whether it identifies them.
 
     Files are .npy, .npz, .csv, .parquet or HDF5 (.h5, .hdf5) with one row per sample; FILE::NAME,NAME takes arrays or
     columns of a file by name; a name with a comma in it stands in double quotes. The exit code is 0 whatever the

@@ -130,14 +130,14 @@ def _ends(score: Record) -> str:
 # ---------------------------------------------------------------------- tables
 
 _ROUNDING = 1e-12
-"""How far below 1 rounding may leave a share that is 1."""
+"""Distance below 1 at which rounding may leave a share that is 1."""
 
 _LONGEST_LIST = 24
 _MOST_ROWS = 40
 
 
 def listed(names: Sequence[str], most: int = _LONGEST_LIST, *, of: int | None = None) -> str:
-    """How many names there are (of how many), and the first of them."""
+    """Number of names (of how many), and the first of them."""
     count = len(names) if of is None else f"{len(names)} of {of}"
     return f"{count}: {', '.join(names[:most])}{_more(len(names) - most)}" if names else "none"
 

@@ -61,7 +61,7 @@ def theory(
     seed: int = 0,
     json: Flag = False,
 ) -> int:
-    """What a mask, or random masks, let a masked autoencoder identify; nothing is trained.
+    """Predict what a mask, or random masks, let a masked autoencoder identify; nothing is trained.
 
     Example: hlvm theory graph.json --masked x_0 x_1
 
@@ -170,7 +170,7 @@ def design(
 
 
 def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: OptionalFile = None, json: Flag = False) -> int:
-    """Which assumptions of the theory a graph or a model meets, and what to do about the others.
+    """Check which assumptions of the theory a graph or a model meets, and what to do about the others.
 
     The exit code is 1 if one of them is known to fail.
 

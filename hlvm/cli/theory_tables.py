@@ -1,4 +1,4 @@
-"""What the theory commands answer: a JSON-ready record of each kind, and its tables for people."""
+"""Answers of the theory commands: a JSON-ready record of each kind, and its tables for people."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mask_record(graph: LatentGraph, found: SharedInformation, targets: Mapping[s
 
 
 def oracle_record(oracle: GaussianOracle, masked: Collection[str]) -> Record:
-    """What the linear-Gaussian oracle says of one mask."""
+    """Answers of the linear-Gaussian oracle for one mask."""
     loss = oracle.bayes_loss(masked)
     record: Record = {
         "bayes_loss": loss.mean,

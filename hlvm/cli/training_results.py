@@ -1,4 +1,4 @@
-"""What to show of finished members: losses as a table and as curves, images beside their reconstructions."""
+"""Tables and pictures of finished members: losses as a table and as curves, images beside their reconstructions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def loss_curves(
 
 
 def gives_pixels(fit: Fit) -> bool:
-    """Whether reconstructions are in the units of the data, not in those of normalised tokens."""
+    """Tell whether reconstructions are in the units of the data, not in those of normalised tokens."""
     return not (isinstance(fit.network, ViTConfig) and fit.network.normalize_targets)
 
 

@@ -46,7 +46,7 @@ class GroundTruthData:
 
     @property
     def num_factors(self) -> int:
-        """How many factors there are: the dims of the latents added up."""
+        """Number of factors: the dims of the latents added up."""
         return sum(self._dims)
 
     @property

@@ -1,4 +1,4 @@
-"""What data can be drawn from, and the named arrays of one draw."""
+"""Sources that data can be drawn from, and the named arrays of one draw."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ SUFFIXES = (".npz", ".h5", ".hdf5")
 _PIECE = 2**16  # bytes under one check sum in an HDF5 file; a row of it costs the reading of them all
 
 ImageType: TypeAlias = Literal["float32", "uint8"]
-"""How images are kept: as they are, or as whole numbers from 0 to 255."""
+"""Form in which images are kept: as they are, or as whole numbers from 0 to 255."""
 
 
 def write_dataset(
@@ -148,7 +148,7 @@ def write_dataset(
 
 
 def partial_folder(path: Path) -> Path:
-    """Where the chunks of a data set are until all are there."""
+    """Folder of the chunks of a data set until all are there."""
     return path.with_name(path.name + ".partial")
 
 

@@ -128,12 +128,12 @@ class GraphArrays:
 
     @cached_property
     def is_forest(self) -> bool:
-        """Whether every node has at most one parent."""
+        """Tell whether every node has at most one parent."""
         return bool((self.children[1:] != self.children[:-1]).all())
 
     @cached_property
     def is_root(self) -> Bool[np.ndarray, " n_nodes"]:
-        """Which nodes have no parent."""
+        """Nodes without a parent, as booleans."""
         found = np.ones(self.n_nodes, dtype=bool)
         found[self.children] = False
         return _protect(found)

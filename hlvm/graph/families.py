@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 GraphKind: TypeAlias = Literal["layered", "general"]
-"""Whether edges of a random graph join neighbouring layers only, or any earlier latent to any later variable."""
+"""Reach of the edges of a random graph: neighbouring layers only, or any earlier latent to any later variable."""
 
 
 # ---------------------------------------------------------------------- random graphs

@@ -155,11 +155,7 @@ def arguments(content: bytes) -> Arguments:
 
 
 def _names_of_another_program(graph: nx.DiGraph) -> dict[str, str]:
-    """Names that nodes have beside their ids, such as igraph (``name``) and yEd (``label``) write them; maybe none.
-
-    Raises:
-        ValueError: some nodes have no name of their own.
-    """
+    """Names that nodes have beside their ids, as igraph (``name``) and yEd (``label``) write them: all, or none."""
     for attribute in ("name", "label"):
         names = {node: name for node, name in graph.nodes(data=attribute) if name not in (None, "")}
         if not names:

@@ -356,7 +356,7 @@ class LatentGraph:
         return self.noise_dims[self.position(name)]
 
     def invertible_dims_error(self) -> str | None:
-        """Why no invertible mechanism fits these dims, or ``None`` when one does.
+        """The reason why no invertible mechanism fits these dims, or ``None`` when one does.
 
         Invertible mechanisms need ``dim(v) = sum(dim(parents)) + noise_dim(v)`` at every node (section 1 of
         ``docs/theory.md``).

@@ -1,4 +1,4 @@
-"""What all families of toy images offer: a graph whose observed variables are patches; images with their latents."""
+"""Base of all families of toy images: a graph whose observed variables are patches; images with their latents."""
 
 from __future__ import annotations
 

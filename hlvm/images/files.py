@@ -24,7 +24,7 @@ _DIGESTS = "digests"
 
 
 def can_be_saved(model: Any) -> bool:
-    """Whether this is one of the families of this package."""
+    """Tell whether this is one of the families of this package."""
     return type(model) in _FAMILIES.values()
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from scipy.special import gammaln
 
 from hlvm._keys import checked_key
@@ -25,7 +25,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking.masks import uniform_masks
 from hlvm.masking.patches import Patches
 
-__all__ = ["Chance", "Counted", "Law", "LawfulMask", "Listed", "Sampled", "log_binomial"]
+__all__ = ["Chance", "Counted", "Law", "LawfulMask", "Listed", "Sampled", "log_binomial", "log_choose"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,4 +250,9 @@ class LawfulMask(ABC):
 def log_binomial(n: int, ratio: float) -> Float[np.ndarray, " n_plus_1"]:
     """Logarithms of the probabilities of 0 to ``n`` successes in ``n`` trials, in float64."""
     k = np.arange(n + 1)
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + k * np.log(ratio) + (n - k) * np.log1p(-ratio)
+    return log_choose(n, k) + k * np.log(ratio) + (n - k) * np.log1p(-ratio)
+
+
+def log_choose(n: int, k: Int[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Logarithms of the numbers of ways to choose ``k`` of ``n``."""
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)

@@ -101,11 +101,7 @@ def _one_row(masked: Any) -> np.ndarray:
 
 
 def checked_names(masked: Any) -> list[str]:
-    """The names in a collection, refused when it is a string or holds anything else.
-
-    Raises:
-        ValueError: it is not a collection of strings.
-    """
+    """The names in a collection, refused when it is a string or holds anything else."""
     if isinstance(masked, str) or not isinstance(masked, Iterable):
         raise ValueError(f'masked is a collection of names such as ["x1", "x2"], or a boolean array, got {masked!r}')
     names = list(masked)
@@ -116,11 +112,7 @@ def checked_names(masked: Any) -> list[str]:
 
 
 def check_observed_names(graph: LatentGraph, names: Iterable[str], what: str) -> None:
-    """Check that names are those of observed variables; ``what`` begins the message.
-
-    Raises:
-        ValueError: a latent, or an unknown name.
-    """
+    """Refuse a latent or an unknown name among the masked variables; ``what`` begins the message."""
     first = graph.n_latents
     for name in names:
         if graph.position(name) < first:
@@ -167,11 +159,7 @@ def count_masked(ratio: float, n_patches: int) -> int:
 
 
 def checked_ratio(ratio: Any) -> float:
-    """A masking ratio as a ``float``, checked to be a number strictly between 0 and 1.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """A masking ratio as a ``float``, checked to be a number strictly between 0 and 1."""
     is_number = isinstance(ratio, int | float) or (isinstance(ratio, np.number | jax.Array) and np.ndim(ratio) == 0)
     if isinstance(ratio, bool) or not is_number or not 0 < ratio < 1:
         raise UsageError(f"must be a number strictly between 0 and 1, got {ratio!r}", argument="ratio")

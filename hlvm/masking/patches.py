@@ -194,11 +194,7 @@ def normal_unit(unit: int | tuple[int, int]) -> int | tuple[int, int]:
 
 
 def checked_unit(unit: int | tuple[int, int], what: str = "unit") -> tuple[int, int]:
-    """Check a length along rows and columns of the grid and return both.
-
-    Raises:
-        ValueError: it is not a whole number of at least 1, or a tuple of two of them.
-    """
+    """Both lengths of a unit along the grid, given as one whole number of at least 1, or two; others are refused."""
     sides = unit if isinstance(unit, tuple | list) else (unit, unit)
     try:
         rows, columns = (positive(side, what) for side in sides)
@@ -210,11 +206,7 @@ def checked_unit(unit: int | tuple[int, int], what: str = "unit") -> tuple[int, 
 
 
 def blocks_along(grid: tuple[int, int], unit: int | tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of blocks that fill a grid.
-
-    Raises:
-        ValueError: they do not fill it exactly.
-    """
+    """Rows and columns of blocks, which must fill a grid exactly."""
     (rows, columns), (tall, wide) = grid, checked_unit(unit)
     if rows % tall or columns % wide:
         raise ValueError(

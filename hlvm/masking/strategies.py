@@ -32,11 +32,7 @@ class MaskSampler(Protocol):
 
 
 def as_strategy(mask: Any) -> Any:
-    """The strategy itself; of a designed mask the fixed one.
-
-    Raises:
-        ValueError: neither.
-    """
+    """The strategy itself; of a designed mask the fixed one; anything else is refused."""
     if not isinstance(mask, type):
         if callable(getattr(mask, "sample", None)):
             return mask

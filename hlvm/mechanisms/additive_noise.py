@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import NoisyMechanism, Params, whole_number
+from hlvm.mechanisms.base import NoisyMechanism, Params, whole_fields
 from hlvm.mechanisms.networks import network
 
 __all__ = ["AdditiveNoiseMLP"]
@@ -31,7 +31,7 @@ class AdditiveNoiseMLP(NoisyMechanism):
     noise_scale: float = 0.3
 
     def __post_init__(self) -> None:
-        whole_number(self, "hidden", 1, "at least one hidden unit")
+        whole_fields(self, hidden=1)
         if not 0 <= self.noise_scale < float("inf"):
             raise ValueError(f"AdditiveNoiseMLP needs a finite noise_scale of at least 0, got {self.noise_scale}")
 
@@ -56,7 +56,7 @@ class AdditiveNoiseMLP(NoisyMechanism):
     def noise_of(
         self, params: Params, parents: Float[Array, " p"], value: Float[Array, " d"]
     ) -> tuple[Float[Array, " e"], Float[Array, ""]]:
-        """What is left of the value when ``f`` is taken away, over the noise scale.
+        """The rest of the value when ``f`` is taken away, over the noise scale.
 
         Raises:
             NotImplementedError: the noise scale is 0.

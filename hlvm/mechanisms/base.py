@@ -1,4 +1,4 @@
-"""What every mechanism offers to the simulator."""
+"""Base of all mechanisms: their offer to the simulator."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from hlvm._numbers import whole_number
 from hlvm.mechanisms.noises import Gaussian, Noise
 from hlvm.mechanisms.small_matrices import log_abs_det
 
-__all__ = ["Mechanism", "NoisyMechanism", "Params", "invertible_noise_size", "positive_number", "whole_number"]
+__all__ = ["Mechanism", "NoisyMechanism", "Params", "invertible_noise_size", "positive_number", "whole_fields"]
 
 Params = dict[str, Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mechanism(abc.ABC):
-    """What the simulator needs to know of a structural function ``v = g(Pa(v), noise)``.
+    """Everything the simulator needs to know of a structural function ``v = g(Pa(v), noise)``.
 
     Subclasses are frozen dataclasses of plain numbers and strings, so that they can be compared, hashed and saved. All
     functions are written for *one* sample of *one* variable. Only the first three have to be written; an invertible
@@ -36,7 +37,7 @@ class Mechanism(abc.ABC):
 
     @abc.abstractmethod
     def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """How many noise numbers one call consumes.
+        """Number of noise numbers that one call consumes.
 
         Args:
             parent_dim: total dims of the parents.
@@ -119,7 +120,7 @@ class Mechanism(abc.ABC):
 
     @property
     def key_scope(self) -> Literal["variable", "siblings", "level"]:
-        """Which variables draw their parameters from one and the same key.
+        """Variables that draw their parameters from one and the same key.
 
         "variable": each from its own. "siblings": those with the same parents. "level": those of the same depth.
         """
@@ -154,11 +155,7 @@ class NoisyMechanism(Mechanism):
 
 
 def invertible_noise_size(parent_dim: int, noise_dim: int, dim: int) -> int:
-    """The graph's noise dim, where the variable's dim is what a bijection implies.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The graph's noise dim; refused where the variable's dim is not what a bijection implies."""
     if dim != parent_dim + noise_dim:
         raise ValueError(
             f"an invertible mechanism needs dim = parents' dims + noise dim = {parent_dim} + {noise_dim}, "
@@ -168,22 +165,14 @@ def invertible_noise_size(parent_dim: int, noise_dim: int, dim: int) -> int:
 
 
 def positive_number(owner: Any, field: str) -> None:
-    """Refuse a field that is not a finite, positive number.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Refuse a field that is not a finite, positive number."""
     value = getattr(owner, field)
     if not 0 < value < float("inf"):
         raise ValueError(f"{type(owner).__name__} needs a finite, positive {field}, got {value}")
 
 
-def whole_number(owner: Any, field: str, minimum: int, what: str) -> None:
-    """Refuse a field that is not a whole number of at least ``minimum``.
-
-    Raises:
-        ValueError: it is not.
-    """
-    value = getattr(owner, field)
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{type(owner).__name__} needs {what}, got {field}={value!r}")
+def whole_fields(owner: Any, **least: int) -> None:
+    """Keep fields as ``int``; refuse one that is not a whole number of at least so much."""
+    for field, minimum in least.items():
+        checked = whole_number(getattr(owner, field), field, minimum=minimum, of=type(owner).__name__)
+        object.__setattr__(owner, field, checked)

@@ -20,7 +20,7 @@ __all__ = ["MechanismReport", "check_mechanism"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MechanismReport:
-    """What a numerical check of a mechanism found, over random samples.
+    """Findings of a numerical check of a mechanism, over random samples.
 
     Attributes:
         mechanism: what was checked.
@@ -62,7 +62,7 @@ class MechanismReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there are no problems."""
+        """Tell whether there are no problems."""
         return not self.problems
 
     def require(self) -> MechanismReport:
@@ -189,7 +189,7 @@ def _check_derivative(
 
 
 def _shaped(name: str, size: int, found: Array) -> Array:
-    """What a batched function returned, if it is (samples, size)."""
+    """The array that a batched function returned, if it is (samples, size)."""
     if found.shape[1:] != (size,):
         raise ValueError(f"{name} must return shape ({size},) for one sample, got {found.shape[1:]}")
     return found

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size, positive_number, whole_number
+from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size, positive_number, whole_fields
 from hlvm.mechanisms.networks import draw_gaussians
 from hlvm.mechanisms.small_matrices import dot
 
@@ -42,8 +42,7 @@ class Coupling(Mechanism):
     bound: float = 0.5
 
     def __post_init__(self) -> None:
-        whole_number(self, "layers", 1, "at least one layer")
-        whole_number(self, "hidden", 1, "at least one hidden unit")
+        whole_fields(self, layers=1, hidden=1)
         positive_number(self, "bound")
 
     def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:

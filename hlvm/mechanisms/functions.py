@@ -34,11 +34,11 @@ class FunctionMechanism(Mechanism):
     name: str | None = None
 
     def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """What the user said, or the graph's noise dim."""
+        """The user's number, or the graph's noise dim."""
         return noise_dim if self.size is None else self.size
 
     def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
-        """What the user's function draws, or nothing."""
+        """Parameters that the user's function draws, or none."""
         return {} if self.initialize is None else self.initialize(checked_key(key), parent_dim, noise_size, dim)
 
     def apply(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, "..."]:
@@ -58,7 +58,7 @@ class InvertibleFunctionMechanism(FunctionMechanism):
     inverse: Callable[..., Array]
 
     def noise_size(self, parent_dim: int, noise_dim: int, dim: int) -> int:
-        """What the user said, or the graph's noise dim; the variable's dim must be what a bijection implies."""
+        """The user's number, or the graph's noise dim; the variable's dim must be what a bijection implies."""
         return invertible_noise_size(parent_dim, super().noise_size(parent_dim, noise_dim, dim), dim)
 
     def invert(self, params: Params, value: Float[Array, " d"]) -> Float[Array, "..."]:

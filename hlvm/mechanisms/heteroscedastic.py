@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import NoisyMechanism, Params, positive_number, whole_number
+from hlvm.mechanisms.base import NoisyMechanism, Params, positive_number, whole_fields
 from hlvm.mechanisms.networks import draw_network, network
 
 __all__ = ["Heteroscedastic"]
@@ -34,7 +34,7 @@ class Heteroscedastic(NoisyMechanism):
     spread: float = 1.0
 
     def __post_init__(self) -> None:
-        whole_number(self, "hidden", 1, "at least one hidden unit")
+        whole_fields(self, hidden=1)
         positive_number(self, "noise_scale")
         positive_number(self, "spread")
 
@@ -55,7 +55,7 @@ class Heteroscedastic(NoisyMechanism):
     def noise_of(
         self, params: Params, parents: Float[Array, " p"], value: Float[Array, " d"]
     ) -> tuple[Float[Array, " e"], Float[Array, ""]]:
-        """What is left of the value when ``f`` is taken away, over the noise's size."""
+        """The rest of the value when ``f`` is taken away, over the noise's size."""
         mean, log_scale = self._moments(params, parents)
         return (value - mean) * jnp.exp(-log_scale), log_scale.sum()
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
 from hlvm.mechanisms.activations import LeakyReLU, SmoothLeakyReLU
-from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size, whole_number
+from hlvm.mechanisms.base import Mechanism, Params, invertible_noise_size, whole_fields
 from hlvm.mechanisms.small_matrices import dot, random_rotations
 
 __all__ = ["InvertibleMLP"]
@@ -45,7 +45,7 @@ class InvertibleMLP(Mechanism):
     condition: float = 4.0
 
     def __post_init__(self) -> None:
-        whole_number(self, "layers", 1, "at least one layer")
+        whole_fields(self, layers=1)
         if not 0 < self.slope <= 1:
             raise ValueError(f"InvertibleMLP needs a slope in (0, 1] to be invertible, got slope={self.slope}")
         if self.activation not in _ACTIVATIONS:

@@ -47,5 +47,5 @@ class LinearGaussian(NoisyMechanism):
     def noise_of(
         self, params: Params, parents: Float[Array, " p"], value: Float[Array, " d"]
     ) -> tuple[Float[Array, " e"], Float[Array, ""]]:
-        """What is left of the value when the parents' part is taken away."""
+        """The rest of the value when the parents' part is taken away."""
         return (value - dot(params["matrix"], parents)) / params["scale"], jnp.log(params["scale"]).sum()

@@ -38,7 +38,7 @@ class Noise(abc.ABC):
 
     @property
     def discrete(self) -> bool:
-        """Whether the values are whole numbers with probabilities, rather than real numbers with a density."""
+        """Tell whether the values are whole numbers with probabilities, rather than real numbers with a density."""
         return self.n_symbols is not None
 
     @property
@@ -139,7 +139,7 @@ class StudentT(Noise):
 
     @property
     def scale(self) -> float:
-        """What a plain t number is multiplied by."""
+        """Factor that brings a plain t number to scale."""
         return math.sqrt((self.df - 2) / self.df) if self.df > 2 else 1.0
 
     @property
@@ -218,7 +218,7 @@ class Categorical(Noise):
 
     @property
     def n_symbols(self) -> int:
-        """How many values."""
+        """Number of values."""
         return self.n or 0
 
     @property

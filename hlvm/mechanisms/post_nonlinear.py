@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
-from hlvm.mechanisms.base import NoisyMechanism, Params, positive_number, whole_number
+from hlvm.mechanisms.base import NoisyMechanism, Params, positive_number, whole_fields
 from hlvm.mechanisms.networks import draw_network, network
 
 __all__ = ["PostNonlinear"]
@@ -41,7 +41,7 @@ class PostNonlinear(NoisyMechanism):
     skew: float = 0.5
 
     def __post_init__(self) -> None:
-        whole_number(self, "hidden", 1, "at least one hidden unit")
+        whole_fields(self, hidden=1)
         positive_number(self, "noise_scale")
         if not 1 <= self.tail < math.inf:
             raise ValueError(f"PostNonlinear needs a finite tail of at least 1, got tail={self.tail}")

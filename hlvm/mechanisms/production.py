@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
-from hlvm.mechanisms.base import Mechanism, Params, whole_number
+from hlvm.mechanisms.base import Mechanism, Params, whole_fields
 from hlvm.mechanisms.noises import Categorical, Noise
 
 __all__ = ["ProductionRules", "production_rules"]
@@ -60,11 +60,7 @@ class ProductionRules(Mechanism):
     unambiguous: bool = True
 
     def __post_init__(self) -> None:
-        whole_number(self, "inputs", 1, "at least one production of its parents")
-        whole_number(self, "vocabulary", 1, "at least one symbol")
-        whole_number(self, "synonyms", 1, "at least one way to write a symbol")
-        whole_number(self, "children", 1, "at least one child")
-        whole_number(self, "position", 0, "a position among the children, from 0")
+        whole_fields(self, inputs=1, vocabulary=1, synonyms=1, children=1, position=0)
         if self.position >= self.children:
             raise ValueError(f"ProductionRules: position {self.position} is not among {self.children} children")
         if self.rules not in ("level", "siblings"):

@@ -40,7 +40,7 @@ _HEADS: Mapping[Role | None, str] = {
 
 
 class LevelDrawing(NamedTuple):
-    """What each row of the drawing holds, and its size in inches.
+    """Content of each row of the drawing, and its size in inches.
 
     Attributes:
         rows: lowest and highest height of each row, from height 0 up; they differ when there are too many heights.

@@ -140,7 +140,7 @@ def _name_gap(size: float) -> float:
 
 
 def _names(graph: LatentGraph, x: Float[np.ndarray, " n_nodes"], step: float) -> tuple[list[str], bool]:
-    """What is written beside each variable, and whether the lowest row is written upwards."""
+    """Text beside each variable, and whether the lowest row is written upwards."""
     names = [""] * len(graph.nodes)
     upright = False
     heights = np.asarray(graph.heights)

@@ -25,7 +25,7 @@ _BEND = 0.4
 
 
 class Layout(NamedTuple):
-    """Where to draw the variables and edges of a graph.
+    """Places of the variables and edges of a graph.
 
     Attributes:
         x: place along its row of each variable, in the order of ``graph.nodes``; neighbours are at least 1 apart and
@@ -51,11 +51,7 @@ class _Rows(NamedTuple):
 
 
 def layered_layout(graph: LatentGraph) -> Layout:
-    """Places of all variables, for graphs of some dozens.
-
-    Returns:
-        Places along the rows, and the lines of the edges.
-    """
+    """Places of all variables and lines of all edges, for graphs of some dozens of variables."""
     items = _with_bends(graph)
     crossings = _order(items)
     x = _places(items)

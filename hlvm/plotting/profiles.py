@@ -23,10 +23,10 @@ from hlvm.theory import LevelProfile
 __all__ = ["PanelAxis", "Quantity", "plot_level_curves", "plot_level_profile"]
 
 PanelAxis: TypeAlias = Literal["height", "unit"]
-"""What each panel of a level profile stands for."""
+"""Subject of each panel of a level profile."""
 
 Quantity: TypeAlias = Literal["share", "frontier_share", "dim"]
-"""Which field of a :class:`~hlvm.theory.LevelProfile` is drawn."""
+"""Field of a :class:`~hlvm.theory.LevelProfile` that is drawn."""
 
 _COLORS = "cividis"
 _FONT = 8.0

@@ -1,4 +1,4 @@
-"""What was measured: losses, scores beside their controls, and claims."""
+"""Plots of what was measured: losses, scores beside their controls, and claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each variable of a graph is under a mask, and how it is drawn: by colour, and by shape or hatching."""
+"""Roles of the variables of a graph under a mask, and how they are drawn: by colour, and by shape or hatching."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Masked: TypeAlias = Collection[str] | Bool[Any, " n_observed"]
 """Names of the masked observed variables, or a boolean array over ``graph.observed`` with True = masked."""
 
 Role: TypeAlias = Literal["frontier", "member", "outside", "latent", "masked", "visible", "observed"]
-"""What a variable is under a mask. Latents are just "latent" without a result, observed variables without a mask."""
+"""Role of a variable under a mask. Latents are just "latent" without a result, observed variables without a mask."""
 
 
 class Look(NamedTuple):
-    """How a role is drawn.
+    """Look of a role in a drawing.
 
     Attributes:
         label: its name in a legend.

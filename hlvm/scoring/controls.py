@@ -25,6 +25,7 @@ from hlvm.scoring.leakages import Leakage, leakage
 from hlvm.scoring.multiplicity import count_exceeding
 from hlvm.scoring.regression.config import RegressionConfig
 from hlvm.scoring.regression.r2 import KernelR2, normalised_r2, paired_difference, scorable, sums_of_squares
+from hlvm.scoring.regression.ridge import Problem
 from hlvm.scoring.regression.scores import fit_kernel, kernel_r2
 from hlvm.scoring.regression.splitting import Split, Standardiser
 from hlvm.scoring.regression.threads import own_settings
@@ -116,7 +117,7 @@ def permutation_null(
     standardiser = Standardiser.fit(features[split.train])
     blocks = np.repeat(np.arange(n_permutations + 1), targets.shape[1])
     train_x, test_x = standardiser.apply(features[split.train]), standardiser.apply(features[split.test])
-    selected, _ = fit_kernel(train_x, test_x, train_y, blocks, split.train_groups, config=config)
+    selected = fit_kernel(Problem(train_x, test_x, train_y, blocks, split.train_groups), config=config)
     everything = np.ones((1, len(test_y)))
     sse, sst = (kept * sums[0] for sums in sums_of_squares(test_y - selected.predictions, test_y, everything))
     totals = np.bincount(blocks, weights=sst)

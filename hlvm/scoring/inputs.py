@@ -1,4 +1,4 @@
-"""What the scores accept: arrays of any framework as float64 matrices, keys as NumPy generators."""
+"""Input of the scores: arrays of any framework as float64 matrices, keys as NumPy generators."""
 
 from __future__ import annotations
 

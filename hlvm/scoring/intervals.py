@@ -39,7 +39,7 @@ class Interval:
 def resampling_weights(
     n_rows: int, n_boot: int, rng: np.random.Generator, groups: Int[np.ndarray, " n_rows"] | None = None
 ) -> Float[np.ndarray, "n_boot n_rows"]:
-    """How often each row is drawn in each bootstrap resample, so that a resampled sum is one matrix product.
+    """Counts of each row in each bootstrap resample, so that a resampled sum is one matrix product.
 
     Args:
         n_rows: how many rows there are.

@@ -1,4 +1,4 @@
-"""What interventions and shifts add to a model."""
+"""Additions of interventions and shifts to a model."""
 
 from __future__ import annotations
 

@@ -28,11 +28,7 @@ _UNEVEN = 0.05
 
 
 def check_model_size(graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...], standardize: bool) -> None:
-    """Refuse a model whose parameters, or the samples that its scales come from, cannot fit into memory.
-
-    Raises:
-        ValueError: they cannot; the message has the numbers.
-    """
+    """Refuse a model whose parameters, or the samples that its scales come from, cannot fit into memory."""
     kinds: collections.Counter[tuple[Mechanism, int, int, int]] = collections.Counter()
     noises = 0
     for node, mechanism in enumerate(mechanisms):
@@ -61,11 +57,7 @@ def check_model_size(graph: LatentGraph, mechanisms: tuple[Mechanism | None, ...
 
 
 def warn_of_depth(layout: Layout) -> None:
-    """Say that many levels take long to compile.
-
-    Warns:
-        UserWarning: there are many.
-    """
+    """Warn that many levels take long to compile."""
     depth = 1 + max(group.depth for group in layout.groups)
     if depth > _DEEP:
         warnings.warn(
@@ -76,11 +68,7 @@ def warn_of_depth(layout: Layout) -> None:
 
 
 def check_sample_size(layout: Layout, n: int) -> None:
-    """Refuse samples that cannot fit into memory.
-
-    Raises:
-        ValueError: they cannot; the message has the numbers.
-    """
+    """Refuse samples that cannot fit into memory."""
     width = layout.n_values + layout.n_noises
     what, remedy = f"a draw of {n:,} samples of {width:,} numbers", "draw fewer at once (write_dataset: chunk_size)"
     check_fits(_SINGLE * n * width, what, remedy)

@@ -1,4 +1,4 @@
-"""What a sample would have been, had some of its variables been set otherwise."""
+"""Samples as they would have been, had some of its variables been set otherwise."""
 
 from __future__ import annotations
 

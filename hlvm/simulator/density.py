@@ -44,7 +44,7 @@ def noise_log_prob(model: ModelParts, sample: Sample) -> Float[Array, " n"]:
 
 
 def _why_no_joint_density(model: ModelParts) -> str | None:
-    """Why the variables have no joint density, naming the first one at fault; ``None`` when they have one."""
+    """The reason why there is no joint density, naming the first variable at fault; ``None`` when there is one."""
     # Inside jit it is not known which variables were set; all of them must then have a density.
     traced = model.set_values is not None and isinstance(model.set_values.mask, Tracer)
     set_values = set() if traced else set(model.interventions)
@@ -69,7 +69,7 @@ def _why_no_joint_density(model: ModelParts) -> str | None:
 
 
 def _single_children(model: ModelParts) -> bool:
-    """Whether the map from all noises to the observed variables is a bijection between spaces of one dim."""
+    """Tell whether the map from all noises to the observed variables is a bijection between spaces of one dim."""
     return (
         model.invertible
         and all(len(children) == 1 for children in model.graph.child_indices[: model.graph.n_latents])

@@ -113,11 +113,7 @@ def _layout(header: Mapping[str, Any], known: Mapping[str, Any] | None) -> Layou
 
 
 def _check_shapes(path: str | os.PathLike[str], model: ModelParts, params: Any) -> None:
-    """Refuse arrays that do not fit the graph and the mechanisms.
-
-    Raises:
-        ValueError: they do not.
-    """
+    """Refuse arrays that do not fit the graph and the mechanisms."""
     layout = model.layout
     values, noises = (layout.n_values,), (layout.n_noises,)
     expected = [leaf.shape for leaf in jax.tree.leaves(params)] + [values, values]

@@ -45,11 +45,7 @@ def intervene(model: AnyModel, do: Do, key: Any) -> AnyModel:
 
 
 def check_do(model: ModelParts, do: Do) -> None:
-    """Refuse interventions that are none.
-
-    Raises:
-        ValueError: an unknown variable, or nothing that a variable can be set to.
-    """
+    """Refuse an unknown variable, and what a variable cannot be set to."""
     if not isinstance(do, Mapping):
         raise ValueError(f"interventions are a mapping from names to what is done there, got {type(do).__name__}")
     for name, given in do.items():
@@ -119,7 +115,7 @@ def _checked_value(model: ModelParts, name: str, given: Any) -> Array:
 
 
 def _symbols(layout: Layout, node: int) -> int | None:
-    """How many symbols a variable must stay among, because its mechanism or a child's works with symbols."""
+    """Number of symbols that a variable must stay among, because its mechanism or a child's works with symbols."""
     around = (node, *layout.graph.child_indices[node])
     strict = any(m is not None and m.n_symbols is not None for m in map(layout.mechanisms.__getitem__, around))
     return layout.n_symbols_of(node) if strict else None

@@ -26,7 +26,7 @@ from hlvm.simulator.sample import Sample
 __all__ = ["invert", "observed_array"]
 
 _CHUNK_NUMBERS = 2**22
-"""How many numbers the covariances of one batch of samples may hold."""
+"""Most numbers that the covariances of one batch of samples may hold."""
 
 
 def invert(model: ModelParts, observed: Any, tolerance: float) -> Sample:
@@ -200,11 +200,7 @@ def _combined(
 def _check_consistent(
     layout: Layout, rows: np.ndarray, disagreement: np.ndarray, residual: np.ndarray, tolerance: float
 ) -> None:
-    """Refuse observed values that no sample can have.
-
-    Raises:
-        ValueError: the children of a latent disagree about it, or an inverse is not finite.
-    """
+    """Refuse observed values that no sample can have: children disagree about a latent, or no inverse is finite."""
     graph = layout.graph
     if not np.isfinite(residual).all():
         at, column = np.argwhere(~np.isfinite(residual))[0]

@@ -1,4 +1,4 @@
-"""Where every variable of a model lives in one buffer, and in which order the variables are computed.
+"""Places of all variables of a model in one buffer, and the order in which they are computed.
 
 Variables of the same depth that share a mechanism and dims form a *level group*: one batched call computes all of them.
 Their noises may differ: noises are drawn for the whole model at once, by law.
@@ -72,7 +72,7 @@ class Link:
 
 
 class Layout:
-    """Where every variable lives in the value and noise buffers, and in which order groups are computed.
+    """Places of all variables in the value and noise buffers, and the order in which groups are computed.
 
     Static under jit: hashed once, equal when graph, mechanisms and noises are equal. The rows of the buffers depend on
     graph and mechanisms only.
@@ -100,7 +100,7 @@ class Layout:
         return self is other or (isinstance(other, Layout) and self.same_rows(other) and self.noises == other.noises)
 
     def same_rows(self, other: Layout) -> bool:
-        """Whether every variable and every noise lives in the same rows."""
+        """Tell whether every variable and every noise lives in the same rows."""
         return self.graph == other.graph and self.mechanisms == other.mechanisms
 
     @property
@@ -167,7 +167,7 @@ class Layout:
             raise ValueError(f"variable {self.graph.nodes[node]!r}: {error}") from None
 
     def n_symbols_of(self, node: int) -> int | None:
-        """How many symbols a variable can be; ``None`` for real numbers."""
+        """Number of symbols that a variable can be; ``None`` for real numbers."""
         mechanism = self.mechanisms[node]
         return self.noises[node].n_symbols if mechanism is None else mechanism.n_symbols
 

@@ -224,7 +224,7 @@ class HierarchicalModel(ModelParts):
         return interventions.intervene(self, do, key)
 
     def counterfactual(self, sample: Sample, do: Do, *, key: Any = None) -> Sample:
-        """What samples would have been under interventions, everything else about them being the same.
+        """Samples as they would have been under interventions, everything else about them being the same.
 
         Abduction, action, prediction: the noises are those of the sample, to the last bit; the model is changed as by
         :meth:`intervene`; and the values that follow are computed. Whatever the interventions do not reach keeps its

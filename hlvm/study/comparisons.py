@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from hlvm._numbers import UsageError
-from hlvm.claims import Claim, ClaimConfig, Stance, mean_claim, drawn_claims, no, nothing, yes
+from hlvm.claims import Claim, ClaimConfig, Stance, drawn_claims, mean_claim, no, nothing, yes
 from hlvm.study.arms import Arm
 from hlvm.study.prediction import Prediction
 

@@ -265,8 +265,8 @@ def assert_claim(claim: Claim) -> Claim:
         AssertionError: it does not hold, or is open; the message holds its intervals beside their limits.
 
     Example:
-        >>> from hlvm.claims import difference_claim
-        >>> assert_claim(difference_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]})).holds
+        >>> from hlvm.claims import mean_claim
+        >>> assert_claim(mean_claim("a beats b", {"a − b": [0.2, 0.3, 0.25]})).holds
         True
     """
     __tracebackhide__ = True

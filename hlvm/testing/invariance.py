@@ -137,7 +137,7 @@ def _failure(
     plain: np.ndarray,
     rng: np.random.Generator,
 ) -> str:
-    """Why a case fails; empty if it does not."""
+    """The reason why a case fails; empty if it does not."""
     a, b = case.change(code, latents, rng)
     try:
         found = _numbers(score(a, b))

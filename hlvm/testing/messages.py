@@ -39,17 +39,7 @@ def verdict_failure(
     key: Any,
     config: RegressionConfig | None,
 ) -> str:
-    """Message of an assertion about a block.
-
-    Args:
-        found: the verdict.
-        wanted: the one that was asserted.
-        representation: the code.
-        latents: the block.
-        controls: further inputs by name, whose score of the latents goes into the table.
-        key: of the scores.
-        config: of the scores.
-    """
+    """Message of an assertion about a block; scores of the latents by further inputs, ``controls``, stand beside."""
     small = dataclasses.replace(config or RegressionConfig(), max_train=_CHANCE_TRAIN)
     of_rows = found.forward.split.groups  # every control on the split of the verdict
     groups = np.arange(len(as_numbers("latents", latents))) if of_rows is None else of_rows

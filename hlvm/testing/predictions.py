@@ -1,4 +1,4 @@
-"""What the theory predicts for a graph and a mask: asserted, and joined with what was measured."""
+"""Predictions of the theory for a graph and a mask: asserted, and joined with what was measured."""
 
 from __future__ import annotations
 

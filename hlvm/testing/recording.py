@@ -1,4 +1,4 @@
-"""What the assertions of the running test found, for the summary at the end of a test run."""
+"""Findings of the assertions of the running test, for the summary at the end of a test run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def record(text: str) -> None:
 
 
 def take() -> list[str]:
-    """What was noted since the last call; forgets it."""
+    """Return everything noted since the last call, and forget it."""
     found = _found.copy()
     _found.clear()
     return found

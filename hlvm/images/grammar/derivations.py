@@ -58,7 +58,7 @@ class Derivation:
 
     @property
     def valid(self) -> Bool[Array, " n"]:
-        """Whether each parsed string belongs to the grammar. Strings that were written are not checked: parse them."""
+        """Tell which parsed strings belong to the grammar. Strings that were written are not checked: parse them."""
         return self.labels >= 0
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ def fixed_pairs(
     do: Mapping[str, Any],
     n: int,
 ) -> dict[int, tuple[Bool[np.ndarray, "_ _"], Int[Array | np.ndarray, "n _ _ 2"]]]:
-    """What an intervention sets: level -> which nodes, and their symbols and synonyms (0 at the others).
+    """The pairs an intervention sets: level -> which nodes, and their symbols and synonyms (0 at the others).
 
     Raises:
         ValueError: a name that is no latent, or values of another shape, type or range.

@@ -146,7 +146,7 @@ class GrammarImages(StringGrammar):
 
     @functools.cached_property
     def patches(self) -> Float[Array, "symbols pixels pixels channels"]:
-        """How each symbol is drawn, values in [0, 1]."""
+        """The patch of each symbol, values in [0, 1]."""
         with jax.ensure_compile_time_eval():
             return pictures.symbol_patches(self.n_symbols, self.patch_pixels, self.style)
 

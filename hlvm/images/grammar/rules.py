@@ -42,14 +42,7 @@ _MOST_CELLS = 2**20
 
 
 def check_sizes(n_symbols: int, tuple_size: int | tuple[int, ...], n_levels: int) -> tuple[int, int]:
-    """Refuse sizes with which no grammar can be drawn.
-
-    Returns:
-        Rows and columns of a tuple.
-
-    Raises:
-        ValueError: a size out of range.
-    """
+    """Refuse sizes with which no grammar can be drawn, and return rows and columns of a tuple."""
     whole_number(n_symbols, "n_symbols", minimum=2)
     shape = tuple_size if isinstance(tuple_size, tuple) else (1, tuple_size)
     if len(shape) != 2:
@@ -102,11 +95,7 @@ def whole_numbers(
 def checked_nodes(
     nodes: Shaped[Array | np.ndarray, "..."] | None, shape: tuple[int, int, int]
 ) -> Bool[Array | np.ndarray, "..."]:
-    """Which nodes of a level are meant: all, the same in each string, or some of each.
-
-    Raises:
-        ValueError: another shape or type.
-    """
+    """The nodes of a level that are meant: all, the same in each string, or some of each."""
     chosen = np.ones(shape, dtype=bool) if nodes is None else nodes
     if chosen.dtype != bool or chosen.shape not in (shape, shape[1:]):
         raise ValueError(
@@ -117,11 +106,7 @@ def checked_nodes(
 
 
 def refuse_too_many_tuples(what: str, n_above: int, n_synonyms: int, n_symbols: int, tuple_size: int) -> None:
-    """Refuse more rules than there are tuples.
-
-    Raises:
-        ValueError: ``n_above * n_synonyms`` exceeds ``n_symbols**tuple_size``, or an index of them 32 bits.
-    """
+    """Refuse more rules than there are tuples, ``n_symbols**tuple_size``, or than an index of 32 bits can hold."""
     wanted, n_tuples = n_above * n_synonyms, n_symbols**tuple_size
     if wanted > n_tuples:
         most = n_tuples // n_above
@@ -185,11 +170,7 @@ def _refuse_repeats(level: int, table: np.ndarray, n_symbols: int) -> None:
 def draw_grammar(
     key: PRNGKeyArray, *, n_symbols: int, n_classes: int, n_synonyms: int, n_levels: int, tuple_size: int
 ) -> dict[int, Int[np.ndarray, "_ _ _"]]:
-    """Draw the rules of every level, 1 up to that of the classes.
-
-    Raises:
-        ValueError: more rules than there are tuples.
-    """
+    """Draw the rules of every level, 1 up to that of the classes; more than there are tuples are refused."""
     positive(n_classes, "n_classes")
     positive(n_synonyms, "n_synonyms")
     rules: dict[int, np.ndarray] = {}

@@ -124,7 +124,7 @@ class StringGrammar:
 
     @property
     def invertible(self) -> bool:
-        """Whether every single child reveals its parent's symbol and synonym.
+        """Tell whether every single child reveals its parent's symbol and synonym.
 
         True when no table has a symbol twice in any column. That takes as many symbols as rules: with two levels or
         more it is false as soon as there are synonyms. A latent is then a function of its whole tuple, but not of one

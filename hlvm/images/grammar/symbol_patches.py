@@ -57,11 +57,7 @@ _DOTS = ("## ##", "#. .#", "## ..", "#. #.", ".# #.", ".. ##", ".# .#", "## #.",
 
 
 def check_style(pixels: int, style: str) -> None:
-    """Refuse pictures that cannot be drawn.
-
-    Raises:
-        ValueError: pixels below 1, or an unknown style.
-    """
+    """Refuse pixels below 1, and an unknown style."""
     positive(pixels, "patch_pixels")
     if style not in get_args(PatchStyle):
         raise ValueError(f"style must be one of {', '.join(map(repr, get_args(PatchStyle)))}, got {style!r}")

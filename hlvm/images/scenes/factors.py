@@ -96,7 +96,7 @@ class SceneFactor:
 
     @property
     def dim(self) -> int:
-        """How many numbers a value has."""
+        """Number of numbers that a value has."""
         return len(self.low)
 
 
@@ -198,7 +198,7 @@ def _pick(n: int, u: Array) -> Array:
 
 
 def _follow(scene: SceneFields, values: Values, u: Array, column: int, n: int, share: float) -> Array:
-    """What the class says with probability ``share``, else any of ``n`` categories."""
+    """The category of the class with probability ``share``, else any of ``n`` categories."""
     if share == 0:
         return _pick(n, u)
     table = np.array(class_table(scene.n_classes), dtype=np.float32)[:, column]

@@ -39,7 +39,7 @@ Latents = Mapping[str, Array]
 )
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What is done to latents while they are drawn; a latent occurs in one field at most.
+    """Changes of latents while they are drawn; a latent occurs in one field at most.
 
     Attributes:
         fixed: latent -> its values, (n, dim).

@@ -101,7 +101,7 @@ def texture_share(
     phase: Float[Array | np.ndarray, "*#s"],
     period: Float[Array | np.ndarray, "*#s"],
 ) -> Float[Array, "*s"]:
-    """How much of the second colour a pixel shows.
+    """Share of the second colour that a pixel shows.
 
     Args:
         kind: numbers of the textures, places in :data:`TEXTURES`.

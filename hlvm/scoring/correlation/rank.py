@@ -1,4 +1,4 @@
-"""How many dimensions two arrays share: tests of each canonical correlation, in the order of their size."""
+"""Number of dimensions that two arrays share: tests of each canonical correlation, in the order of their size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAVY = 1.0  # of the excess kurtosis
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RankTest:
-    """How many canonical correlations are beyond chance.
+    """Number of canonical correlations beyond chance.
 
     Attributes:
         rank: number of leading p-values at most ``alpha``.

@@ -80,9 +80,6 @@ def whiten(rows: Float[np.ndarray, "n p"], tolerance: float) -> Whitened:
     Args:
         rows: any real numbers.
         tolerance: share of the largest singular value below which a direction does not count.
-
-    Returns:
-        The directions.
     """
     standardiser = Standardiser.fit(rows)
     standard = standardiser.apply(rows)

@@ -17,7 +17,7 @@ __all__ = ["RegressionConfig"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RegressionConfig:
-    """How the regression scores split, search and resample.
+    """Settings by which the regression scores split, search and resample.
 
     Attributes:
         test_fraction: share of the rows for testing, strictly between 0 and 1.

@@ -23,17 +23,7 @@ _MEDIAN_ROWS = 500  # the median distance of 500 rows is known to about 1 %
 def kernel_matrix(
     a: Float[np.ndarray, "n p"], b: Float[np.ndarray, "m p"], length: float, kernel: Kernel = "rbf"
 ) -> Float[np.ndarray, "n m"]:
-    """Kernel between the rows of two arrays.
-
-    Args:
-        a: features.
-        b: features on the same scale.
-        length: ℓ, above 0.
-        kernel: which one.
-
-    Returns:
-        Values between 0 and 1; 1 for equal rows.
-    """
+    """Kernel between the rows of two arrays on one scale: from 0 to 1, which equal rows have. ``length`` is ℓ > 0."""
     return kernel_of(squared_distances(a, b), length, kernel)
 
 
@@ -65,26 +55,16 @@ def soften(rows: Float[np.ndarray, "n p"], limit: float) -> Float[np.ndarray, "n
     """Bound each column softly, ``x / √(1 + (x / limit)²)``: one-to-one, so nothing is lost, and never beyond ±limit.
 
     Without it a test row far outside the training rows makes a nearly interpolating fit extrapolate wildly, and
-    a heavy-tailed column squeezes most rows into a corner of the kernel's reach.
-
-    Args:
-        rows: standardised features.
-        limit: bound in training standard deviations; infinite for no change.
-
-    Returns:
-        The bounded features.
+    a heavy-tailed column squeezes most rows into a corner of the kernel's reach. The limit counts training standard
+    deviations; infinite for no change.
     """
     return rows / np.sqrt(1 + (rows / limit) ** 2)
 
 
 def median_distance(rows: Float[np.ndarray, "n p"]) -> float:
-    """Median distance between distinct rows (of the first 500): the usual unit of a bandwidth.
+    """Median distance between distinct rows (of the first 500, in random order): the usual unit of a bandwidth.
 
-    Args:
-        rows: in random order.
-
-    Returns:
-        The median over the pairs that differ, so that many duplicated rows do not make it 0; 1 when all rows are equal.
+    Pairs of equal rows do not count, so that many of them do not make it 0; it is 1 when all rows are equal.
     """
     some = rows[:_MEDIAN_ROWS]
     squared = squared_distances(some, some)[np.triu_indices(len(some), k=1)]

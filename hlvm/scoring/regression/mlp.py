@@ -6,10 +6,9 @@ import math
 import warnings
 
 import numpy as np
-from jaxtyping import Float
 
 from hlvm._process.settings import SETTINGS
-from hlvm.scoring.regression.ridge import Selected
+from hlvm.scoring.regression.ridge import Problem, Selected
 
 __all__ = ["fit_mlp"]
 
@@ -19,19 +18,11 @@ _STOPPING = 0.1
 _LEAST_ROWS = 20  # with fewer, the rows that stop the training early would be a handful
 
 
-def fit_mlp(
-    train: Float[np.ndarray, "n p"],
-    test: Float[np.ndarray, "m p"],
-    targets: Float[np.ndarray, "n D"],
-    *_: object,
-    seed: int,
-) -> Selected:
+def fit_mlp(problem: Problem, *, seed: int) -> Selected:
     """Fit scikit-learn's ``MLPRegressor``: two layers of 64, Adam, stopped early on a tenth of the training rows.
 
     Args:
-        train: standardised training features.
-        test: test features on the same scale.
-        targets: standardised training targets (mean 0).
+        problem: the data; all rows are used, whatever their labels.
         seed: of the weights and the batches.
 
     Returns:
@@ -41,6 +32,7 @@ def fit_mlp(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
+    train, test, targets, *_ = problem
     predictions = np.zeros((len(test), targets.shape[1]))
     if len(train) >= _LEAST_ROWS:
         network = MLPRegressor(

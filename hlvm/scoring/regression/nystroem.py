@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from hlvm.scoring.regression.kernels import Kernel, kernel_matrix
-from hlvm.scoring.regression.ridge import Best, Grid, Selected, blocks, head, select_exact, smoother_loo
+from hlvm.scoring.regression.ridge import Best, Grid, Problem, Selected, blocks, select_exact, smoother_loo
 from hlvm.scoring.row_groups import members
 
 __all__ = ["fit_nystroem"]
@@ -43,45 +43,30 @@ class _Features(NamedTuple):
         return kernel_matrix(rows, self.landmarks, self.length, self.kernel) @ self.root
 
 
-def fit_nystroem(
-    train: Float[np.ndarray, "n p"],
-    test: Float[np.ndarray, "m p"],
-    targets: Float[np.ndarray, "n D"],
-    groups: Int[np.ndarray, " D"],
-    grid: Grid,
-    *,
-    n_landmarks: int,
-    max_select: int,
-    together: Int[np.ndarray, " n"] | None = None,
-) -> Selected:
+def fit_nystroem(problem: Problem, grid: Grid, *, n_landmarks: int, max_select: int) -> Selected:
     """Kernel ridge with an approximate kernel.
 
     The bandwidth of each group is chosen by exact leave-one-out, with the exact kernel, on the first ``max_select``
     rows; then its ridge by leave-one-out with the approximate kernel on all of them.
 
     Args:
-        train: as for :func:`hlvm.scoring.regression.ridge.fit_exact`, in random order: landmarks are the first rows.
-        test: as there.
-        targets: as there.
-        groups: as there.
-        grid: as there.
-        n_landmarks: number of landmarks.
+        problem: the data, rows in random order.
+        grid: what to choose from.
+        n_landmarks: so many of the first training rows are landmarks.
         max_select: rows on which the bandwidth is chosen.
-        together: as there.
-
-    Returns:
-        The chosen fits, with their predictions for the test rows.
     """
-    first = select_exact(train[:max_select], targets[:max_select], groups, grid, head(together, max_select))
+    _, test, targets, groups, _ = problem
+    first = select_exact(problem.head(max_select), grid)
     best = Best(targets, groups, 0)
     predictions = np.zeros((len(test), targets.shape[1]))
     missed = np.zeros(len(first.ridge))
     for bandwidth in np.unique(first.bandwidth[np.isfinite(first.ridge)]):
         chosen = np.flatnonzero(first.bandwidth == bandwidth)
         columns = np.flatnonzero(np.isin(groups, chosen))
-        features = _Features.of(train[:n_landmarks], bandwidth * grid.unit, grid.kernel)
+        features = _Features.of(problem.train[:n_landmarks], bandwidth * grid.unit, grid.kernel)
         _, renumbered = np.unique(groups[columns], return_inverse=True)
-        part, missed[chosen] = _ridge_on(features, train, targets[:, columns], renumbered, grid.ridges, together)
+        own = problem._replace(targets=targets[:, columns], groups=renumbered)
+        part, missed[chosen] = _ridge_on(features, own, grid.ridges)
         best.loo[:, columns] = part.loo
         best.ridge[chosen] = part.ridge
         best.bandwidth[chosen] = np.where(np.isfinite(part.ridge), bandwidth, np.nan)
@@ -90,19 +75,14 @@ def fit_nystroem(
     return best.selected(predictions, missed)
 
 
-def _ridge_on(
-    features: _Features,
-    train: np.ndarray,
-    targets: np.ndarray,
-    groups: np.ndarray,
-    ridges: Sequence[float],
-    together: np.ndarray | None,
-) -> tuple[Best, float]:
+def _ridge_on(features: _Features, problem: Problem, ridges: Sequence[float]) -> tuple[Best, float]:
     """Ridge regression on φ with exact leave-one-out, in two passes over the rows, and the diagonal that φ misses."""
+    train, _, targets, groups, together = problem
     if together is not None:  # rows of one label one after the other, so that no block cuts through them
         order = np.argsort(together, kind="stable")
         if (order[1:] < order[:-1]).any():
-            best, missed = _ridge_on(features, train[order], targets[order], groups, ridges, together[order])
+            ordered = problem._replace(train=train[order], targets=targets[order], together=together[order])
+            best, missed = _ridge_on(features, ordered, ridges)
             best.loo[order] = best.loo.copy()
             return best, missed
     width = features.root.shape[1]

@@ -98,7 +98,7 @@ class KernelR2:
 
 @own_settings
 def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000) -> Interval:
-    """How much better one representation predicts the same latents than another, on the same test rows.
+    """Gain of one representation over another in predicting the same latents, on the same test rows.
 
     Both scores are resampled together, so what makes a test row hard for both cancels: the interval is often far
     shorter than the two intervals suggest.
@@ -125,7 +125,7 @@ def paired_difference(a: KernelR2, b: KernelR2, *, key: Any, n_boot: int = 2000)
 
 @own_settings
 def normalised_r2(score: KernelR2, *, floor: KernelR2, ceiling: KernelR2, key: Any, n_boot: int = 2000) -> Interval:
-    """Where a score lies between its floor and its ceiling: 0 at the floor, 1 at the ceiling.
+    """Place of a score between its floor and its ceiling: 0 at the floor, 1 at the ceiling.
 
     All three are resampled on the same test rows. Below 0 training lost what an untrained encoder has; above 1 the
     representation is easier to read than what the ceiling was computed from.
@@ -260,7 +260,7 @@ def sums_of_groups(rows: Float[np.ndarray, "m D"], groups: Int[np.ndarray, " m"]
 
 
 def scorable(constant_in_training: Bool[np.ndarray, " D"], test_targets: Float[np.ndarray, "m D"]) -> np.ndarray:
-    """Which target columns vary in both parts, so that their R² is defined."""
+    """Target columns that vary in both parts, so that their R² is defined."""
     # Just above where sums_of_squares takes the variation for rounding.
     return ~constant_in_training & (test_targets.std(axis=0) > 1.1e-5 * np.abs(test_targets).max(axis=0))
 

@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,11 +28,11 @@ __all__ = [
     "BLOCK",
     "Best",
     "Grid",
+    "Problem",
     "Selected",
     "blocks",
     "fit_exact",
     "fit_linear",
-    "head",
     "kernel_loo",
     "select_exact",
     "smoother_loo",
@@ -46,8 +47,31 @@ _TIE = 1e-9
 _POTRF, _POTRS, _TRTRI = get_lapack_funcs(("potrf", "potrs", "trtri"), dtype=np.float64)
 
 
+class Problem(NamedTuple):
+    """Standardised data of a regression.
+
+    Attributes:
+        train: training features.
+        test: test features on the same scale.
+        targets: training targets (mean 0).
+        groups: to which group each target column belongs: 0, 1, ..., G−1, each at least once.
+        together: label of each training row; rows of one label are left out together. ``None`` for one row at a time.
+    """
+
+    train: Float[np.ndarray, "n p"]
+    test: Float[np.ndarray, "m p"]
+    targets: Float[np.ndarray, "n D"]
+    groups: Int[np.ndarray, " D"]
+    together: Int[np.ndarray, " n"] | None = None
+
+    def head(self, count: int) -> Problem:
+        """The same with the first training rows only."""
+        together = None if self.together is None else self.together[:count]
+        return self._replace(train=self.train[:count], targets=self.targets[:count], together=together)
+
+
 class Grid(NamedTuple):
-    """What leave-one-out chooses from.
+    """Choices of leave-one-out.
 
     Attributes:
         bandwidths: multiples of ``unit`` to try.
@@ -74,6 +98,7 @@ class Selected(NamedTuple):
         ridge: chosen λ, shape (G,); infinite when predicting the training mean was best.
         missed: mean over training rows of the kernel's diagonal that a Nyström approximation misses, shape (G,), from
             0 (exact) to 1.
+        unit: length that the bandwidths are multiples of; NaN where there is none.
     """
 
     predictions: Float[np.ndarray, "n_test D"]
@@ -81,6 +106,7 @@ class Selected(NamedTuple):
     bandwidth: Float[np.ndarray, " G"]
     ridge: Float[np.ndarray, " G"]
     missed: Float[np.ndarray, " G"]
+    unit: float = math.nan
 
 
 class Best:
@@ -115,7 +141,7 @@ class Best:
         self.coefficients[:, columns] = coefficients[:, columns]
 
     def columns_of(self, bandwidth: float) -> np.ndarray:
-        """Which target columns have this bandwidth and a finite ridge."""
+        """Target columns that have this bandwidth and a finite ridge."""
         return ((self.bandwidth == bandwidth) & np.isfinite(self.ridge))[self._groups]
 
     def selected(self, predictions: np.ndarray, missed: np.ndarray | None = None) -> Selected:
@@ -127,38 +153,23 @@ class Best:
         return np.bincount(self._groups, weights=(errors**2).sum(axis=0), minlength=int(self._groups.max()) + 1)
 
 
-def fit_exact(
-    train: Float[np.ndarray, "n p"],
-    test: Float[np.ndarray, "m p"],
-    targets: Float[np.ndarray, "n D"],
-    groups: Int[np.ndarray, " D"],
-    grid: Grid,
-    *,
-    max_select: int | None = None,
-    together: Int[np.ndarray, " n"] | None = None,
-) -> Selected:
+def fit_exact(problem: Problem, grid: Grid, *, max_select: int | None = None) -> Selected:
     """Kernel ridge; bandwidth and ridge chosen for each group of columns by exact leave-one-out.
 
     One Cholesky factor per pair serves all columns; below about 8 ridges per bandwidth that is cheaper than one
     eigendecomposition per bandwidth, and more accurate.
 
     Args:
-        train: standardised training features.
-        test: test features on the same scale.
-        targets: standardised training targets (mean 0).
-        groups: to which group each target column belongs: 0, 1, ..., G−1, each at least once.
+        problem: the data.
         grid: what to choose from.
         max_select: choose on the first so many training rows, and fit the chosen pairs on all; ``None`` for all.
-        together: label of each training row; rows of one label are left out together. ``None`` for one row at a time.
-
-    Returns:
-        The chosen fits, with their predictions for the test rows.
     """
+    train, test = problem.train, problem.test
     n_select = min(len(train), max_select or len(train))
-    best = select_exact(train[:n_select], targets[:n_select], groups, grid, head(together, n_select))
+    best = select_exact(problem.head(n_select), grid)
     if n_select < len(train):
-        best.coefficients = _refitted(best, train, targets, groups, grid)
-    predictions = np.zeros((len(test), targets.shape[1]))
+        best.coefficients = _refitted(best, problem, grid)
+    predictions = np.zeros((len(test), problem.targets.shape[1]))
     for bandwidth in np.unique(best.bandwidth[np.isfinite(best.ridge)]):
         columns = best.columns_of(bandwidth)
         for block in blocks(len(test)):
@@ -167,33 +178,28 @@ def fit_exact(
     return best.selected(predictions)
 
 
-def select_exact(
-    train: Float[np.ndarray, "n p"],
-    targets: Float[np.ndarray, "n D"],
-    groups: Int[np.ndarray, " D"],
-    grid: Grid,
-    together: Int[np.ndarray, " n"] | None = None,
-) -> Best:
-    """The selection of :func:`fit_exact`; arguments as there."""
-    best = Best(targets, groups, len(train))
-    parts = members(together)
-    squared = squared_distances(train, train)
+def select_exact(problem: Problem, grid: Grid) -> Best:
+    """The selection of :func:`fit_exact`, on all training rows."""
+    best = Best(problem.targets, problem.groups, len(problem.train))
+    parts = members(problem.together)
+    squared = squared_distances(problem.train, problem.train)
     for bandwidth in grid.bandwidths:
         values = kernel_of(squared, bandwidth * grid.unit, grid.kernel)
         for ridge in grid.ridges:
-            solved = kernel_loo(values, targets, ridge, parts)
+            solved = kernel_loo(values, problem.targets, ridge, parts)
             if solved is not None:
                 best.offer(*solved, bandwidth=bandwidth, ridge=ridge)
     return best
 
 
-def _refitted(best: Best, train: np.ndarray, targets: np.ndarray, groups: np.ndarray, grid: Grid) -> np.ndarray:
+def _refitted(best: Best, problem: Problem, grid: Grid) -> np.ndarray:
     """Coefficients of the chosen pairs on all training rows."""
+    train, targets = problem.train, problem.targets
     coefficients = np.zeros((len(train), targets.shape[1]))
     finite = np.isfinite(best.ridge)
     squared = squared_distances(train, train)
     for bandwidth, ridge in sorted(set(zip(best.bandwidth[finite], best.ridge[finite], strict=True))):
-        columns = ((best.bandwidth == bandwidth) & (best.ridge == ridge))[groups]
+        columns = ((best.bandwidth == bandwidth) & (best.ridge == ridge))[problem.groups]
         shifted = kernel_of(squared, bandwidth * grid.unit, grid.kernel).T
         shifted[np.diag_indices_from(shifted)] += ridge
         factor, failed = _POTRF(shifted, lower=1, clean=0, overwrite_a=1)
@@ -210,11 +216,6 @@ def blocks(n_rows: int, together: Int[np.ndarray, " n"] | None = None) -> Iterat
         first = np.flatnonzero(np.append(True, np.diff(together) != 0))
         starts = np.unique(first[np.searchsorted(first, starts, side="right") - 1])
     return (slice(int(a), int(b)) for a, b in itertools.pairwise(np.append(starts, n_rows)))
-
-
-def head(together: Int[np.ndarray, " n"] | None, count: int) -> Int[np.ndarray, " count"] | None:
-    """The labels of the first rows."""
-    return None if together is None else together[:count]
 
 
 def kernel_loo(
@@ -281,35 +282,21 @@ def smoother_loo(
     return errors
 
 
-def fit_linear(
-    train: Float[np.ndarray, "n p"],
-    test: Float[np.ndarray, "m p"],
-    targets: Float[np.ndarray, "n D"],
-    groups: Int[np.ndarray, " D"],
-    together: Int[np.ndarray, " n"] | None = None,
-    *,
-    ridges: Sequence[float],
-) -> Selected:
+def fit_linear(problem: Problem, *, ridges: Sequence[float]) -> Selected:
     """Linear ridge; the ridge chosen for each group of columns by exact leave-one-out. One SVD serves everything.
 
     Args:
-        train: standardised training features.
-        test: test features on the same scale.
-        targets: standardised training targets (mean 0).
-        groups: to which group each target column belongs.
-        together: as for :func:`fit_exact`.
+        problem: the data.
         ridges: values of λ > 0 to try, besides the infinite one.
-
-    Returns:
-        The chosen fits, with their predictions for the test rows.
     """
-    parts = members(together)
-    left, singular, right = np.linalg.svd(train, full_matrices=False)
+    targets = problem.targets
+    parts = members(problem.together)
+    left, singular, right = np.linalg.svd(problem.train, full_matrices=False)
     rotated = left.T @ targets
-    best = Best(targets, groups, train.shape[1])
+    best = Best(targets, problem.groups, problem.train.shape[1])
     for ridge in ridges:
         shrink = singular**2 / (singular**2 + ridge)
         residual = targets - left @ (shrink[:, None] * rotated)
         weights = right.T @ ((singular / (singular**2 + ridge))[:, None] * rotated)
         best.offer(weights, smoother_loo(residual, left, shrink, parts), bandwidth=np.nan, ridge=ridge)
-    return best.selected(test @ best.coefficients)
+    return best.selected(problem.test @ best.coefficients)

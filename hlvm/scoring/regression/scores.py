@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import aligned
@@ -25,7 +24,7 @@ from hlvm.scoring.regression.mlp import fit_mlp
 from hlvm.scoring.regression.normal_scores import NormalScores
 from hlvm.scoring.regression.nystroem import fit_nystroem
 from hlvm.scoring.regression.r2 import KernelR2, pooled, resampled_sums, scorable, sums_of_squares
-from hlvm.scoring.regression.ridge import Grid, Selected, fit_exact, fit_linear
+from hlvm.scoring.regression.ridge import Grid, Problem, Selected, fit_exact, fit_linear
 from hlvm.scoring.regression.splitting import Standardiser
 from hlvm.scoring.regression.threads import own_settings
 from hlvm.scoring.row_groups import group_counts, row_groups
@@ -163,7 +162,7 @@ def linear_r2_many(
         ValueError: no latents, or an unfit array (see :func:`kernel_r2`).
     """
     config = config or RegressionConfig()
-    fit = partial(_without_unit, fit_linear, ridges=config.linear_ridges)
+    fit = partial(fit_linear, ridges=config.linear_ridges)
     return score_targets(fit, "linear", representation, latents, key, groups, config)
 
 
@@ -193,52 +192,25 @@ def mlp_r2(
     Raises:
         ValueError: an unfit array (see :func:`kernel_r2`).
     """
-    fit = partial(_without_unit, fit_mlp, seed=int(random_streams(key).network.integers(2**31)))
+    fit = partial(fit_mlp, seed=int(random_streams(key).network.integers(2**31)))
     config = config or RegressionConfig()
     return score_targets(fit, "mlp", representation, {"latents": latents}, key, groups, config)["latents"]
 
 
-def _without_unit(fit: Callable[..., Selected], *data: Any, **options: Any) -> tuple[Selected, float]:
-    """The fits of a regression that has no bandwidth."""
-    return fit(*data, **options), math.nan
-
-
-def fit_kernel(
-    train: Float[np.ndarray, "n p"],
-    test: Float[np.ndarray, "m p"],
-    targets: Float[np.ndarray, "n D"],
-    groups: Int[np.ndarray, " D"],
-    together: Int[np.ndarray, " n"] | None = None,
-    *,
-    config: RegressionConfig,
-) -> tuple[Selected, float]:
-    """Kernel ridge fits of standardised data, as the config says.
-
-    Args:
-        train: standardised training features.
-        test: test features on the same scale.
-        targets: standardised training targets.
-        groups: to which group each target column belongs.
-        together: label of each training row; rows of one label are left out together, see
-            :func:`hlvm.scoring.regression.ridge.fit_exact`.
-        config: grids and soft limit.
-
-    Returns:
-        The chosen fits, and the length that their bandwidths are multiples of.
-    """
-    train, test = soften(train, config.soft_limit), soften(test, config.soft_limit)
+def fit_kernel(problem: Problem, *, config: RegressionConfig) -> Selected:
+    """Kernel ridge fits as the config says."""
+    train, test = (soften(rows, config.soft_limit) for rows in (problem.train, problem.test))
     unit = median_distance(train)
     fit = fit_exact
     if len(train) > config.max_exact:
         fit = partial(fit_nystroem, n_landmarks=config.landmarks)
     grid = Grid(config.bandwidths, config.ridges, unit, config.kernel)
-    fits = fit(train, test, targets, groups, grid, max_select=config.max_select, together=together)
-    return fits, unit
+    return fit(problem._replace(train=train, test=test), grid, max_select=config.max_select)._replace(unit=unit)
 
 
 @own_settings
 def score_targets(
-    fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None], tuple[Selected, float]],
+    fit: Callable[[Problem], Selected],
     kernel: str,
     representation: ArrayLike,
     targets: Mapping[str, ArrayLike],
@@ -251,8 +223,7 @@ def score_targets(
     """Split, standardise, fit all targets at once, and score each one.
 
     Args:
-        fit: takes training features, test features, training targets, the group of each target column and the label of
-            each training row, and returns fits and the unit of their bandwidths.
+        fit: the regression.
         kernel: what to call it in the result.
         representation: features.
         targets: name → targets.
@@ -279,13 +250,9 @@ def score_targets(
     y = Standardiser.fit(stacked[split.train])
     train_targets, test_targets = y.apply(stacked[split.train]), y.apply(stacked[split.test])
     ranks = NormalScores.fit(train_targets) if by_ranks else None
-    selected, unit = fit(
-        x.apply(features[split.train]),
-        x.apply(features[split.test]),
-        train_targets if ranks is None else ranks.apply(train_targets),
-        groups,
-        split.train_groups,
-    )
+    fitted_targets = train_targets if ranks is None else ranks.apply(train_targets)
+    train_x, test_x = x.apply(features[split.train]), x.apply(features[split.test])
+    selected = fit(Problem(train_x, test_x, fitted_targets, groups, split.train_groups))
     if ranks is not None:
         selected = _out_of_ranks(selected, ranks, train_targets)
 
@@ -316,7 +283,7 @@ def score_targets(
             per_dim_low=per_dim_low[columns],
             per_dim_high=per_dim_high[columns],
             kernel=kernel,
-            bandwidth=bandwidth * unit,
+            bandwidth=bandwidth * selected.unit,
             ridge=ridge,
             grid_edge=_edges(kernel, bandwidth, ridge, config),
             loo=1 - float((loo**2).sum()) / variance if variance else math.nan,

@@ -16,7 +16,7 @@ _CONSTANT = 1e-6
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Which rows a score was fitted on and which it was measured on.
+    """Rows that a score was fitted on, and those it was measured on.
 
     Attributes:
         train: row numbers of the training part, shape (n_train,).
@@ -40,7 +40,7 @@ class Split:
         return None if self.groups is None else self.groups[self.test]
 
     def same_as(self, other: Split) -> bool:
-        """Whether both parts hold the same rows in the same order."""
+        """Tell whether both parts hold the same rows in the same order."""
         return np.array_equal(self.train, other.train) and np.array_equal(self.test, other.test)
 
 
@@ -62,9 +62,6 @@ def random_split(
         max_train: most training rows.
         max_test: most test rows.
         groups: 0, 1, ... of each row; whole groups are drawn. ``None`` for rows of their own.
-
-    Returns:
-        The split.
     """
     if groups is None:
         order = rng.permutation(n_rows)

@@ -59,15 +59,7 @@ class Axes(NamedTuple):
 
 
 def principal_axes(block: Float[np.ndarray, "n d"], split: Split) -> Axes:
-    """Principal axes of the standardised training rows, without those of hardly any variance.
-
-    Args:
-        block: the latents.
-        split: whose training rows count.
-
-    Returns:
-        The axes; none for a constant block.
-    """
+    """Principal axes of a block, by the standardised training rows of a split, without those of hardly any variance."""
     standardiser = Standardiser.fit(block[split.train])
     standard = standardiser.apply(block)
     train = standard[split.train]

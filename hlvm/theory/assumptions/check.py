@@ -1,4 +1,4 @@
-"""Which assumptions of the two theorems a graph, its mechanisms and a mask meet, in words a user can act on.
+"""Check of the assumptions of the two theorems on a graph, its mechanisms and a mask, in words a user can act on.
 
 The theorems are those of Kong et al. (2023), stated in sections 2 and 4 of ``docs/theory.md``. Some assumptions cannot
 be decided from the graph; the report says so rather than keep silent.
@@ -28,7 +28,7 @@ class HasInvertible(Protocol):
 
     @property
     def invertible(self) -> bool:
-        """Whether ``(parents, noise) <-> value`` is a bijection."""
+        """Tell whether ``(parents, noise) <-> value`` is a bijection."""
         ...
 
 
@@ -152,7 +152,7 @@ def _revealed(graph: LatentGraph) -> Finding:
 
 
 def _room_below(graph: LatentGraph) -> list[int]:
-    """How many numbers can pass from each latent to the observed variables, when every node passes at most its dims.
+    """Numbers that can pass from each latent to the observed variables, if every node passes at most its dims.
 
     Exact where it is below the latent's dims; otherwise only known to be enough.
     """

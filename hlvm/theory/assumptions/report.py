@@ -1,4 +1,4 @@
-"""What is known of the assumptions of the two theorems: findings, and a report of several."""
+"""Knowledge of the assumptions of the two theorems: findings, and a report of several."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal, TypeAlias
 __all__ = ["AssumptionReport", "Finding", "Status", "finding", "listed"]
 
 Status: TypeAlias = Literal["holds", "fails", "not checkable"]
-"""What is known of an assumption; "not checkable" from what was given."""
+"""Status of an assumption; "not checkable" from what was given."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What is known of one assumption.
+    """Everything known of one assumption.
 
     Attributes:
         assumption: its short name.
@@ -43,7 +43,7 @@ class AssumptionReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is known to fail. Assumptions that cannot be checked here may still fail."""
+        """Tell whether nothing is known to fail. Assumptions that cannot be checked here may still fail."""
         return not self.failures
 
     @property

@@ -48,7 +48,7 @@ from hlvm.theory.one_mask.shared_information import check_regime, shared_informa
 __all__ = ["Choice", "DesignedMask", "Impossible", "SearchTimeoutError", "checked_target", "design_mask", "parts_of"]
 
 Choice: TypeAlias = Literal["smallest", "largest", "any"]
-"""Which mask to take when several share exactly the target, by the number of masked observed variables."""
+"""Choice among several masks that share exactly the target, by the number of masked observed variables."""
 
 
 class SearchTimeoutError(UsageError):
@@ -73,7 +73,7 @@ class DesignedMask:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Impossible:
-    """Why no mask shares exactly the target.
+    """Proof that no mask shares exactly the target.
 
     The claim, which can be checked mask by mask: *every mask that shares all of* ``wanted`` *also shares one of*
     ``one_of``. If ``one_of`` is empty, no mask shares all of ``wanted``. If ``wanted`` is empty, every mask shares one
@@ -164,11 +164,7 @@ def design_mask(
 
 
 def checked_target(graph: LatentGraph, target: Collection[str]) -> frozenset[int]:
-    """Positions of the latents of a target.
-
-    Raises:
-        ValueError: not a collection of names, an unknown name, or an observed variable.
-    """
+    """Positions of the latents of a target; refused are other names, observed variables, and no collection of names."""
     if isinstance(target, str) or not isinstance(target, Iterable):
         raise ValueError(f'target is a collection of names of latents such as ["z"], got {target!r}')
     found = frozenset(map(graph.position, target))
@@ -274,7 +270,7 @@ class _Puzzle:
         return _worded([nodes[u] for u in core if u in self.target], [nodes[u] for u in core if u not in self.target])
 
     def _impossible(self, split: Sequence[Parts], whole: Sequence[Parts]) -> bool:
-        """Whether no mask has every set of ``split`` on both sides and every set of ``whole`` on one."""
+        """Tell whether no mask has every set of ``split`` on both sides and every set of ``whole`` on one."""
         n = int(self.patch_of.max()) + 1
         begins = [first for patches, first in zip(whole, map(min, whole), strict=True) for _ in patches]
         ends = [patch for patches in whole for patch in patches]

@@ -26,8 +26,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import brentq
 from scipy.signal import fftconvolve
-from scipy.special import gammaln
 
+from hlvm.masking.laws import log_choose
 from hlvm.theory.design.set_splitting import Parts, entangled
 from hlvm.theory.random_masks.frontier import Groups
 
@@ -62,8 +62,8 @@ class Splittings:
 
     def log_uniform(self, n_masked: int) -> float:
         """Logarithm of the probability when ``n_masked`` patches are masked at random; ``-inf`` if it cannot happen."""
-        everything = gammaln(self.n_patches + 1) - gammaln(n_masked + 1) - gammaln(self.n_patches - n_masked + 1)
-        return min(0.0, self._log_coefficient(min(n_masked, self.n_patches - n_masked)) - float(everything))
+        everything = float(log_choose(self.n_patches, np.asarray(n_masked)))
+        return min(0.0, self._log_coefficient(min(n_masked, self.n_patches - n_masked)) - everything)
 
     def log_bernoulli(self, ratio: float) -> float:
         """The same when each patch is masked with probability ``ratio``, given that both sides are non-empty."""
@@ -163,8 +163,7 @@ def _one_set(sizes: Groups) -> Counts:
 def _binomial(size: int, count: int) -> Counts:
     """So many parts of one size, each on either side."""
     ways = np.full(size * count + 1, -np.inf)
-    chosen = np.arange(count + 1)
-    ways[::size] = gammaln(count + 1) - gammaln(chosen + 1) - gammaln(count - chosen + 1)
+    ways[::size] = log_choose(count, np.arange(count + 1))
     return ways
 
 
@@ -244,7 +243,7 @@ def _convolve(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " m"]) -> F
 
 
 def _bulk(law: Float[np.ndarray, " n"]) -> tuple[int, Float[np.ndarray, " m"]]:
-    """Where the terms begin that are not negligible, and the terms up to the last of them."""
+    """Beginning of the terms that are not negligible, and the terms up to the last of them."""
     places = np.flatnonzero(law >= _NEGLIGIBLE)
     if not len(places):
         return 0, places.astype(np.float64)
@@ -253,7 +252,7 @@ def _bulk(law: Float[np.ndarray, " n"]) -> tuple[int, Float[np.ndarray, " m"]]:
 
 
 def _convolve_possible(one: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " m"]) -> Bool[np.ndarray, " k"]:
-    """Which degrees a product has; counts far below 2**53 come out of the transform to much better than a half."""
+    """Degrees that a product has; counts far below 2**53 come out of the transform to much better than a half."""
     return fftconvolve(one.astype(np.float64), other.astype(np.float64)) > 0.5
 
 

@@ -35,7 +35,7 @@ _CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StrategyMatch:
-    """How well the masks of one strategy share a target.
+    """Success of the masks of one strategy at sharing a target.
 
     Standard errors are those of a mean over masks drawn at random. They are 0 where the number is exact, and where all
     masks drawn agreed.
@@ -162,7 +162,7 @@ def _rank(match: StrategyMatch) -> tuple[float, float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class _Averages:
-    """What masks share of the target: per mask, and the latents that none and that all of them share."""
+    """Comparison of shared latents with the target: per mask, and the latents that no mask and that all masks share."""
 
     exact: Bool[np.ndarray, " n_masks"]
     contained: Bool[np.ndarray, " n_masks"]

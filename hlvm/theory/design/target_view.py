@@ -33,7 +33,7 @@ class Target:
 
     @cached_property
     def unclosed(self) -> Impossible | None:
-        """Why no mask at all shares a target that some parent of its latents is missing from."""
+        """The reason why no mask at all shares a target that some parent of its latents is missing from."""
         return None if self.graph.ancestors(self.names) <= set(self.names) else self.proof(None)
 
     @cached_property
@@ -46,7 +46,7 @@ class Target:
         return np.flatnonzero(self.wanted & ~above[: len(self.wanted)]).tolist()
 
     def proof(self, patches: Patches | None) -> Impossible | None:
-        """Why no mask of these patches shares exactly the target, if that is so and is found in time."""
+        """The reason why no mask of these patches shares exactly the target, if that is so and is found in time."""
         try:
             found = design_mask(self.graph, self.names, patches=patches, choose="any", max_seconds=_PROOF_SECONDS)
         except SearchTimeoutError:
@@ -66,7 +66,7 @@ class TargetView:
 
     @cached_property
     def impossible(self) -> Impossible | None:
-        """Why no mask of these patches shares exactly the target, if that is so and is found in time."""
+        """The reason why no mask of these patches shares exactly the target, if that is so and is found in time."""
         return self.target.unclosed or self.target.proof(self.patches)
 
     @cached_property

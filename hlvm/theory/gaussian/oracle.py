@@ -34,7 +34,7 @@ Mask = Collection[str] | Bool[Any, " n_observed"]
 
 
 class LinearGaussianModel(Protocol):
-    """What the oracle asks of a model, such as :class:`hlvm.simulator.HierarchicalModel`."""
+    """Everything the oracle asks of a model, such as :class:`hlvm.simulator.HierarchicalModel`."""
 
     @property
     def graph(self) -> LatentGraph:
@@ -172,7 +172,7 @@ class GaussianOracle:
         return BayesLoss(mse=mse, variance=self._variances[n_latent_dims:][self._parameters.columns(mask)])
 
     def latent_r2(self, masked: Mask) -> dict[str, float]:
-        """How much of each latent the visible part holds: R² of its best prediction, dims weighted by variance.
+        """Share of each latent that the visible part holds: R² of its best prediction, dims weighted by variance.
 
         Args:
             masked: as in :meth:`bayes_reconstruction`.

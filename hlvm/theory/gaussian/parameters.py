@@ -77,12 +77,12 @@ class Parameters:
 
     @cached_property
     def noise_ranks(self) -> tuple[int, ...]:
-        """How many independent noises enter at each variable: the rank of its noise's covariance."""
+        """Number of independent noises that enter at each variable: the rank of its noise's covariance."""
         return tuple(noise_rank(factor) for factor in self.factors)
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """Where each variable begins when all are laid side by side; the total dims come last."""
+        """Place where each variable begins when all are laid side by side; the total dims come last."""
         return tuple(np.cumsum([0, *self.graph.dims]).tolist())
 
     @cached_property

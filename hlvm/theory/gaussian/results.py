@@ -1,4 +1,4 @@
-"""What the linear-Gaussian oracle answers with."""
+"""Answers of the linear-Gaussian oracle."""
 
 from __future__ import annotations
 

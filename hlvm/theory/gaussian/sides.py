@@ -1,4 +1,4 @@
-"""What one side of a mask tells about the latents' noises, on any linear-Gaussian model.
+"""Information of one side of a mask about the latents' noises, on any linear-Gaussian model.
 
 All latents are linear functions of their noises ``e``, which are independent and standard normal, and a set of
 observed variables is ``x = A e + own noise``. The singular vectors of ``A``, in units of the own noise, are the

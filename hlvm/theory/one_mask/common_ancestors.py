@@ -17,15 +17,7 @@ _MASKED, _VISIBLE = np.uint8(1), np.uint8(2)
 
 
 def common_ancestors(graph: LatentGraph, masked: Bool[np.ndarray, " n_observed"]) -> Bool[np.ndarray, " n_latents"]:
-    """Latents with both a masked and a visible descendant, for one mask.
-
-    Args:
-        graph: any graph.
-        masked: one mask, True = masked.
-
-    Returns:
-        One entry per latent of ``graph.latents``.
-    """
+    """Latents of ``graph.latents`` with both a masked (True) and a visible descendant, for one mask."""
     sides = graph.arrays.reached(np.where(masked, _MASKED, _VISIBLE))
     return sides[: graph.n_latents] == _MASKED | _VISIBLE
 
@@ -33,17 +25,10 @@ def common_ancestors(graph: LatentGraph, masked: Bool[np.ndarray, " n_observed"]
 def common_ancestors_batch(
     graph: LatentGraph, masks: Bool[np.ndarray, "n_masks n_observed"]
 ) -> Bool[np.ndarray, "n_masks n_latents"]:
-    """Latents with both a masked and a visible descendant, for many masks.
+    """Latents with both a masked and a visible descendant: one row per mask, one column per latent.
 
     Sixty-four masks share a machine word and masks lie side by side in memory, so that one operation
     on a level of the graph serves all masks.
-
-    Args:
-        graph: any graph.
-        masks: one mask per row, True = masked.
-
-    Returns:
-        One row per mask, one column per latent of ``graph.latents``.
     """
     bits = _packed(masks)
     n_latents = graph.n_latents

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Regime: TypeAlias = Literal["invertible", "general"]
-"""What is assumed of the mechanisms: invertible ones, or nothing beyond the graph."""
+"""Assumption on the mechanisms: invertible ones, or nothing beyond the graph."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -105,7 +105,7 @@ def _costs_upwards(
 
 
 def _above_any(arrays: GraphArrays, side: Bool[np.ndarray, "n_observed ..."]) -> Bool[np.ndarray, "n_latents ..."]:
-    """Which latents have a child among the observed variables of one side."""
+    """Latents that have a child among the observed variables of one side."""
     found = np.zeros((arrays.n_latents, *side.shape[1:]), dtype=bool)
     if side.ndim == 1:
         found[arrays.observed_parents[side]] = True
@@ -116,7 +116,7 @@ def _above_any(arrays: GraphArrays, side: Bool[np.ndarray, "n_observed ..."]) ->
 
 
 def _states_downwards(arrays: GraphArrays, costs: _States) -> _States:
-    """Whether some cut of least cost has each latent in each state, roots first."""
+    """Tell whether some cut of least cost has each latent in each state, roots first."""
     possible = _States(*(np.empty(costs.cut.shape, dtype=bool) for _ in range(3)))
     roots = np.flatnonzero(arrays.is_root)
     at_roots = _States(*(table[roots] for table in costs))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Key
 from scipy.sparse import csr_array
 
 from hlvm._keys import checked_key
-from hlvm._numbers import whole_number
+from hlvm._numbers import UsageError, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking import Chance, Counted, Law, Listed, law_of
 from hlvm.masking.masks import masked_batch
@@ -58,11 +58,7 @@ class Draws(NamedTuple):
 
     @classmethod
     def checked(cls, key: Any, n_masks: Any) -> Draws:
-        """Check both.
-
-        Raises:
-            ValueError: no single key, or fewer than 2 masks.
-        """
+        """Check that the key is a single one or none, and the number at least 2."""
         n_masks = whole_number(n_masks, "n_masks", minimum=2)  # for a standard error
         return cls(None if key is None else checked_key(key), n_masks)
 
@@ -82,7 +78,9 @@ def asked(graph: LatentGraph, strategies: Any, what: str) -> list[Asked]:
         try:
             found.append(Asked(as_strategy(strategy), law_of(strategy, graph)))
         except ValueError as error:
-            raise ValueError(f"{what}[{place}]: {error}") from None
+            fault = error if isinstance(error, UsageError) else UsageError(str(error))
+            at = fault.of or f"{what}[{place}]"
+            raise UsageError(fault.problem, argument=fault.argument, of=at, remedies=fault.remedies) from None
     if not found:
         raise ValueError(f"{what} is empty: give at least one object that draws masks")
     return found

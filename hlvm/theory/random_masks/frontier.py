@@ -1,4 +1,4 @@
-"""How often a latent is in the frontier of the shared information under random masks, in closed form.
+"""Probability that a latent is in the frontier of the shared information under random masks, in closed form.
 
 Invertible regime; section 3 of ``docs/theory.md``. A latent is in the frontier if it is shared and none of its children
 is: both sides occur below it, but only one below each child. Children that reach a common patch are then on the same
@@ -20,10 +20,10 @@ from collections import Counter
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.special import gammaln
+from jaxtyping import Int
 
 from hlvm.graph import LatentGraph
+from hlvm.masking.laws import log_choose
 
 __all__ = ["Groups", "child_groups", "frontier_bernoulli", "frontier_uniform"]
 
@@ -40,9 +40,6 @@ def child_groups(
         graph: any graph.
         reach: number of patches that each latent reaches.
         patch_of: patch of each observed variable.
-
-    Returns:
-        One entry per latent of ``graph.latents``.
     """
     at_nodes = np.concatenate([reach, np.ones(len(patch_of), dtype=reach.dtype)])
     overlap = np.zeros(len(reach), dtype=bool)
@@ -110,18 +107,14 @@ def frontier_uniform(groups: Groups, n_patches: int, n_masked: int) -> float:
         chosen = np.arange(count + 1)
         spread = np.zeros(size * count + 1)
         logarithm = size * (chosen * np.log(ratio) + (count - chosen) * np.log1p(-ratio))
-        spread[::size] = np.exp(_log_binomial(count, chosen) + logarithm)
+        spread[::size] = np.exp(log_choose(count, chosen) + logarithm)
         ways = np.convolve(ways, spread)
     k = len(ways) - 1
     masked = np.arange(max(1, n_masked - (n_patches - k)), min(k - 1, n_masked) + 1)
-    others = _log_binomial(n_patches - k, n_masked - masked) - _log_binomial(n_patches, np.asarray(n_masked))
+    others = log_choose(n_patches - k, n_masked - masked) - log_choose(n_patches, np.asarray(n_masked))
     weight = np.exp(others - masked * np.log(ratio) - (k - masked) * np.log1p(-ratio))
     return float(np.clip(ways[masked] @ weight, 0.0, 1.0))
 
 
 def _several(groups: Groups) -> bool:
     return sum(count for _, count in groups) > 1
-
-
-def _log_binomial(n: int, k: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
