@@ -63,6 +63,8 @@ settings.load_profile("deterministic")
 def folder(tmp_path_factory):
     """A folder of inputs, good and bad; no test writes into it."""
     from hlvm.graph import LatentGraph, pure_children_chain
+    from hlvm.mechanisms import LinearGaussian
+    from hlvm.simulator import HierarchicalModel
 
     path = tmp_path_factory.mktemp("inputs")
     LatentGraph.tree(2, 2).save(path / "tree.json")
@@ -73,6 +75,7 @@ def folder(tmp_path_factory):
     LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims={"z": 3, "x1": 1, "x2": 1}).save(path / "dims.json")
     LatentGraph.from_edges([("a", "x1"), ("a", "x2"), ("b", "x3")]).save(path / "apart.json")
     pure_children_chain(70).save(path / "deep.json")
+    HierarchicalModel.init(0, LatentGraph.tree(2, 2), LinearGaussian()).save(path / "model.npz")
     (path / "mask.json").write_text('["x_0", "x_2"]')
     (path / "nothing.json").write_text("[]")
     # Names that are markup for rich, or paths in an archive.

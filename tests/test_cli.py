@@ -29,7 +29,7 @@ def test_version(run):
     assert run("--version") == (0, f"hlvm {hlvm.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["demo", "theory", "design", "check", "sample", "train", "score"])
+@pytest.mark.parametrize("command", ["demo", "graph", "theory", "design", "check", "sample", "train", "score"])
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -56,13 +56,13 @@ def test_help_examples_run(tmp_path, monkeypatch, capsys):
         '[network]\nkind = "linear"\ncode_dim = 2\n[mask]\nkind = "random"\nratio = 0.5\n'
         "[train]\nsteps = 5\nbatch = 4\nwarmup = 1\n"
     )
-    for command in ("theory", "design", "check", "sample", "train", "score"):
+    for command in ("graph", "theory", "design", "check", "sample", "train", "score"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         shown += capsys.readouterr().out
     examples = [line.removeprefix("Example: hlvm ") for line in shown.splitlines() if line.startswith("Example: ")]
     lines = sorted(examples, key=lambda line: "sample" not in line)  # it writes the model that others read
-    assert len(lines) == 12
+    assert len(lines) == 14
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""
@@ -91,6 +91,17 @@ def test_sample_writes_every_variable_and_a_model_that_gives_them_again(run, tmp
             np.testing.assert_array_equal(first[name], again[name])
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "b.npz", "model.npz"}
     assert run("theory", "{new}/model.npz", "--masked", "x/1", "--regime", "general")[0] == 0
+
+
+def test_sample_draws_again_from_an_image_model_that_it_has_saved(run, tmp_path):
+    first = ("--size", "8", "--save-model", "{new}/model", "--out", "{new}/a.npz")
+    assert run("sample", "quadtree", "--n", "3", "--seed", "5", *first)[0] == 0
+    again = ("--preview", "{new}/sheet.png", "--save-model", "{new}/again", "--out", "{new}/b.npz")
+    assert run("sample", "{new}/model", "--n", "3", "--seed", "5", *again)[0] == 0
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        np.testing.assert_array_equal(a["images"], b["images"])
+    assert (tmp_path / "again" / "images.json").read_bytes() == (tmp_path / "model" / "images.json").read_bytes()
+    assert (tmp_path / "sheet.png").exists()
 
 
 def test_score_prints_and_writes_the_scores(run, tmp_path):
@@ -138,8 +149,9 @@ SAMPLE = [
     ("sample nowhere.json --n 5 --out {new}/a.npz", "nowhere.json: No such file"),
     ("sample nowhere.npz --n 5 --out {new}/a.npz", "nowhere.npz: No such file"),
     ("sample broken.json --n 5 --out {new}/a.npz", "not a JSON graph file"),
-    ("sample archive.npz --n 5 --out {new}/a.npz", "not a model file"),
-    ("sample archive.npz --n 5 --out {new}/a.npz --mechanism linear-gaussian", "leave --mechanism out"),
+    ("sample archive.npz --n 5 --out {new}/a.npz", "archive.npz is neither a data set nor a saved model"),
+    ("sample model.npz --n 5 --out {new}/a.npz --mechanism linear-gaussian", "leave --mechanism out"),
+    ("sample full --n 5 --out {new}/a.npz", "full is a folder that holds no image model"),
     ("sample tree.json --n 0 --out {new}/a.npz", "--n must be at least 1, got 0"),
     ("sample tree.json --n 5000000000 --out {new}/a.npz", "take a smaller --n"),
     ("sample tree.json --n 5 --out {new}/a.csv", "ends in .npz or .h5 or .hdf5"),
@@ -147,15 +159,19 @@ SAMPLE = [
     ("sample tree.json --n 5 --out {new}/no/a.npz", "does not exist: make it first"),
     ("sample shapes --n 5 --out {new}/a.npz --levels 2", "--levels goes with grammar, not with shapes"),
     ("sample grammar --n 5 --out {new}/a.npz --objects 1 2", "--objects goes with shapes"),
-    ("sample shapes --n 5 --out {new}/a.npz --mechanism coupling", "--mechanism goes with graphs and models"),
+    ("sample shapes --n 5 --out {new}/a.npz --mechanism coupling", "--mechanism goes with graphs, not with shapes"),
     ("sample tree.json --n 5 --out {new}/a.npz --size 8", "--size goes with a family of images"),
-    ("sample tree.json --n 5 --out {new}/a.npz --preview {new}/a.png", "--preview goes with a family of images"),
+    (
+        "sample tree.json --n 5 --out {new}/a.npz --preview {new}/a.png",
+        "--preview goes with images, and tree.json has none",
+    ),
     ("sample circles --n 5 --out {new}/a.npz", "neither a family of images"),
     ("sample quadtree --n 5 --out {new}/a.npz --size 20", "size must be one of 8, 16, 32, 64"),
     ("sample shapes --n 5 --out {new}/a.npz --preview {new}/a.jpg", "ends in .png"),
     ("sample tree.json --n 5 --out {new}/a.npz --chunk-size 0", "--chunk-size must be at least 1"),
     ("sample tree.json --n 5 --out {new}/a.npz --save-model {new}/a.npz", "the same file"),
     ("sample tree.json --n 5 --out {new}/a.npz --save-model archive.npz", "archive.npz exists already"),
+    ("sample shapes --n 5 --out {new}/a.npz --save-model full", "full exists already"),
     ("sample tree.json --n 5 --out {new}/a.npz --seed -1", "--seed must be"),
 ]
 SCORE = [
@@ -188,7 +204,7 @@ def test_bad_input_gives_one_line_and_exit_code_2(refused, line, message):
 
 
 PARSING = [
-    ("", "Expected one of {demo, theory, design, check, sample, train, score}; see hlvm --help"),
+    ("", "Expected one of {demo, graph, theory, design, check, sample, train, score}; see hlvm --help"),
     ("nonsense", "Unrecognized options: nonsense"),
     ("theory", "Missing from hlvm theory: GRAPH; see hlvm theory --help"),
     ("sample", "Missing from hlvm sample: SOURCE, --n INT, --out FILE; see"),

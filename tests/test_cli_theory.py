@@ -10,6 +10,7 @@ import pytest
 from hlvm._files.digests import read_json
 from hlvm.cli.tables import number, share
 from hlvm.cli.theory import theory
+from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 from hlvm.masking import BernoulliMask, BlockMask, GridMask, RandomMask, RatioRange, SubtreeMask
 from hlvm.masking.descriptions import STRATEGIES
@@ -59,6 +60,27 @@ def test_theory_takes_the_graph_out_of_a_data_set(run, tmp_path, suffix):
     code, _, err = run("theory", "{new}/bare.npz", "--masked", "x_0")
     assert code == 2
     assert "bare.npz holds no graph: give a file that does" in err
+
+
+def test_theory_and_check_take_families_of_images_and_saved_ones(run, tmp_path):
+    for family in ("quadtree", "shapes", "grammar"):
+        assert run("sample", family, "--n", "2", "--out", "{new}/" + f"{family}.npz")[0] == 0
+        how = ("--ratio", "0.5", "--json", "--regime", "general", "--n-masks", "5")
+        by_name = run("theory", family, *how)
+        assert by_name[0] == 0
+        assert run("theory", "{new}/" + f"{family}.npz", *how) == by_name
+    options = ("--size", "8", "--save-model", "{new}/small", "--n", "2", "--out", "{new}/small.h5")
+    assert run("sample", "quadtree", *options)[0] == 0
+    small = load_dataset(tmp_path / "small.h5")
+    small.close()
+    for source in ("{new}/small", "{new}/small.h5"):
+        out = run("theory", source, "--ratio", "0.5", "--json")[1]
+        rows = json.loads(out)["profiles"][0]["membership"]
+        assert {row["latent"]: row["probability"] for row in rows} == membership_probability(
+            small.graph, RandomMask(ratio=0.5)
+        )
+    assert "invertible" in run("check", "{new}/small")[1]
+    assert run("check", "{new}/small", "--json")[1] != run("check", "{new}/small.h5", "--json")[1]  # mechanisms
 
 
 def test_theory_takes_names_as_they_are(run):
@@ -347,12 +369,15 @@ def test_check_of_a_model_knows_its_mechanisms_and_the_mask(run):
 
 THEORY = [
     ("theory nowhere.json --masked x_0", "nowhere.json: No such file"),
-    ("theory full --masked x_0", "full: Is a directory"),
+    ("theory full --masked x_0", "full is a folder that holds no image model"),
+    ("theory circles --masked x_0", "'circles' is neither a family of images (quadtree, shapes, grammar) nor the name"),
+    ("theory quadtree --masked x_0_0 --oracle", "--oracle: "),
+    ("theory shapes --masked x_0_0 --oracle", "--oracle needs a saved model (.npz), got shapes"),
     ("theory broken.json --masked x_0", "broken.json is not a JSON graph file"),
     ("theory binary.json --masked x_0", "binary.json is not a JSON graph file"),
     ("theory list.json --masked x_0", "list.json: a graph description is a JSON object, got list"),
     ("theory cycle.json --masked x", "cycle.json: the edges contain a cycle"),
-    ("theory archive.npz --masked x_0", "archive.npz is not a model file"),
+    ("theory archive.npz --masked x_0", "archive.npz is neither a data set nor a saved model"),
     ("theory tree.json --masked nobody", "'nobody' is not a variable of this graph"),
     ("theory tree.json --masked z1_0", "'z1_0' is a latent"),
     ("theory tree.json --masked x_0 x_1 x_2 x_3", "everything is masked"),
@@ -435,7 +460,7 @@ DESIGN = [
 ]
 CHECK = [
     ("check nowhere.json", "nowhere.json: No such file"),
-    ("check archive.npz", "archive.npz is not a model file"),
+    ("check archive.npz", "archive.npz is neither a data set nor a saved model"),
     ("check cycle.json", "the edges contain a cycle"),
     ("check tree.json --masked", "--masked names nothing to mask: give at least one NAME"),
     ("check tree.json --masked nobody", "'nobody' is not a variable"),

@@ -42,6 +42,7 @@ def inputs(tmp_path_factory):
     model.save(path / "model.npz")
     images = QuadtreeImages.init(jax.random.key(0), height=2)
     write_dataset(path / "images.h5", images, key=jax.random.key(1), n=40)
+    LatentGraph.quadtree(1).save(path / "graph.json")
     (path / "settings.json").write_text(json.dumps(SETTINGS))
     train = SETTINGS["train"] | {"held_out": 12}
     (path / "held_out.json").write_text(json.dumps(SETTINGS | {"seeds": [0], "train": train}))
@@ -206,7 +207,9 @@ def test_plan_writes_nothing(run, tmp_path, where):
         ("model.npz --config missing.json", "missing.json: No such file"),
         ("model.npz --config model.npz", "settings are a .toml or .json file"),
         ("missing.h5 --config settings.json", "missing.h5"),
-        ("settings.json --config settings.json", "data is a .npz, .h5 or .hdf5 file, got '.json'"),
+        ("settings.json --config settings.json", "settings.json: "),
+        ("graph.json --config settings.json", "graph.json is a graph, which has no mechanisms to draw data with"),
+        ("no.txt --config settings.json", "no.txt"),
         ("arrays.npz --config settings.json", "arrays.npz is neither a data set nor a saved model"),
         ("no_graph.npz --config settings.json", "no_graph.npz has no graph"),
         ("model.npz --config held_out.json", "held_out.json: train: held_out=12 is for data sets"),
@@ -216,6 +219,16 @@ def test_plan_writes_nothing(run, tmp_path, where):
 def test_bad_input_is_one_line(inputs, monkeypatch, refused, line, message):
     monkeypatch.chdir(inputs)
     refused(f"train {line} --out {{new}}/a", message)
+
+
+@pytest.mark.parametrize("source", ["quadtree", "{new}/model"])
+def test_plan_takes_families_of_images_and_saved_ones(run, source):
+    """A family has the seed of the settings, as hlvm sample has it from --seed."""
+    if source != "quadtree":
+        assert run("sample", "quadtree", "--n", "1", "--out", "{new}/a.npz", "--save-model", source)[0] == 0
+    code, out, err = run("train", source, "--config", "settings.json", "--plan")
+    assert (code, err) == (0, "")
+    assert out.startswith("2 members in 1 program")
 
 
 def test_training_needs_a_folder(inputs, monkeypatch, refused):

@@ -28,6 +28,20 @@ MAY_IMPORT = {
     "claims": {"scoring"},
     "testing": {"claims", "graph", "masking", "scoring", "theory"},
     "plotting": {"claims", "graph", "masking", "theory"},
+    "study": {
+        "claims",
+        "datasets",
+        "graph",
+        "images",
+        "mae",
+        "masking",
+        "mechanisms",
+        "plotting",
+        "report",
+        "scoring",
+        "simulator",
+        "theory",
+    },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -77,6 +91,11 @@ def test_imports_run_one_way(path):
     if part in MAY_IMPORT or part in OPEN:
         forbidden = imported_parts(path) - MAY_IMPORT.get(part, set()) - OPEN
         assert not forbidden, f"hlvm.{part} must not import {sorted(forbidden)}"
+
+
+def test_prediction_of_a_study_stands_behind_the_wall_of_theory():
+    """What a study predicts must not depend on data, fits or scores either."""
+    assert imported_parts(PACKAGE / "study" / "prediction.py") <= {"graph", "masking", "theory"}
 
 
 def test_few_modules_at_the_top_are_private():

@@ -12,7 +12,7 @@ import pytest
 from mae_cases import untyped
 
 from hlvm import HierarchicalModel, LatentGraph
-from hlvm.cli.settings import load_settings, settings_from_dict
+from hlvm.cli.settings import expand_table, load_settings, settings_from_dict
 from hlvm.mae import (
     BottleneckConfig,
     Checkpoints,
@@ -86,6 +86,56 @@ def test_names_say_what_differs():
     )
 
 
+def test_lists_of_values_are_every_combination():
+    found = settings_from_dict(
+        {
+            "network": {"kind": "bottleneck", "code_dim": [2, 3], "encoder": {"width": [16, 32], "heads": 2}},
+            "mask": [
+                {"kind": "random", "ratio": [0.25, 0.75], "unit": [[1, 1], 2, [2, 1]]},
+                {"kind": "fixed", "masked": [["x"], ["x", "y"]]},
+                {"kind": "random", "ratio": 0.5, "patches": [[["x"], ["y", "z"]], [["x", "y"], ["z"]]]},
+            ],
+            "loss": {"region": ["masked", "all"], "weights": [[1, 2], [3, 4]]},
+        }
+    )
+    masks = [RandomMask(ratio=ratio, unit=unit) for ratio in (0.25, 0.75) for unit in ((1, 1), 2, (2, 1))]
+    masks += [FixedMask(masked=("x",)), FixedMask(masked=("x", "y"))]
+    masks += [RandomMask(ratio=0.5, patches=Patches(p)) for p in ((("x",), ("y", "z")), (("x", "y"), ("z",)))]
+    assert found.members == tuple(
+        Member(
+            network=BottleneckConfig(code_dim=code_dim, encoder=ViTConfig(width=width, heads=2)),
+            mask=mask,
+            loss=LossConfig(region=region, weights=weights),
+            seed=0,
+        )
+        for code_dim in (2, 3)
+        for width in (16, 32)
+        for mask in masks
+        for region in ("masked", "all")
+        for weights in ((1.0, 2.0), (3.0, 4.0))
+    )
+    assert len(set(found.names)) == len(found.names)
+
+
+def test_a_list_that_is_one_value_stays_one():
+    one = settings_from_dict(settings(mask=HALF | {"unit": [1, 2]}, loss={"weights": [1, 2]}))
+    assert [(m.mask, m.loss.weights) for m in one.members] == [(RandomMask(ratio=0.5, unit=(1, 2)), (1.0, 2.0))]
+    grid = settings_from_dict(settings(mask={"kind": "grid", "keep_every": [[2, 1], [1, 2]]}))
+    assert [member.mask for member in grid.members] == [GridMask(keep_every=(2, 1)), GridMask(keep_every=(1, 2))]
+
+
+def test_names_say_which_value_of_a_list():
+    named = settings_from_dict(settings(mask=HALF | {"ratio": [0.25, 0.75], "unit": [[1, 1], [2, 2]]})).names
+    assert named[1] == "bottleneck, random ratio=0.25 unit=[2, 2], seed 0"
+
+
+def test_expand_table_leaves_alone_what_is_no_list_of_values():
+    table = {"kind": "random", "ratio": 0.5, "strange": [1, 2], "unit": [2, 4]}
+    assert expand_table(table, RandomMask) == [table]
+    encoders = expand_table({"code_dim": 2, "encoder": [{"width": 16}, {"depth": [1, 2]}]}, BottleneckConfig)
+    assert [one["encoder"] for one in encoders] == [{"width": 16}, {"depth": 1}, {"depth": 2}]
+
+
 def test_both_kinds_of_file_say_the_same(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(settings(seeds=[1, 2], train={"steps": 9, "warmup": 0})))
     (tmp_path / "a.toml").write_text(
@@ -107,7 +157,13 @@ def test_both_kinds_of_file_say_the_same(tmp_path):
         (settings(network={"kind": "linear"}), "network of kind 'linear': 'code_dim' is missing"),
         (settings(network=CODE | {"size": 3}), "network of kind 'bottleneck': 'size' is not a field of it; known are"),
         (settings(network=CODE | {"encoder": {"kind": "vit"}}), "encoder of network of kind 'bottleneck': 'kind' is"),
-        (settings(mask=[HALF, HALF | {"unit": 1}]), "mask: two tables say the same"),
+        (settings(mask=[HALF, HALF | {"unit": 1}]), r"mask: RandomMask\(ratio=0.5, .*\) is said twice"),
+        (settings(mask=HALF | {"ratio": [0.5, 0.25, 0.5]}), "mask: RandomMask.* is said twice, in tables or in lists"),
+        (settings(mask=HALF | {"ratio": [0.5, "a"]}), "mask of kind 'random': ratio must be a number, got 'a'"),
+        (settings(mask=HALF | {"ratio": []}), r"mask of kind 'random': ratio must be a number, got \[\]"),
+        (settings(mask=HALF | {"unit": [1, 2, 4]}), r"or a list \[rows, columns\], got \[1, 2, 4\]: write several as"),
+        (settings(mask={"kind": ["random", "block"], "ratio": 0.5}), r"mask: kind must be one of .*, got \['random'"),
+        (settings(train={"steps": [10, 20]}), r"train: steps must be a whole number below 2147483648, got \[10, 20\]"),
         (settings(train={"warmup": 1.5}), "train: warmup must be a whole number below 2147483648, got 1.5"),
         (settings(loss={"weights": 3}), "loss: weights must be a list of numbers, got 3"),
         (settings(seeds=[1, 1]), "seeds must be a list of different whole numbers from 0 to 4294967295"),
@@ -119,7 +175,7 @@ def test_settings_that_are_not_understood(data, message):
         settings_from_dict(data)
 
 
-@pytest.mark.parametrize("wrong", ["a", [1], [[1]], {}, {"a": 1}, True, None, 1.5, -1, 0, float("nan"), 10**400])
+@pytest.mark.parametrize("wrong", ["a", [], [[[[1]]]], {}, {"a": 1}, True, None, 1.5, -1, 0, float("nan"), 10**400])
 def test_values_of_the_wrong_kind_are_refused_by_name(wrong):
     tables = [("network", table) for table, _ in NETWORKS] + [("mask", table) for table, _ in MASKS]
     tables += [("train", dataclasses.asdict(TrainConfig())), ("loss", dataclasses.asdict(LossConfig()))]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from hlvm._files.arrays import HDF5, PARTS, npz_names, open_array_file
+from hlvm._files import as_path
+from hlvm._files.arrays import HDF5
 from hlvm._files.digests import read_json
-from hlvm._files.texts import parsed_json
+from hlvm.cli.families import FAMILIES, image_model
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -20,24 +21,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Flag",
-    "GraphFile",
     "Names",
     "OptionalFile",
     "OptionalNames",
+    "OptionalSource",
+    "Source",
     "Unit",
     "check_folder_can_be_made",
     "check_n_masks",
     "check_new_file",
     "check_seed",
     "check_writable",
-    "is_model",
+    "graph_of",
     "load_graph",
-    "load_model",
+    "load_source",
     "masked_names",
+    "model_of",
     "patches_from",
 ]
 
-GraphFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GRAPH")]
+Source = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="GRAPH")]
+OptionalSource = Annotated[str | None, tyro.conf.arg(metavar="GRAPH", help_behavior_hint="")]
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
 OptionalNames = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
@@ -103,54 +107,69 @@ def check_writable(folder: Path) -> None:
 # ---------------------------------------------------------------------- reading
 
 
-def load_graph(path: Path, *, must_be_invertible: str = "") -> LatentGraph:
-    """The graph of a file, of a saved model, or of a data set.
+def load_source(place: str, *, seed: int = 0) -> Any:
+    """The one reader of graphs and of data: whatever a command takes as either.
 
     Args:
+    <<<<<<< HEAD
         path: a graph (.json, .graphml), a saved model (.npz) or a data set (.npz, .h5, .hdf5).
         must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
+    =======
+        place: a graph (.json, .graphml), a saved model (.npz), a data set (.npz, .h5, .hdf5), the folder of an image
+            model, or the name of a family of images, with the options that it has by itself.
+        seed: of what a family draws by itself.
+
+    Returns:
+        A graph, a model, an image model, or a data set, which is to be closed.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is nothing of this, or damaged.
+    >>>>>>> 45bce5b177c6b1a6aa318fad15885a8dd38e9ec9
     """
-    if _is_dataset(path):
-        return _graph_inside(path)
-    if path.suffix != ".npz":
-        return LatentGraph.load(path)
-    model = load_model(path)
-    if must_be_invertible and not model.invertible:
-        raise ValueError(f"{path} has mechanisms that are not invertible: {must_be_invertible}")
-    return model.graph
+    if place in FAMILIES:
+        return image_model(place, seed)
+    path = as_path(place)
+    if not path.suffix and not path.exists():
+        raise ValueError(
+            f"{place!r} is neither a family of images ({', '.join(FAMILIES)}) nor the name of a graph (.json, "
+            ".graphml), data set or model (.npz)"
+        )
+    if path.is_dir() or path.suffix in (".npz", *HDF5):
+        from hlvm.datasets.opening import open_data
+
+        return open_data(path)
+    return LatentGraph.load(path)
 
 
-def is_model(path: Path) -> bool:
-    """Tell whether a file can only be a saved model."""
-    return path.suffix == ".npz" and not _is_dataset(path)
+def load_graph(place: str, *, must_be_invertible: str = "") -> LatentGraph:
+    """The graph that a place holds.
+
+    Args:
+        place: as for :func:`load_source`.
+        must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
+    """
+    source = load_source(place)
+    model = model_of(source)
+    if must_be_invertible and model is not None and not model.invertible:
+        raise ValueError(f"{place} has mechanisms that are not invertible: {must_be_invertible}")
+    return graph_of(source, place)
 
 
-def _is_dataset(path: Path) -> bool:
-    if path.suffix != ".npz":
-        return path.suffix in HDF5
-    try:
-        names = npz_names(path)
-    except ValueError:  # told by what reads it
-        return False
-    return "header" not in names and any(name.partition("/")[0] in ("graph", *PARTS) for name in names)
+def graph_of(source: Any, place: str) -> LatentGraph:
+    """The graph of what was loaded; a data set is closed."""
+    if hasattr(source, "close"):
+        source.close()
+    graph = source if isinstance(source, LatentGraph) else source.graph
+    if graph is None:
+        raise ValueError(f"{place} holds no graph: give a file that does, such as those that hlvm sample writes")
+    return graph
 
 
-def _graph_inside(path: Path) -> LatentGraph:
-    opened = open_array_file(path)
-    opened.close()
-    if "graph" not in opened.texts:
-        raise ValueError(f"{path} holds no graph: give a file that does, such as those that hlvm sample writes")
-    try:
-        return LatentGraph.from_dict(parsed_json(opened.texts["graph"]))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def load_model(path: Path) -> HierarchicalModel:
-    """A saved model."""
-    from hlvm.simulator import HierarchicalModel
-
-    return HierarchicalModel.load(path)
+def model_of(source: Any) -> HierarchicalModel | None:
+    """The mechanisms of what was loaded; ``None`` where they are not known, or are no functions of latents."""
+    found = getattr(source, "model", source)  # quadtree images have one
+    return found if hasattr(found, "layout") else None
 
 
 def masked_names(masked: tuple[str, ...] | None, mask_file: Path | None) -> tuple[str, ...]:

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import resource
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hlvm._files import atomic_folder, check_new_folder
 from hlvm._process import stopped
 from hlvm._process.memory import in_words
 from hlvm.cli.compilation import use_compilation_cache
+from hlvm.cli.families import FAMILIES, image_model
 from hlvm.cli.input import (
     Flag,
     OptionalFile,
+    check_folder_can_be_made,
     check_new_file,
     check_seed,
-    is_model,
-    load_graph,
-    load_model,
+    graph_of,
+    load_source,
 )
 from hlvm.graph import LatentGraph
 
-if TYPE_CHECKING:
-    from hlvm.simulator import HierarchicalModel
-
 __all__ = ["sample"]
 
-_FAMILIES = {
-    "quadtree": ("size",),
-    "shapes": ("size", "objects", "classes"),
-    "grammar": ("classes", "symbols", "synonyms", "levels", "strips"),
-}
 _SHEET = 64
 _MECHANISMS = {
     "invertible-mlp": "InvertibleMLP",
@@ -83,7 +76,8 @@ def sample(
 
     Args:
         source: a family of images (quadtree, shapes or grammar), a graph (.json, .graphml) or a data set with one
-            inside (.npz, .h5, .hdf5), whose mechanisms are drawn at random, or a saved model (.npz).
+            inside (.npz, .h5, .hdf5), whose mechanisms are drawn at random, or a saved model (.npz, or the folder of an
+            image model).
         n: number of samples, at least 1.
         out: the file to write (.npz, .h5 or .hdf5); it must not exist.
         seed: seed of everything drawn, mechanisms and grammar rules included.
@@ -95,8 +89,8 @@ def sample(
         levels: grammar: levels of rules; 3 if left out.
         strips: grammar: write strips, two symbols at a time, instead of squares of four.
         mechanism: graphs: kind of the structural functions; invertible-mlp if left out.
-        save_model: graphs and models: also write the model to this new .npz file.
-        preview: image families: also write a contact sheet of the first images to this new .png file.
+        save_model: also write the model, to a new .npz file; an image model, to a new folder.
+        preview: images: also write a contact sheet of the first images to this new .png file.
         image_type: how images are kept; uint8 takes a quarter of the room and rounds to 256 levels.
         chunk_size: samples drawn and kept in memory at once.
         resume: take up an interrupted run of the same command.
@@ -110,15 +104,21 @@ def sample(
     options = {"size": size, "objects": objects, "classes": classes, "symbols": symbols, "synonyms": synonyms}
     options |= {"levels": levels, "strips": strips or None}
     given = {name: value for name, value in options.items() if value is not None}
-    _check_options(source, given, mechanism, save_model, preview)
+    _check_options(source, given, mechanism)
     check_new_file(out, ".npz", ".h5", ".hdf5")
     if preview is not None:
         check_new_file(preview, ".png")
-    if save_model is not None:
+    if save_model is not None and save_model.resolve() == out.resolve():
+        raise ValueError("--out and --save-model name the same file")
+    loaded = None if source in FAMILIES else _loaded(source, mechanism)
+    of_images = loaded is None or hasattr(loaded, "shape")
+    if preview is not None and not of_images:
+        raise ValueError(f"--preview goes with images, and {source} has none: leave it out")
+    if save_model is not None and of_images:
+        check_new_folder(save_model)
+        check_folder_can_be_made(save_model)
+    elif save_model is not None:
         check_new_file(save_model, ".npz")
-        if save_model.resolve() == out.resolve():
-            raise ValueError("--out and --save-model name the same file")
-    loaded = None if source in _FAMILIES else _loaded(Path(source))
     import jax
 
     from hlvm.datasets import write_dataset
@@ -128,12 +128,12 @@ def sample(
     key_model, key_draws = jax.random.split(jax.random.key(seed))
     model: Any
     if loaded is None:
-        model = _family(key_model, source, given)
+        model = image_model(source, seed, given)
     else:
         model = _drawn_model(key_model, loaded, mechanism or "invertible-mlp")
     _check_room(out, n, model, image_type)
     if save_model is not None:
-        model.save(save_model)
+        _save_model(model, save_model)
     note = {"command": "hlvm sample", "source": Path(source).name, "seed": seed, **given}
     try:
         with _progress() as bar:
@@ -166,29 +166,20 @@ def sample(
 # ---------------------------------------------------------------------- checks
 
 
-def _check_options(
-    source: str, given: Mapping[str, Any], mechanism: str | None, save_model: Path | None, preview: Path | None
-) -> None:
+def _check_options(source: str, given: Mapping[str, Any], mechanism: str | None) -> None:
     """Refuse options that this source has no use for."""
-    if source in _FAMILIES:
-        for name in given:
-            if name not in _FAMILIES[source]:
-                fits = [family for family, names in _FAMILIES.items() if name in names]
-                raise ValueError(f"--{name} goes with {' and '.join(fits)}, not with {source}: leave it out")
-        for option, value in (("--mechanism", mechanism), ("--save-model", save_model)):
-            if value is not None:
-                raise ValueError(f"{option} goes with graphs and models, not with {source}: leave it out")
+    if source not in FAMILIES:
+        if given:
+            raise ValueError(
+                f"--{next(iter(given))} goes with a family of images ({', '.join(FAMILIES)}): leave it out"
+            )
         return
-    if given or preview is not None:
-        name = next(iter(given), "preview")
-        raise ValueError(f"--{name} goes with a family of images ({', '.join(_FAMILIES)}): leave it out")
-    if not Path(source).suffix:
-        raise ValueError(
-            f"{source!r} is neither a family of images ({', '.join(_FAMILIES)}) nor the name of a graph (.json, "
-            ".graphml), data set or model (.npz)"
-        )
-    if mechanism is not None and is_model(Path(source)):
-        raise ValueError(f"{source} is a model, which has its mechanisms already: leave --mechanism out")
+    for name in given:
+        if name not in FAMILIES[source]:
+            fits = [family for family, names in FAMILIES.items() if name in names]
+            raise ValueError(f"--{name} goes with {' and '.join(fits)}, not with {source}: leave it out")
+    if mechanism is not None:
+        raise ValueError(f"--mechanism goes with graphs, not with {source}: leave it out")
 
 
 def _check_room(out: Path, n: int, model: Any, image_type: str) -> None:
@@ -218,33 +209,17 @@ def _check_room(out: Path, n: int, model: Any, image_type: str) -> None:
 # ---------------------------------------------------------------------- sources
 
 
-def _loaded(path: Path) -> LatentGraph | HierarchicalModel:
-    return load_model(path) if is_model(path) else load_graph(path)
+def _loaded(place: str, mechanism: str | None) -> Any:
+    """A graph, a model or an image model."""
+    found = load_source(place)
+    if isinstance(found, LatentGraph) or hasattr(found, "close"):
+        return graph_of(found, place)
+    if mechanism is not None:
+        raise ValueError(f"{place} is a model, which has its mechanisms already: leave --mechanism out")
+    return found
 
 
-def _family(key: Any, name: str, given: Mapping[str, Any]) -> Any:
-    from hlvm.images import GrammarImages, QuadtreeImages, SceneImages
-
-    if name == "quadtree":
-        return QuadtreeImages.of_size(key, given.get("size", 32))
-    if name == "shapes":
-        defaults = {field.name: field.default for field in dataclasses.fields(SceneImages)}
-        return SceneImages(
-            size=given.get("size", 32),
-            objects=given.get("objects", (1, 1)),
-            n_classes=given.get("classes", defaults["n_classes"]),
-        )
-    return GrammarImages.init(
-        key,
-        n_symbols=given.get("symbols", 8),
-        n_classes=given.get("classes", 8),
-        n_synonyms=given.get("synonyms", 4),
-        n_levels=given.get("levels", 3),
-        tuple_size=2 if given.get("strips") else (2, 2),
-    )
-
-
-def _drawn_model(key: Any, source: LatentGraph | HierarchicalModel, name: str) -> HierarchicalModel:
+def _drawn_model(key: Any, source: Any, name: str) -> Any:
     if not isinstance(source, LatentGraph):
         return source
     from hlvm import mechanisms
@@ -254,6 +229,16 @@ def _drawn_model(key: Any, source: LatentGraph | HierarchicalModel, name: str) -
 
 
 # ---------------------------------------------------------------------- output
+
+
+def _save_model(model: Any, path: Path) -> None:
+    from hlvm.images.files import can_be_saved, save_image_model
+
+    if not can_be_saved(model):
+        model.save(path)
+        return
+    with atomic_folder(path) as temporary:
+        save_image_model(model, temporary)
 
 
 def _progress() -> Progress:

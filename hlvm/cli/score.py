@@ -13,7 +13,7 @@ from hlvm._files import write_text_atomically
 from hlvm._process import complain
 from hlvm.cli import tables as records
 from hlvm.cli.arrays import columns_of, load_named_arrays, side_by_side
-from hlvm.cli.input import OptionalFile, OptionalNames, check_new_file, check_seed, load_graph
+from hlvm.cli.input import OptionalFile, OptionalNames, OptionalSource, check_new_file, check_seed, load_graph
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ def score(
     z_hat: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="Z_HAT")],
     z: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="Z")],
     *,
-    graph: OptionalFile = None,
+    graph: OptionalSource = None,
     masked: OptionalNames = None,
     groups: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None,
     seed: int = 0,
@@ -60,8 +60,8 @@ def score(
         z_hat: the representation.
         z: the true latents, same rows. With --graph a file with one array or column per latent, such as hlvm sample
             writes.
-        graph: also score every latent on its own, in the order of its height in this graph (.json, .graphml, or a data
-            set or model that holds one).
+        graph: also score every latent on its own, in the order of its height in this graph (.json, .graphml, a data set
+            or a saved model that holds one, or a family of images).
         masked: with --graph: names of the masked observed variables. The verdict is then about the latents that this
             mask lets be identified, and the table says which these are.
         groups: a file with one number per row, or FILE::NAME; rows of one number belong together, such as a sequence or

@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hlvm._files import as_path
@@ -18,13 +18,13 @@ from hlvm.mae.files import network_from_dict
 from hlvm.mae.training.groups import Member
 from hlvm.masking import Patches
 from hlvm.masking.descriptions import STRATEGIES, mask_from_dict, without_lists
+from hlvm.study.arms import labels
 
-__all__ = ["TABLE_OF", "Settings", "in_file_words", "load_settings", "settings_from_dict"]
+__all__ = ["TABLE_OF", "Settings", "expand_table", "in_file_words", "load_settings", "settings_from_dict"]
 
 _TABLES = ("seed", "seeds", "train", "network", "mask", "loss")
 _MOST_SEED = 2**32 - 1
 _LARGEST, _TOO_LARGE = sys.float_info.max, 2**31
-_LONGEST_VALUE = 24
 """Longer values are not part of a member's name."""
 
 TABLE_OF = {
@@ -99,11 +99,13 @@ def settings_from_dict(data: Any) -> Settings:
         data: ``network`` and ``mask``: one table each, or a list of them; ``kind`` says which, the rest are the fields
             of the class: ``linear``, ``bottleneck`` or ``vit``; ``random``, ``ratio_range``, ``bernoulli``, ``block``,
             ``grid``, ``subtree`` or ``fixed``; ``patches`` are lists of names. ``loss``: likewise, without ``kind``.
+            A field of these may be a list of values, see :func:`expand_table`.
             ``train``: the fields of :class:`TrainConfig`. ``seeds``: a list of whole numbers. ``seed``: of everything
             random. ``network`` and ``mask`` are needed.
 
     Returns:
-        The settings; members are all combinations, seeds changing fastest.
+        The settings; members are all combinations of networks, masks, losses and seeds, seeds changing fastest, then
+        losses, masks and networks. Those of one table with lists are in the order of :func:`expand_table`.
 
     Raises:
         ValueError: something missing, unknown, out of range or said twice.
@@ -113,7 +115,7 @@ def settings_from_dict(data: Any) -> Settings:
         ...     {
         ...         "seeds": [0, 1],
         ...         "network": {"kind": "bottleneck", "code_dim": 3},
-        ...         "mask": [{"kind": "random", "ratio": 0.5}, {"kind": "random", "ratio": 0.75}],
+        ...         "mask": {"kind": "random", "ratio": [0.5, 0.75]},
         ...     }
         ... )
         >>> len(found.members), found.names[0]
@@ -149,6 +151,48 @@ def _is_seed(value: Any) -> bool:
 # ---------------------------------------------------------------------- tables
 
 
+def expand_table(table: Mapping[str, Any], cls: type[Any]) -> list[dict[str, Any]]:
+    """The tables that a table with lists of values stands for: one for every combination.
+
+    A list is several values, ``ratio = [0.25, 0.75]``. Where one value is a list itself, several are a list of lists:
+    ``unit = [1, 2]`` is one unit of one row and two columns, and ``unit = [[1, 1], [2, 2]]`` is two units; so with
+    ``keep_every``, ``weights``, ``height_weights``, ``masked``, and one level deeper with ``patches``. The encoder of a
+    bottleneck is a table, whose fields may be lists as well, or a list of tables.
+
+    Args:
+        table: fields of the class, unchecked; names that are none of its fields are left as they are.
+        cls: the class.
+
+    Returns:
+        Tables without such lists, in the order in which values are listed; the last field with a list changes fastest.
+
+    Example:
+        >>> from hlvm.masking import RandomMask
+        >>> for one in expand_table({"ratio": [0.25, 0.75], "unit": [[1, 1], 2]}, RandomMask):
+        ...     print(one)
+        {'ratio': 0.25, 'unit': [1, 1]}
+        {'ratio': 0.25, 'unit': 2}
+        {'ratio': 0.75, 'unit': [1, 1]}
+        {'ratio': 0.75, 'unit': 2}
+    """
+    types = get_type_hints(cls)
+    values = [_values(types[name], value) if name in types else [value] for name, value in table.items()]
+    return [dict(zip(table, combination, strict=True)) for combination in itertools.product(*values)]
+
+
+def _values(expected: Any, value: Any) -> list[Any]:
+    """The values of one field."""
+    if expected == ViTConfig | None:
+        tables = value if isinstance(value, list) and value else [value]
+        return [one for t in tables for one in (expand_table(t, ViTConfig) if isinstance(t, Mapping) else [t])]
+    return value if value and _nesting(value) > _nesting_of(expected) else [value]
+
+
+def _nesting(value: Any, most: int = 4) -> int:
+    """Levels of lists in a value; deeper ones are no value of anything."""
+    return 1 + max((_nesting(v, most - 1) for v in value), default=0) if isinstance(value, list) and most else 0
+
+
 def _made(
     data: Mapping[str, Any], what: str, kinds: Mapping[str, type[Any]] | type[Any], make: Callable[[Any], Any]
 ) -> list[tuple[Any, str]]:
@@ -158,26 +202,34 @@ def _made(
     tables = data[what] if isinstance(data[what], list) else [data[what]]
     if not tables:
         raise ValueError(f"{what!r} is an empty list: give at least one table [{what}]")
-    found = []
-    for table in tables:
-        if isinstance(kinds, type):
-            made = make(_checked_fields(kinds, table, what))
-        else:
-            kind = table.get("kind") if isinstance(table, Mapping) else None
+    found, single = [], []
+    for given in tables:
+        table = _checked_table(given, what)
+        kind, named = None, what
+        if not isinstance(kinds, type):
+            kind, named = table.get("kind"), f"{what} of kind {table.get('kind')!r}"
             if not isinstance(kind, str) or kind not in kinds:
                 raise ValueError(f"{what}: kind must be one of {', '.join(kinds)}, got {kind!r}")
-            fields = {name: value for name, value in table.items() if name != "kind"}
-            made = make({"kind": kind, **_checked_fields(kinds[kind], fields, f"{what} of kind {kind!r}")})
-        if made in found:
-            raise ValueError(f"{what}: two tables say the same, {made!r}: leave one out")
-        found.append(made)
-    return list(zip(found, _labels(tables), strict=True))
+        cls = kinds if isinstance(kinds, type) else kinds[str(kind)]
+        for one in expand_table(table, cls):
+            fields = _checked_fields(cls, {name: value for name, value in one.items() if name != "kind"}, named)
+            made = make(fields if kind is None else {"kind": kind, **fields})
+            if made in found:
+                raise ValueError(f"{what}: {made!r} is said twice, in tables or in lists: leave one out")
+            found.append(made)
+            single.append(one)
+    return list(zip(found, labels(single), strict=True))
+
+
+def _checked_table(table: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{what} must be a table, got {table!r}")
+    return table
 
 
 def _checked_fields(cls: type[Any], table: Any, what: str) -> dict[str, Any]:
     """A table that holds fields of a class, all that it needs, with values of the right types."""
-    if not isinstance(table, Mapping):
-        raise ValueError(f"{what} must be a table, got {table!r}")
+    table = _checked_table(table, what)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = [name for name in table if name not in fields]
     if unknown:
@@ -201,10 +253,12 @@ def _checked(expected: Any, value: Any, name: str, what: str) -> Any:
             any(type(value) is type(o) and value == o for o in options),
         )
     else:
-        words, test = _EXPECTED[expected]
+        words, test, _ = _EXPECTED[expected]
         fits = test(value)
     if not fits:
-        raise ValueError(f"{what}: {name} must be {words}, got {value!r}")
+        sizes = isinstance(value, list) and expected == int | tuple[int, int]
+        ways = ": write several as lists in a list, as in [[1, 1], [2, 2]]" if sizes else ""
+        raise ValueError(f"{what}: {name} must be {words}, got {value!r}{ways}")
     if expected is float:
         return float(value)
     return list(map(float, value)) if expected == tuple[float, ...] | None else value
@@ -234,27 +288,17 @@ def _are_groups(value: Any) -> bool:
     return isinstance(value, list) and all(map(_are_names, value))
 
 
-_EXPECTED: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    int: (f"a whole number below {_TOO_LARGE}", _is_whole),
-    float: ("a number", _is_number),
-    bool: ("true or false", lambda value: isinstance(value, bool)),
-    int | tuple[int, int]: ("a whole number or a list [rows, columns]", _is_size),
-    tuple[float, ...] | None: ("a list of numbers", _are_numbers),
-    tuple[str, ...]: ("a list of names", _are_names),
-    Patches | None: ("a list of lists of names", _are_groups),
+_EXPECTED: dict[Any, tuple[str, Callable[[Any], bool], int]] = {
+    int: (f"a whole number below {_TOO_LARGE}", _is_whole, 0),
+    float: ("a number", _is_number, 0),
+    bool: ("true or false", lambda value: isinstance(value, bool), 0),
+    int | tuple[int, int]: ("a whole number or a list [rows, columns]", _is_size, 1),
+    tuple[float, ...] | None: ("a list of numbers", _are_numbers, 1),
+    tuple[str, ...]: ("a list of names", _are_names, 1),
+    Patches | None: ("a list of lists of names", _are_groups, 2),
 }
-"""What fields of a type look like in a file."""
+"""What one value of a field looks like in a file, by the field's type, and the most levels of lists in it."""
 
 
-# ---------------------------------------------------------------------- names
-
-
-def _labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The kind of every table, with what tells it from the others of its kind; numbered where that is long."""
-    short = []
-    for table in tables:
-        same = [other for other in tables if other.get("kind") == table.get("kind")]
-        told = [name for name in dict.fromkeys(n for t in same for n in t) if len({str(t.get(name)) for t in same}) > 1]
-        values = [f"{name}={table[name]}" for name in told if name in table and len(str(table[name])) <= _LONGEST_VALUE]
-        short.append(" ".join([str(table.get("kind", "")), *values]).strip())
-    return [label if short.count(label) == 1 else f"{label} #{i + 1}".strip() for i, label in enumerate(short)]
+def _nesting_of(expected: Any) -> int:
+    return _EXPECTED[expected][2] if expected in _EXPECTED else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -15,18 +14,19 @@ from hlvm._numbers import UsageError
 from hlvm.cli import theory_tables as records
 from hlvm.cli.input import (
     Flag,
-    GraphFile,
     Names,
     OptionalFile,
     OptionalNames,
+    Source,
     Unit,
     check_n_masks,
     check_new_file,
     check_seed,
-    is_model,
+    graph_of,
     load_graph,
-    load_model,
+    load_source,
     masked_names,
+    model_of,
     patches_from,
 )
 from hlvm.cli.tables import to_json
@@ -44,7 +44,7 @@ _Height = Annotated[int | None, tyro.conf.arg(metavar="H", help_behavior_hint=""
 
 
 def theory(
-    graph: GraphFile,
+    graph: Source,
     *,
     masked: OptionalNames = None,
     mask_file: OptionalFile = None,
@@ -70,7 +70,8 @@ def theory(
     Example: hlvm theory graph.json --strategy grid --keep-every 2
 
     Args:
-        graph: a graph (.json, .graphml), a saved model (.npz), or a data set with a graph inside (.npz, .h5, .hdf5).
+        graph: a graph (.json, .graphml), a saved model (.npz, or the folder of an image model), a data set with a graph
+            inside (.npz, .h5, .hdf5), or a family of images: quadtree, shapes or grammar.
         masked: names of the masked observed variables; the others are visible.
         mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
         ratio: instead of a mask: the shares of units that random masks hide, strictly between 0 and 1.
@@ -113,7 +114,7 @@ def theory(
 
 
 def design(
-    graph: GraphFile,
+    graph: Source,
     *,
     target: Names,
     unit: Unit = 1,
@@ -133,7 +134,8 @@ def design(
     Example: hlvm design graph.json --target z2_0 --random
 
     Args:
-        graph: a graph (.json, .graphml), a saved model (.npz), or a data set with a graph inside (.npz, .h5, .hdf5).
+        graph: a graph (.json, .graphml), a saved model (.npz, or the folder of an image model), a data set with a graph
+            inside (.npz, .h5, .hdf5), or a family of images: quadtree, shapes or grammar.
         target: names of the latents that masked and visible part shall share, and no others; none: share nothing.
         unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
         height: instead of --unit: mask whole subtrees of this height.
@@ -169,7 +171,7 @@ def design(
     return 0 if isinstance(found, DesignedMask) else 1
 
 
-def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: OptionalFile = None, json: Flag = False) -> int:
+def check(graph: Source, *, masked: OptionalNames = None, mask_file: OptionalFile = None, json: Flag = False) -> int:
     """Check which assumptions of the theory a graph or a model meets, and what to do about the others.
 
     The exit code is 1 if one of them is known to fail.
@@ -180,19 +182,17 @@ def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: Optional
 
     Args:
         graph: a graph (.json, .graphml) or a data set with one inside (.npz, .h5, .hdf5), whose mechanisms are unknown,
-            or a saved model (.npz).
+            a saved model (.npz, or the folder of an image model), or a family of images: quadtree, shapes or grammar.
         masked: names of the masked observed variables, to have the mask checked as well.
         mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
         json: print JSON instead of a table.
     """
     names = masked_names(masked, mask_file)
+    source = load_source(graph)
+    loaded, model = graph_of(source, graph), model_of(source)
     mechanisms: Any = None
-    if is_model(graph):
-        model = load_model(graph)
-        loaded = model.graph
+    if model is not None:
         mechanisms = {name: m for name, m in zip(loaded.nodes, model.layout.mechanisms, strict=True) if m is not None}
-    else:
-        loaded = load_graph(graph)
     from hlvm.theory import check_assumptions
 
     report = check_assumptions(loaded, mechanisms, masked=names or None)
@@ -203,17 +203,18 @@ def check(graph: GraphFile, *, masked: OptionalNames = None, mask_file: Optional
 # ---------------------------------------------------------------------- one call into the package each
 
 
-def _load(path: Path, regime: _Regime) -> LatentGraph:
-    return load_graph(path, must_be_invertible="use --regime general" if regime == "invertible" else "")
+def _load(place: str, regime: _Regime) -> LatentGraph:
+    return load_graph(place, must_be_invertible="use --regime general" if regime == "invertible" else "")
 
 
-def _one_mask(path: Path, masked: tuple[str, ...], regime: _Regime, *, oracle: bool) -> records.Record:
-    if oracle and not is_model(path):
+def _one_mask(place: str, masked: tuple[str, ...], regime: _Regime, *, oracle: bool) -> records.Record:
+    model = model_of(load_source(place)) if oracle else None
+    if oracle and model is None:
         raise ValueError(
-            f"--oracle needs a saved model (.npz), got {path}: draw one with hlvm sample --mechanism linear-gaussian "
+            f"--oracle needs a saved model (.npz), got {place}: draw one with hlvm sample --mechanism linear-gaussian "
             "--save-model FILE"
         )
-    graph = _load(path, regime)
+    graph = _load(place, regime)
     from hlvm.theory import GaussianOracle, shared_information, target_ancestors
 
     record = records.mask_record(
@@ -221,9 +222,9 @@ def _one_mask(path: Path, masked: tuple[str, ...], regime: _Regime, *, oracle: b
         shared_information(graph, masked, regime=regime),
         target_ancestors(graph, masked, regime=regime),
     )
-    if oracle:
+    if model is not None:
         try:
-            found = GaussianOracle(load_model(path))
+            found = GaussianOracle(model)
         except UsageError as error:
             raise ValueError(f"--oracle: {error}") from None
         record["oracle"] = records.oracle_record(found, masked)

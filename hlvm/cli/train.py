@@ -13,15 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
-from hlvm._files.arrays import npz_names
 from hlvm._numbers import UsageError
 from hlvm._process import complain, hold_back_log, stopped
 from hlvm.cli.compilation import use_compilation_cache
 from hlvm.cli.input import (
     Flag,
     check_folder_can_be_made,
-    load_model,
+    load_source,
 )
+from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
     from hlvm.cli.settings import Settings
@@ -31,7 +31,7 @@ __all__ = ["train"]
 
 
 def train(
-    data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")],
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")],
     *,
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")],
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None,
@@ -54,8 +54,9 @@ def train(
     Example: hlvm train shapes.h5 --config settings.toml --out runs/first
 
     Args:
-        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it), or a saved model (.npz), which draws fresh
-            samples for every step.
+        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it); or what draws fresh samples for every step: a
+            saved model (.npz, or the folder of an image model), or a family of images (quadtree, shapes or grammar),
+            whose seed is that of the settings.
         config: the settings (.toml or .json).
         out: the folder of results; it must not exist, except with --resume. Needed, except with --plan.
         resume: go on with a run that was stopped, with the same data and settings.
@@ -87,7 +88,7 @@ def train(
 
 
 def _run(
-    data: Path,
+    data: str,
     settings: Settings,
     config: Path,
     out: Path | None,
@@ -106,7 +107,7 @@ def _run(
     hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
     per_core = mae.one_device_per_core() if devices == "cores" else None
-    source = _loaded(data)
+    source = _loaded(data, settings.seed)
     where = {"devices": jax.devices() if devices == "all" else per_core, "microbatch": microbatch}
     try:
         if out is None:
@@ -196,22 +197,17 @@ def _check_out(out: Path, *, resume: bool) -> None:
             check_new_folder(out)
 
 
-def _loaded(path: Path) -> Any:
-    """A data set, or a model: both may be .npz files, and only data sets hold images or observed values."""
-    from hlvm.datasets import load_dataset
-
-    if path.suffix not in {".npz", ".h5", ".hdf5"}:
-        raise ValueError(f"{path}: data is a .npz, .h5 or .hdf5 file, got {path.suffix or 'no suffix'!r}")
-    if path.suffix == ".npz":
-        names = npz_names(path)
-        if "header" in names:
-            return load_model(path)
-        if not any(name.startswith(("images", "observed/")) for name in names):
-            raise ValueError(f"{path} is neither a data set nor a saved model: hlvm sample writes both")
-    found = load_dataset(path)
+def _loaded(place: str, seed: int) -> Any:
+    """A data set with a graph, a model, or an image model."""
+    found = load_source(place, seed=seed)
+    if isinstance(found, LatentGraph):
+        raise ValueError(
+            f"{place} is a graph, which has no mechanisms to draw data with: hlvm sample {place} --save-model FILE "
+            "gives it some"
+        )
     if found.graph is None:
         found.close()
-        raise ValueError(f"{path} has no graph, which says what is masked: hlvm sample writes it with the data")
+        raise ValueError(f"{place} has no graph, which says what is masked: hlvm sample writes it with the data")
     return found
 
 

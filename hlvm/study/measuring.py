@@ -20,8 +20,8 @@ from hlvm import mae
 from hlvm._files import make_folder
 from hlvm.mae import Fit
 from hlvm.study.arms import Arm
+from hlvm.study.design import Material, StudyDesign
 from hlvm.study.scores import Record, Scorer
-from hlvm.study.study import Material, Study
 
 __all__ = ["Group", "GroupResult", "Session", "measure_group"]
 
@@ -72,7 +72,7 @@ class Session:
         key: as the user gave it.
     """
 
-    study: Study
+    study: StudyDesign
     key: Any
 
     def __post_init__(self) -> None:
@@ -195,7 +195,7 @@ def _session(digest: str) -> list[Session]:
 
 
 def measure_group(
-    group: Group, *, study: Study, key: Any, digest: str, states: str | None, fits_to: str | None, save_every: int
+    group: Group, *, study: StudyDesign, key: Any, digest: str, states: str | None, fits_to: str | None, save_every: int
 ) -> GroupResult:
     """Measure a group in a worker, which keeps what the groups of a study share from one to the next.
 

@@ -26,12 +26,12 @@ from hlvm._process.provenance import available_cores, environment
 from hlvm.mae import Progress
 from hlvm.mae.files import describe_run
 from hlvm.study.comparisons import Comparison, Pair, drawn_pairs, measured_differences, own_claim, own_pair
+from hlvm.study.design import StudyDesign
 from hlvm.study.groups import run_groups
 from hlvm.study.measuring import Group, GroupResult, Session, group_name, measure_group
 from hlvm.study.prediction import Prediction
 from hlvm.study.results import StudyResult, result_to_dict
 from hlvm.study.scores import Target
-from hlvm.study.study import Study
 from hlvm.study.workers import check_scheduler
 
 __all__ = ["StudyProgress", "Work", "run_study"]
@@ -76,7 +76,7 @@ class Work:
         on_progress: called with a :class:`StudyProgress`.
     """
 
-    study: Study
+    study: StudyDesign
     key: Any
     out: Path | None
     scheduler: str | None
@@ -322,7 +322,7 @@ class _Watch:
 
 
 def run_study(
-    study: Study,
+    study: StudyDesign,
     key: Any,
     *,
     out: str | os.PathLike[str] | None,
@@ -358,7 +358,7 @@ def run_study(
     return result
 
 
-def _pairs(study: Study, prediction: Prediction, targets: Sequence[Target]) -> tuple[Pair, ...]:
+def _pairs(study: StudyDesign, prediction: Prediction, targets: Sequence[Target]) -> tuple[Pair, ...]:
     """What the prediction draws: of what enters, or of values where noises are not known."""
     if not study.score.intervals:
         return ()

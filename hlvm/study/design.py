@@ -1,0 +1,197 @@
+"""What a study compares, and everything about it that is known before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from jaxtyping import PRNGKeyArray
+
+from hlvm._keys import checked_key, key_or_seed
+from hlvm._numbers import UsageError, positive
+from hlvm.claims import ClaimConfig
+from hlvm.graph import LatentGraph
+from hlvm.mae import LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.training.data import Source
+from hlvm.mae.training.groups import group_members
+from hlvm.study.arms import Arm, arms_of
+from hlvm.study.comparisons import Comparison
+from hlvm.study.prediction import Prediction, predict_shares, regimes_of
+from hlvm.study.scores import ScoreConfig, Target, targets_of
+from hlvm.study.truth import StudyData, Truth, generator_key, regime_of, source_of, truth_of
+from hlvm.theory import Regime
+
+__all__ = ["Material", "StudyDesign"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """Everything about one generator of a study, before anything is trained.
+
+    Attributes:
+        generator: its number, from 0.
+        key: its key.
+        source: the generator or data set.
+        training: what is trained on.
+        graph: of the training data.
+        truth: samples to score on.
+        targets: what is scored.
+    """
+
+    generator: int
+    key: PRNGKeyArray
+    source: Any
+    training: Source
+    graph: LatentGraph
+    truth: Truth
+    targets: Sequence[Target]
+
+
+class StudyDesign:
+    """Arms, seeds, generators and scores of a study, checked; for the arguments see :class:`hlvm.study.Study`."""
+
+    def __init__(
+        self,
+        data: StudyData,
+        *,
+        masks: Sequence[Any],
+        networks: NetworkConfig | Sequence[NetworkConfig] | None = None,
+        losses: LossConfig | Sequence[LossConfig] | None = None,
+        train: TrainConfig | None = None,
+        seeds: int = 4,
+        generators: int = 1,
+        score: ScoreConfig | None = None,
+        claims: Sequence[Comparison] = (),
+        claim_config: ClaimConfig | None = None,
+        regime: Regime | None = None,
+    ) -> None:
+        self.data = data
+        self.masks = tuple(_several(masks))
+        self.networks = tuple(_several(ViTConfig() if networks is None else networks))
+        self.losses = tuple(_several(LossConfig() if losses is None else losses))
+        self.train = train or TrainConfig(steps=800, batch=64)
+        self.seeds, self.generators = positive(seeds, "seeds"), positive(generators, "generators")
+        self.score = score or ScoreConfig()
+        for what, given in (("masks", self.masks), ("networks", self.networks), ("losses", self.losses)):
+            if not given:
+                raise ValueError(f"{what}: a study needs at least one, got none")
+        if self.generators > 1 and not (isinstance(data, LatentGraph) or _is_factory(data)):
+            raise UsageError(
+                f"of {self.generators} need data that draws them, got one {type(data).__name__}",
+                argument="generators",
+                remedies={"data": "give a graph, or a function of a key that makes a generator"},
+            )
+        if self.score.intervals and self.seeds * self.generators < 2:
+            raise UsageError(
+                "of 1 leaves no interval",
+                argument="seeds",
+                remedies={"more": "use at least 2", "none": "set intervals=False in ScoreConfig"},
+            )
+        if regime not in (None, *get_args(Regime)):
+            raise ValueError(f'regime: expected "invertible", "general" or None, got {regime!r}')
+        if self.score.representation == "code" and any(isinstance(one, ViTConfig) for one in self.networks):
+            raise UsageError(
+                "must be mean, class or tokens for a transformer, which has no code of its own",
+                argument="representation",
+                of="ScoreConfig",
+            )
+        self.claims, self.claim_config = tuple(claims), claim_config or ClaimConfig()
+        if not self.score.intervals and self.claims:
+            raise UsageError(
+                "needs intervals=True in ScoreConfig: without intervals nothing is decided", argument="claims"
+            )
+        self._regime = regime
+
+    def __repr__(self) -> str:
+        return (
+            f"Study({len(self.masks)} masks, {len(self.networks)} networks, {len(self.losses)} losses, "
+            f"{self.seeds} seeds, {self.generators} generators)"
+        )
+
+    @functools.cached_property
+    def graph(self) -> LatentGraph:
+        """The latent graph."""
+        if isinstance(self.data, LatentGraph):
+            return self.data
+        graph = getattr(self.data, "graph", None)
+        if graph is None:
+            graph = source_of(self.data, checked_key(0)).graph
+        if not isinstance(graph, LatentGraph):
+            raise ValueError(
+                "data: a study needs the latent graph, which says what can be masked: give graph= to "
+                "Dataset.from_arrays or load_dataset"
+            )
+        return graph
+
+    @functools.cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """All combinations of masks, networks and losses."""
+        return arms_of(self.graph, self.masks, self.networks, self.losses)
+
+    @functools.cached_property
+    def regime(self) -> Regime:
+        """What theory may assume: as given, as is known of the generator, or what the dims allow."""
+        if self._regime is not None:
+            return self._regime
+        if isinstance(self.data, LatentGraph):
+            return "invertible"
+        source = source_of(self.data, checked_key(0)) if _is_factory(self.data) else self.data
+        known = regime_of(source) or "invertible"
+        return known if known in regimes_of(self.graph) else "general"
+
+    def predict(self) -> Prediction:
+        """What theory says of every mask, from the graph alone.
+
+        Raises:
+            ValueError: a mask that does not fit the graph, or a regime that its dims do not allow.
+        """
+        return predict_shares(self.graph, {arm.mask_name: arm.mask for arm in self.arms}, regime=self.regime)
+
+    def material(self, key: Any, generator: int) -> Material:
+        """Data of one generator: what is trained on, samples to score on, and what is scored.
+
+        Args:
+            key: a JAX key or an int: that of the study.
+            generator: its number, from 0.
+
+        Raises:
+            ValueError: data that cannot be trained on or scored; a factory whose generators differ in their graphs; or
+                a mask, network, loss and graph that do not fit together.
+        """
+        own = generator_key(checked_key(key), generator)
+        source = source_of(self.data, own)
+        training, truth = truth_of(source, own, self.score.rows, frozenset(self.score.categories))
+        if source.graph != self.graph:
+            raise ValueError(f"data: generator {generator} has another graph than generator 0: all must have the same")
+        targets = targets_of(truth, self.graph, self.score, key_or_seed(key))
+        return Material(
+            generator=generator,
+            key=own,
+            source=source,
+            training=training,
+            graph=training.graph,
+            truth=truth,
+            targets=targets,
+        )
+
+    def programs(self, graph: LatentGraph) -> list[list[int]]:
+        """Positions of the arms that one compiled program trains together.
+
+        Args:
+            graph: of the training data.
+
+        Raises:
+            ValueError: a mask, network, loss and graph that do not fit together.
+        """
+        members: list[Member] = [arm.member(0) for arm in self.arms]
+        return [list(group.members) for group in group_members(graph, members, self.train)]
+
+
+def _several(given: Any) -> Sequence[Any]:
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _is_factory(data: Any) -> bool:
+    return callable(data) and not hasattr(data, "graph")
