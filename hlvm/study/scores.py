@@ -145,9 +145,8 @@ def targets_of(truth: Truth, graph: LatentGraph, config: ScoreConfig, key: Any) 
             arrays = truth.values if part == "value" else truth.noise
             for name in chosen:
                 if name in arrays and arrays[name].size:
-                    found.append(
-                        _target(name, height, part, arrays[name], part == "value" and name in truth.categories)
-                    )
+                    labels = part == "value" and name in truth.categories
+                    found.append(_target(name, height, part, arrays[name], categories=labels))
     if not found:
         raise UsageError("leaves nothing to score: the data has no such part", argument="parts", of="ScoreConfig")
     return found
