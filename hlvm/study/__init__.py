@@ -1,0 +1,1 @@
+"""Masking ablations: from prediction to page."""
