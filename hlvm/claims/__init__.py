@@ -3,7 +3,8 @@
 A :class:`Claim` holds, fails or is open. What theory and paper say of it is a value, :func:`yes`, :func:`no` or
 :func:`nothing`, with a reason beside it, so that agreement follows from the outcome. Builders decide claims about
 differences between training seeds (:func:`difference_claim` and its relatives) and about what one code holds
-(:func:`block_claim`); :func:`interval_claim` decides any other claim whose scores have limits.
+(:func:`block_claim`); :func:`interval_claim` decides any other claim whose scores have limits. :func:`drawn_claims`
+draws the claims from a prediction and decides them as one family.
 
     >>> claim = equivalence_claim("the unit does not matter", {"unit 2 − 1": [0.01, -0.02, 0.0]}, 0.05, theory=yes())
     >>> claim.holds, claim.theory_agrees, claim.paper_agrees
@@ -19,6 +20,7 @@ from hlvm.claims.differences import (
     rank_correlations,
     trend_claim,
 )
+from hlvm.claims.drawn import ClaimConfig, drawn_claims, drawn_limits
 from hlvm.claims.identification import block_claim, hull
 from hlvm.claims.stances import SILENT, Says, Stance, no, nothing, yes
 
@@ -27,11 +29,14 @@ __all__ = [
     "BELOW_ZERO",
     "SILENT",
     "Claim",
+    "ClaimConfig",
     "Limits",
     "Says",
     "Stance",
     "block_claim",
     "difference_claim",
+    "drawn_claims",
+    "drawn_limits",
     "equivalence_claim",
     "every",
     "hull",

@@ -1,7 +1,8 @@
 """Claims about differences between training seeds: paired differences, orderings, equivalence and trends.
 
-Numbers come one per training seed, in the same order everywhere; the unit of replication is the seed, and intervals are
-Student's (:func:`hlvm.scoring.over_seeds`).
+Numbers come one per training seed, in the same order everywhere, or as (generators, seeds). The unit of replication is
+the generator where there are several, else the seed, and intervals are Student's
+(:func:`hlvm.scoring.over_generators`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, interval_claim
 from hlvm.claims.stances import SILENT, Stance
-from hlvm.scoring import over_seeds
+from hlvm.scoring import over_generators
 
 __all__ = ["difference_claim", "equivalence_claim", "mean_claim", "ordering_claim", "rank_correlations", "trend_claim"]
 
@@ -30,6 +31,7 @@ def mean_claim(
     limits: Limits | Mapping[str, Limits],
     *,
     shown: Mapping[str, ArrayLike] | None = None,
+    level: float = 0.95,
     theory: Stance = SILENT,
     paper: Stance = SILENT,
     reason: str = "",
@@ -38,17 +40,21 @@ def mean_claim(
 
     Args:
         text: one sentence.
-        values: name -> one number per seed, at least 2.
+        values: name -> one number per seed, at least 2, or shape (generators, seeds).
         limits: of all means, or of each by its name.
-        shown: name -> one number per seed, of what is shown beside and does not decide.
+        shown: name -> the same, of what is shown beside and does not decide.
+        level: coverage of each interval, strictly between 0 and 1.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
         reason: for the record.
 
     Raises:
-        ValueError: fewer than 2 seeds, or a number that is not finite.
+        ValueError: fewer than 2 seeds of a single generator, or a number that is not finite.
     """
-    scores, beside = ({name: over_seeds(of) for name, of in parts.items()} for parts in (values, shown or {}))
+    scores, beside = (
+        {name: over_generators(of, level=level).interval for name, of in parts.items()}
+        for parts in (values, shown or {})
+    )
     return interval_claim(text, scores, limits, shown=beside, theory=theory, paper=paper, reason=reason)
 
 
@@ -58,6 +64,7 @@ def difference_claim(
     limits: Limits | Mapping[str, Limits] = ABOVE_ZERO,
     *,
     shown: Mapping[str, ArrayLike] | None = None,
+    level: float = 0.95,
     theory: Stance = SILENT,
     paper: Stance = SILENT,
     reason: str = "",
@@ -66,9 +73,10 @@ def difference_claim(
 
     Args:
         text: one sentence.
-        differences: name -> one difference per seed, at least 2.
+        differences: name -> one difference per seed, at least 2, or shape (generators, seeds).
         limits: as for :func:`mean_claim`.
         shown: as for :func:`mean_claim`.
+        level: as for :func:`mean_claim`.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
         reason: for the record.
@@ -82,7 +90,7 @@ def difference_claim(
         >>> claim.holds, claim.theory_agrees
         (True, True)
     """
-    return mean_claim(text, differences, limits, shown=shown, theory=theory, paper=paper, reason=reason)
+    return mean_claim(text, differences, limits, shown=shown, level=level, theory=theory, paper=paper, reason=reason)
 
 
 def equivalence_claim(
@@ -91,6 +99,7 @@ def equivalence_claim(
     margin: float,
     *,
     shown: Mapping[str, ArrayLike] | None = None,
+    level: float = 0.95,
     theory: Stance = SILENT,
     paper: Stance = SILENT,
 ) -> Claim:
@@ -102,9 +111,10 @@ def equivalence_claim(
 
     Args:
         text: one sentence.
-        differences: name -> one difference per seed, at least 2.
+        differences: name -> one difference per seed, at least 2, or shape (generators, seeds).
         margin: largest difference that counts as none, above 0.
         shown: as for :func:`difference_claim`.
+        level: as for :func:`mean_claim`.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
 
@@ -113,7 +123,8 @@ def equivalence_claim(
     """
     if not margin > 0:
         raise ValueError(f"margin: expected a difference above 0 that counts as none, got {margin}")
-    return difference_claim(text, differences, (-margin, margin), shown=shown, theory=theory, paper=paper)
+    limits = (-margin, margin)
+    return difference_claim(text, differences, limits, shown=shown, level=level, theory=theory, paper=paper)
 
 
 def ordering_claim(

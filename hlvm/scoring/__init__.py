@@ -32,7 +32,7 @@ from hlvm.scoring.regression.r2 import KernelR2, normalised_r2, paired_differenc
 from hlvm.scoring.regression.scores import kernel_r2, kernel_r2_many, linear_r2, linear_r2_many, mlp_r2
 from hlvm.scoring.regression.splitting import Split
 from hlvm.scoring.row_groups import DependenceWarning
-from hlvm.scoring.seeds import check_seeds, means_over_seeds, over_seeds
+from hlvm.scoring.seeds import RandomEffects, check_seeds, means_over_seeds, over_generators, over_seeds
 from hlvm.scoring.verdicts.directions import WorstDirection
 from hlvm.scoring.verdicts.power import Power
 from hlvm.scoring.verdicts.verdict import BlockVerdict, Verdict, block_verdict, block_verdicts, containment_verdict
@@ -50,6 +50,7 @@ __all__ = [
     "PermutationNull",
     "Power",
     "PrecisionWarning",
+    "RandomEffects",
     "RankTest",
     "RegressionConfig",
     "Split",
@@ -81,6 +82,7 @@ __all__ = [
     "mutual_information",
     "normalised_r2",
     "one_hot",
+    "over_generators",
     "over_seeds",
     "paired_difference",
     "permutation_null",
