@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-import scipy.stats
+import scipy.special
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import UsageError
@@ -156,7 +156,7 @@ def drawn_claims(
         tail = hold_tail if name in hold else against if name in fail else min(hold_tail, against)
         claims[name] = _decided(
             (texts or {}).get(name, _worded(name, limits[name])),
-            {name: over_generators(differences[name], level=1 - 2 * tail).interval},
+            {name: _interval(effects[name], tail)},
             limits[name],
             config.margin,
             theory=yes(f"predicted {predicted[name]:+.3f}"),
@@ -216,7 +216,13 @@ def _tail(beyond: float, found: RandomEffects) -> float:
     """Chance that Student's statistic is as large as a mean that lies beyond a bound by so much."""
     if found.standard_error == 0:
         return 0.0 if beyond > 0 else 1.0
-    return float(scipy.stats.t.sf(beyond / found.standard_error, found.units - 1))
+    return float(scipy.special.stdtr(found.units - 1, -beyond / found.standard_error))
+
+
+def _interval(found: RandomEffects, tail: float) -> Interval:
+    half = found.standard_error * -float(scipy.special.stdtrit(found.units - 1, tail))
+    mean = found.interval.value
+    return Interval(value=mean, low=mean - half, high=mean + half)
 
 
 def _step_down(
