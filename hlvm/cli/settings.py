@@ -19,7 +19,7 @@ from hlvm.mae.training.groups import Member
 from hlvm.masking import Patches
 from hlvm.masking.descriptions import STRATEGIES, mask_from_dict, without_lists
 
-__all__ = ["TABLE_OF", "Settings", "expand_table", "in_file_words", "load_settings", "settings_from_dict"]
+__all__ = ["TABLE_OF", "Settings", "expand_table", "in_file_words", "labels", "load_settings", "settings_from_dict"]
 
 _TABLES = ("seed", "seeds", "train", "network", "mask", "loss")
 _MOST_SEED = 2**32 - 1
@@ -218,7 +218,7 @@ def _made(
                 raise ValueError(f"{what}: {made!r} is said twice, in tables or in lists: leave one out")
             found.append(made)
             single.append(one)
-    return list(zip(found, _labels(single), strict=True))
+    return list(zip(found, labels(single), strict=True))
 
 
 def _checked_table(table: Any, what: str) -> Mapping[str, Any]:
@@ -307,7 +307,7 @@ def _nesting_of(expected: Any) -> int:
 # ---------------------------------------------------------------------- names
 
 
-def _labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+def labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     """The kind of every table, with what tells it from the others of its kind; numbered where that is long."""
     short = []
     for table in tables:
