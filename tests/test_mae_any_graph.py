@@ -60,8 +60,9 @@ def test_cut_pads_unequal_cells_with_zeros_and_join_leaves_padding_out():
     values = jnp.arange(1.0, 11.0)[None]
     expected = [[1, 0, 0], [2, 3, 4], [5, 6, 0], [7, 0, 0], [8, 9, 0], [10, 0, 0]]
     np.testing.assert_array_equal(tokens.cut(values)[0], expected)
-    np.testing.assert_array_equal(tokens.own, np.asarray(expected) > 0)
-    spoilt = jnp.where(tokens.own, tokens.cut(values), jnp.nan)
+    own = np.asarray(expected) > 0
+    np.testing.assert_array_equal(tokens.own, own)
+    spoilt = jnp.where(own, tokens.cut(values), jnp.nan)
     np.testing.assert_array_equal(tokens.join(jnp.stack([spoilt, spoilt])), jnp.stack([values, values]))
 
 
