@@ -29,7 +29,9 @@ def test_version(run):
     assert run("--version") == (0, f"hlvm {hlvm.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["demo", "graph", "theory", "design", "check", "sample", "train", "encode", "score"])
+@pytest.mark.parametrize(
+    "command", ["demo", "graph", "theory", "design", "check", "sample", "train", "encode", "score"]
+)
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
