@@ -202,6 +202,15 @@ def test_run_of_own_images_scores_rows_that_are_not_trained_on():
     assert result.records["ceiling"].min() > 0.9
 
 
+def test_study_of_a_path_is_that_of_what_it_holds(tmp_path):
+    model = HierarchicalModel.init(1, GRAPH, InvertibleMLP())
+    model.save(tmp_path / "model.npz")
+    by_path, itself = (Session(tiny(data), 0).material(0) for data in (tmp_path / "model.npz", model))
+    np.testing.assert_array_equal(by_path.truth.inputs, itself.truth.inputs)
+    with pytest.raises(FileNotFoundError, match="no"):
+        tiny(str(tmp_path / "no.npz"))
+
+
 def test_run_of_scenes_takes_the_accuracy_of_categories():
     scenes = SceneImages(size=16, patch=8, objects=(1, 1))
     score = ScoreConfig(rows=120, latents=("class", "shape_0"), parts=("value",))
