@@ -12,8 +12,9 @@ from hlvm._numbers import UsageError, positive
 from hlvm.claims import Looks
 from hlvm.study.decisions import power_of
 from hlvm.study.design import StudyDesign
+from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult
-from hlvm.study.running import StudyProgress, run_study
+from hlvm.study.running import run_study
 
 __all__ = ["Study"]
 
