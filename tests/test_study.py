@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,8 +35,9 @@ SCORE = ScoreConfig(rows=80)
 MASKS = [RandomMask(ratio=0.25), RandomMask(ratio=0.75)]
 
 
-def tiny(data=GRAPH, *, masks=MASKS, networks=NETWORK, train=TRAIN, seeds=2, score=SCORE, **others):
-    return Study(data, masks=masks, networks=networks, train=train, seeds=seeds, score=score, **others)
+def tiny(data: Any = GRAPH, *, networks: Any = NETWORK, **others: Any) -> Study:
+    usual = {"masks": MASKS, "train": TRAIN, "seeds": 2, "score": SCORE}
+    return Study(data, networks=networks, **(usual | others))
 
 
 @pytest.fixture(scope="module")
@@ -442,13 +444,13 @@ def test_run_resumes_without_doing_again_what_is_done(found, tmp_path, monkeypat
 
 
 def test_run_that_is_interrupted_keeps_groups_that_are_done(tmp_path, monkeypatch):
-    networks = [dataclasses.replace(NETWORK, code_dim=dim) for dim in (1, 2)]
+    networks = [dataclasses.replace(NETWORK, width=width) for width in (8, 9)]
     study = tiny(masks=[RandomMask(ratio=0.5)], networks=networks)
     whole = study.run(0, out=tmp_path / "whole")
     measure = Session.measure
 
     def interrupted(self, group, **others):
-        if "code_dim=2" in group["arms"][0]:
+        if "width=9" in group["arms"][0]:
             raise KeyboardInterrupt
         return measure(self, group, **others)
 
@@ -474,7 +476,7 @@ if __name__ == "__main__":
     study = Study(
         LatentGraph.quadtree(1),
         masks=[RandomMask(ratio=0.25), RandomMask(ratio=0.75)],
-        networks=[mae.BottleneckConfig(code_dim=dim, width=8, depth=1) for dim in (1, 2)],
+        networks=[mae.BottleneckConfig(code_dim=2, width=width, depth=1) for width in (8, 9)],
         train=mae.TrainConfig(steps=12, batch=16, warmup=2),
         seeds=2,
         score=ScoreConfig(rows=80),
