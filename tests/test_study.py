@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ SCORE = ScoreConfig(rows=80)
 MASKS = [RandomMask(ratio=0.25), RandomMask(ratio=0.75)]
 
 
-def tiny(data: Any = GRAPH, *, networks: Any = NETWORK, **others: Any) -> Study:
+def tiny(data: Any = GRAPH, *, networks: Any = NETWORK, **others: Any) -> Any:
     usual = {"masks": MASKS, "train": TRAIN, "seeds": 2, "score": SCORE}
     return Study(data, networks=networks, **(usual | others))
 
@@ -197,8 +198,7 @@ def own_images(n=400):
 
 def test_run_of_own_images_scores_rows_that_are_not_trained_on():
     study = tiny(own_images(), masks=[RandomMask(ratio=0.5)], score=ScoreConfig(rows=100))
-    session = Session(study, 0)
-    material = session.material(0)
+    material: Any = Session(study, 0).material(0)
     assert len(material.training) == 300
     assert not set(material.training.positions) & set(material.truth.observed.positions)
     result = study.run(0)
@@ -328,7 +328,7 @@ class FakeScores:
                 "height": 1,
                 "part": "noise",
                 "score": "R²",
-                "value": self.means[arm] + self.sd * rng([seed, len(arm), *arm.encode()]).normal(),
+                "value": self.means[arm] + self.sd * rng([seed, group["generator"], *arm.encode()]).normal(),
                 "floor": 0.1,
                 "ceiling": 0.9,
                 "chance": 0.0,
@@ -357,7 +357,7 @@ def staged(monkeypatch, means, sd, **run):
 def test_run_until_decided_stops_when_all_is_decided(monkeypatch):
     _, result, fake = staged(monkeypatch, (0.5, 0.5, 0.5), 0.001, until="decided")
     assert [claim.holds for claim in result.claims()] == [True, True, True]
-    assert result.stages == [{"seeds": 4, "arms": 3, "open": 0}]
+    assert result.stages == [{"seeds": 4, "generators": 1, "arms": 3, "open": 0}]
     assert {seeds for _, seeds in fake.measured} == {(0, 1, 2, 3)}
 
 
@@ -376,8 +376,19 @@ def test_run_until_decided_trains_more_seeds_of_open_arms_only(monkeypatch, tmp_
     assert again.claims() == result.claims()
 
 
+def test_run_until_decided_draws_more_generators_where_there_are_several(monkeypatch):
+    fake = FakeScores(dict(zip(STAGED, (0.5, 0.527, 0.9), strict=True)), 0.01)
+    monkeypatch.setattr(Session, "measure", lambda *given, **others: fake(*given, **others))
+    study = tiny(masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], generators=3)
+    result = study.run(0, until="decided", most=6)
+    assert [stage["generators"] for stage in result.stages] == [3, 6]
+    table = result.table().set_index("arm")
+    assert table["generators"].to_dict() == dict(zip(STAGED, (6, 6, 3), strict=True))
+    assert set(table["seeds"]) == {2}
+
+
 def test_needed_says_what_open_claims_would_take(monkeypatch):
-    _, result, _ = staged(monkeypatch, (0.5, 0.5, 0.9), 0.05)
+    _, result, _ = staged(monkeypatch, (0.5, 0.58, 0.9), 0.06)
     (row,) = result.needed().to_dict("records")
     assert row["claim"].endswith("random ratio=0.25 − random ratio=0.5")
     assert row["seeds_needed"] > 4
@@ -385,8 +396,8 @@ def test_needed_says_what_open_claims_would_take(monkeypatch):
 
 def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
     study, pilot, _ = staged(monkeypatch, (0.5, 0.5, 0.5), 0.02)
-    few, many = (tiny(masks=study.masks, seeds=seeds).power(pilot)["decided"].to_numpy() for seeds in (4, 64))
-    assert (many > few).all()
+    few, many = (np.asarray(tiny(masks=study.masks, seeds=seeds).power(pilot)["decided"]) for seeds in (4, 64))
+    assert bool(np.all(many > few))
     assert many.min() > 0.8
     with pytest.raises(ValueError, match="must have all arms"):
         tiny(masks=[RandomMask(ratio=0.4, unit=1)]).power(pilot)
@@ -394,8 +405,8 @@ def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
 
 def test_run_until_decided_refuses(monkeypatch):
     monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
-    with pytest.raises(ValueError, match="most_seeds must be above the seeds=2"):
-        tiny().run(0, until="decided", most_seeds=2)
+    with pytest.raises(ValueError, match="most must be above the seeds=2"):
+        tiny().run(0, until="decided", most=2)
     with pytest.raises(ValueError, match='until must be "decided"'):
         tiny().run(0, until="sure")
     with pytest.raises(ValueError, match="until needs intervals=True"):
@@ -447,12 +458,15 @@ def test_run_that_is_interrupted_keeps_groups_that_are_done(tmp_path, monkeypatc
     networks = [dataclasses.replace(NETWORK, width=width) for width in (8, 9)]
     study = tiny(masks=[RandomMask(ratio=0.5)], networks=networks)
     whole = study.run(0, out=tmp_path / "whole")
-    measure = Session.measure
+    measure, first_is_done = Session.measure, threading.Event()
 
     def interrupted(self, group, **others):
         if "width=9" in group["arms"][0]:
+            first_is_done.wait()
             raise KeyboardInterrupt
-        return measure(self, group, **others)
+        result = measure(self, group, **others)
+        first_is_done.set()
+        return result
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "measure", interrupted)
@@ -467,6 +481,7 @@ def test_run_with_workers_of_this_machine_finds_the_same(tmp_path):
     """In a process that computes as workers do: one thread for each device."""
     program = f"""
 import sys
+import threading
 from pathlib import Path
 from hlvm import LatentGraph, mae
 from hlvm.masking import RandomMask
