@@ -388,7 +388,7 @@ def test_run_until_decided_draws_more_generators_where_there_are_several(monkeyp
 
 
 def test_needed_says_what_open_claims_would_take(monkeypatch):
-    _, result, _ = staged(monkeypatch, (0.5, 0.58, 0.9), 0.06)
+    _, result, _ = staged(monkeypatch, (0.5, 0.7, 0.9), 0.06)
     (row,) = result.needed().to_dict("records")
     assert row["claim"].endswith("random ratio=0.25 − random ratio=0.5")
     assert row["seeds_needed"] > 4

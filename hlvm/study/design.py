@@ -140,7 +140,7 @@ class StudyDesign:
         if isinstance(self.data, LatentGraph):
             return "invertible"
         source = source_of(self.data, checked_key(0)) if _is_factory(self.data) else self.data
-        known = regime_of(source) or "invertible"
+        known: Regime = regime_of(source) or "invertible"
         return known if known in regimes_of(self.graph) else "general"
 
     def predict(self) -> Prediction:
