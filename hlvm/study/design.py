@@ -140,8 +140,8 @@ class StudyDesign:
         if isinstance(self.data, LatentGraph):
             return "invertible"
         source = source_of(self.data, checked_key(0)) if _is_factory(self.data) else self.data
-        known: Regime = regime_of(source) or "invertible"
-        return known if known in regimes_of(self.graph) else "general"
+        allowed = "invertible" in regimes_of(self.graph)
+        return "invertible" if allowed and regime_of(source) != "general" else "general"
 
     def predict(self) -> Prediction:
         """What theory says of every mask, from the graph alone.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import pandas as pd
@@ -234,14 +234,14 @@ class Work:
         pool.shutdown(wait=True)
 
     def _keep(self, name: str, result: GroupResult) -> None:
-        plain: Any = json.loads(json.dumps(result))
+        plain: Any = json.loads(json.dumps(result))  # as it is read back
         if self.out is not None:
             if not (self.out / STUDY).exists():
                 raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
             make_folder(self.out / GROUPS)
             write_json(self.out / GROUPS / f"{name}.json", {"group": self.groups[name], **plain})
             shutil.rmtree(self.out / STATES / name, ignore_errors=True)
-        self.results[name] = plain
+        self.results[name] = cast("GroupResult", plain)
 
     def _read(self, name: str) -> bool:
         """Read a group that was kept; one that is damaged is measured again."""
