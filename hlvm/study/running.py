@@ -241,7 +241,7 @@ class Work:
             make_folder(self.out / GROUPS)
             write_json(self.out / GROUPS / f"{name}.json", {"group": self.groups[name], **plain})
             shutil.rmtree(self.out / STATES / name, ignore_errors=True)
-        self.results[name] = cast("GroupResult", plain)
+        self.results[name] = plain
 
     def _read(self, name: str) -> bool:
         """Read a group that was kept; one that is damaged is measured again."""
@@ -251,10 +251,10 @@ class Work:
         if path is None or not path.exists():
             return False
         with suppress(ValueError):
-            found = read_json(path)
+            found: Any = read_json(path)
             if isinstance(found, dict) and found.get("group") == self.groups[name]:
                 found.pop("group")
-                self.results[name] = found
+                self.results[name] = cast("GroupResult", found)
                 return True
         return False
 
