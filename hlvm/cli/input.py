@@ -111,10 +111,6 @@ def load_source(place: str, *, seed: int = 0) -> Any:
     """The one reader of graphs and of data: whatever a command takes as either.
 
     Args:
-    <<<<<<< HEAD
-        path: a graph (.json, .graphml), a saved model (.npz) or a data set (.npz, .h5, .hdf5).
-        must_be_invertible: if the mechanisms of a model have to be, what to do when they are not.
-    =======
         place: a graph (.json, .graphml), a saved model (.npz), a data set (.npz, .h5, .hdf5), the folder of an image
             model, or the name of a family of images, with the options that it has by itself.
         seed: of what a family draws by itself.
@@ -125,7 +121,6 @@ def load_source(place: str, *, seed: int = 0) -> Any:
     Raises:
         OSError: it cannot be read.
         ValueError: it is nothing of this, or damaged.
-    >>>>>>> 45bce5b177c6b1a6aa318fad15885a8dd38e9ec9
     """
     if place in FAMILIES:
         return image_model(place, seed)

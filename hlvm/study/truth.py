@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from hlvm._numbers import UsageError
 from hlvm.datasets import Dataset
@@ -207,8 +207,3 @@ def regime_of(source: Any) -> str | None:
     if isinstance(model, HierarchicalModel):
         return "invertible" if model.invertible else "general"
     return "general" if isinstance(source, Images) else None
-
-
-def as_array(values: Array | np.ndarray) -> np.ndarray:
-    """An array on the host in float64."""
-    return np.asarray(values, dtype=np.float64)
