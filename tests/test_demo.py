@@ -15,17 +15,19 @@ from hlvm import mae
 from hlvm.claims import Claim, no, nothing, yes
 from hlvm.demo import DemoConfig, DemoResult, run_demo
 from hlvm.demo.run import claims_table
+from hlvm.demo.scores import study_claims
 from hlvm.demo.setting import mask_cases, profiles
 from hlvm.graph import LatentGraph
 from hlvm.mae import DivergenceWarning, TrainConfig, ViTConfig
 from hlvm.scoring import Interval
+from hlvm.study import load_study
 
 TINY = DemoConfig(
     bottleneck=TrainConfig(steps=4, batch=16, warmup=1),
     vit=TrainConfig(steps=4, batch=8, warmup=1),
     network=ViTConfig(width=8, depth=1, heads=1, decoder_width=8),
     ratios=(0.5,),
-    vit_seeds=1,
+    vit_seeds=2,
     score_rows=80,
 )
 
@@ -85,16 +87,37 @@ def test_run_demo_results_agree_with_what_it_returns(finished):
     controls = {"none", "floor", "ceiling", "chance"}
     compared = {("kernel_r2", "above_floor"), ("kernel_r2", "normalised")}
     assert set(of_each.index) == {(score, c) for score in ("kernel_r2", "cca") for c in controls} | compared
-    assert set(of_each) == {(4 + 2) * 21}  # autoencoders x variables
+    assert set(of_each) == {4 * 21}  # autoencoders x variables
     measured = scores[scores["control"] != "normalised"]  # there is no place between a floor and a ceiling below it
     assert measured[["value", "low", "high", "predicted"]].notna().all().all()
     assert set(scores["height"]) == {0, 1, 2}
 
 
+def test_run_demo_keeps_its_study(finished):
+    out, result, _ = finished
+    again = load_study(out / "study")
+    pd.testing.assert_frame_equal(again.records, result.study.records)
+    assert len(again.records) == 2 * 2 * 21  # arms x seeds x variables
+    assert again.prediction.of_heights("random unit=2") == {1: 0.0, 2: 1.0}
+    assert len(list((out / "study" / "fits").iterdir())) > 0
+
+
+def test_study_claims_are_about_roots_that_are_always_shared(finished):
+    _, result, _ = finished
+    assert [claim.text for claim in study_claims(result.study, "z2_0_0")] == [
+        f"ViT, unit {unit} x {unit}, ratio 0.5: more of the root (always in c) than untrained" for unit in (1, 2)
+    ]
+    assert study_claims(result.study, "z1_0_0") == []
+    (lead, _), records = study_claims(result.study, "z2_0_0"), result.study.records
+    rows = records[(records["arm"] == "random unit=1") & (records["latent"] == "z2_0_0")]
+    (interval,) = lead.scores.values()
+    assert interval.value == pytest.approx((rows["value"] - rows["floor"]).mean())
+
+
 def test_run_demo_checkpoints_score_on_their_own_generator(finished):
     out, _, _ = finished
     fits = mae.load_fits(out / "checkpoints")
-    assert len(fits) == 4 + 2
+    assert len(fits) == 4
     codes = mae.encode(fits[0], fits[0].model.sample(jax.random.key(0), 5), fits[0].mask.masked)
     assert codes.shape == (5, 2)
     assert np.isfinite(np.asarray(codes)).all()
@@ -135,6 +158,7 @@ def test_run_demo_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
         ({"height": 1}, "height 2 or more"),
         ({"key": -1}, "key must be"),
         ({"ratios": ()}, "at least one ratio"),
+        ({"vit_seeds": 1}, "seeds"),
         ({"ratios": (0.01,)}, "nothing would be masked"),
         ({"units": (3,)}, "must divide the grid"),
         ({"score_rows": 5}, "at least 80 rows"),
@@ -153,9 +177,10 @@ def _claim(predicted, holds):
     return Claim(text="t", scores={"R²": Interval(value=0.2, low=0.1, high=0.3)}, theory=predicted, holds=holds)
 
 
-def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
-    wild = dataclasses.replace(TINY, bottleneck=TrainConfig(steps=30, batch=16, warmup=0, learning_rate=1e30))
-    with pytest.warns(DivergenceWarning), pytest.raises(RuntimeError, match="training diverged after"):
+@pytest.mark.parametrize("part", ["bottleneck", "vit"])
+def test_run_demo_stops_with_a_reason_when_training_diverges(part, tmp_path):
+    wild = dataclasses.replace(TINY, **{part: TrainConfig(steps=30, batch=16, warmup=0, learning_rate=1e30)})
+    with pytest.warns(DivergenceWarning), pytest.raises(RuntimeError, match="training diverged"):
         run_demo(wild, tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 
@@ -168,9 +193,10 @@ def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
         ([(yes(), True), (no("too narrow"), True)], False, "NO"),
     ],
 )
-def test_demo_result_agrees_unless_a_claim_is_contradicted(outcomes, agrees, shown):
+def test_demo_result_agrees_unless_a_claim_is_contradicted(outcomes, agrees, shown, finished):
     claims = tuple(_claim(*outcome) for outcome in outcomes)
-    assert DemoResult(claims=claims, scores=pd.DataFrame(), seconds={}).agrees is agrees
+    result = DemoResult(claims=claims, scores=pd.DataFrame(), study=finished[1].study, seconds={})
+    assert result.agrees is agrees
     console = Console(record=True, width=120)
     console.print(claims_table(claims))
     assert shown in console.export_text()

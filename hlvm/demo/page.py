@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from hlvm import mae, plotting
+from hlvm import plotting
 from hlvm.claims import Claim
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case
 from hlvm.images import QuadtreeImages, contact_sheet
@@ -20,9 +20,12 @@ from hlvm.mae import Fit
 from hlvm.mae.networks.networks import code_dim_of
 from hlvm.report import Section, Table, write_html
 from hlvm.simulator import Sample
+from hlvm.study import StudyResult
 from hlvm.theory import LevelProfile
 
 __all__ = ["claim_cells", "write_page"]
+
+_CONTROLS = ("floor", "ceiling", "chance")
 
 
 def write_page(
@@ -33,7 +36,7 @@ def write_page(
     cases: Sequence[MaskCase],
     profiles: Mapping[int, LevelProfile],
     bottlenecks: Sequence[Fit],
-    vits: Sequence[Fit],
+    found: StudyResult,
     scores: pd.DataFrame,
     claims: Sequence[Claim],
     settings: Mapping[str, Any],
@@ -48,8 +51,8 @@ def write_page(
         cases: masks with their predictions.
         profiles: masking unit -> level profile.
         bottlenecks: the bottleneck autoencoders.
-        vits: the vision transformers.
-        scores: one row per autoencoder, latent, score and control.
+        found: the study of the vision transformers.
+        scores: one row per bottleneck autoencoder, latent, score and control.
         claims: what was claimed, and how it came out.
         settings: configuration and versions, for the record.
     """
@@ -65,9 +68,9 @@ def write_page(
             title="Claims, and the limits that were set for them",
         ),
         "bottleneck_scores": _bottleneck_figure(scores),
-        "vit_scores": _vit_figure(scores),
-        "reconstructions": _reconstruction_figure(images, pictures, vits),
-        "losses": _loss_figure(cases, bottlenecks, vits),
+        "vit_scores": _study_figure(found),
+        "reconstructions": _reconstruction_figure(images, found),
+        "losses": _loss_figure(cases, bottlenecks, found),
     }
     for number, case in enumerate(cases, start=1):
         drawn[f"mask_{number}"] = plotting.plot_graph(
@@ -81,7 +84,7 @@ def write_page(
         folder / "report.html",
         title="hlvm demo: what can a masked autoencoder recover, and did it?",
         lead=_lead(claims),
-        sections=_sections(paths, config, images, cases, scores, claims, settings),
+        sections=_sections(paths, config, images, cases, found, scores, claims, settings),
     )
 
 
@@ -96,47 +99,52 @@ def _profile_figure(profiles: Mapping[int, LevelProfile]) -> Any:
 
 
 def _bottleneck_figure(scores: pd.DataFrame) -> Any:
-    latents: Frame = scores[(scores["part"] == "bottleneck") & (scores["height"] > 0)]
+    latents: Frame = scores[scores["height"] > 0]
     title = "Bottleneck codes: kernel R² of what enters at every latent"
     return plotting.plot_scores_by_latent(latents, title=title)
 
 
-def _vit_figure(scores: pd.DataFrame) -> Any:
-    rows: Frame = scores[scores["part"] == "vit"]
-    units = [f"masking unit {unit:.0f} x {unit:.0f}" for unit in rows["unit"]]
+def _study_figure(found: StudyResult) -> Any:
+    table: Frame = found.table("height")
+    rows = table.assign(
+        fit=table["arm"],
+        unit=[f"masking unit {unit} x {unit}" for unit in table["unit"]],
+        **{"masking ratio": table["ratio"]},
+    )
+    controls = [rows.assign(control=name, value=rows[name], low=rows[name], high=rows[name]) for name in _CONTROLS]
     return plotting.plot_scores_by_height(
-        rows.assign(unit=units).rename(columns={"ratio": "masking ratio"}),
+        pd.concat([rows.assign(control="none"), *controls]),
         x="masking ratio",
         panel="unit",
+        score="R²",
         title="ViT, mean token of the unmasked image",
     )
 
 
-def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Sequence[Fit]) -> Any:
+def _reconstruction_figure(images: QuadtreeImages, found: StudyResult) -> Any:
     """Rows of original, what the encoder saw, and its reconstruction, for the middle ratio at the finest unit."""
-    candidates = sorted((fit.mask.unit, fit.mask.ratio, i) for i, fit in enumerate(vits))
-    finest = [c for c in candidates if c[0] == candidates[0][0]]
-    fit = vits[finest[len(finest) // 2][2]]
-    sample = pictures.observed_matrix[:8]
-    shown = images.render(sample)
-    masked = fit.mask.sample(fit.key, len(sample), images.graph)
-    guess = images.render(jnp.asarray(mae.reconstruct(fit, sample, np.asarray(masked))))
-    cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)
-    shown, guess = (jnp.repeat(grey, 3, axis=-1) for grey in (shown, guess))
+    arms = sorted(found.settings["arms"], key=lambda arm: (arm["unit"], arm["ratio"]))
+    finest = [arm for arm in arms if arm["unit"] == arms[0]["unit"]]
+    arm = finest[len(finest) // 2]
+    picture = next(one for one in found.pictures if one["arm"] == arm["arm"])
+    rows, masked = jnp.asarray(picture["rows"]), jnp.asarray(picture["masked"])
+    cell = jnp.repeat(masked, rows.shape[1] // masked.shape[1], axis=1).astype(bool)
+    shown, guess = (
+        jnp.repeat(images.render(jnp.asarray(picture[name])), 3, axis=-1) for name in ("rows", "reconstructed")
+    )
     seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
-    ratio, unit = fit.mask.ratio, fit.mask.unit
     return plotting.plot_picture(
         contact_sheet(jnp.concatenate([shown, seen, guess]), columns=len(shown)),
-        title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, what the encoder saw, reconstruction",
+        title=f"ViT, ratio {arm['ratio']:g}, unit {arm['unit']} x {arm['unit']}: image, what the encoder saw, "
+        "reconstruction",
     )
 
 
-def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
+def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], found: StudyResult) -> Any:
     narrow = {
         f"{case.label}, code dim {code_dim_of(fit.network)}": fit.losses for case, fit in by_case(cases, bottlenecks)
     }
-    first = [fit for fit in vits if fit.seed == vits[0].seed]
-    wide = {f"ratio {fit.mask.ratio:g}, unit {fit.mask.unit}": fit.losses for fit in first}
+    wide = {one["arm"]: np.repeat(one["loss"], np.diff([0, *one["step"]])) for one in found.losses if one["seed"] == 0}
     return plotting.plot_losses({"Bottleneck autoencoders": narrow, "Vision transformers": wide})
 
 
@@ -174,21 +182,37 @@ def _claims_table(claims: Sequence[Claim]) -> Table:
     )
 
 
-def _height_table(scores: pd.DataFrame) -> Table:
-    """Scores by autoencoder and height, averaged over the latents of that height and over seeds."""
-    controls = ("floor", "ceiling", "chance")
+def _bottleneck_table(scores: pd.DataFrame) -> Table:
+    """Scores by autoencoder and height, averaged over the latents of that height."""
     table: Frame = scores
     rows: list[tuple[str, ...]] = []
-    for (autoencoder, height, likely), group in table.groupby(["autoencoder", "height", "predicted"], sort=False):
+    for (fit, height, likely), group in table.groupby(["fit", "height", "predicted"], sort=False):
         mean = group.groupby(["score", "control"])[["value", "low", "high"]].mean()
-        cells = [autoencoder, f"{height}", f"{likely:.2f}", str(group["latent"].nunique())]
+        cells = [fit, f"{height}", f"{likely:.2f}", str(group["latent"].nunique())]
         for score in ("kernel_r2", "cca"):
             cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**mean.loc[score, "none"]))
-            cells += [f"{mean.loc[(score, control), 'value']:.2f}" for control in controls]
+            cells += [f"{mean.loc[(score, control), 'value']:.2f}" for control in _CONTROLS]
         rows.append(tuple(cells))
     return Table(
-        header=("autoencoder", "height", "P(in c)", "variables", "R² [95 %]", *controls, "CCA [95 %]", *controls),
+        header=("autoencoder", "height", "in c", "variables", "R² [95 %]", *_CONTROLS, "CCA [95 %]", *_CONTROLS),
         rows=rows,
+    )
+
+
+def _study_table(found: StudyResult) -> Table:
+    """Scores of the study by arm and height."""
+    return Table(
+        header=("arm", "height", "P(in c)", "R² [95 %]", *_CONTROLS),
+        rows=[
+            (
+                row["arm"],
+                f"{row['height']}",
+                "" if row["height"] == 0 else f"{row['share_in_c']:.2f}",
+                "{value:.2f} [{low:.2f}, {high:.2f}]".format(**row),
+                *(f"{row[control]:.2f}" for control in _CONTROLS),
+            )
+            for row in found.table("height").to_dict("records")
+        ],
     )
 
 
@@ -197,6 +221,7 @@ def _sections(
     config: DemoConfig,
     images: QuadtreeImages,
     cases: Sequence[MaskCase],
+    found: StudyResult,
     scores: pd.DataFrame,
     claims: Sequence[Claim],
     settings: Mapping[str, Any],
@@ -219,7 +244,7 @@ def _sections(
                 "No more than c does means: a latent outside c that depends on it is predicted no better from the code "
                 "than from c itself.",
                 "More than untrained means: more of the latent than in an untrained encoder of the same shape, on the "
-                "same test samples, for every seed; the interval spans those of the seeds.",
+                "same test samples; the interval is that of the mean over seeds.",
             ],
             figures=[
                 (
@@ -277,18 +302,23 @@ def _sections(
             figures=[
                 (
                     paths["vit_scores"],
-                    "Kernel R² of what enters, by latent height; bars span seeds and 95 % intervals.",
+                    "Kernel R² of what enters, by latent height; bars are 95 % intervals over seeds.",
                 ),
                 (paths["reconstructions"], "Reconstructions of held-out images."),
             ],
         ),
         Section(
-            heading="Scores by height",
+            heading="Scores by height: vision transformers",
+            text=["Means over the variables of a height, with 95 % intervals over seeds."],
+            table=_study_table(found),
+        ),
+        Section(
+            heading="Scores by height: bottlenecks",
             text=[
-                "Means over the variables of a height (and over seeds), of values and of interval ends. CCA is the "
-                "mean held-out canonical correlation."
+                "Means over the variables of a height, of values and of interval ends. CCA is the mean held-out "
+                "canonical correlation."
             ],
-            table=_height_table(scores),
+            table=_bottleneck_table(scores),
         ),
         Section(
             heading="Training",
