@@ -699,6 +699,41 @@ def test_plot_scores_by_height_draws_means_over_latents_and_ends_over_fits():
             assert np.isclose(levels, rows[rows["control"] == control]["value"].mean()).any()
 
 
+def of_study(**columns):
+    """The tidy table of a study with two arms, whose numbers differ."""
+    row = {"height": 1, "score": "R²", "chance": 0.0}
+    return pd.DataFrame(
+        [
+            row
+            | {"arm": f"ratio={ratio}", "ratio": ratio, "part": part, "share_in_c": ratio, "value": ratio / 2 + shift}
+            | {"low": ratio / 2, "high": ratio, "floor": 0.05 + ratio / 10, "ceiling": 0.9, "latent": latent, **columns}
+            for ratio in (0.25, 0.75)
+            for part, shift in (("value", 0.2), ("noise", 0.0))
+            for latent in ("a", "b")
+        ]
+    )
+
+
+def test_plot_scores_by_height_draws_the_table_of_a_study():
+    for part, shift in ((None, 0.0), ("noise", 0.0), ("value", 0.2)):
+        (ax,) = plotting.plot_scores_by_height(of_study(latent=""), x="ratio", part=part).axes
+        (line, *_) = ax.containers[0]
+        np.testing.assert_allclose(line.get_xydata(), [[0.25, 0.125 + shift], [0.75, 0.375 + shift]])
+        levels = {line.get_linestyle(): line.get_ydata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")}
+        assert levels == pytest.approx({":": 0.1, "--": 0.9})
+    assert ax.get_ylabel() == "R²"
+    with pytest.raises(ValueError, match="part must be one of the table's, noise, value, got 'noises'"):
+        plotting.plot_scores_by_height(of_study(), x="ratio", part="noises")
+
+
+def test_plot_scores_by_latent_draws_the_table_of_a_study():
+    figure = plotting.plot_scores_by_latent(of_study())
+    assert [ax.get_title() for ax in figure.axes] == ["ratio=0.25", "ratio=0.75"]
+    for ax, ratio in zip(figure.axes, (0.25, 0.75), strict=True):
+        assert [bar.get_height() for bar in ax.patches] == pytest.approx([ratio / 2] * 2)
+        assert [bar.get_facecolor()[3] for bar in ax.patches] == pytest.approx([ratio] * 2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -9,6 +9,7 @@ from hlvm.plotting.graphs import plot_graph, plot_grid
 from hlvm.plotting.images import plot_picture
 from hlvm.plotting.profiles import plot_level_curves, plot_level_profile
 from hlvm.plotting.results import plot_claims, plot_losses, plot_scores_by_height, plot_scores_by_latent
+from hlvm.plotting.studies import plot_study
 from hlvm.plotting.styles import COLORS, MASKED_RGB, Panels, figure_with_panels, height_look, save_figure, style
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "plot_picture",
     "plot_scores_by_height",
     "plot_scores_by_latent",
+    "plot_study",
     "save_figure",
     "style",
 ]
