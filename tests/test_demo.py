@@ -16,10 +16,12 @@ from hlvm.claims import Claim, no, nothing, yes
 from hlvm.demo import DemoConfig, DemoResult, run_demo
 from hlvm.demo.run import claims_table
 from hlvm.demo.scores import study_claims
-from hlvm.demo.setting import mask_cases, profiles
+from hlvm.demo.setting import mask_cases, study_of
 from hlvm.graph import LatentGraph
 from hlvm.mae import DivergenceWarning, TrainConfig, ViTConfig
+from hlvm.mechanisms import InvertibleMLP
 from hlvm.scoring import Interval
+from hlvm.simulator import HierarchicalModel
 from hlvm.study import load_study
 
 TINY = DemoConfig(
@@ -52,11 +54,12 @@ def test_mask_cases_are_those_of_the_theory_page():
     assert [len(case.mask.masked) for case in cases] == [8, 1, 15]
 
 
-def test_profiles_never_identify_a_latent_inside_one_masking_unit():
-    by_unit = profiles(LatentGraph.quadtree(2), DemoConfig())
-    low = {unit: profile.share[:, profile.heights == 1] for unit, profile in by_unit.items()}
-    assert (low[1] > 0.5).all()
-    assert (low[2] == 0).all()
+def test_study_of_the_demo_predicts_that_no_latent_inside_one_masking_unit_is_identified():
+    model = HierarchicalModel.init(0, LatentGraph.quadtree(2), InvertibleMLP())
+    prediction = study_of(model, DemoConfig()).predict()
+    low = {mask: prediction.of_heights(mask)[1] for mask in prediction.masked}
+    assert len(low) == 6
+    assert all(share == 0 if mask.endswith("unit=2") else share > 0.5 for mask, share in low.items())
 
 
 # ---------------------------------------------------------------------- files
@@ -67,7 +70,7 @@ def test_run_demo_writes_everything(finished):
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert {"report.html", "results.json", "scores.csv", "config.json", "checkpoints/model.npz"} <= names
     figures = {name for name in names if name.startswith("figures/")}
-    assert len(figures) == 11
+    assert len(figures) == 10
     assert all((out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for name in figures)
     assert "What the theory predicted" in shown
     assert len(result.claims) == 6 + 2
@@ -126,7 +129,7 @@ def test_run_demo_checkpoints_score_on_their_own_generator(finished):
 def test_report_is_self_contained(finished):
     out, result, _ = finished
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 11
+    assert page.count("data:image/png;base64,") == 10
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert all(html.escape(str(claim.theory)) in page for claim in result.claims)

@@ -21,7 +21,6 @@ from hlvm.mae.networks.networks import code_dim_of
 from hlvm.report import Section, Table, write_html
 from hlvm.simulator import Sample
 from hlvm.study import StudyResult
-from hlvm.theory import LevelProfile
 
 __all__ = ["claim_cells", "write_page"]
 
@@ -34,7 +33,6 @@ def write_page(
     images: QuadtreeImages,
     pictures: Sample,
     cases: Sequence[MaskCase],
-    profiles: Mapping[int, LevelProfile],
     bottlenecks: Sequence[Fit],
     found: StudyResult,
     scores: pd.DataFrame,
@@ -49,7 +47,6 @@ def write_page(
         images: the generator.
         pictures: the sample that example images show.
         cases: masks with their predictions.
-        profiles: masking unit -> level profile.
         bottlenecks: the bottleneck autoencoders.
         found: the study of the vision transformers.
         scores: one row per bottleneck autoencoder, latent, score and control.
@@ -61,14 +58,13 @@ def write_page(
     drawn = {
         "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
         "images": plotting.plot_picture(contact_sheet(images.render(pictures.observed_matrix)), title="Sample images"),
-        "level_profile": _profile_figure(profiles),
         "claims": plotting.plot_claims(
             [dataclasses.replace(c, text=f"{i}. {_short(c.text)}") for i, c in enumerate(claims, 1)],
             x_label="held-out kernel R², or a difference of two",
             title="Claims, and the limits that were set for them",
         ),
         "bottleneck_scores": _bottleneck_figure(scores),
-        "vit_scores": _study_figure(found),
+        "study": found.plot(title="ViT, random masks: predicted, and found in the mean token of whole images"),
         "reconstructions": _reconstruction_figure(images, found),
         "losses": _loss_figure(cases, bottlenecks, found),
     }
@@ -91,34 +87,10 @@ def write_page(
 # ---------------------------------------------------------------------- figures
 
 
-def _profile_figure(profiles: Mapping[int, LevelProfile]) -> Any:
-    return plotting.plot_level_profile(
-        {f"{unit} x {unit}": profile for unit, profile in profiles.items()},
-        title="Predicted before training: share of latents that random masks put into c",
-    )
-
-
 def _bottleneck_figure(scores: pd.DataFrame) -> Any:
     latents: Frame = scores[scores["height"] > 0]
     title = "Bottleneck codes: kernel R² of what enters at every latent"
     return plotting.plot_scores_by_latent(latents, title=title)
-
-
-def _study_figure(found: StudyResult) -> Any:
-    table: Frame = found.table("height")
-    rows = table.assign(
-        fit=table["arm"],
-        unit=[f"masking unit {unit} x {unit}" for unit in table["unit"]],
-        **{"masking ratio": table["ratio"]},
-    )
-    controls = [rows.assign(control=name, value=rows[name], low=rows[name], high=rows[name]) for name in _CONTROLS]
-    return plotting.plot_scores_by_height(
-        pd.concat([rows.assign(control="none"), *controls]),
-        x="masking ratio",
-        panel="unit",
-        score="R²",
-        title="ViT, mean token of the unmasked image",
-    )
 
 
 def _reconstruction_figure(images: QuadtreeImages, found: StudyResult) -> Any:
@@ -276,14 +248,6 @@ def _sections(
             figures=masks,
         ),
         Section(
-            heading="Predicted before training: random masks",
-            text=[
-                "The chance of each latent to be in c, over ratio and masking unit. A latent inside one masking unit "
-                "is never identified."
-            ],
-            figures=[(paths["level_profile"], "Share of the latents of each height that are in c, in closed form.")],
-        ),
-        Section(
             heading="What the bottleneck codes hold",
             text=["Floor: an untrained encoder of the same shape. Ceiling: the visible values themselves."],
             figures=[
@@ -294,15 +258,17 @@ def _sections(
             ],
         ),
         Section(
-            heading="What the vision transformers hold",
+            heading="Random masks: predicted before training, and what the vision transformers hold",
             text=[
-                "A wide representation can hold anything, so only the difference to the untrained encoder tells. "
+                "Predicted is the chance of each latent to be in c, over ratio and masking unit, in closed form. A "
+                "latent inside one masking unit is never identified. A wide representation can hold anything, so only "
+                "the difference to the untrained encoder tells. "
                 f"These transformers were trained for {config.vit.steps} steps of {config.vit.batch} images only."
             ],
             figures=[
                 (
-                    paths["vit_scores"],
-                    "Kernel R² of what enters, by latent height; bars are 95 % intervals over seeds.",
+                    paths["study"],
+                    "Share of masks with the latents of a height in c; kernel R² of what enters there.",
                 ),
                 (paths["reconstructions"], "Reconstructions of held-out images."),
             ],

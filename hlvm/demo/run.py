@@ -23,11 +23,10 @@ from hlvm._process.provenance import versions
 from hlvm.claims import Claim
 from hlvm.demo.page import claim_cells, write_page
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, study_claims
-from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, profiles, study_of
+from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, study_of
 from hlvm.images import QuadtreeImages
 from hlvm.mae import BottleneckConfig, Fit, Member
 from hlvm.study import StudyProgress, StudyResult
-from hlvm.theory import LevelProfile
 
 __all__ = ["DemoResult", "claims_table", "run_demo"]
 
@@ -87,7 +86,6 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
             advance(1)
         with stages.stage("predict from graph and masks", 1) as advance:
             cases = mask_cases(images.graph)
-            level_profiles = profiles(images.graph, config)
             advance(1)
         with stages.stage("train bottleneck autoencoders", config.bottleneck.steps) as advance:
             bottlenecks = train_bottlenecks(keys["bottleneck"], images, cases, config, advance)
@@ -114,14 +112,13 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
                 images,
                 pictures,
                 cases,
-                level_profiles,
                 bottlenecks,
                 found,
                 scores,
                 claims,
                 settings,
             )
-            _write_data(folder, config, cases, level_profiles, result, settings)
+            _write_data(folder, cases, result, settings)
             advance(1)
     quiet.print(claims_table(claims))
     return result
@@ -200,9 +197,7 @@ def run_study(key: jax.Array, images: QuadtreeImages, config: DemoConfig, out: P
 
 def _write_data(
     folder: Path,
-    config: DemoConfig,
     cases: Sequence[MaskCase],
-    level_profiles: Mapping[int, LevelProfile],
     result: DemoResult,
     settings: Mapping[str, Any],
 ) -> None:
@@ -224,12 +219,7 @@ def _write_data(
                     }
                     for case in cases
                 ],
-                "level_profile": [
-                    {"unit": unit, "ratio": ratio, "height": int(height), "share": float(share)}
-                    for unit, profile in level_profiles.items()
-                    for ratio, row in zip(config.ratios, profile.share, strict=True)
-                    for height, share in zip(profile.heights, row, strict=True)
-                ],
+                "random_masks": result.study.prediction.heights.to_dict("records"),
             },
             "seconds": result.seconds,
         },

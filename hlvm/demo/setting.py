@@ -13,9 +13,9 @@ from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
 from hlvm.scoring import check_seeds
 from hlvm.simulator import HierarchicalModel
 from hlvm.study import ScoreConfig, Study
-from hlvm.theory import LevelProfile, SharedInformation, level_profile, shared_information
+from hlvm.theory import SharedInformation, shared_information
 
-__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "mask_cases", "profiles", "study_of"]
+__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "mask_cases", "study_of"]
 
 
 Frame: TypeAlias = Any
@@ -104,14 +104,6 @@ def mask_cases(graph: LatentGraph) -> tuple[MaskCase, ...]:
             MaskCase(label=label, mask=FixedMask(masked=masked), shared=shared, code_dims=(shared.dim, *narrow))
         )
     return tuple(cases)
-
-
-def profiles(graph: LatentGraph, config: DemoConfig) -> dict[int, LevelProfile]:
-    """Masking unit -> level profile over the ratios."""
-    return {
-        unit: level_profile(graph, [RandomMask(ratio=ratio, unit=unit) for ratio in config.ratios])
-        for unit in config.units
-    }
 
 
 def study_of(model: HierarchicalModel, config: DemoConfig) -> Study:
