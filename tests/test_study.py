@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -200,6 +203,15 @@ def test_run_of_own_images_scores_rows_that_are_not_trained_on():
     assert set(result.table()["part"]) == {"value"}
     assert set(result.table()["latent"]) == {"top", "bottom", "left"}
     assert result.records["ceiling"].min() > 0.9
+
+
+def test_study_of_a_path_is_that_of_what_it_holds(tmp_path):
+    model = HierarchicalModel.init(1, GRAPH, InvertibleMLP())
+    model.save(tmp_path / "model.npz")
+    by_path, itself = (Session(tiny(data), 0).material(0) for data in (tmp_path / "model.npz", model))
+    np.testing.assert_array_equal(by_path.truth.inputs, itself.truth.inputs)
+    with pytest.raises(FileNotFoundError, match="no"):
+        tiny(str(tmp_path / "no.npz"))
 
 
 def test_run_of_scenes_takes_the_accuracy_of_categories():
@@ -427,6 +439,53 @@ def test_run_resumes_without_doing_again_what_is_done(found, tmp_path, monkeypat
     pd.testing.assert_frame_equal(again.records, whole.records)
     study.run(0, out=folder, resume=True)
     assert len(measured) == 1
+
+
+def test_run_that_is_interrupted_keeps_groups_that_are_done(tmp_path, monkeypatch):
+    networks = [dataclasses.replace(NETWORK, code_dim=dim) for dim in (1, 2)]
+    study = tiny(masks=[RandomMask(ratio=0.5)], networks=networks)
+    whole = study.run(0, out=tmp_path / "whole")
+    measure = Session.measure
+
+    def interrupted(self, group, **others):
+        if "code_dim=2" in group["arms"][0]:
+            raise KeyboardInterrupt
+        return measure(self, group, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            study.run(0, out=tmp_path / "cut")
+    assert len(list((tmp_path / "cut" / "groups").iterdir())) == 1
+    pd.testing.assert_frame_equal(study.run(0, out=tmp_path / "cut", resume=True).table(), whole.table())
+
+
+@pytest.mark.slow
+def test_run_with_workers_of_this_machine_finds_the_same(tmp_path):
+    """In a process that computes as workers do: one thread for each device."""
+    program = f"""
+import sys
+from pathlib import Path
+from hlvm import LatentGraph, mae
+from hlvm.masking import RandomMask
+from hlvm.study import ScoreConfig, Study
+if __name__ == "__main__":
+    devices = mae.one_device_per_core()
+    study = Study(
+        LatentGraph.quadtree(1),
+        masks=[RandomMask(ratio=0.25), RandomMask(ratio=0.75)],
+        networks=[mae.BottleneckConfig(code_dim=dim, width=8, depth=1) for dim in (1, 2)],
+        train=mae.TrainConfig(steps=12, batch=16, warmup=2),
+        seeds=2,
+        score=ScoreConfig(rows=80),
+    )
+    out = Path({str(tmp_path)!r})
+    here = study.run(0, out=out / "here", devices=devices[:1])
+    there = study.run(0, out=out / "there", scheduler="local")
+    assert here.records.equals(there.records), (here.records, there.records)
+"""
+    (tmp_path / "program.py").write_text(program)
+    subprocess.run([sys.executable, tmp_path / "program.py"], check=True, cwd=Path(__file__).parent.parent)
 
 
 def test_run_writes_the_prediction_before_it_trains(tmp_path, monkeypatch):

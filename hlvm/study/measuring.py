@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -139,7 +138,7 @@ class Session:
 
         Args:
             group: which.
-            states: folder of its training states, which are removed once it is scored; ``None`` keeps none.
+            states: folder of its training states, to be removed when the result is kept; ``None`` keeps none.
             fits_to: folder to keep the fits in; ``None`` does not keep them.
             save_every: steps between two states.
             devices: that share the training; ``None`` for JAX's default device.
@@ -171,8 +170,6 @@ class Session:
         if fits_to is not None and not fits_to.exists():
             make_folder(fits_to.parent)
             mae.save_fits(fits_to, fits)
-        if states is not None:
-            shutil.rmtree(states, ignore_errors=True)
         return result
 
 

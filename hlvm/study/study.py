@@ -12,8 +12,9 @@ from hlvm._numbers import UsageError, positive
 from hlvm.claims import Looks
 from hlvm.study.decisions import power_of
 from hlvm.study.design import StudyDesign
+from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult
-from hlvm.study.running import StudyProgress, run_study
+from hlvm.study.running import run_study
 
 __all__ = ["Study"]
 
@@ -23,8 +24,8 @@ class Study(StudyDesign):
 
     Args:
         data: what is trained on: a :class:`~hlvm.HierarchicalModel`, an image model, a data set with latents and a
-            graph, a graph (whose invertible mechanisms are drawn at random), or a function that makes a generator of a
-            typed key.
+            graph, the path of one of these, a graph (whose invertible mechanisms are drawn at random), or a function
+            that makes a generator of a typed key.
         masks: mask strategies, at least one.
         networks: architectures; one, or several.
         losses: what is made small; one, or several.
