@@ -78,7 +78,16 @@ def study_result(masks, *, height=3, networks=None, losses=None, seeds=4, noise=
         "format": "hlvm.study",
         "graph": graph.to_dict(),
         "arms": [
-            {**arm.columns, "mask_name": arm.mask_name, "settings": {"mask": mask_to_dict(arm.mask)}} for arm in arms
+            {
+                **arm.columns,
+                "mask_name": arm.mask_name,
+                "settings": {
+                    "mask": mask_to_dict(arm.mask),
+                    "network": dataclasses.asdict(arm.network),
+                    "loss": dataclasses.asdict(arm.loss),
+                },
+            }
+            for arm in arms
         ],
         "train": {"steps": 50, "batch": 64},
         "seeds": seeds,
@@ -109,13 +118,4 @@ def study_result(masks, *, height=3, networks=None, losses=None, seeds=4, noise=
         pairs=tuple(drawn_pairs(arms, prediction, range(1, height + 1), part)),
         claim_config=ClaimConfig(),
         environment={"hlvm": "0.1.0", "python": "3.11"},
-    )
-
-
-def without_arms(result, names):
-    """The same study, but for some arms."""
-    return dataclasses.replace(
-        result,
-        records=result.records[~result.records["arm"].isin(names)],
-        pairs=tuple(pair for pair in result.pairs if not {pair.first, pair.second} & set(names)),
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from functools import cache
 from itertools import combinations, pairwise
@@ -779,6 +780,36 @@ def test_style_does_not_leak():
     with plotting.style():
         assert mpl.rcParams["font.size"] == 9.5
     assert mpl.rcParams["font.size"] == before
+
+
+def test_plot_losses_of_means_draws_them_at_their_steps():
+    losses = {"p": {"a": [3.0, 2.0, 1.0]}}
+    (line,) = plotting.plot_losses(losses, smooth=1, steps=[10, 20, 30]).axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[10, 3], [20, 2], [30, 1]])
+
+
+def test_plot_reconstructions_draws_samples_above_what_was_seen_and_made():
+    samples = np.random.default_rng(0).random((2, 3, 70, 3))
+    figure = plotting.plot_reconstructions(samples, {"a\nb": (samples / 2, samples / 3), "n" * 200: (samples, None)})
+    drawn = [ax.images[0].get_array() for ax in figure.axes]
+    assert len(drawn) == 4
+    for strip, factor in zip(drawn, (1, 2, 3, 1), strict=True):
+        np.testing.assert_allclose(strip[:, :70], samples[0] / factor)
+        np.testing.assert_allclose(strip[:, -70:], samples[1] / factor)
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["samples", "what the encoder saw", "reconstruction"]
+    assert figure.texts[0].get_text() == "a·b"
+    with pytest.raises(ValueError, match="shaped as the samples, got a"):
+        plotting.plot_reconstructions(samples, {"a": (samples[:1], None)})
+    with pytest.raises(ValueError, match="got no arms"):
+        plotting.plot_reconstructions(samples, {})
+
+
+def test_write_html_folds_a_section(tmp_path):
+    sections = [Section(heading="a"), Section(heading="b", text=["inside"], folded=True)]
+    write_html(tmp_path / "p.html", title="t", lead="l", sections=sections)
+    page = (tmp_path / "p.html").read_text()
+    assert re.search(r"<details>\n<summary><h2>b</h2></summary>\n<p>inside</p>\n</details>", page)
+    assert page.count("<details>") == 1
 
 
 def test_write_html_escapes_everything(tmp_path):

@@ -89,6 +89,8 @@ def figures():
         "plot_picture",
         plotting.plot_picture(contact_sheet(np.linspace(0, 1, 64).reshape(4, 4, 4, 1), captions=list("abcd"))),
     )
+    grey = np.linspace(0, 1, 96).reshape(2, 4, 4, 3)
+    yield "plot_reconstructions", plotting.plot_reconstructions(grey, {"arm": (grey / 2, grey)}, title="title")
     yield "plot_scores_by_height", plotting.plot_scores_by_height(scores, x="ratio", panel="fit", title="title")
     yield "plot_scores_by_latent", plotting.plot_scores_by_latent(scores, title="title")
     study = pd.DataFrame(

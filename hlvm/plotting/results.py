@@ -30,6 +30,7 @@ def plot_losses(
     smooth: int = 25,
     y_label: str = "masked squared error / variance",
     names_below: bool = False,
+    steps: ArrayLike | None = None,
 ) -> Figure:
     """Training losses, averaged over windows of steps; 1 is the squared error of predicting the mean.
 
@@ -40,6 +41,7 @@ def plot_losses(
         smooth: window in steps.
         y_label: what the losses are.
         names_below: one legend below all panels, a line per label, as long labels need; without it if they are many.
+        steps: of losses that are means already, the step at the end of each; ``None`` for one loss per step.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
     with style():
@@ -49,10 +51,12 @@ def plot_losses(
                 values = np.asarray(losses)
                 window = max(1, min(smooth, len(values) // 4))
                 means = values[: len(values) // window * window].reshape(-1, window).mean(axis=1)
-                steps = window * (np.arange(len(means)) + 0.5)
+                places = window * (np.arange(len(means)) + 0.5)
+                if steps is not None:
+                    places = np.asarray(steps)[window - 1 :: window][: len(means)]
                 line = "-" if i < len(cycle) else "--"
                 color = cycle[i % len(cycle)]
-                ax.plot(steps, means, line, color=color, lw=1.3, label=printable(label))
+                ax.plot(places, means, line, color=color, lw=1.3, label=printable(label))
                 if label in (held_out or {}).get(panel, {}):
                     ax.plot(*(held_out or {})[panel][label], ".", color=color, ms=5)
             ax.set_xlabel("step")

@@ -196,9 +196,11 @@ def _picture(arm: Arm, fit: Fit, material: Material) -> dict[str, Any]:
     masked = np.asarray(arm.member(0).mask.sample(mask_key, len(rows), material.graph))
     energy = fit.loss.score == "energy"
     made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
+    images = material.truth.images
     own_units = not (isinstance(fit.network, mae.ViTConfig) and fit.network.normalize_targets)
     return {
         "arm": arm.name,
+        "shape": None if images is None else list(images.shape[1:]),
         "rows": rows.round(4).tolist(),
         "masked": masked.astype(int).tolist(),
         "reconstructed": np.asarray(made).reshape(rows.shape).round(4).tolist() if own_units else [],

@@ -21,6 +21,7 @@ from hlvm.plotting.study_tables import StudyLayout
 from hlvm.scoring import over_generators
 from hlvm.study.comparisons import Pair
 from hlvm.study.decisions import power_of
+from hlvm.study.page import write_page
 from hlvm.study.prediction import Prediction
 
 __all__ = ["COLUMNS", "StudyResult", "load_study"]
@@ -218,6 +219,30 @@ class StudyResult:
             network=network,
             loss=loss,
             title=title,
+        )
+
+    def report(self, path: str | os.PathLike[str], *, title: str = "Masking study: predicted, and measured") -> None:
+        """Write a self-contained page: picture, claims, samples, what the encoder saw, losses, settings.
+
+        Args:
+            path: file to write, such as ``"report.html"``; written all or nothing.
+            title: of the page.
+
+        Raises:
+            FileNotFoundError: its folder does not exist.
+        """
+        write_page(
+            path,
+            title=title,
+            table=self.table("height"),
+            told_apart=self.told_apart,
+            own_claims=self.own_claims,
+            drawn_claims=tuple(self.drawn.values()),
+            losses=self.losses,
+            pictures=self.pictures,
+            diverged=self.diverged,
+            settings=self.settings,
+            environment=self.environment,
         )
 
     def _shares(self, by: str) -> dict[tuple[str, Any], float]:
