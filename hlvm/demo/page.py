@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -21,6 +20,7 @@ from hlvm.mae.networks.networks import code_dim_of
 from hlvm.report import Section, Table, write_html
 from hlvm.simulator import Sample
 from hlvm.study import StudyResult
+from hlvm.study.pictures import pictures_of
 
 __all__ = ["claim_cells", "write_page"]
 
@@ -94,22 +94,8 @@ def _bottleneck_figure(scores: pd.DataFrame) -> Any:
 
 
 def _reconstruction_figure(images: QuadtreeImages, found: StudyResult) -> Any:
-    """Rows of original, what the encoder saw, and its reconstruction, for the middle ratio at the finest unit."""
-    arms = sorted(found.settings["arms"], key=lambda arm: (arm["unit"], arm["ratio"]))
-    finest = [arm for arm in arms if arm["unit"] == arms[0]["unit"]]
-    arm = finest[len(finest) // 2]
-    picture = next(one for one in found.pictures if one["arm"] == arm["arm"])
-    rows, masked = jnp.asarray(picture["rows"]), jnp.asarray(picture["masked"])
-    cell = jnp.repeat(masked, rows.shape[1] // masked.shape[1], axis=1).astype(bool)
-    shown, guess = (
-        jnp.repeat(images.render(jnp.asarray(picture[name])), 3, axis=-1) for name in ("rows", "reconstructed")
-    )
-    seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
-    return plotting.plot_picture(
-        contact_sheet(jnp.concatenate([shown, seen, guess]), columns=len(shown)),
-        title=f"ViT, ratio {arm['ratio']:g}, unit {arm['unit']} x {arm['unit']}: image, what the encoder saw, "
-        "reconstruction",
-    )
+    samples, arms, proportion = pictures_of(images.graph, found.pictures)
+    return plotting.plot_reconstructions(samples, arms, proportion=proportion)
 
 
 def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], found: StudyResult) -> Any:
@@ -270,7 +256,10 @@ def _sections(
                     paths["study"],
                     "Share of masks with the latents of a height in c; kernel R² of what enters there.",
                 ),
-                (paths["reconstructions"], "Reconstructions of held-out images."),
+                (
+                    paths["reconstructions"],
+                    "Held-out images: what the encoder of each arm saw, and what it made of the rest.",
+                ),
             ],
         ),
         Section(
