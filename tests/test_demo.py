@@ -100,7 +100,7 @@ def test_run_demo_keeps_its_study(finished):
     out, result, _ = finished
     again = load_study(out / "study")
     pd.testing.assert_frame_equal(again.records, result.study.records)
-    assert len(again.records) == 2 * 2 * 21  # arms x seeds x variables
+    assert len(again.records) == 2 * 2 * 5  # arms x seeds x latents
     assert again.prediction.of_heights("random unit=2") == {1: 0.0, 2: 1.0}
     assert len(list((out / "study" / "fits").iterdir())) > 0
 

@@ -1,5 +1,6 @@
 """Predictions of the experiment on masking ratios against counting, scores against known codes, verdicts on records."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -19,6 +20,7 @@ from experiments.quadtree_fits import (
 from experiments.quadtree_fits import _by_height as by_height
 from hlvm.claims import SILENT, yes
 from hlvm.graph import LatentGraph
+from hlvm.masking import RandomMask
 from hlvm.study.measuring import Session
 
 JUDGE = masking_ratio.EXPERIMENT.judge
@@ -69,6 +71,7 @@ def test_prediction_with_noise_sees_the_root_where_it_is_the_smallest_separator(
 # ---------------------------------------------------------------------- scores
 
 
+@functools.cache
 def linear_session(per_height):
     config = QuadtreeFits(height=2, rows=800, per_height=per_height)
     return Session(config.study("linear", [("uniform", 0.5, 1)]), config.key)
@@ -91,6 +94,14 @@ def test_visible_cells_hold_what_they_descend_from():
     scores = records.set_index(["part", "height"])["value"]
     assert scores["value", 2] > 0.95  # any one cell determines the root
     assert scores["noise", 0] < 0.3  # 2 of 16 cells are visible
+
+
+def test_views_are_drawn_once_for_a_seed_and_ratio():
+    scorer, mask = linear_session(4).scorer(0), RandomMask(ratio=0.75)
+    first = scorer.view(0, mask)
+    assert first.sum() == 12
+    assert (scorer.view(0, mask) == first).all()
+    assert (scorer.view(1, mask) != first).any()
 
 
 # ---------------------------------------------------------------------- verdicts

@@ -165,7 +165,7 @@ def _study_table(found: StudyResult) -> Table:
             (
                 row["arm"],
                 f"{row['height']}",
-                "" if row["height"] == 0 else f"{row['share_in_c']:.2f}",
+                f"{row['share_in_c']:.2f}",
                 "{value:.2f} [{low:.2f}, {high:.2f}]".format(**row),
                 *(f"{row[control]:.2f}" for control in _CONTROLS),
             )
@@ -264,7 +264,7 @@ def _sections(
         ),
         Section(
             heading="Scores by height: vision transformers",
-            text=["Means over the variables of a height, with 95 % intervals over seeds."],
+            text=["Means over the latents of a height, with 95 % intervals over seeds."],
             table=_study_table(found),
         ),
         Section(

@@ -107,14 +107,14 @@ def mask_cases(graph: LatentGraph) -> tuple[MaskCase, ...]:
 
 
 def study_of(model: HierarchicalModel, config: DemoConfig) -> Study:
-    """Vision transformers under random masks: what enters at every variable, from the mean token of whole images."""
+    """Vision transformers under random masks: what enters at every latent, from the mean token of whole images."""
     return Study(
         model,
         masks=[RandomMask(ratio=ratio, unit=unit) for unit in config.units for ratio in config.ratios],
         networks=config.network,
         train=config.vit,
         seeds=config.vit_seeds,
-        score=ScoreConfig(per_height=None, parts=("noise",), observed=True, rows=config.score_rows),
+        score=ScoreConfig(per_height=None, parts=("noise",), rows=config.score_rows),
     )
 
 
