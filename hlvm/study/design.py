@@ -104,7 +104,7 @@ class StudyDesign:
             raise UsageError(
                 "needs intervals=True in ScoreConfig: without intervals nothing is decided", argument="claims"
             )
-        self._regime = regime
+        self._regime: Regime | None = regime
 
     def __repr__(self) -> str:
         return (
