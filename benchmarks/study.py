@@ -41,7 +41,7 @@ PER_HEIGHT = 4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="How long a study takes, cold.")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true", help="20 steps, to see that it runs")
     parser.add_argument("--only", choices=("full", "nine"))
@@ -141,7 +141,8 @@ def write_table(folder: Path, steps: int) -> None:
     training: Any = material.training
     rows = np.asarray(training.sample(7, steps * BATCH).observed_matrix)
     targets = {f"{t.part} of {t.latent}": np.asarray(t.columns) for t in material.targets}
-    np.savez(folder / "table.npz", rows=rows, inputs=material.truth.inputs, **targets)
+    arrays: Any = {"rows": rows, "inputs": material.truth.inputs, **targets}
+    np.savez(folder / "table.npz", **arrays)
 
 
 def by_hand(folder: Path, steps: int) -> None:
@@ -207,7 +208,8 @@ def searched(code: np.ndarray, targets: dict[str, np.ndarray]) -> dict[str, floa
     for name, values in targets.items():
         y = (values - values[train].mean(axis=0)) / values[train].std(axis=0)
         search = GridSearchCV(KernelRidge(kernel="rbf"), grid, cv=3, scoring="r2").fit(features[train], y[train])
-        found[name] = float(search.score(features[test], y[test]))
+        score: Any = search.score(features[test], y[test])
+        found[name] = float(score)
     return found
 
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm.claims import ClaimConfig
@@ -25,6 +26,7 @@ from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
 from hlvm.study import Comparison, Prediction, ScoreConfig, Study, load_study
 from hlvm.study.decisions import decide
 from hlvm.study.measuring import Session
+from hlvm.study.planning import smallest_differences
 from hlvm.study.running import STATES
 from hlvm.study.truth import generator_key
 from hlvm.theory import membership_probability
@@ -401,6 +403,29 @@ def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
     assert many.min() > 0.8
     with pytest.raises(ValueError, match="must have all arms"):
         tiny(masks=[RandomMask(ratio=0.4, unit=1)]).power(pilot)
+
+
+def test_plan_counts_programs_scores_and_what_is_decided():
+    study = tiny(networks=[NETWORK, dataclasses.replace(NETWORK, width=9)])
+    plan = study.plan(0)
+    assert len(plan.training.programs) == 2
+    parts = [plan.training.compiling.cpu_seconds, plan.training.training.cpu_seconds, plan.scoring.cpu_seconds]
+    assert plan.cpu_seconds >= sum(parts) > 0
+    assert plan.claims == len(study.pairs(study.predict()))
+    assert plan.decides["difference"].is_monotonic_increasing
+    assert "2 claims are drawn" in str(plan)
+
+
+def test_smallest_differences_are_found_with_the_chance_that_is_said():
+    """Against a simulation of Student's test at the level of the first step of Holm's procedure."""
+    config, seeds, claims = ClaimConfig(), 4, 10
+    row = smallest_differences(claims, config, seeds=seeds).iloc[1]
+    rng = np.random.default_rng(0)
+    drawn = row["difference"] + row["sd"] * rng.normal(size=(20_000, seeds))
+    statistic = drawn.mean(axis=1) / (drawn.std(axis=1, ddof=1) / np.sqrt(seeds))
+    found = (statistic > scipy.stats.t.isf(config.error / claims, seeds - 1)).mean()
+    assert found == pytest.approx(0.8, abs=0.015)  # five standard errors
+    assert smallest_differences(0, config, seeds=4).empty
 
 
 def test_run_until_decided_refuses(monkeypatch):

@@ -6,10 +6,21 @@ decides.
 
 from hlvm.study.arms import Arm
 from hlvm.study.comparisons import Comparison
+from hlvm.study.planning import StudyPlan
 from hlvm.study.prediction import Prediction
 from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult, load_study
 from hlvm.study.scores import ScoreConfig
 from hlvm.study.study import Study
 
-__all__ = ["Arm", "Comparison", "Prediction", "ScoreConfig", "Study", "StudyProgress", "StudyResult", "load_study"]
+__all__ = [
+    "Arm",
+    "Comparison",
+    "Prediction",
+    "ScoreConfig",
+    "Study",
+    "StudyPlan",
+    "StudyProgress",
+    "StudyResult",
+    "load_study",
+]

@@ -26,7 +26,7 @@ from hlvm.study.scores import Record, Scorer
 
 __all__ = ["Ensemble", "Group", "GroupResult", "Session", "measure_group"]
 
-_TRAIN_STREAM = 1
+TRAIN_STREAM = 1
 _PICTURE_STREAM = 5
 _POINTS = 200
 """Most points of a loss curve that are kept."""
@@ -122,7 +122,7 @@ class Session:
         """What is trained of a group."""
         material, known = self.material(group["generator"]), {arm.name: arm for arm in self.study.arms}
         members = [known[name].member(seed) for name in group["arms"] for seed in group["seeds"]]
-        return Ensemble(jax.random.fold_in(material.key, _TRAIN_STREAM), material.training, members, self.study.train)
+        return Ensemble(jax.random.fold_in(material.key, TRAIN_STREAM), material.training, members, self.study.train)
 
     def measure(
         self,

@@ -34,7 +34,7 @@ from hlvm.study.progress import StudyProgress, Watch
 from hlvm.study.results import StudyResult, result_to_dict
 from hlvm.study.workers import check_scheduler
 
-__all__ = ["Work", "run_study"]
+__all__ = ["Work", "run_study", "shares"]
 
 FORMAT, FORMAT_VERSION = "hlvm.study", 1
 STUDY, PREDICTION, GROUPS, STATES, FITS = "study.json", "prediction.json", "groups", "states", "fits"
@@ -197,7 +197,7 @@ class Work:
         if not left:
             return
         watch = Watch(self.on_progress, self._sizes(self.groups), self.groups.keys() - left.keys())
-        free = _shares(list(jax.devices() if self.devices is None else self.devices), n_groups)
+        free = shares(list(jax.devices() if self.devices is None else self.devices), n_groups)
         threads = min(len(free), len(left))
         stop = threading.Event()
 
@@ -282,7 +282,7 @@ def _settings(member: Mapping[str, Any]) -> dict[str, Any]:
     return {name: member[name] for name in ("mask", "network", "loss")}
 
 
-def _shares(devices: Sequence[Any], n_groups: int) -> list[list[Any]]:
+def shares(devices: Sequence[Any], n_groups: int) -> list[list[Any]]:
     """Devices of each of the groups that run at a time, equally many: a result depends on their number by rounding.
 
     Of a single device several groups make use at a time, since compiling and scoring leave it idle: on a CPU as many as

@@ -201,7 +201,7 @@ class Scorer:
         if fit.diverged:
             values = chances = [math.nan] * len(self.targets)
         else:
-            values, chances = self._scores(self._code(fit, masked), chance=True)
+            values, chances = self.scores(self._code(fit, masked), chance=True)
         return [
             {
                 "seed": fit.seed,
@@ -225,19 +225,19 @@ class Scorer:
 
     def values(self, fit: Fit, masked: Bool[np.ndarray, " cells"] | None = None) -> list[float]:
         """Scores of all targets from the code of samples of which this is hidden; ``None`` for whole samples."""
-        return self._scores(self._code(fit, masked), chance=False)[0]
+        return self.scores(self._code(fit, masked), chance=False)[0]
 
     def visible_values(self, masked: Bool[np.ndarray, " cells"] | None = None) -> list[float]:
         """The same from what is visible itself."""
-        return self._scores(self._truth.visible(self._graph, masked), chance=False)[0]
+        return self.scores(self._truth.visible(self._graph, masked), chance=False)[0]
 
     def _code(self, fit: Fit, masked: Any) -> np.ndarray:
         pooling = self._config.representation
         code = encode(fit, self._truth.observed, masked, pooling="mean" if pooling == "code" else pooling)
         return np.asarray(code).reshape(len(code), -1)
 
-    def _scores(self, representation: np.ndarray, *, chance: bool) -> tuple[list[float], list[float]]:
-        """Scores of all targets, and those of the same targets with their rows in another order.
+    def scores(self, representation: np.ndarray, *, chance: bool) -> tuple[list[float], list[float]]:
+        """Scores of all targets, and with ``chance`` those of the same targets with their rows in another order.
 
         Both come from the same factorisations.
         """

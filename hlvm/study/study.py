@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from hlvm._keys import key_or_seed
 from hlvm._numbers import UsageError, positive
 from hlvm.claims import Looks
 from hlvm.study.decisions import power_of
 from hlvm.study.design import StudyDesign
+from hlvm.study.planning import StudyPlan, plan_study
 from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult
 from hlvm.study.running import run_study
@@ -52,6 +54,21 @@ class Study(StudyDesign):
         >>> study.predict().of_heights("random ratio=0.25")
         {1: 0.728..., 2: 1.0}
     """
+
+    def plan(self, key: Any, *, devices: Sequence[Any] | None = None) -> StudyPlan:
+        """What the study will take, compiling and scoring included, and what it can decide.
+
+        Args:
+            key: a JAX key or an int, as for :meth:`run`; the plan hardly depends on it.
+            devices: as for :meth:`run`.
+
+        Returns:
+            The plan; ``print`` it.
+
+        Raises:
+            ValueError: whatever :meth:`run` would refuse.
+        """
+        return plan_study(self, key_or_seed(key), devices=devices)
 
     def run(
         self,

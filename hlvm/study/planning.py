@@ -1,0 +1,184 @@
+"""What a study will take, and what it can decide, before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from hlvm.claims import ABOVE_ZERO, ClaimConfig, Looks, decision_power, drawn_limits
+from hlvm.mae import Cost, Plan, ViTConfig, plan_ensemble
+from hlvm.mae.training.speed import clocked
+from hlvm.study.design import StudyDesign
+from hlvm.study.measuring import TRAIN_STREAM, Session
+from hlvm.study.running import shares
+
+__all__ = ["StudyPlan", "plan_study", "smallest_differences"]
+
+_SPREADS = (0.005, 0.01, 0.02, 0.05)
+"""Standard deviations, between seeds, of differences of R²; those of the committed experiments lie between them."""
+_POWER = 0.8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class StudyPlan:
+    """What a study will take and can decide; ``str(plan)`` is readable.
+
+    Attributes:
+        training: programs, memory and time of the members of one generator.
+        generators: how many are trained.
+        at_once: groups that are trained and scored at a time.
+        scoring: time of all scores, floors and ceilings, on one core; estimated from one that was made.
+        seconds: by the clock, from the call to the end, on an otherwise idle machine; ``None`` if not known.
+        cpu_seconds: of all processors together, likewise.
+        claims: how many claims the prediction draws.
+        decides: what is decided, by how much seeds differ; see :func:`smallest_differences`.
+    """
+
+    training: Plan
+    generators: int
+    at_once: int
+    scoring: Cost
+    seconds: float | None
+    cpu_seconds: float | None
+    claims: int
+    decides: pd.DataFrame
+
+    def __str__(self) -> str:
+        lines = [str(self.training)]
+        if self.generators > 1:
+            lines.append(f"this for each of {self.generators} generators")
+        lines.append(f"scores: {self.scoring.cpu_seconds:,.0f} s of processor time")
+        if self.seconds is not None and self.cpu_seconds is not None:
+            lines.append(
+                f"the study, {self.at_once} groups at a time: about {self.seconds:,.0f} s, {self.cpu_seconds:,.0f} s "
+                "of processor time"
+            )
+        lines.append(f"{self.claims} claims are drawn from the prediction, and decided as one family")
+        if len(self.decides):
+            lines.append("a claim is decided with a chance of 80 % if the standard deviation of its difference is")
+            for row in self.decides.to_dict("records"):
+                alike = "decided" if row["alike"] >= _POWER else f"decided with a chance of {row['alike']:.0%}"
+                lines.append(
+                    f"  {row['sd']:g}: for directions of at least {row['difference']:.3f}; that there is none: {alike}"
+                )
+        return "\n".join(lines)
+
+
+def plan_study(study: StudyDesign, key: Any, *, devices: Sequence[Any] | None = None) -> StudyPlan:
+    """Say what a study will take and can decide, without training.
+
+    Args:
+        study: what is compared.
+        key: as for the run.
+        devices: as for the run.
+
+    Raises:
+        ValueError: whatever the run would refuse.
+    """
+    session = Session(study, key)
+    material = session.material(0)
+    programs = study.programs(material.graph)
+    here = list(jax.devices() if devices is None else devices)
+    of_groups = shares(here, len(programs) * study.generators)
+    own = of_groups[0]
+    members = [arm.member(seed) for arm in study.arms for seed in range(study.seeds)]
+    training = plan_ensemble(
+        jax.random.fold_in(material.key, TRAIN_STREAM),
+        material.training,
+        members,
+        study.train,
+        devices=own if len(own) > 1 else None,
+    )
+    scoring = _scoring(study, session, training)
+    seconds, cpu_seconds = _together(study, training, scoring, min(len(of_groups), len(programs) * study.generators))
+    pairs = study.pairs(study.predict(), material.targets)
+    return StudyPlan(
+        training=training,
+        generators=study.generators,
+        at_once=min(len(of_groups), len(programs) * study.generators),
+        scoring=scoring,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        claims=len(pairs),
+        decides=smallest_differences(len(pairs), study.claim_config, seeds=study.seeds, generators=study.generators),
+    )
+
+
+def smallest_differences(
+    claims: int, config: ClaimConfig, *, seeds: int, generators: int = 1, looks: Looks | None = None
+) -> pd.DataFrame:
+    """The smallest differences that a design decides with a chance of 80 %, at the strictest step of the family.
+
+    Args:
+        claims: how many are one family.
+        config: margins and rate of errors.
+        seeds: of each generator.
+        generators: how many.
+        looks: stages of the study.
+
+    Returns:
+        One row per standard deviation ``sd`` of a difference (between generators where there are several, else between
+        seeds): ``difference``, the smallest true one whose direction is found, and ``alike``, the chance that
+        equivalence is found where there is none. Empty without claims.
+    """
+    if not claims or seeds * generators < 2:
+        return pd.DataFrame(columns=["sd", "difference", "alike"])
+    tail = config.error / claims
+    tail = looks.tail(tail) if looks else tail
+    margin = drawn_limits({"alike": 0.0}, config)["alike"]
+    rows = []
+    for sd in _SPREADS:
+        spread = {"var_within": sd**2 if generators == 1 else 0.0, "var_between": 0.0 if generators == 1 else sd**2}
+        design: dict[str, Any] = {**spread, "seeds": seeds, "generators": generators, "tail": tail}
+        low, high = 0.0, sd
+        while decision_power(ABOVE_ZERO, high, margin=config.margin, **design).holds < _POWER:
+            low, high = high, 2 * high
+        for _ in range(20):
+            middle = (low + high) / 2
+            enough = decision_power(ABOVE_ZERO, middle, margin=config.margin, **design).holds >= _POWER
+            low, high = (low, middle) if enough else (middle, high)
+        alike = decision_power(margin, 0.0, margin=config.margin, **design).holds
+        rows.append({"sd": sd, "difference": high, "alike": alike})
+    return pd.DataFrame(rows)
+
+
+def _scoring(study: StudyDesign, session: Session, training: Plan) -> Cost:
+    """Time of all scores: one is made of random numbers, and codes follow from the plan of training."""
+    material = session.material(0)
+    rows = len(material.truth.inputs)
+    tokens = study.graph.n_observed + 1 if study.score.representation == "tokens" else 1
+    width = max(one.width * tokens if isinstance(one, ViTConfig) else one.code_dim for one in study.networks)
+    code = np.random.default_rng(0).normal(size=(rows, width)).astype(np.float32)
+    scorer = session.scorer(0)
+    _, one = clocked(lambda: scorer.scores(code, chance=True))
+    fits = len(study.arms) * study.seeds * study.generators
+    of_view = len(study.masks) if study.score.view == "masked" else 1
+    floors = len(study.networks) * len(study.losses) * study.seeds * study.generators * of_view
+    codes = training.encoding(rows).times(study.generators * (1 + floors / fits))
+    cost = one.times(fits + floors + study.generators)
+    return Cost(cost.seconds + codes.seconds, cost.cpu_seconds + codes.cpu_seconds)
+
+
+def _together(study: StudyDesign, training: Plan, scoring: Cost, at_once: int) -> tuple[float | None, float | None]:
+    """Clock and processor time of all groups, each after the other on the next that is free."""
+    if training.training is None:
+        return None, None
+    n_members = sum(len(program.members) for program in training.programs)
+    free = [training.preparing.seconds] * at_once
+    used = training.preparing.cpu_seconds
+    for _ in range(study.generators):
+        for program in training.programs:
+            if program.step is None:
+                return None, None
+            share = len(program.members) / (n_members * study.generators)
+            parts = [program.tracing, program.compiling, program.step.times(training.steps), program.reporting]
+            parts.append(scoring.times(share))
+            first = free.index(min(free))
+            free[first] += sum(cost.seconds for cost in parts)
+            used += sum(cost.cpu_seconds for cost in parts)
+    return max(free), used
