@@ -16,6 +16,7 @@ from hlvm.masking.descriptions import mask_to_dict
 from hlvm.study import StudyResult
 from hlvm.study.arms import arms_of
 from hlvm.study.comparisons import drawn_pairs
+from hlvm.study.decisions import decide
 from hlvm.study.prediction import predict_shares
 
 RATIOS, UNITS = (0.1, 0.25, 0.5, 0.75, 0.9), (1, 2, 4)
@@ -108,14 +109,16 @@ def study_result(masks, *, height=3, networks=None, losses=None, seeds=4, noise=
         for arm, number in itertools.product(arms, range(seeds))
     ]
     part = "noise" if "noise" in parts else "value"
+    pairs, scored = tuple(drawn_pairs(arms, prediction, range(1, height + 1), part)), pd.DataFrame(records)
     return StudyResult(
         settings=settings,
         prediction=prediction,
-        records=pd.DataFrame(records),
+        records=scored,
         losses=losses_of,
         pictures=pictures,
         own_claims=(),
-        pairs=tuple(drawn_pairs(arms, prediction, range(1, height + 1), part)),
+        drawn=decide(pairs, scored, ClaimConfig()),
+        pairs=pairs,
         claim_config=ClaimConfig(),
         environment={"hlvm": "0.1.0", "python": "3.11"},
     )

@@ -219,7 +219,10 @@ def test_plot_study_can_be_read(n_ratios):
     """No two texts lie on each other, and none is cut off."""
     ratios = [round(0.05 * (i + 1), 2) for i in range(n_ratios)]
     table = study_table(ratios=ratios, units=(1, 2, 4, "8 × 4"), networks=("a", "b"))
-    figure = plotting.plot_study(table, told_apart=pairs_of(table, lambda *_: False), title="t")
+    table = table.assign(score=np.where(table["height"] == 1, "R²", "accuracy"), **{"a quantity of my own": 0.0})
+    figure = plotting.plot_study(
+        table, told_apart=pairs_of(table, lambda *_: False), predicted="a quantity of my own", title="t"
+    )
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     seen = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]

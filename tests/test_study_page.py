@@ -20,6 +20,7 @@ from hlvm.mae.pixels import rows_of_images
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.plotting import MASKED_RGB
 from hlvm.study import measuring
+from hlvm.study.decisions import decide
 from hlvm.study.pictures import pictures_of
 
 MASKS = [RandomMask(ratio=ratio, unit=unit) for unit in (1, 2) for ratio in (0.25, 0.5, 0.75)]
@@ -115,16 +116,19 @@ def test_report_escapes_every_name(tmp_path):
         "score": {"latents": [evil]},
         evil: evil,
     }
+    records = result().records.assign(arm=result().records["arm"].map(renamed))
+    pairs = tuple(
+        dataclasses.replace(pair, name=f"{evil}{i}", first=renamed[pair.first], second=renamed[pair.second])
+        for i, pair in enumerate(result().pairs)
+    )
     strange = dataclasses.replace(
         result(),
         settings=settings,
-        records=result().records.assign(arm=result().records["arm"].map(renamed)),
+        records=records,
         losses=[one | {"arm": renamed[one["arm"]]} for one in result().losses],
         pictures=[one | {"arm": renamed[one["arm"]]} for one in result().pictures],
-        pairs=tuple(
-            dataclasses.replace(pair, name=f"{evil}{i}", first=renamed[pair.first], second=renamed[pair.second])
-            for i, pair in enumerate(result().pairs)
-        ),
+        pairs=pairs,
+        drawn=decide(pairs, records, result().claim_config),
         own_claims=(dataclasses.replace(OWN, text=evil),),
         environment={evil: evil},
     )
@@ -139,7 +143,8 @@ def test_report_tells_what_diverged_and_leaves_it_out(tmp_path):
     records = result().records.copy()
     records.loc[records["arm"] == lost, "value"] = np.nan
     losses = [one | {"diverged": one["arm"] == lost} for one in result().losses]
-    found = dataclasses.replace(result(), records=records, losses=losses)
+    drawn = decide(result().pairs, records, result().claim_config)
+    found = dataclasses.replace(result(), records=records, losses=losses, drawn=drawn)
     page = page_of(found, tmp_path)
     assert "4 fits diverged and are left out." in page
     assert f"{lost}, generator 0, seed 3" in page

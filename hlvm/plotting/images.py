@@ -60,22 +60,19 @@ def plot_reconstructions(
     Raises:
         ValueError: no arms, or pictures of another shape.
     """
-    lines = {"samples": (np.asarray(samples), None), **arms}
-    strange = [
-        name for name, line in lines.items() for p in line if p is not None and p.shape != lines["samples"][0].shape
-    ]
+    strange = [name for name, line in arms.items() for p in line if p is not None and p.shape != samples.shape]
     if not arms or strange:
         raise ValueError(f"expected pictures of arms shaped as the samples, got {', '.join(strange) or 'no arms'}")
     n, tall, wide, _ = samples.shape
-    proportion = tall / wide if proportion is None else proportion
+    shape = tall / wide if proportion is None else proportion
     strip = n * _PICTURE + (n - 1) * _BETWEEN
-    high = float(np.clip(_PICTURE * proportion, 0.15, 2 * _PICTURE))
+    high = float(np.clip(_PICTURE * shape, 0.15, 2 * _PICTURE))
     with style():
         names = [shortened(printable(name), _LONGEST, _FONT) or "…" for name in arms]
         left = max(text_width(name, _FONT) for name in names) + 0.15
         figure, top = titled_sheet(left + 2 * strip + 0.35, (len(arms) + 1) * (high + 0.1) + 0.55, title)
         places = [left + 0.15, left + 0.35 + strip + 0.15]
-        for i, (line, name) in enumerate(zip(lines.values(), ["samples", *names], strict=True)):
+        for i, (line, name) in enumerate(zip([(samples, None), *arms.values()], ["", *names], strict=True)):
             base = top - 0.25 - (high + 0.1) * (i + 1) - (0.25 if i else 0.0)
             for side, (pictures, place) in enumerate(zip(line, places, strict=True)):
                 if pictures is None:

@@ -24,6 +24,8 @@ __all__ = ["plot_study"]
 
 _GAP, _HEAD, _ROW_HEAD, _FOOT, _BAR = 0.2, 0.24, 0.26, 0.55, 2.05
 _WIDEST = 12.0
+_LONGEST_SCORE = 0.6
+"""Inches; a longer name does not stand beside the colour bar."""
 _LEAST_TALL = 2.6
 """Inches of the colour bar and the legend below it."""
 
@@ -152,7 +154,9 @@ def _draw_maps(study: StudyTable, title: str) -> Figure:
                     )
         middle = (upper - len(rows) * pitch / 2) / sheet_tall
         figure.text(0.1 / sheet_wide, middle, "masking unit", rotation=90, va="center", fontsize=FONT + 1)
-    label = f"{study.prediction} (predicted)\n{study.scores} (measured)"
+    scores = study.scores if text_width(study.scores, FONT) < _LONGEST_SCORE else "score"
+    prediction = shortened(study.prediction, _LONGEST_SCORE, FONT) or "…"
+    label = f"{prediction} (predicted)\n{scores} (measured)"
     key = all_wide - _BAR + 0.35
     draw_key(figure, exact, key, top - _HEAD, label, others=measured, handles=marks.handles())
     return figure

@@ -71,8 +71,8 @@ class StudyResult:
         pairs: what is claimed of pairs of arms, before measuring.
         claim_config: margins and error rate of the claims that are drawn.
         environment: versions and machine.
-        stages: looks at the claims: ``seeds`` of the arms whose claims were open, ``arms`` (how many these were) and
-            ``open``, how many claims were left; one look where nothing else was asked for.
+        stages: looks at the claims: ``seeds`` and ``generators`` of the arms whose claims were open, ``arms`` (how many
+            these were) and ``open``, how many claims were left; one look where nothing else was asked for.
     """
 
     settings: Mapping[str, Any]

@@ -8,11 +8,11 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import pandas as pd
@@ -137,22 +137,21 @@ class Work:
 
     # ------------------------------------------------------------------ groups
 
-    def groups_of(self, seeds: Mapping[str, Sequence[int]]) -> dict[str, Group]:
-        """Groups that train arms with these seeds, by name: arms of one program with the same seeds go together.
+    def groups_of(self, arms: Container[str], generators: Iterable[int], seeds: Iterable[int]) -> dict[str, Group]:
+        """Groups that train some arms with these seeds on these generators, by name: one for each program.
 
         Args:
-            seeds: arm -> its seeds.
+            arms: names of the arms.
+            generators: numbers of the generators.
+            seeds: of each arm.
         """
         found: list[Group] = []
-        for generator in range(self.study.generators):
-            graph = self.session.material(generator).graph
-            for program in self.study.programs(graph):
-                by_seeds: dict[tuple[int, ...], list[str]] = {}
-                for position in program:
-                    name = self.study.arms[position].name
-                    if seeds.get(name):
-                        by_seeds.setdefault(tuple(seeds[name]), []).append(name)
-                found += [Group(generator=generator, arms=names, seeds=list(own)) for own, names in by_seeds.items()]
+        own = list(seeds)
+        for generator in generators:
+            for program in self.study.programs(self.session.material(generator).graph):
+                names = [self.study.arms[position].name for position in program]
+                if chosen := [name for name in names if name in arms]:
+                    found.append(Group(generator=generator, arms=chosen, seeds=own))
         return {group_name(group): group for group in found}
 
     def measure(self, groups: Mapping[str, Group]) -> None:
@@ -235,7 +234,7 @@ class Work:
         pool.shutdown(wait=True)
 
     def _keep(self, name: str, result: GroupResult) -> None:
-        plain: Any = json.loads(json.dumps(result))
+        plain: Any = json.loads(json.dumps(result))  # as it is read back
         if self.out is not None:
             if not (self.out / STUDY).exists():
                 raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
@@ -252,10 +251,10 @@ class Work:
         if path is None or not path.exists():
             return False
         with suppress(ValueError):
-            found = read_json(path)
+            found: Any = read_json(path)
             if isinstance(found, dict) and found.get("group") == self.groups[name]:
                 found.pop("group")
-                self.results[name] = found
+                self.results[name] = cast("GroupResult", found)
                 return True
         return False
 
@@ -338,13 +337,16 @@ def run_study(
 
 def _decided(work: Work, prediction: Prediction, decisions: Decisions) -> StudyResult:
     """Train and score, look by look, until all claims are decided or the looks are used up."""
-    arms, done = {arm.name for arm in work.study.arms}, 0
-    seeds = [work.study.seeds] if work.looks is None else [seeds for _, seeds in work.looks.designs]
-    for upto in seeds:
-        work.measure(work.groups_of({name: range(done, upto) for name in arms}))
-        records, done = work.records(), upto
-        decisions.look(records, upto, len(arms))
-        arms = decisions.open_arms
+    study, looks = work.study, decisions.looks
+    arms = {arm.name for arm in study.arms}
+    before = (0, 0)
+    for generators, seeds in [(study.generators, study.seeds)] if looks is None else looks.designs:
+        # A look adds seeds or generators, never both.
+        new = range(before[0] if seeds == before[1] else 0, generators)
+        further = range(before[1] if seeds > before[1] else 0, seeds)
+        work.measure(work.groups_of(arms, new, further))
+        decisions.look(work.records(), seeds=seeds, generators=generators, arms=len(arms))
+        arms, before = decisions.open_arms, (generators, seeds)
         if not arms:
             break
     results = [work.results[name] for name in work.groups]
