@@ -103,6 +103,9 @@ class Work:
         for generator in range(self.study.generators):
             material = self.session.material(generator)
             self.study.programs(material.graph)
+        heights = {target.latent: target.height for target in self.session.material(0).targets}
+        for claim in self.study.claims:
+            own_pair(claim, self.study.arms, prediction, heights)
         if self.out is None:
             return prediction
         described = self.described = json.loads(json.dumps(self.description()))
@@ -119,12 +122,14 @@ class Work:
                     f"{self.out} holds another study, which differs in {', '.join(other)}: go on with exactly what it "
                     "was started with, or choose a new folder"
                 )
+        else:
+            if not is_new_folder(self.out):
+                check_new_folder(self.out)
+            make_folder(self.out)
+            write_json(path, described)
+        if (self.out / PREDICTION).exists():
             return Prediction.from_dict(read_json(self.out / PREDICTION))
-        if not is_new_folder(self.out):
-            check_new_folder(self.out)
-        make_folder(self.out)
         write_json(self.out / PREDICTION, prediction.to_dict())
-        write_json(path, described)
         return prediction
 
     def description(self) -> dict[str, Any]:
