@@ -1,0 +1,283 @@
+"""The command line: studies."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from hlvm.claims import ClaimConfig
+from hlvm.cli.settings_tables import checked_fields
+from hlvm.cli.study_settings import load_study_settings
+from hlvm.datasets import write_dataset
+from hlvm.graph import LatentGraph
+from hlvm.mae import LossConfig, TrainConfig
+from hlvm.masking import RandomMask
+from hlvm.mechanisms import LinearGaussian
+from hlvm.scoring import RegressionConfig
+from hlvm.simulator import HierarchicalModel
+from hlvm.study import Comparison, ScoreConfig
+
+SETTINGS = {
+    "seed": 3,
+    "seeds": 2,
+    "mask": {"kind": "random", "ratio": [0.25, 0.75]},
+    "network": {"kind": "bottleneck", "code_dim": [1, 2], "width": 4, "depth": 1},
+    "train": {"steps": 150, "batch": 8, "warmup": 5},
+    "score": {"rows": 60, "parts": ["noise"], "regression": {"max_train": 20}},
+    "claim": {
+        "more": {"ratio": 0.25, "network": "bottleneck code_dim=2"},
+        "less": {"ratio": 0.75, "network": "bottleneck code_dim=2"},
+        "height": 1,
+    },
+}
+"""Two groups of four fits: networks of different sizes are different programs."""
+VIT = {"kind": "vit", "patch": 2, "width": 8, "depth": 1, "heads": 2, "decoder_width": 8}
+
+
+def settings(**changes):
+    """Settings with tables that replace those of the same name, without those that are ``None``."""
+    return {name: value for name, value in (SETTINGS | changes).items() if value is not None}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("studies")
+    graph = LatentGraph.quadtree(1)
+    model = HierarchicalModel.init(0, graph, LinearGaussian())
+    model.save(path / "model.npz")
+    graph.save(path / "graph.json")
+    LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims={"z": 3, "x1": 1, "x2": 1}).save(path / "dims.json")
+    write_dataset(path / "data.npz", model, key=jax.random.key(1), n=200)
+    arrays = dict(np.load(path / "data.npz"))
+    for name, column in (("nan_observed", "observed/x_0_0"), ("nan_latents", "latents/z1_0_0")):
+        values = arrays[column].copy()
+        values[::3] = np.nan
+        np.savez(path / f"{name}.npz", **{**arrays, column: values})
+    np.savez(path / "no_graph.npz", **{name: values for name, values in arrays.items() if name != "graph"})
+    kept = {name: values for name, values in arrays.items() if not name.startswith(("latents/", "noise/"))}
+    np.savez(path / "no_latents.npz", **kept)
+    (path / "study.json").write_text(json.dumps(SETTINGS))
+    return path
+
+
+@pytest.fixture
+def run(inputs, run, monkeypatch):
+    monkeypatch.chdir(inputs)
+    return run
+
+
+# ---------------------------------------------------------------------- settings
+
+
+def test_study_settings_from_dict_reads_every_table(tmp_path):
+    (tmp_path / "a.toml").write_text(
+        """
+        seed = 7
+        seeds = 5
+        generators = 2
+        regime = "general"
+        [[mask]]
+        kind = "random"
+        ratio = [0.25, 0.5]
+        unit = [[1, 1], 2]
+        [[mask]]
+        kind = "bernoulli"
+        ratio = 0.5
+        [loss]
+        region = ["masked", "all"]
+        [train]
+        steps = 10
+        warmup = 0
+        [score]
+        latents = ["a"]
+        rows = 50
+        [score.regression]
+        ridges = [1, 2]
+        [claims]
+        margin = 0.1
+        [[claim]]
+        more = { ratio = 0.25, unit = [1, 2] }
+        less = { ratio = 0.5 }
+        latent = "a"
+        part = "value"
+        text = "as expected"
+        """
+    )
+    found = load_study_settings(tmp_path / "a.toml")
+    assert (found.seed, found.numbers) == (7, {"seeds": 5, "generators": 2, "regime": "general"})
+    assert found.masks[:4] == tuple(RandomMask(ratio=r, unit=u) for r in (0.25, 0.5) for u in ((1, 1), 2))
+    assert (len(found.masks), found.networks) == (5, None)
+    assert found.losses == (LossConfig(region="masked"), LossConfig(region="all"))
+    assert found.train == TrainConfig(steps=10, warmup=0)
+    assert (found.score.latents, found.score.rows, found.score.per_height) == (("a",), 50, 4)
+    assert found.score.regression.ridges == (1.0, 2.0)
+    assert found.score.regression.max_train == ScoreConfig().regression.max_train
+    assert found.claim_config == ClaimConfig(margin=0.1)
+    own = {"more": {"ratio": 0.25, "unit": "1 × 2"}, "less": {"ratio": 0.5}}
+    assert found.claims == (Comparison(**own, latent="a", part="value", text="as expected"),)
+
+
+@pytest.mark.parametrize("cls", [ScoreConfig, ClaimConfig, RegressionConfig, Comparison])
+def test_every_field_can_stand_in_a_file(cls):
+    """All but what a paper says of a claim."""
+    with pytest.raises(ValueError, match="'nothing' is not a field of it") as caught:
+        checked_fields(cls, {"nothing": 1}, "a table")
+    known = str(caught.value).split("known are ")[1].split(", ")
+    assert set(cls.__dataclass_fields__) - set(known) == ({"paper"} if cls is Comparison else set())
+
+
+def test_example_writes_settings_that_can_be_read(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("study", "--example")[0] == 0
+    assert run("study", "--example", "--config", "other.toml")[0] == 0
+    text = (tmp_path / "study.toml").read_text()
+    assert (tmp_path / "other.toml").read_text() == text
+    code, out, err = run("study", "--example")
+    assert (code, out) == (2, "")
+    assert "study.toml exists already" in err
+    # Lines that are commented out are settings as well.
+    (tmp_path / "study.toml").write_text(re.sub(r"(?m)^# (?=[a-z_\[][a-z_.\]]* *(=|#))", "", text))
+    for name in ("study.toml", "other.toml"):
+        found = load_study_settings(tmp_path / name)
+        graph = LatentGraph.quadtree(2)
+        study = found.study(graph)
+        assert study.predict().of_heights(study.arms[0].mask_name).keys() >= {1, 2}
+        assert len(found.claims) == 1
+    assert study.score.regression == found.score.regression
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": {}}, "'masks' is not a setting: known are seed, seeds, generators, regime, mask"),
+        ({"mask": None}, "'mask' is missing"),
+        ({"score": {"latent": ["a"]}}, "score: 'latent' is not a field of it; known are representation"),
+        ({"score": {"regression": {"splits": 3}}}, "regression of score: 'splits' is not a field of it"),
+        ({"score": {"view": "half"}}, "score: view must be one of whole, masked, got 'half'"),
+        ({"score": {"parts": ["values"]}}, "score: parts must be some of value, noise, got ('values',)"),
+        ({"score": {"rows": 3}}, "score: rows must be at least 40, got 3"),
+        ({"score": {"rows": [50, 60]}}, "score: rows must be a whole number"),
+        ({"claims": {"margins": 1}}, "claims: 'margins' is not a field of it; known are apart, margin, error"),
+        ({"claims": {"margin": 0}}, "claims: margin must be above 0, got 0.0"),
+        ({"claim": {**SETTINGS["claim"], "paper": "yes"}}, "claim: 'paper' is not a field of it"),
+        ({"claim": {"more": {}, "height": 1}}, "claim: 'less' is missing"),
+        ({"claim": {**SETTINGS["claim"], "latent": "z1_0_0"}}, "claim: give height or latent, one of them"),
+        ({"claim": {**SETTINGS["claim"], "more": 3}}, "claim: more must be a table, got 3"),
+        ({"claim": 3}, "claim must be a table, got 3"),
+        ({"seeds": [0, 1]}, "seeds must be a whole number of at least 1, got [0, 1]"),
+        ({"seeds": 0}, "seeds must be a whole number of at least 1, got 0"),
+        ({"generators": True}, "generators must be a whole number of at least 1, got True"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"regime": "any"}, "regime must be one of invertible, general, got 'any'"),
+        ({"train": {"steps": 5}}, "train: warmup must lie in [0, steps=5)"),
+    ],
+)
+def test_study_settings_that_are_not_understood(tmp_path, changes, message):
+    (tmp_path / "a.json").write_text(json.dumps(settings(**changes)))
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        load_study_settings(tmp_path / "a.json")
+    assert str(caught.value).startswith(str(tmp_path / "a.json"))
+
+
+@pytest.fixture
+def refused_study(inputs, monkeypatch, refused, tmp_path_factory):
+    """Check that settings are refused in one line, exit code 2, before anything is trained or written."""
+
+    def refused_study(changes, message, data="graph.json", options=""):
+        monkeypatch.chdir(inputs)
+        monkeypatch.setattr("hlvm.mae.fit_ensemble", None)
+        config = tmp_path_factory.mktemp("config") / "a.json"
+        config.write_text(json.dumps(settings(**changes)))
+        return refused(f"study {data} --config {config} --out {{new}}/a {options}", message)
+
+    return refused_study
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"score": {"latents": ["zz"]}},
+            "a.json: score: latents must be latents of the data, got 'zz'; known are z1_0_0",
+        ),
+        ({"score": {"categories": ["zz"]}}, "a.json: score: categories must be latents of the data, got 'zz'"),
+        ({"claim": {**SETTINGS["claim"], "height": 4}}, "a.json: claim: height must be scored, got 4; scored are 1"),
+        (
+            {"claim": {"more": {"ratio": 0.5}, "less": {"ratio": 0.75}, "height": 1}},
+            "a.json: claim: more must name one arm by its columns (arm, strategy, ratio, unit, network, loss), got "
+            "{'ratio': 0.5}, which is 0 arms",
+        ),
+        (
+            {"mask": {"kind": "random", "ratio": [0.5, 0.01]}},
+            "a.json: mask random ratio=0.01: ratio 0.01 of 4 patches rounds to 0: nothing would be masked",
+        ),
+        (
+            {"mask": {"kind": "random", "ratio": 0.5, "unit": 3}},
+            "a.json: mask: blocks of 3 x 3 do not fill the 2 x 2 grid: choose a unit",
+        ),
+        ({"seeds": 1}, "a.json: seeds of 1 leaves no interval: use at least 2, or set intervals = false in [score]"),
+        (
+            {"score": {"intervals": False}},
+            "a.json: claims needs intervals=True in ScoreConfig",
+        ),
+        ({"network": VIT, "claim": []}, "a.json: random ratio=0.25: the mask cuts through the network's tokens"),
+        ({"network": VIT, "score": {"representation": "code"}}, "a.json: score: representation must be mean, class or"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(refused_study, changes, message):
+    refused_study(changes, message)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "changes", "message"),
+    [
+        ("nan_observed.npz", "", {}, "not finite"),
+        ("nan_latents.npz", "", {}, "data: latents 'z1_0_0' has values that are not finite in "),
+        ("data.npz", "", {"score": {"rows": 200}}, "score: rows must leave rows to train on, got 200 of 200 rows"),
+        (
+            "data.npz",
+            "",
+            {"generators": 2},
+            "generators of 2 need data that draws them, got one Dataset: give a graph or",
+        ),
+        ("no_graph.npz", "", {}, "no_graph.npz has no graph, which says what is masked"),
+        ("no_latents.npz", "", {}, "no_latents.npz has no latents to score"),
+        ("dims.json", "", {}, "dims.json allows no invertible mechanisms ('z' has"),
+        (
+            "shapes",
+            "",
+            {"generators": 2},
+            "shapes has nothing that is drawn once, so that 2 generators would be the same",
+        ),
+        ("model.npz", "--mechanism coupling", {}, "--mechanism goes with graphs, and model.npz is data already"),
+        ("quadtree", "--mechanism coupling", {}, "--mechanism goes with graphs, not with quadtree"),
+        ("graph.json", "--mechanism other", {}, "--mechanism: expected one of invertible-mlp, linear-gaussian"),
+        ("graph.json", "--save-every 0", {}, "--save-every must be at least 1, got 0"),
+        ("graph.json", "--scheduler here", {}, '--scheduler must be "local" or an address such as tcp://host:8786'),
+        ("graph.json", "--scheduler local --devices one", {}, "--devices are those of this process: leave it out"),
+        ("missing.json", "", {}, "missing.json: No such file"),
+    ],
+)
+def test_data_and_options_that_do_not_fit_are_one_line(refused_study, data, options, changes, message):
+    refused_study(changes, message, data, options)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "say which DATA the study is of"),
+        ("graph.json", "say with --out DIR where the results go"),
+        ("graph.json --config missing.toml --out {new}/a", "missing.toml: No such file"),
+        ("graph.json --config model.npz --out {new}/a", "settings are a .toml or .json file"),
+        ("graph.json --example", "--example needs no DATA"),
+        ("--example --config a.json", "the name of this output ends in .toml"),
+    ],
+)
+def test_arguments_that_are_missing_are_one_line(inputs, monkeypatch, refused, line, message):
+    monkeypatch.chdir(inputs)
+    refused(f"study {line}", message)
