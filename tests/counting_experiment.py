@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from pathlib import Path
 
 import jax
 from matplotlib.figure import Figure
+from noted_groups import die_once
 
 from experiments.experiment import Experiment
 from hlvm.claims import mean_claim, yes
@@ -16,22 +16,19 @@ from hlvm.claims import mean_claim, yes
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Attributes: groups, seeds, a file that notes what is measured, and one that groups wait for before they end."""
+    """Attributes: groups, seeds, a file that notes what is measured, and where the process dies, the first time."""
 
     n_groups: int = 4
     seeds: int = 3
     notes: str = ""
-    gate: str = ""
-    fails_at: int = -1
+    dies_at: int = -1
 
 
 def measure(config, group, states):
     with Path(config.notes).open("a") as file:
         file.write(f"{group['number']} {os.getpid()} {states}\n")
-    if group["number"] == config.fails_at:
-        raise RuntimeError("this group fails")
-    while config.gate and not Path(config.gate).exists():
-        time.sleep(0.02)
+    if group["number"] == config.dies_at:
+        die_once(Path(config.notes).with_name("died"))
     keys = jax.random.split(jax.random.key(group["number"]), config.seeds)
     return [
         {"number": group["number"], "seed": seed, "score": "draw", "value": float(jax.random.uniform(key))}

@@ -55,9 +55,9 @@ def inputs(tmp_path_factory):
         values = arrays[column].copy()
         values[::3] = np.nan
         np.savez(path / f"{name}.npz", **{**arrays, column: values})
-    np.savez(path / "no_graph.npz", **{name: values for name, values in arrays.items() if name != "graph"})
-    kept = {name: values for name, values in arrays.items() if not name.startswith(("latents/", "noise/"))}
-    np.savez(path / "no_latents.npz", **kept)
+    np.savez(path / "no_graph.npz", images=np.zeros((2, 4, 4, 1)))
+    observed = {name: values for name, values in arrays.items() if name.startswith("observed/")}
+    np.savez(path / "no_latents.npz", graph=arrays["graph"], **observed)
     (path / "study.json").write_text(json.dumps(SETTINGS))
     return path
 
@@ -236,23 +236,23 @@ def test_settings_that_do_not_fit_are_one_line(refused_study, changes, message):
 @pytest.mark.parametrize(
     ("data", "options", "changes", "message"),
     [
-        ("nan_observed.npz", "", {}, "not finite"),
+        ("nan_observed.npz", "", {}, "row 9 of the data has the value nan in 'x_0_0'"),
         ("nan_latents.npz", "", {}, "data: latents 'z1_0_0' has values that are not finite in "),
         ("data.npz", "", {"score": {"rows": 200}}, "score: rows must leave rows to train on, got 200 of 200 rows"),
         (
             "data.npz",
             "",
             {"generators": 2},
-            "generators of 2 need data that draws them, got one Dataset: give a graph or",
+            "generators of 2 need data that draws them, got one Dataset: give",
         ),
         ("no_graph.npz", "", {}, "no_graph.npz has no graph, which says what is masked"),
         ("no_latents.npz", "", {}, "no_latents.npz has no latents to score"),
-        ("dims.json", "", {}, "dims.json allows no invertible mechanisms ('z' has"),
+        ("dims.json", "", {}, "dims.json allows no invertible mechanisms ('x1' has dim 1"),
         (
             "shapes",
             "",
             {"generators": 2},
-            "shapes has nothing that is drawn once, so that 2 generators would be the same",
+            "shapes has nothing that is drawn once",
         ),
         ("model.npz", "--mechanism coupling", {}, "--mechanism goes with graphs, and model.npz is data already"),
         ("quadtree", "--mechanism coupling", {}, "--mechanism goes with graphs, not with quadtree"),

@@ -9,6 +9,7 @@ import pytest
 from hlvm.datasets import Dataset, load_dataset, write_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import QuadtreeImages
+from hlvm.images.files import save_image_model
 from hlvm.mae import (
     ArrayData,
     BottleneckConfig,
@@ -23,9 +24,12 @@ from hlvm.mae import (
 )
 from hlvm.mae.training.data import check_data
 from hlvm.masking import FixedMask, RandomMask
+from hlvm.mechanisms import LinearGaussian
+from hlvm.simulator import HierarchicalModel
 
 KEY = jax.random.key(0)
 GRAPH = LatentGraph.from_edges([("z", name) for name in "abc"], dims=2)
+TREE = LatentGraph.tree(2, 1)
 MASK = FixedMask(masked=("a",))
 SMALL = BottleneckConfig(code_dim=2, width=16, depth=1)
 TRAIN = TrainConfig(steps=60, batch=32, warmup=5)
@@ -145,8 +149,11 @@ def test_training_and_encoding_take_every_kind_of_rows(tmp_path):
         drawn = images.model.sample(jax.random.fold_in(KEY, 0), 20)
         pixels = images.sample(jax.random.fold_in(KEY, 0), 20)
         for kinds, rows in (
-            ([of_rows, drawn, ArrayData.of(of_rows)], [drawn.observed_matrix, dict(drawn.observed)]),
-            ([of_images, pixels, ArrayData.of(of_images)], [pixels.images]),
+            (
+                [of_rows, drawn, ArrayData.of(of_rows), tmp_path / "rows.h5"],
+                [drawn.observed_matrix, dict(drawn.observed)],
+            ),
+            ([of_images, pixels, ArrayData.of(of_images), str(tmp_path / "images.h5")], [pixels.images]),
         ):
             mask = RandomMask(ratio=0.5)
             made = fit(KEY, kinds[0], mask, SMALL, SHORT)
@@ -154,7 +161,43 @@ def test_training_and_encoding_take_every_kind_of_rows(tmp_path):
             codes = [np.asarray(encode(made, kind, None)) for kind in [*kinds, *rows]]
             assert all(np.array_equal(found, numbers[0]) for found in numbers)
             assert all(np.array_equal(found, codes[0]) for found in codes)
-            assert len(plan_ensemble(KEY, kinds[1], [Member(mask=mask, network=SMALL)], SHORT).programs) == 1
+            for kind in kinds[1], kinds[3]:
+                assert len(plan_ensemble(KEY, kind, [Member(mask=mask, network=SMALL)], SHORT).programs) == 1
+            assert np.array_equal(fit(KEY, kinds[3], mask, SMALL, SHORT).params, made.params)
+
+
+def test_training_opens_saved_models_by_their_paths(tmp_path):
+    model = HierarchicalModel.init(jax.random.key(1), TREE, LinearGaussian())
+    model.save(tmp_path / "model.npz")
+    opened = check_data(tmp_path / "model.npz")
+    assert np.array_equal(opened.sample(KEY, 3).values, model.sample(KEY, 3).values)
+    images = QuadtreeImages.init(jax.random.key(1), height=1)
+    (tmp_path / "images").mkdir()
+    save_image_model(images, tmp_path / "images")
+    assert np.array_equal(
+        check_data(str(tmp_path / "images")).images.sample(KEY, 2).images, images.sample(KEY, 2).images
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("graph.json", "data is a file that ends in .npz, .h5, .hdf5, or the folder of an image model, got '.json'"),
+        ("arrays.npz", "arrays.npz is neither a data set nor a saved model"),
+        (".", "is a folder that holds no image model"),
+    ],
+)
+def test_training_refuses_paths_of_other_things(tmp_path, name, message):
+    TREE.save(tmp_path / "graph.json")
+    np.savez(tmp_path / "arrays.npz", z=np.zeros(3))
+    with pytest.raises(ValueError, match=message):
+        check_data(tmp_path / name)
+
+
+def test_encode_refuses_what_draws_rows_and_has_none(plain):
+    for source in (HierarchicalModel.init(KEY, TREE, LinearGaussian()), QuadtreeImages.init(KEY, height=1)):
+        with pytest.raises(ValueError, match=r"has no rows to encode: draw some with sample\(key, n\)"):
+            encode(plain, source, None)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
-from hlvm._files.digests import array_in, check_members
+from hlvm._files.digests import array_in, check_members, with_digest
+from hlvm._files.writing import atomic_path
 
 __all__ = [
     "HDF5",
@@ -29,6 +31,7 @@ __all__ = [
     "native",
     "npz_names",
     "open_array_file",
+    "write_npz",
     "write_rows",
 ]
 
@@ -104,6 +107,30 @@ def npz_names(path: Path) -> list[str]:
                 return [name.removesuffix(".npy") for name in archive.namelist()]
         except Exception as error:  # damaged bytes make zipfile raise all kinds of errors
             raise ValueError(f"{path} is not an .npz file of arrays: {_one_line(error)}") from None
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write an ``.npz`` file, all or nothing: arrays, and under "about" JSON text with a digest of itself.
+
+    Of every array the archive has a check sum, and "about" its type and shape. The file is read back before it gets its
+    name.
+
+    Args:
+        path: a path that ends in ``.npz``.
+        arrays: name -> real numbers; no name is "about".
+        about: what they are, of types that JSON knows.
+
+    Raises:
+        OSError: the file cannot be written, or other numbers are read back.
+    """
+    kinds = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    text = json.dumps(with_digest({**about, "arrays": kinds}))
+    with atomic_path(path) as temporary:
+        np.savez(temporary, about=np.array(text), **arrays)  # pyright: ignore[reportArgumentType]  # as in simulator/files.py
+        found = _read_npz(temporary)
+        same = found.arrays.keys() == arrays.keys() and found.texts == {"about": text}
+        if not same or any(found.arrays[name].tobytes() != arrays[name].tobytes() for name in arrays):
+            raise OSError(f"{path} cannot be written: other numbers are read back")
 
 
 def _read_npz(path: Path) -> ArrayFile:

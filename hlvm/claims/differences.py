@@ -49,7 +49,7 @@ def mean_claim(
         reason: for the record.
 
     Raises:
-        ValueError: fewer than 2 seeds, or a number that is not finite.
+        ValueError: fewer than 2 seeds of a single generator, or a number that is not finite.
 
     Example:
         >>> from hlvm.claims import yes

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import scipy.stats
-from jaxtyping import Bool
+import scipy.special
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import UsageError
 from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, interval_claim, within
+from hlvm.claims.looks import Looks
 from hlvm.claims.stances import Stance, yes
-from hlvm.scoring import RandomEffects, holm, over_generators
+from hlvm.scoring import Interval, RandomEffects, over_generators
 
-__all__ = ["ClaimConfig", "drawn_claims", "drawn_limits"]
+__all__ = ["ClaimConfig", "drawn_claims", "drawn_limits", "is_equivalence"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,8 @@ def drawn_claims(
     config: ClaimConfig | None = None,
     *,
     texts: Mapping[str, str] | None = None,
+    looks: Looks | None = None,
+    before: Mapping[str, Claim] | None = None,
 ) -> dict[str, Claim]:
     """Decide what a prediction draws of every difference, as one family.
 
@@ -101,6 +103,10 @@ def drawn_claims(
     the interval that decided it: at the level of the last step of its family, or the wider of both if it is open. Each
     interval by itself covers with at least ``1 − 2 error``.
 
+    In a study in stages, give the same ``looks`` at every stage, and what came out of the stage before. Claims that are
+    decided stay so, with their intervals, and make those that are open easier to decide. Only these need further seeds;
+    all error rates are those of a single stage.
+
     Args:
         predicted: name of a difference -> its predicted value; ``None`` where the theory says nothing, which draws no
             claim.
@@ -108,12 +114,15 @@ def drawn_claims(
             :func:`hlvm.scoring.over_generators`.
         config: margins and the rate of errors.
         texts: name -> the claim in words; the others get plain ones.
+        looks: the stages of the study, fixed before the first; ``None`` for a single one.
+        before: the claims as the stage before left them, from the same prediction and config.
 
     Returns:
         Name -> claim, in the order of ``predicted``.
 
     Raises:
-        UsageError: a claim without measured differences, or a prediction that is not finite.
+        UsageError: an open claim without measured differences, a prediction that is not finite, numbers of seeds at
+            which no look was planned, or claims of another family.
         ValueError: differences that no interval can be made of.
 
     References:
@@ -127,35 +136,63 @@ def drawn_claims(
     """
     config = config or ClaimConfig()
     limits = drawn_limits(predicted, config)
-    if missing := [name for name in limits if name not in differences]:
+    claims = _taken_over(before or {}, limits)
+    open_names = [name for name in limits if claims.get(name) is None or claims[name].holds is None]
+    if missing := [name for name in open_names if name not in differences]:
         raise UsageError(f"lack {', '.join(missing)}, of which the prediction says something", argument="differences")
-    effects = {name: over_generators(differences[name]) for name in limits}
-    tests = {name: _tests(effects[name], limits[name], config.margin) for name in limits}
-    (holds, hold_tail), (fails, fail_tail) = (
-        _step_down([tests[name][side] for name in limits], config.error) for side in (0, 1)
+    effects = {name: over_generators(differences[name]) for name in open_names}
+    if looks:
+        _check_planned(effects, looks)
+    tests = {name: _tests(effects[name], limits[name], config.margin) for name in open_names}
+    of_each = Counter(claim.holds for claim in claims.values())
+    per_look = looks.tail if looks else float
+    (hold, hold_tail), (fail, fail_tail) = (
+        _step_down({name: tests[name][side] for name in tests}, len(limits) - of_each[outcome], config.error, per_look)
+        for side, outcome in ((0, True), (1, False))
     )
-    claims: dict[str, Claim] = {}
-    for name, is_held, is_failed in zip(limits, holds, fails, strict=True):
+    for name in open_names:
         # A test against two limits has two tails.
-        against = fail_tail / (2 if _is_equivalence(limits[name]) else 1)
-        tail = hold_tail if is_held else against if is_failed else min(hold_tail, against)
+        against = fail_tail / (2 if is_equivalence(limits[name]) else 1)
+        tail = hold_tail if name in hold else against if name in fail else min(hold_tail, against)
         claims[name] = _decided(
             (texts or {}).get(name, _worded(name, limits[name])),
-            {name: over_generators(differences[name], level=1 - 2 * tail)},
+            {name: _interval(effects[name], tail)},
             limits[name],
             config.margin,
             theory=yes(f"predicted {predicted[name]:+.3f}"),
             reason=f"interval at {100 * (1 - 2 * tail):.4g} %, one of {len(limits)} claims",
         )
-    return claims
+    return {name: claims[name] for name in limits}
 
 
-def _is_equivalence(limits: Limits) -> bool:
+def _taken_over(before: Mapping[str, Claim], limits: Mapping[str, Limits]) -> dict[str, Claim]:
+    if before and {name: dict(claim.limits) for name, claim in before.items()} != {
+        name: {name: ends} for name, ends in limits.items()
+    }:
+        raise UsageError(
+            f"must be the claims of the same prediction and margins, got {', '.join(before)} for {', '.join(limits)}",
+            argument="before",
+        )
+    return dict(before)
+
+
+def _check_planned(effects: Mapping[str, RandomEffects], looks: Looks) -> None:
+    for name, found in effects.items():
+        if len(set(found.seeds)) > 1 or (found.generators, found.seeds[0]) not in looks.designs:
+            raise UsageError(
+                f"has {found.generators} generators of {' and '.join(map(str, sorted(set(found.seeds))))} seeds, where "
+                f"looks are planned at (generators, seeds) of {looks.designs}: give just the seeds of one of them",
+                argument=name,
+            )
+
+
+def is_equivalence(limits: Limits) -> bool:
+    """Tell limits of equivalence from those of a direction."""
     return math.isfinite(limits[0]) and math.isfinite(limits[1])
 
 
 def _worded(name: str, limits: Limits) -> str:
-    if _is_equivalence(limits):
+    if is_equivalence(limits):
         return f"{name}: smaller than {limits[1]:g} either way"
     return f"{name}: {'above' if limits == ABOVE_ZERO else 'below'} zero"
 
@@ -170,7 +207,7 @@ def _tests(found: RandomEffects, limits: Limits, margin: float) -> tuple[float, 
         return _tail(bound - found.interval.value, found)
 
     low, high = limits
-    if _is_equivalence(limits):
+    if is_equivalence(limits):
         return max(above(low), below(high)), min(2 * min(below(low), above(high)), 1.0)
     return (above(low), below(low + margin)) if math.isfinite(low) else (below(high), above(high - margin))
 
@@ -179,21 +216,40 @@ def _tail(beyond: float, found: RandomEffects) -> float:
     """Chance that Student's statistic is as large as a mean that lies beyond a bound by so much."""
     if found.standard_error == 0:
         return 0.0 if beyond > 0 else 1.0
-    return float(scipy.stats.t.sf(beyond / found.standard_error, found.units - 1))
+    return float(scipy.special.stdtr(found.units - 1, -beyond / found.standard_error))
 
 
-def _step_down(p_values: Sequence[float], error: float) -> tuple[Bool[np.ndarray, " claims"], float]:
-    """Which tests Holm's procedure rejects, and the level of its last step, at which it rejects just these."""
-    rejected = holm(p_values) <= error
-    return rejected, error / max(len(p_values) - int(rejected.sum()), 1)
+def _interval(found: RandomEffects, tail: float) -> Interval:
+    half = found.standard_error * -float(scipy.special.stdtrit(found.units - 1, tail))
+    mean = found.interval.value
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def _step_down(
+    p_values: Mapping[str, float], claims: int, error: float, per_look: Callable[[float], float]
+) -> tuple[set[str], float]:
+    """Which tests Holm's procedure rejects, and the level of its last step, at which it rejects just these.
+
+    Args:
+        p_values: of the claims that are open.
+        claims: how many are not rejected yet; more than the open ones, as claims decided the other way count.
+        error: of the family.
+        per_look: turns a level into that of one look.
+    """
+    rejected: set[str] = set()
+    while True:
+        tail = per_look(error / max(claims - len(rejected), 1))
+        found = {name for name, p in p_values.items() if p <= tail}
+        if found == rejected:
+            return rejected, tail
+        rejected = found
 
 
 def _decided(
-    text: str, found: Mapping[str, RandomEffects], limits: Limits, margin: float, *, theory: Stance, reason: str
+    text: str, scores: Mapping[str, Interval], limits: Limits, margin: float, *, theory: Stance, reason: str
 ) -> Claim:
-    scores = {name: of.interval for name, of in found.items()}
     claim = interval_claim(text, scores, limits, theory=theory, reason=reason)
-    if claim.holds is not None or _is_equivalence(limits):
+    if claim.holds is not None or is_equivalence(limits):
         return claim
     # A direction is refuted by a difference that does not count, too.
     low, high = limits

@@ -22,6 +22,7 @@ from hlvm._files import check_new_folder
 from hlvm._process import BAD_INPUT, complain, hold_back_log
 from hlvm._version import __version__
 from hlvm.cli.compilation import use_compilation_cache
+from hlvm.cli.encode import encode
 from hlvm.cli.graph import graph
 from hlvm.cli.input import check_folder_can_be_made, check_seed
 from hlvm.cli.sample import sample
@@ -75,7 +76,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Command, Callable[[], int]] | Non
     """The command, and its call with these arguments; ``None`` if they do not parse, which is said."""
     app = tyro.extras.SubcommandApp()
     names = []
-    for command in (demo, graph, theory, design, check, sample, train, study, score):
+    for command in (demo, graph, theory, design, check, sample, train, encode, score, study):
         app.command(_deferred(command))
         names.append(command.__name__)
     box = io.StringIO()

@@ -17,27 +17,26 @@ from numpy.typing import ArrayLike
 from hlvm._keys import checked_key
 from hlvm._numbers import as_numbers, positive
 from hlvm._process.promotion import usual_promotion
-from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
-from hlvm.images import ImageSample
 from hlvm.mae.config import ViTConfig
 from hlvm.mae.networks.linear import LinearNetwork
 from hlvm.mae.networks.networks import Network, attending, code_dim_of, unflatten
 from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.mae.pixels import check_pixels, graph_of_patches, rows_of_images
 from hlvm.mae.result import Fit
-from hlvm.mae.training.data import ArrayData
+from hlvm.mae.training.data import ArrayData, ImageData, TrainingData, as_source
 from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.mae.training.units import restored, standardized_on_device
 from hlvm.masking import masked_array
 from hlvm.masking.masks import masked_batch
-from hlvm.simulator import Sample
+from hlvm.simulator import HierarchicalModel
 
 __all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "reconstruct"]
 
 Pooling = Literal["mean", "class", "tokens"]
-Rows: TypeAlias = Sample | ImageSample | Dataset | ArrayData
-Observed: TypeAlias = Rows | Mapping[str, Any] | ArrayLike
+Observed: TypeAlias = TrainingData | Mapping[str, Any] | ArrayLike
+"""Data of every kind that training takes, of which generators are refused because they have no rows; or bare arrays,
+whose graph is that of the autoencoder."""
 
 _DRAWS_OF_A_MEAN = 64
 
@@ -58,7 +57,7 @@ class Attention(NamedTuple):
 @usual_promotion
 def encode(
     fit: Fit,
-    observed: Observed,
+    data: Observed,
     masked: Any,
     *,
     pooling: Pooling = "mean",
@@ -67,9 +66,10 @@ def encode(
 
     Args:
         fit: the autoencoder.
-        observed: a sample or a data set, with its images or else its observed values; or its ``observed`` part, name
-            -> (n, dim); or its ``observed_matrix``, (n, total observed dims) in the graph's order; or images, (n,
-            height, width, channels), whose patches are the observed variables.
+        data: rows of any kind that :func:`~hlvm.mae.fit` takes: a sample, a data set or the path of one, with its
+            images or else its observed values. Also bare arrays: the ``observed`` part of a sample, name -> (n, dim);
+            its ``observed_matrix``, (n, total observed dims) in the graph's order; or images, (n, height, width,
+            channels), whose patches are the observed variables. Of a generator, draw a sample first.
         masked: what the encoder may not see: a :class:`~hlvm.masking.FixedMask` or a designed mask, names, a boolean
             array (observed,) or (n, observed), or ``None`` for nothing. A bottleneck trained with a fixed mask expects
             that mask (``fit.mask``): anything else is out of its training distribution.
@@ -85,7 +85,7 @@ def encode(
     """
     if pooling not in ("mean", "class", "tokens"):
         raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
-    values, hidden, network = _inputs(fit, observed, masked)
+    values, hidden, network = _inputs(fit, data, masked)
     code_dim = code_dim_of(fit.network)
     if not isinstance(network, ViTNetwork):
         return _encode(network, fit.params, values, hidden, code_dim)[:, :code_dim]
@@ -104,13 +104,13 @@ def encode(
 
 @usual_promotion
 def reconstruct(
-    fit: Fit, observed: Observed, masked: Any, *, key: Any = None, draws: int | None = None
+    fit: Fit, data: Observed, masked: Any, *, key: Any = None, draws: int | None = None
 ) -> Float[Array | np.ndarray, "*draws n columns"]:
     """Reconstructions in the data's own units: in float64 where a column lies so far from zero that it takes it.
 
     Args:
         fit: the autoencoder.
-        observed: as for :func:`encode`.
+        data: as for :func:`encode`.
         masked: what to reconstruct from the rest, given as for :func:`encode`.
         key: a JAX key or an int, for the noise of an autoencoder trained by the energy score; needed there only.
         draws: how many reconstructions to draw from such an autoencoder; ``None`` for the mean of 64.
@@ -124,7 +124,7 @@ def reconstruct(
         ValueError: as for :func:`encode`; a key is missing; or draws of an autoencoder that has no noise.
     """
     key = None if key is None else checked_key(key)
-    values, hidden, network = _inputs(fit, observed, masked)
+    values, hidden, network = _inputs(fit, data, masked)
     n_draws = _checked_draws(network, key, draws)
     guess = _reconstruct(network, n_draws, fit.params, values, hidden, code_dim_of(fit.network), key)
     if draws is None:
@@ -139,12 +139,12 @@ def reconstruct(
 
 
 @usual_promotion
-def attention(fit: Fit, observed: Observed, masked: Any) -> Attention:
+def attention(fit: Fit, data: Observed, masked: Any) -> Attention:
     """Where every block and head of the encoder looks.
 
     Args:
         fit: an autoencoder whose encoder is a transformer.
-        observed: as for :func:`encode`.
+        data: as for :func:`encode`.
         masked: as for :func:`encode`; every row must leave equally many tokens visible.
 
     Returns:
@@ -154,7 +154,7 @@ def attention(fit: Fit, observed: Observed, masked: Any) -> Attention:
         ValueError: the encoder has no attention, rows that leave different numbers of tokens visible, or as for
             :func:`encode`.
     """
-    values, hidden, network = _inputs(fit, observed, masked)
+    values, hidden, network = _inputs(fit, data, masked)
     if isinstance(network, LinearNetwork) or not attending(network):
         raise ValueError("only transformers attend: use ViTConfig, or BottleneckConfig(encoder=ViTConfig(...))")
     _same_count(network)
@@ -185,11 +185,9 @@ def _checked_draws(network: Network, key: PRNGKeyArray | None, draws: int | None
 # ---------------------------------------------------------------------- input
 
 
-def _inputs(
-    fit: Fit, observed: Observed, masked: Any
-) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
+def _inputs(fit: Fit, data: Observed, masked: Any) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
     """Standardised values, one mask per row, and the network sized for it; everything checked."""
-    raw = _matrix(observed, fit)
+    raw = _matrix(data, fit)
     if raw.ndim != 2 or raw.shape[1] != len(fit.shift):
         raise ValueError(
             f"observed must have shape (n, {len(fit.shift)}), the observed variables side by side, got {raw.shape}: "
@@ -199,11 +197,10 @@ def _inputs(
     return standardized_on_device(raw, fit.shift, fit.scale), jnp.asarray(hidden), _sized(fit.built, hidden)
 
 
-def _matrix(observed: Observed, fit: Fit) -> Array | np.ndarray:
+def _matrix(data: Observed, fit: Fit) -> Array | np.ndarray:
     """The observed variables side by side, in the precision that they came in."""
     graph = fit.model.graph
-    if isinstance(observed, Rows):
-        observed = _arrays(observed, graph)
+    observed: Any = data if isinstance(data, Mapping) else _arrays(data, graph)
     if isinstance(observed, Mapping):
         missing = [name for name in graph.observed if name not in observed]
         if missing:
@@ -221,26 +218,29 @@ def _matrix(observed: Observed, fit: Fit) -> Array | np.ndarray:
     return rows_of_images(array, graph)
 
 
-def _arrays(data: Rows, graph: LatentGraph) -> Any:
-    """Rows of a sample or a data set that are read: images, or observed values.
+def _arrays(data: Any, graph: LatentGraph) -> Any:
+    """Rows of a sample or a data set, read: images, observed values by name, or side by side; bare arrays as they are.
 
     Raises:
-        ValueError: it comes from another graph, or has neither.
+        ValueError: it comes from another graph, has neither, or draws rows and has none.
     """
-    if isinstance(data, ArrayData):
-        own, found = data.graph, data.numbers(np.arange(len(data)))
-    elif isinstance(data, Sample):
-        own, found = data.graph, data.observed_matrix
-    elif data.images is not None:
-        found = data.images[:]
-        own = None if data.graph is None else graph_of_patches(data.graph, found.shape[1:])
-    else:
-        own, found = data.graph, {name: values[:] for name, values in data.observed.items()}
-    if own is not None and own != graph:
+    source = as_source(data, graph)
+    if isinstance(source, HierarchicalModel | ImageData):
+        raise ValueError(
+            f"a {type(source).__name__} has no rows to encode: draw some with sample(key, n), which also gives the "
+            f"latents behind them"
+        )
+    if not isinstance(source, ArrayData):
+        return source
+    if source.graph != graph:
         raise ValueError(
             f"this {type(data).__name__} comes from another graph than the one this autoencoder was trained on"
         )
-    return found
+    if source is data:
+        return source.numbers(np.arange(len(source)))
+    if source.names == ("images",):
+        return source.parts[0][:]
+    return {name: part[:] for name, part in zip(graph.observed, source.parts, strict=True)}
 
 
 def _numbers(name: str, values: Any) -> Array | np.ndarray:

@@ -30,7 +30,7 @@ from hlvm.masking.descriptions import mask_from_dict, mask_to_dict, without_list
 from hlvm.mechanisms import mechanism_to_dict, noise_to_dict
 from hlvm.simulator import HierarchicalModel
 
-__all__ = ["describe_run", "load_fits", "save_fits"]
+__all__ = ["describe_fit", "describe_run", "load_fits", "save_fits"]
 
 _FORMAT = "hlvm.fits"
 _FORMAT_VERSION = 2
@@ -59,7 +59,7 @@ def save_fits(path: str | os.PathLike[str], fits: Sequence[Fit]) -> None:
         raise ValueError("nothing to save: give at least one fit")
     if not all(_same_model(fit.model, fits[0].model) for fit in fits):
         raise ValueError("these fits were trained on different generators: save them to one folder per generator")
-    header = {"format": _FORMAT, "version": _FORMAT_VERSION, "fits": [_describe(fit) for fit in fits]}
+    header = {"format": _FORMAT, "version": _FORMAT_VERSION, "fits": [describe_fit(fit) for fit in fits]}
     arrays = {str(i): _arrays(fit) for i, fit in enumerate(fits)}
     with atomic_folder(as_path(path)) as temporary:
         _save_data(temporary, fits[0].model)
@@ -211,7 +211,12 @@ def _arrays(fit: Fit) -> dict[str, Any]:
     return {name: array for name, array in arrays.items() if name == "held_out" or array.size}
 
 
-def _describe(fit: Fit) -> dict[str, Any]:
+def describe_fit(fit: Fit) -> dict[str, Any]:
+    """What was trained, ready for JSON.
+
+    Raises:
+        ValueError: a mask strategy of your own that JSON cannot hold.
+    """
     return {
         "network": _network_to_dict(fit.network),
         "mask": mask_to_dict(fit.mask),

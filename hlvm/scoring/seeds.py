@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -81,9 +82,15 @@ def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
     check_seeds(len(numbers))
     if not np.isfinite(numbers).all():
         raise ValueError(_NOT_FINITE)
-    half = scipy.stats.t.ppf(0.5 + level / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers))
+    half = _student(level, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers))
     mean = float(numbers.mean())
     return Interval(value=mean, low=mean - float(half), high=mean + float(half))
+
+
+@functools.lru_cache(maxsize=256)
+def _student(level: float, freedom: int) -> Any:
+    """Student's quantile; most of the time that an interval takes."""
+    return scipy.stats.t.ppf(0.5 + level / 2, freedom)
 
 
 def over_generators(values: ArrayLike | Sequence[ArrayLike], *, level: float = 0.95) -> RandomEffects:

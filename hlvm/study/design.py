@@ -17,7 +17,7 @@ from hlvm.mae import LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.training.data import Source
 from hlvm.mae.training.groups import group_members
 from hlvm.study.arms import Arm, arms_of
-from hlvm.study.comparisons import Comparison
+from hlvm.study.comparisons import Comparison, Pair, drawn_pairs
 from hlvm.study.prediction import Prediction, predict_shares, regimes_of
 from hlvm.study.scores import ScoreConfig, Target, targets_of
 from hlvm.study.truth import StudyData, Truth, generator_key, regime_of, source_of, truth_of
@@ -175,6 +175,22 @@ class StudyDesign:
             truth=truth,
             targets=targets,
         )
+
+    def pairs(self, prediction: Prediction, targets: Sequence[Target] | None = None) -> tuple[Pair, ...]:
+        """Pairs of arms of which the prediction says something: of what enters, or of values where no noise is known.
+
+        Args:
+            prediction: see :meth:`predict`.
+            targets: what is scored; ``None`` for the noises of all heights.
+        """
+        if not self.score.intervals:
+            return ()
+        if targets is None:
+            part, heights = "noise", sorted(set(prediction.heights["height"]))
+        else:
+            part = "noise" if any(target.part == "noise" for target in targets) else "value"
+            heights = sorted({target.height for target in targets if target.part == part and target.height > 0})
+        return tuple(drawn_pairs(self.arms, prediction, heights, part))
 
     def programs(self, graph: LatentGraph) -> list[list[int]]:
         """Positions of the arms that one compiled program trains together.

@@ -111,7 +111,15 @@ def _run_on_workers(
             names[future] = name
 
         def sent(future: Any) -> bytes | None:
-            return client.get_metadata(future.key, default=None)
+            try:
+                packed = client.get_metadata(future.key, default=None)
+            except OSError:
+                packed, ended = None, True
+            else:
+                ended = packed is None and future.cancelled()
+            if ended:
+                raise OSError(f"{len(names)} groups were not done: the Dask scheduler at {scheduler} ended")
+            return packed
 
         def take(future: Any, packed: bytes) -> None:
             done(names[future], *pickle.loads(packed))
@@ -121,10 +129,6 @@ def _run_on_workers(
         try:
             for future in as_completed(list(names)):
                 packed = sent(future)
-                if packed is None and future.cancelled():
-                    raise OSError(
-                        f"{scheduler} has lost {len(names)} groups: the Dask scheduler ended or was restarted"
-                    )
                 if packed is None:
                     try:
                         packed = future.result()
@@ -160,13 +164,16 @@ def _do_and_send(function: Callable[[Any], Any], group: Any, key: str, *, shares
     if shares_terminal:
         logging.getLogger("absl").addFilter(_without_traceback)
         sys.excepthook = threading.excepthook = sys.unraisablehook = _say_nothing
+    client: Any = None
     with suppress(OSError):
-        earlier = get_client().get_metadata(key, default=None)
+        client = get_client()
+        earlier = client.get_metadata(key, default=None)
         if earlier is not None:
             return earlier
     packed = pickle.dumps(_timed(function, group))
     with suppress(OSError):
-        get_client().set_metadata(key, packed)
+        client = client or get_client()
+        client.set_metadata(key, packed)
     return packed
 
 

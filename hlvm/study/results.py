@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -186,7 +185,10 @@ def _summary(of_cell: Any) -> dict[str, Any]:
 def result_to_dict(result: StudyResult) -> dict[str, Any]:
     """What ``results.json`` holds: all but what other files of the folder do."""
     return {
-        "records": json.loads(result.records.to_json(orient="split", double_precision=15)),
+        "records": {
+            "columns": list(result.records.columns),
+            "data": [[None if one != one else one for one in row] for row in result.records.to_dict("split")["data"]],
+        },
         "losses": list(result.losses),
         "pictures": list(result.pictures),
         "own_claims": [claim.to_dict() for claim in result.own_claims],

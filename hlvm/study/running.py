@@ -25,13 +25,12 @@ from hlvm._numbers import positive
 from hlvm._process.provenance import available_cores, environment
 from hlvm.mae import Progress
 from hlvm.mae.files import describe_run
-from hlvm.study.comparisons import Comparison, Pair, drawn_pairs, measured_differences, own_claim, own_pair
+from hlvm.study.comparisons import Comparison, Pair, measured_differences, own_claim, own_pair
 from hlvm.study.design import StudyDesign
 from hlvm.study.groups import run_groups
 from hlvm.study.measuring import Group, GroupResult, Session, group_name, measure_group
 from hlvm.study.prediction import Prediction
 from hlvm.study.results import StudyResult, result_to_dict
-from hlvm.study.scores import Target
 from hlvm.study.workers import check_scheduler
 
 __all__ = ["StudyProgress", "Work", "run_study"]
@@ -351,7 +350,7 @@ def run_study(
     with ExitStack() as stack:
         prediction = work.open(stack, resume=resume)
         targets = work.session.material(0).targets
-        pairs = _pairs(study, prediction, targets)
+        pairs = study.pairs(prediction, targets)
         heights = {target.latent: target.height for target in targets}
         own = [(claim, own_pair(claim, study.arms, prediction, heights)) for claim in study.claims]
         groups = work.groups_of({arm.name: range(study.seeds) for arm in study.arms})
@@ -361,16 +360,6 @@ def run_study(
             write_json(work.out / RESULTS, result_to_dict(result))
             shutil.rmtree(work.out / STATES, ignore_errors=True)
     return result
-
-
-def _pairs(study: StudyDesign, prediction: Prediction, targets: Sequence[Target]) -> tuple[Pair, ...]:
-    """What the prediction draws: of what enters, or of values where noises are not known."""
-    if not study.score.intervals:
-        return ()
-    parts = {target.part for target in targets}
-    part = "noise" if "noise" in parts else "value"
-    heights = sorted({target.height for target in targets if target.part == part and target.height > 0})
-    return tuple(drawn_pairs(study.arms, prediction, heights, part))
 
 
 def _result(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from hlvm._numbers import UsageError
 from hlvm.datasets import Dataset
@@ -115,14 +115,14 @@ def truth_of(
     """
     of_truth = jax.random.fold_in(key, _TRUTH_STREAM)
     if isinstance(source, HierarchicalModel):
-        sample = jax.device_get(source.sample(of_truth, rows or _MOST_ROWS))
+        sample = source.sample(of_truth, rows or _MOST_ROWS)
         graph = source.graph
         truth = Truth(
             observed=sample,
             inputs=np.asarray(sample.observed_matrix),
             cell_of_column=graph.arrays.cell_of_column,
-            values=dict(sample.variables),
-            noise=dict(sample.noise),
+            values={name: np.asarray(values) for name, values in sample.variables.items()},
+            noise={name: np.asarray(noise) for name, noise in sample.noise.items()},
             categories=categories,
             images=None,
         )
@@ -207,8 +207,3 @@ def regime_of(source: Any) -> str | None:
     if isinstance(model, HierarchicalModel):
         return "invertible" if model.invertible else "general"
     return "general" if isinstance(source, Images) else None
-
-
-def as_array(values: Array | np.ndarray) -> np.ndarray:
-    """An array on the host in float64."""
-    return np.asarray(values, dtype=np.float64)

@@ -66,13 +66,19 @@ def open_client(scheduler: str) -> Iterator[Any]:
         return
     from distributed import Client
 
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # whoever asked says in one line that the scheduler is gone
     try:
-        client = Client(scheduler, timeout=30)
-    except Exception as error:  # of many kinds: nobody listens, certificates are missing, there is no port
-        reason = str(error) or type(error).__name__
-        raise UsageError(f"{scheduler} does not answer: {reason}", argument="scheduler") from None
-    with client:
-        yield client
+        try:
+            client = Client(scheduler, timeout=30)
+        except Exception as error:  # of many kinds: nobody listens, certificates are missing, there is no port
+            reason = str(error) or type(error).__name__
+            raise UsageError(f"{scheduler} does not answer: {reason}", argument="scheduler") from None
+        with client:
+            yield client
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager

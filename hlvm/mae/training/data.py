@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from hlvm._numbers import UsageError, as_numbers
 from hlvm.datasets import Dataset
+from hlvm.datasets.opening import open_data
 from hlvm.graph import LatentGraph
 from hlvm.images import ImageSample
 from hlvm.images.base import Images
@@ -30,6 +32,7 @@ __all__ = [
     "Images",
     "Source",
     "TrainingData",
+    "as_source",
     "check_data",
     "draw_rows",
     "hold_out",
@@ -63,19 +66,27 @@ class ArrayData:
     positions: Int[np.ndarray, " n"] | None = None
 
     @classmethod
-    def of(cls, data: Dataset) -> ArrayData:
-        """The images, or else the observed values, of a data set.
+    def of(cls, data: Dataset | Sample | ImageSample, graph: LatentGraph | None = None) -> ArrayData:
+        """The images, or else the observed values, of a data set or a sample.
+
+        Args:
+            data: the data set or the sample.
+            graph: the graph of a data set that has none.
 
         Raises:
             ValueError: a data set without a graph, images that the graph's grid does not divide, or observed values
                 missing.
         """
-        if data.graph is None:
+        if isinstance(data, Sample):
+            return cls(graph=data.graph, parts=tuple(data.observed[name] for name in data.graph.observed))
+        if isinstance(data, ImageSample):
+            return cls(graph=graph_of_patches(data.graph, data.images.shape[1:]), parts=(data.images,))
+        graph = graph if data.graph is None else data.graph
+        if graph is None:
             raise ValueError(
                 "the data set has no graph, which says what can be masked: give graph= to Dataset.from_arrays or "
                 "load_dataset"
             )
-        graph = data.graph
         if data.images is not None:
             graph = graph_of_patches(graph, data.images.shape[1:])
             return cls(graph=graph, parts=(data.images,), about=dict(data.about))
@@ -174,36 +185,53 @@ Generator: TypeAlias = HierarchicalModel | ImageData
 Source: TypeAlias = Generator | ArrayData
 """Where training data comes from: a generator, or rows."""
 
-TrainingData: TypeAlias = Source | Dataset | Sample | ImageSample | Images
-"""Things that a masked autoencoder can be trained on: a generator of values or images, or rows with their graph."""
+TrainingData: TypeAlias = Source | Dataset | Sample | ImageSample | Images | str | os.PathLike[str]
+"""Things that a masked autoencoder can be trained on: a generator of values or images, or rows with their graph; or the
+path of a saved model, of the folder of an image model, or of a data set."""
+
+
+def as_source(data: Any, graph: LatentGraph | None = None) -> Any:
+    """The generator or the rows that data stands for, whatever its kind; what is none of these is given back as it is.
+
+    Args:
+        data: a model, an image model, a data set, a sample, or the path of one.
+        graph: the graph of a data set that has none.
+
+    Raises:
+        OSError: a path that cannot be read.
+        ValueError: a path to something else, rows without a graph or without values, or images that the graph's grid
+            does not divide.
+    """
+    if isinstance(data, str | os.PathLike):
+        data = open_data(data)
+    if isinstance(data, Sample | ImageSample | Dataset):
+        return ArrayData.of(data, graph)
+    if isinstance(data, HierarchicalModel | ImageData) or not isinstance(data, Images):
+        return data
+    return ImageData(data)
 
 
 def check_data(data: Any) -> Source:
     """Training data; a data set or an image sample is taken by its images or observed values.
 
     Raises:
+        OSError: a path that cannot be read.
         ValueError: something else, arrays without a graph, images that the graph's grid does not divide, parts of rows
             that do not fit together or to the graph, or that are no real numbers.
     """
-    if isinstance(data, Sample):
-        data = ArrayData(graph=data.graph, parts=tuple(data.observed.values()))
-    elif isinstance(data, ImageSample):
-        data = ArrayData(graph=graph_of_patches(data.graph, data.images.shape[1:]), parts=(data.images,))
-    elif isinstance(data, Dataset):
-        data = ArrayData.of(data)
+    data = as_source(data)
     if isinstance(data, ArrayData):
         return _checked_parts(data)
     if isinstance(data, HierarchicalModel | ImageData):
         return data
-    if isinstance(data, Images):
-        return ImageData(data)
     if hasattr(data, "__array__") or isinstance(data, Mapping | list | tuple):
         raise ValueError(
             f"a {type(data).__name__} has no graph, which says what can be masked: give it with a graph to "
             f"Dataset.from_arrays(images=... or observed=..., graph=...)"
         )
     raise ValueError(
-        f"expected a HierarchicalModel, an image model, a Dataset or a sample to train on, got {type(data).__name__}"
+        f"expected a HierarchicalModel, an image model, a Dataset, a sample or the path of one to train on, got "
+        f"{type(data).__name__}"
     )
 
 

@@ -1,0 +1,450 @@
+"""Studies: what is compared, predicted, trained, scored and kept, from any kind of data."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from hlvm import HierarchicalModel, LatentGraph, mae
+from hlvm.claims import ClaimConfig
+from hlvm.datasets import Dataset
+from hlvm.images import SceneImages
+from hlvm.mae import BottleneckConfig, LossConfig, TrainConfig, ViTConfig
+from hlvm.masking import BernoulliMask, FixedMask, RandomMask
+from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP
+from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
+from hlvm.study import Comparison, Prediction, ScoreConfig, Study, load_study
+from hlvm.study.measuring import Session
+from hlvm.study.running import STATES
+from hlvm.study.truth import generator_key
+from hlvm.theory import membership_probability
+
+GRAPH = LatentGraph.quadtree(1)
+NETWORK = BottleneckConfig(code_dim=2, width=8, depth=1)
+TRAIN = TrainConfig(steps=12, batch=16, warmup=2)
+SCORE = ScoreConfig(rows=80)
+MASKS = [RandomMask(ratio=0.25), RandomMask(ratio=0.75)]
+
+
+def tiny(data=GRAPH, *, masks=MASKS, networks=NETWORK, train=TRAIN, seeds=2, score=SCORE, **others):
+    return Study(data, masks=masks, networks=networks, train=train, seeds=seeds, score=score, **others)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return tiny().run(0, out=tmp_path_factory.mktemp("study") / "tiny")
+
+
+# ---------------------------------------------------------------------- arms
+
+
+def test_arms_are_every_combination_with_names_that_differ():
+    study = tiny(
+        masks=[RandomMask(ratio=0.5), RandomMask(ratio=0.25, unit=(1, 2)), BernoulliMask(ratio=0.5)],
+        networks=[NETWORK, ViTConfig()],
+        losses=[LossConfig(), LossConfig(region="all")],
+    )
+    assert len(study.arms) == 12
+    assert len({arm.name for arm in study.arms}) == 12
+    assert study.arms[0].name == "random ratio=0.5 unit=1, bottleneck, region=masked"
+    assert study.arms[4].columns["unit"] == "1 × 2"
+    assert [arm.strategy for arm in study.arms[::4]] == ["random", "random", "bernoulli"]
+
+
+def test_arms_of_a_strategy_without_ratio_tell_the_share_that_is_hidden():
+    (arm,) = tiny(masks=[FixedMask(masked=("x_0_0",))]).arms
+    assert (arm.ratio, arm.unit, arm.strategy) == (0.25, "", "fixed")
+
+
+# ---------------------------------------------------------------------- prediction
+
+
+def test_predict_equals_theory_and_goes_to_json_and_back():
+    study = tiny()
+    prediction = study.predict()
+    for arm in study.arms:
+        assert prediction.of_latents(arm.mask_name) == pytest.approx(membership_probability(GRAPH, arm.mask))
+    back = Prediction.from_dict(json.loads(json.dumps(prediction.to_dict())))
+    pd.testing.assert_frame_equal(back.latents, prediction.latents)
+    pd.testing.assert_frame_equal(back.heights, prediction.heights)
+
+
+def test_predict_gives_each_regime_that_the_dims_allow():
+    both = tiny().predict()
+    assert set(both.latents["regime"]) == {"invertible", "general"}
+    narrow = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims={"z": 2, "x1": 1, "x2": 1})
+    assert set(tiny(narrow, masks=[FixedMask(masked=("x1",))], regime="general").predict().latents["regime"]) == {
+        "general"
+    }
+
+
+def test_regime_follows_from_the_mechanisms():
+    noisy = HierarchicalModel.init(0, GRAPH, AdditiveNoiseMLP())
+    assert tiny().regime == "invertible"
+    assert tiny(noisy).regime == "general"
+    assert tiny(noisy, regime="invertible").regime == "invertible"
+
+
+# ---------------------------------------------------------------------- results
+
+
+def test_run_scores_what_kernel_r2_scores(found):
+    """The value in the table is that of the fit, encoded and scored by hand."""
+    study, session = tiny(), Session(tiny(), 0)
+    material = session.material(0)
+    key = jax.random.fold_in(jax.random.key(0), 1)
+    fits = mae.fit_ensemble(key, material.training, [arm.member(1) for arm in study.arms], TRAIN)
+    sample = material.truth.observed
+    row = found.records.query("arm == 'random ratio=0.75' and seed == 1 and part == 'noise' and latent == 'z1_0_0'")
+    by_hand = kernel_r2(mae.encode(fits[1], sample, None), sample.noise["z1_0_0"], key=0, config=SCORE.regression)
+    floor = kernel_r2(
+        mae.encode(fits[1].untrained(), sample, None), sample.noise["z1_0_0"], key=0, config=SCORE.regression
+    )
+    ceiling = kernel_r2(sample.observed_matrix, sample.noise["z1_0_0"], key=0, config=SCORE.regression)
+    assert row["value"].item() == pytest.approx(by_hand.value, abs=1e-4)  # programs of other ensembles round otherwise
+    assert row["floor"].item() == pytest.approx(floor.value, abs=1e-6)
+    assert row["ceiling"].item() == pytest.approx(ceiling.value, abs=1e-6)
+
+
+def test_table_has_means_and_intervals_over_seeds(found):
+    row = found.table().query("arm == 'random ratio=0.25' and part == 'noise'").iloc[0]
+    of_seeds = found.records.query("arm == 'random ratio=0.25' and part == 'noise'")["value"]
+    interval = over_seeds(of_seeds)
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((interval.value, interval.low, interval.high))
+    assert (row["seeds"], row["generators"], row["share_in_c"]) == (2, 1, 1.0)
+    assert np.isnan(row["var_between"])
+
+
+def test_table_by_height_is_the_mean_over_latents():
+    result = tiny(LatentGraph.quadtree(2), masks=[RandomMask(ratio=0.5)]).run(0)
+    latents, heights = result.table("latent"), result.table("height")
+    lowest = latents.query("height == 1 and part == 'value'")
+    assert len(lowest) == 4
+    assert heights.query("height == 1 and part == 'value'")["value"].item() == pytest.approx(lowest["value"].mean())
+    with pytest.raises(ValueError, match='expected "latent" or "height"'):
+        result.table("arm")
+
+
+def test_chance_is_near_zero_where_the_code_tells_much():
+    result = tiny(masks=[RandomMask(ratio=0.5)], score=ScoreConfig(rows=400)).run(0)
+    assert result.records["ceiling"].min() > 0.9
+    assert result.records["chance"].abs().max() < 0.1
+
+
+def test_run_of_several_generators_has_both_variances():
+    result = tiny(masks=[RandomMask(ratio=0.5)], generators=3).run(0)
+    table = result.table()
+    assert set(result.records["generator"]) == {0, 1, 2}
+    assert (table["generators"] == 3).all()
+    assert (table["var_between"] >= 0).all()
+    assert (table["var_within"] > 0).all()
+
+
+def test_generators_draw_other_data_and_the_first_has_the_key_of_the_study():
+    key = jax.random.key(3)
+    assert generator_key(key, 0) is key
+    session = Session(tiny(generators=2), 3)
+    first, second = (session.material(g).truth.inputs for g in range(2))
+    assert abs(np.corrcoef(first[:, 0], second[:, 0])[0, 1]) < 0.5
+    one = HierarchicalModel.init(jax.random.fold_in(key, 0), GRAPH, InvertibleMLP())
+    drawn = one.sample(jax.random.fold_in(key, 2), 80).observed_matrix
+    np.testing.assert_allclose(first, drawn, rtol=1e-5, atol=1e-6)
+
+
+def test_run_of_a_function_that_makes_generators():
+    def noisy(key):
+        return HierarchicalModel.init(key, GRAPH, AdditiveNoiseMLP())
+
+    result = tiny(noisy, masks=[RandomMask(ratio=0.5)], seeds=1, generators=2).run(0)
+    assert result.prediction.regime == "general"
+    assert result.table()["generators"].eq(2).all()
+
+
+# ---------------------------------------------------------------------- own data
+
+
+def own_images(n=400):
+    rng = np.random.default_rng(0)
+    latents = {name: rng.normal(size=(n, 1)) for name in ("top", "bottom", "left")}
+    rows = [np.repeat(latents[name], 8, axis=1) for name in ("top", "bottom")]
+    images = np.stack(rows, axis=1).repeat(4, axis=1)[..., None] / 8 + 0.5
+    images[:, :, :4] += latents["left"][:, None, None] / 16
+    graph = LatentGraph.from_edges(
+        [
+            (latent, cell)
+            for latent, cells in {
+                "top": ("x_0_0", "x_0_1"),
+                "bottom": ("x_1_0", "x_1_1"),
+                "left": ("x_0_0", "x_1_0"),
+            }.items()
+            for cell in cells
+        ],
+        dims={**dict.fromkeys(latents, 1), **{f"x_{i}_{j}": 16 for i in range(2) for j in range(2)}},
+        grid=(2, 2),
+    )
+    return Dataset.from_arrays(images=np.clip(images, 0, 1), latents=latents, graph=graph)
+
+
+def test_run_of_own_images_scores_rows_that_are_not_trained_on():
+    study = tiny(own_images(), masks=[RandomMask(ratio=0.5)], score=ScoreConfig(rows=100))
+    session = Session(study, 0)
+    material = session.material(0)
+    assert len(material.training) == 300
+    assert not set(material.training.positions) & set(material.truth.observed.positions)
+    result = study.run(0)
+    assert set(result.table()["part"]) == {"value"}
+    assert set(result.table()["latent"]) == {"top", "bottom", "left"}
+    assert result.records["ceiling"].min() > 0.9
+
+
+def test_run_of_scenes_takes_the_accuracy_of_categories():
+    scenes = SceneImages(size=16, patch=8, objects=(1, 1))
+    score = ScoreConfig(rows=120, latents=("class", "shape_0"), parts=("value",))
+    result = tiny(scenes, masks=[RandomMask(ratio=0.5)], score=score).run(0)
+    table = result.table()
+    assert set(table["score"]) == {"accuracy"}
+    assert table[["value", "floor", "ceiling", "chance"]].min(axis=None) >= 0
+    assert table["value"].max() <= 1
+
+
+def test_masked_view_shows_the_encoder_what_the_arm_was_trained_on():
+    study = tiny(masks=[FixedMask(masked=("x_0_0", "x_0_1"))], score=dataclasses.replace(SCORE, view="masked"))
+    result = study.run(0)
+    sample = Session(study, 0).material(0).truth.observed
+    visible = np.concatenate([sample.observed[name] for name in ("x_1_0", "x_1_1")], axis=1)
+    by_hand = kernel_r2(visible, sample.noise["z1_0_0"], key=0, config=SCORE.regression)
+    assert result.records.query("part == 'noise'")["ceiling"].iloc[0] == pytest.approx(by_hand.value)
+
+
+@pytest.mark.parametrize("representation", ["mean", "class", "tokens"])
+def test_representation_is_what_was_asked_for(representation):
+    network = ViTConfig(width=8, depth=1, heads=2, decoder_width=8)
+    score = dataclasses.replace(SCORE, representation=representation)
+    session = Session(tiny(masks=[RandomMask(ratio=0.5)], networks=network, score=score), 0)
+    material = session.material(0)
+    (fit,) = mae.fit_ensemble(
+        0, material.training, [session.study.arms[0].member(0)], TrainConfig(steps=2, batch=8, warmup=0)
+    )
+    code = mae.encode(fit, material.truth.observed, None, pooling=representation)
+    columns = np.asarray(code).reshape(80, -1)
+    expected = kernel_r2(columns, material.truth.values["z1_0_0"], key=0, config=SCORE.regression)
+    assert session.scorer(0).records(fit)[0]["value"] == pytest.approx(expected.value)
+
+
+# ---------------------------------------------------------------------- claims
+
+
+def test_claims_are_drawn_for_every_pair_of_arms_of_one_network():
+    study = tiny(
+        LatentGraph.quadtree(2), masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], networks=[NETWORK, ViTConfig()]
+    )
+    pairs = study.pairs(study.predict())
+    assert len(pairs) == 2 * 3 * 2  # heights, pairs of masks, networks
+    assert all(pair.predicted >= 0 for pair in pairs)
+
+
+def test_claims_hold_and_fail_as_measured(found):
+    """A measured table in the place of training: the direction that was predicted, its opposite, and no difference."""
+    study = tiny(LatentGraph.quadtree(2), masks=[RandomMask(ratio=0.25, unit=u) for u in (1, 2)], seeds=4)
+    pairs = study.pairs(study.predict())
+    (direction,) = (pair for pair in pairs if pair.height == 1)
+    assert direction.first == "random unit=1"
+
+    def outcome(lead):
+        rows = [
+            {"arm": arm, "generator": 0, "seed": seed, "latent": "z", "height": height, "part": "noise", "value": value}
+            for height in (1, 2)
+            for seed in range(4)
+            for arm, value in (
+                (direction.first, 0.5 + 0.001 * seed + (lead if height == 1 else 0.0)),
+                (direction.second, 0.5 - 0.001 * seed),
+            )
+        ]
+        result = dataclasses.replace(found, records=pd.DataFrame(rows), pairs=pairs, own_claims=())
+        return [claim.holds for claim in result.claims()]
+
+    assert outcome(0.2) == [True, True]
+    assert outcome(-0.2) == [False, True]
+
+
+def test_own_comparison_is_decided_beside_the_drawn_ones():
+    claim = Comparison(more={"ratio": 0.25}, less={"ratio": 0.75}, height=1, text="fewer hidden cells find more")
+    result = tiny(claims=[claim]).run(0)
+    first = result.claims()[0]
+    assert first.text == "fewer hidden cells find more"
+    assert first.theory.says == "nothing"
+    differences = result.records.query("part == 'noise'").pivot_table(index="seed", columns="arm", values="value")
+    mean = (differences["random ratio=0.25"] - differences["random ratio=0.75"]).mean()
+    assert next(iter(first.scores.values())).value == pytest.approx(mean)
+
+
+def test_diverged_fits_are_named_and_left_out():
+    wild = TrainConfig(steps=60, batch=16, warmup=0, learning_rate=1e12, clip_norm=1e30)
+    with pytest.warns(mae.DivergenceWarning, match="4 of 4 diverged"):
+        result = tiny(train=wild).run(0)
+    assert len(result.diverged) == 4
+    assert result.records["value"].isna().all()
+    assert result.table()["value"].isna().all()
+    assert result.table()["seeds"].eq(0).all()
+    assert result.claims() == ()
+
+
+# ---------------------------------------------------------------------- files
+
+
+def test_load_study_reads_what_run_found(found, tmp_path):
+    folder = tmp_path / "copy"
+    study = tiny()
+    study.run(0, out=folder)
+    read = load_study(folder)
+    pd.testing.assert_frame_equal(read.table(), found.table())
+    assert read.claims() == found.claims()
+    assert not (folder / STATES).exists()
+    fits = [fit for group in sorted((folder / "fits").iterdir()) for fit in mae.load_fits(group)]
+    assert len(fits) == 4
+
+
+def test_run_resumes_without_doing_again_what_is_done(found, tmp_path, monkeypatch):
+    folder = tmp_path / "stopped"
+    study = tiny(
+        masks=[FixedMask(masked=(name,)) for name in ("x_0_0", "x_1_1")], networks=[NETWORK, ViTConfig(width=8)]
+    )
+    whole = study.run(0, out=tmp_path / "whole")
+    study.run(0, out=folder)
+    (folder / "results.json").unlink()
+    groups = sorted((folder / "groups").iterdir())
+    assert len(groups) == 2
+    groups[0].unlink()
+    measured = []
+    measure = Session.measure
+
+    def counting(self, group, **others):
+        measured.append(group)
+        return measure(self, group, **others)
+
+    monkeypatch.setattr(Session, "measure", counting)
+    again = study.run(0, out=folder, resume=True)
+    assert len(measured) == 1
+    pd.testing.assert_frame_equal(again.records, whole.records)
+    study.run(0, out=folder, resume=True)
+    assert len(measured) == 1
+
+
+def test_run_writes_the_prediction_before_it_trains(tmp_path, monkeypatch):
+    seen = []
+
+    def measure(self, group, **others):
+        seen.append((tmp_path / "out" / "prediction.json").exists())
+        raise RuntimeError("no training")
+
+    monkeypatch.setattr(Session, "measure", measure)
+    with pytest.raises(RuntimeError, match="no training"):
+        tiny().run(0, out=tmp_path / "out")
+    assert seen
+    assert all(seen)
+
+
+def test_run_refuses_the_folder_of_another_study(tmp_path):
+    tiny(masks=[RandomMask(ratio=0.5)]).run(0, out=tmp_path / "out")
+    with pytest.raises(ValueError, match="holds a study already"):
+        tiny(masks=[RandomMask(ratio=0.5)]).run(0, out=tmp_path / "out")
+    with pytest.raises(ValueError, match="another study, which differs in seeds"):
+        tiny(masks=[RandomMask(ratio=0.5)], seeds=3).run(0, out=tmp_path / "out", resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("x")
+    with pytest.raises(FileExistsError, match="exists already"):
+        tiny().run(0, out=tmp_path / "other")
+
+
+def test_load_study_tells_what_is_no_finished_study(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_study(tmp_path / "no")
+    with pytest.raises(ValueError, match="holds no study"):
+        load_study(tmp_path)
+    tiny(masks=[RandomMask(ratio=0.5)]).run(0, out=tmp_path / "out")
+    (tmp_path / "out" / "results.json").unlink()
+    with pytest.raises(ValueError, match="not finished"):
+        load_study(tmp_path / "out")
+
+
+def test_damaged_group_is_measured_again(found, tmp_path):
+    folder = tmp_path / "out"
+    tiny().run(0, out=folder)
+    (folder / "results.json").unlink()
+    (group,) = (folder / "groups").iterdir()
+    group.write_text(group.read_text().replace("0.", "1.", 1))
+    shutil.rmtree(folder / "fits")
+    pd.testing.assert_frame_equal(tiny().run(0, out=folder, resume=True).records, found.records)
+
+
+# ---------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"masks": []}, "masks: a study needs at least one"),
+        ({"masks": [RandomMask(ratio=0.5)] * 2}, "masks: number 2 is the same"),
+        ({"masks": [RandomMask(ratio=0.01)]}, "rounds to"),
+        ({"masks": [RandomMask(ratio=0.5, unit=3)]}, "unit"),
+        ({"seeds": 1}, "seeds of 1 leaves no interval: use at least 2, or set intervals=False"),
+        ({"seeds": 0}, "seeds must be a whole number of at least 1"),
+        ({"data": own_images(), "generators": 2}, "give a graph, or a function"),
+        ({"score": ScoreConfig(latents=("z9",))}, "must be latents of the data, got 'z9'; known are z1_0_0"),
+        ({"score": ScoreConfig(representation="code"), "networks": ViTConfig()}, "has no code of its own"),
+        ({"regime": "linear"}, 'regime: expected "invertible"'),
+        ({"data": np.zeros((10, 4))}, "has no graph"),
+        ({"claims": [Comparison(more={"ratio": 0.3}, less={"ratio": 0.75}, height=1)]}, "more must name one arm"),
+        (
+            {"claims": [Comparison(more={"ratio": 0.25}, less={"ratio": 0.75}, height=5)]},
+            "height must be scored, got 5",
+        ),
+    ],
+)
+def test_run_refuses_before_it_trains(given, words, monkeypatch):
+    monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
+    with pytest.raises(ValueError, match=words):
+        tiny(**given).run(0)
+
+
+def test_run_refuses_rows_that_are_not_finite(monkeypatch):
+    monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
+    data = own_images()
+    data.latents["top"][:] = np.nan
+    with pytest.raises(ValueError, match="latents 'top' has values that are not finite in 80 of 80 rows"):
+        tiny(data, masks=[RandomMask(ratio=0.5)]).run(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"representation": "max"}, "representation must be one of mean"),
+        ({"view": "half"}, "view must be one of whole"),
+        ({"parts": ("noises",)}, "parts must be some of value, noise"),
+        ({"per_height": 0}, "per_height must be a whole number of at least 1"),
+        ({"rows": 10}, "rows must be at least 40"),
+    ],
+)
+def test_score_config_refuses(given, words):
+    with pytest.raises(ValueError, match=words):
+        ScoreConfig(**given)
+
+
+def test_comparison_refuses_neither_or_both():
+    with pytest.raises(ValueError, match="give height or latent"):
+        Comparison(more={}, less={})
+
+
+def test_claim_config_margin_is_that_of_the_study():
+    study = tiny(claim_config=ClaimConfig(margin=0.2))
+    assert study.run(0).claims()[-1].limits != tiny().run(0).claims()[-1].limits
+
+
+def test_regression_of_scores_can_be_given():
+    score = dataclasses.replace(SCORE, regression=RegressionConfig(bandwidths=(1.0,), ridges=(0.1,), n_boot=2))
+    other = tiny(masks=[RandomMask(ratio=0.5)], score=score).run(0)
+    assert not other.records["value"].equals(tiny(masks=[RandomMask(ratio=0.5)]).run(0).records["value"])
