@@ -1,14 +1,25 @@
 """The command line: studies."""
 
 import json
+import pickle
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
+from hlvm import mae
 from hlvm.claims import ClaimConfig
+from hlvm.cli import study as cli_study
 from hlvm.cli.settings_tables import checked_fields
+from hlvm.cli.study_data import load_study_data
 from hlvm.cli.study_settings import load_study_settings
 from hlvm.datasets import write_dataset
 from hlvm.graph import LatentGraph
@@ -17,22 +28,26 @@ from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.scoring import RegressionConfig
 from hlvm.simulator import HierarchicalModel
-from hlvm.study import Comparison, ScoreConfig
+from hlvm.study import Comparison, ScoreConfig, Study, StudyResult, load_study
 
 SETTINGS = {
     "seed": 3,
     "seeds": 2,
     "mask": {"kind": "random", "ratio": [0.25, 0.75]},
-    "network": {"kind": "bottleneck", "code_dim": [1, 2], "width": 4, "depth": 1},
+    "network": {"kind": "bottleneck", "code_dim": 2, "width": [4, 8], "depth": 1},
     "train": {"steps": 150, "batch": 8, "warmup": 5},
     "score": {"rows": 60, "parts": ["noise"], "regression": {"max_train": 20}},
     "claim": {
-        "more": {"ratio": 0.25, "network": "bottleneck code_dim=2"},
-        "less": {"ratio": 0.75, "network": "bottleneck code_dim=2"},
+        "more": {"ratio": 0.25, "network": "bottleneck width=8"},
+        "less": {"ratio": 0.75, "network": "bottleneck width=8"},
         "height": 1,
     },
 }
-"""Two groups of four fits: networks of different sizes are different programs."""
+"""Two groups of four fits: networks of different widths are different programs."""
+PAGE_FOR_PROCESSES = (
+    "from matplotlib.figure import Figure; from hlvm.study import StudyResult; "
+    "StudyResult.plot = lambda self: Figure(); StudyResult.report = lambda self, path: path.write_text('page'); "
+)
 VIT = {"kind": "vit", "patch": 2, "width": 8, "depth": 1, "heads": 2, "decoder_width": 8}
 
 
@@ -59,6 +74,7 @@ def inputs(tmp_path_factory):
     observed = {name: values for name, values in arrays.items() if name.startswith("observed/")}
     np.savez(path / "no_latents.npz", graph=arrays["graph"], **observed)
     (path / "study.json").write_text(json.dumps(SETTINGS))
+    (path / "generators.json").write_text(json.dumps(settings(generators=2)))
     return path
 
 
@@ -66,6 +82,33 @@ def inputs(tmp_path_factory):
 def run(inputs, run, monkeypatch):
     monkeypatch.chdir(inputs)
     return run
+
+
+@pytest.fixture(autouse=True)
+def page(monkeypatch):
+    monkeypatch.setattr(StudyResult, "plot", lambda self: Figure(), raising=False)
+    monkeypatch.setattr(StudyResult, "report", lambda self, path: path.write_text("page"), raising=False)
+
+
+@pytest.fixture(scope="module")
+def whole(inputs, tmp_path_factory):
+    """The study of these settings, undisturbed, from the package alone."""
+    folder = tmp_path_factory.mktemp("whole") / "a"
+    load_study_settings(inputs / "study.json").study(LatentGraph.load(inputs / "graph.json")).run(3, out=folder)
+    return folder
+
+
+def check_same(folder, whole):
+    """Results and tables are equal to the digit; only the circumstances may differ."""
+    one, other = (json.loads((path / "results.json").read_text()) for path in (folder, whole))
+    assert one.keys() == other.keys()
+    for name in one.keys() - {"environment", "digest"}:
+        assert one[name] == other[name]
+    for name in ("study.json", "prediction.json"):
+        assert (folder / name).read_text() == (whole / name).read_text()
+    found = load_study(whole)
+    for name, by in (("table.csv", "latent"), ("heights.csv", "height")):
+        assert (folder / name).read_text() == found.table(by).to_csv(index=False)
 
 
 # ---------------------------------------------------------------------- settings
@@ -148,6 +191,166 @@ def test_example_writes_settings_that_can_be_read(run, tmp_path, monkeypatch):
     assert study.score.regression == found.score.regression
 
 
+# ---------------------------------------------------------------------- a study
+
+
+def test_study_is_that_of_the_package(run, whole, tmp_path):
+    code, out, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a")
+    assert (code, err) == (0, "")
+    check_same(tmp_path / "a", whole)
+    found = load_study(tmp_path / "a")
+    best = found.table("height").sort_values("value").iloc[-1]
+    assert out.startswith("Best of 4 arms")
+    assert f"{best['value']:.3f}" in out
+    outcomes = [claim.holds for claim in found.claims()]
+    counts = [outcomes.count(outcome) for outcome in (True, False, None)]
+    assert f"claims: {counts[0]} hold, {counts[1]} do not, {counts[2]} are open" in out
+    assert f"the page is {tmp_path / 'a' / 'report.html'}" in out
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    kept = {"study.json", "prediction.json", "results.json", "groups", "fits"}
+    assert names == kept | {"table.csv", "heights.csv", "figure.png", "report.html"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_finished_study_is_read(run, whole, tmp_path, monkeypatch):
+    """Nothing is trained, and what is missing of tables and pages is written again."""
+    shutil.copytree(whole, tmp_path / "a")
+    code, out, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a")
+    assert (code, out) == (2, "")
+    assert "holds a study already: go on with --resume" in err
+    code, _, err = run("study", "model.npz", "--config", "study.json", "--out", "{new}/a", "--resume")
+    assert (code, "holds another study, which differs in data" in err) == (2, True)
+    monkeypatch.setattr("hlvm.mae.fit_ensemble", None)
+    code, out, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a", "--resume")
+    assert (code, err) == (0, "")
+    assert "wrote 8 fits" in out
+    check_same(tmp_path / "a", whole)
+
+
+def test_interrupted_study_goes_on(run, whole, tmp_path, monkeypatch, in_terminal):
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_study._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
+        code, out, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a")
+    assert (code, out) == (130, "")
+    assert f"what is done is kept in {tmp_path / 'a'}: go on with --resume, or remove it" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "a" / "results.json").exists()
+    assert run("study", "graph.json", "--config", "study.json", "--out", "{new}/a", "--resume")[0] == 0
+    check_same(tmp_path / "a", whole)
+
+
+def test_killed_study_goes_on(run, inputs, whole, tmp_path, monkeypatch):
+    """It kills itself as soon as one group is kept: only the other one is left to train."""
+    program = (
+        "import os, signal, sys; from hlvm.study.running import Work; keep = Work._keep; "
+        "Work._keep = lambda *given: (keep(*given), os.kill(os.getpid(), signal.SIGKILL)); "
+        "from hlvm.cli import main; sys.exit(main())"
+    )
+    line = ["study", inputs / "graph.json", "--config", inputs / "study.json", "--out", tmp_path / "a"]
+    done = subprocess.run([sys.executable, "-c", program, *map(str, line)], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
+    assert len(list((tmp_path / "a" / "groups").glob("*.json"))) == 1
+    trained = []
+    fit = mae.fit_ensemble
+    monkeypatch.setattr(mae, "fit_ensemble", lambda *given, **more: trained.append(given) or fit(*given, **more))
+    code, _, err = run(*map(str, line), "--resume")
+    assert (code, err, len(trained)) == (0, "", 1)
+    check_same(tmp_path / "a", whole)
+
+
+@pytest.mark.slow
+def test_study_killed_at_random_moments_ends_as_if_undisturbed(inputs, tmp_path):
+    """Twenty kills; after each the study goes on, and begins anew when it is finished."""
+    train = {"steps": 2000, "batch": 8, "warmup": 5}
+    network = SETTINGS["network"] | {"width": [4, 6, 8]}
+    (tmp_path / "long.json").write_text(json.dumps(settings(train=train, network=network)))
+    program = f"{PAGE_FOR_PROCESSES}import sys; from hlvm.cli import main; sys.exit(main())"
+    line = [sys.executable, "-c", program, "study", inputs / "graph.json", "--config", tmp_path / "long.json"]
+    line += ["--save-every", "100", "--resume", "--out"]
+
+    def begin(folder):
+        return subprocess.Popen([*map(str, line), str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    began = time.monotonic()
+    process = begin(tmp_path / "whole")
+    while process.poll() is None and not (tmp_path / "whole" / "study.json").exists():
+        time.sleep(0.01)
+    first = time.monotonic() - began
+    assert (process.wait(), process.stderr.read()) == (0, b"")
+    lasted = time.monotonic() - began
+    rng = np.random.default_rng(0)
+    # Most of them after the first file is written: before, there is only one thing that can go wrong.
+    moments = [*rng.uniform(0, lasted, 5), *rng.uniform(first, lasted, 15)]
+    number, kills = 0, 0
+    while kills < len(moments):
+        process = begin(tmp_path / str(number))
+        try:
+            code = process.wait(moments[kills])
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+            kills += 1
+        assert process.stderr.read() == b""
+        if code == 0:
+            check_same(tmp_path / str(number), tmp_path / "whole")
+            number += 1
+        else:
+            assert code == -signal.SIGKILL
+    process = begin(tmp_path / str(number))
+    assert (process.wait(), process.stderr.read()) == (0, b"")
+    check_same(tmp_path / str(number), tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_study_ends_with_143_at_sigterm_and_goes_on(run, inputs, whole, tmp_path):
+    """In the middle of the first steps."""
+    program = (
+        f"{PAGE_FOR_PROCESSES}import os, signal, sys; from hlvm.cli import main, study; "
+        "study._Watcher.__call__ = lambda *_: os.kill(os.getpid(), signal.SIGTERM); sys.exit(main())"
+    )
+    line = ["study", inputs / "graph.json", "--config", inputs / "study.json", "--out", tmp_path / "a"]
+    done = subprocess.run([sys.executable, "-c", program, *map(str, line)], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert "go on with --resume" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run(*map(str, line), "--resume")[0] == 0
+    check_same(tmp_path / "a", whole)
+
+
+@pytest.mark.slow
+def test_study_on_workers_of_this_machine_draws_generators(run, tmp_path):
+    """Mechanisms that are asked for travel to the workers, and are the same there."""
+    for name, options in (("here", []), ("there", ["--scheduler", "local"])):
+        line = ["study", "graph.json", "--config", "generators.json", "--out", f"{{new}}/{name}"]
+        assert run(*line, "--mechanism", "linear-gaussian", *options)[0] == 0
+    one, other = (pd.read_csv(tmp_path / name / "table.csv") for name in ("here", "there"))
+    assert (one["generators"] == 2).all()
+    pd.testing.assert_frame_equal(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("data", ["graph.json", "model.npz", "data.npz", "grammar"])
+def test_plan_writes_nothing(run, tmp_path, monkeypatch, data):
+    """Everything that can be a study's data."""
+    planned = []
+    monkeypatch.setattr(Study, "plan", lambda study, key: planned.append(study) or f"the plan of {key}", raising=False)
+    code, out, err = run("study", data, "--config", "study.json", "--plan", "--out", "{new}/a")
+    assert (code, out, err) == (0, "the plan of 3\n", "")
+    assert [arm.ratio for arm in planned[0].arms] == [0.25, 0.25, 0.75, 0.75]
+    assert not list(tmp_path.iterdir())
+
+
+def test_drawn_generators_are_those_of_their_key(inputs):
+    graph = LatentGraph.load(inputs / "graph.json")
+    for place, mechanism in (("graph.json", "linear-gaussian"), ("grammar", None)):
+        where = place if mechanism is None else str(inputs / place)
+        draw = pickle.loads(pickle.dumps(load_study_data(where, seed=0, generators=2, mechanism=mechanism)))
+        one, same, other = (draw(jax.random.key(seed)).sample(0, 20) for seed in (0, 0, 1))
+        one, same, other = (np.concatenate([np.ravel(a) for a in jax.tree.leaves(s)]) for s in (one, same, other))
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, other)
+    assert load_study_data(str(inputs / "graph.json"), seed=0, generators=2, mechanism=None) == graph
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -223,7 +426,7 @@ def refused_study(inputs, monkeypatch, refused, tmp_path_factory):
         ({"seeds": 1}, "a.json: seeds of 1 leaves no interval: use at least 2, or set intervals = false in [score]"),
         (
             {"score": {"intervals": False}},
-            "a.json: claims needs intervals=True in ScoreConfig",
+            "a.json: tables [[claim]] need intervals: without them nothing is decided: set intervals = true in [score]",
         ),
         ({"network": VIT, "claim": []}, "a.json: random ratio=0.25: the mask cuts through the network's tokens"),
         ({"network": VIT, "score": {"representation": "code"}}, "a.json: score: representation must be mean, class or"),

@@ -50,6 +50,7 @@ _REMEDIES = {
     "data": "give a graph or a family of images as DATA",
     "grid": 'put "grid": [ROWS, COLUMNS] into the graph',
     "groups": "list the groups as patches",
+    "intervals": "set intervals = true in [score]",
     "none": "set intervals = false in [score]",
     "strategy": "use masks of kind random, bernoulli or subtree",
     "subtrees": "use masks of kind subtree",

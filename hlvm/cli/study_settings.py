@@ -63,7 +63,7 @@ class StudySettings:
         """Arguments of the package that the file holds, and what they are called there."""
         several = len(self.masks) > 1
         places = {f"strategies[{i}]": f"mask {name}" if several else "mask" for i, name in enumerate(self.mask_names)}
-        return places | {name: name for name in (*_NUMBERS, "claims")}
+        return places | {name: name for name in _NUMBERS} | {"claims": "tables [[claim]]"}
 
     def study(self, data: Any) -> Study:
         """The study of some data.
