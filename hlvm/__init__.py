@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         report,
         scoring,
         simulator,
+        study,
         testing,
         theory,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "report",
     "scoring",
     "simulator",
+    "study",
     "testing",
     "theory",
 ]

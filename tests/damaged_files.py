@@ -51,7 +51,7 @@ class Kind:
 def _graph(path):
     from hlvm.cli.input import load_graph
 
-    return load_graph(path).to_dict()
+    return load_graph(str(path)).to_dict()
 
 
 def _settings(path):
@@ -154,6 +154,13 @@ KINDS = {
         Kind("code.npy", _arrays, 100, "nothing", ("score", "{}", "code.npy")),
         Kind("arrays.npz", functools.partial(_arrays, names="::z"), 120, "nothing", ("score", "{}::z", "code.npy")),
         Kind("arrays.h5", functools.partial(_arrays, names="::z"), 120, "nothing", ("score", "{}::z", "code.npy")),
+        Kind(
+            "codes.npz",
+            functools.partial(_arrays, names="::member_0"),
+            60,
+            "damage",
+            ("score", "{}::member_0", "code.npy"),
+        ),
         Kind("samples.npz", _data_set, 130, "damage", ("train", "{}", "--config", "settings.json", "--plan")),
         Kind("samples.h5", _data_set, 130, "damage", ("train", "{}", "--config", "settings.json", "--plan")),
         Kind("images.h5", _data_set, 120, "damage", ("train", "{}", "--config", "settings.json", "--plan")),
@@ -180,6 +187,7 @@ def prepare(folder: Path) -> None:
 
     from experiments.experiment import conduct
     from hlvm import mae
+    from hlvm._files.arrays import write_npz
     from hlvm.datasets import load_dataset, write_dataset
     from hlvm.graph import LatentGraph
     from hlvm.images import QuadtreeImages
@@ -205,6 +213,7 @@ def prepare(folder: Path) -> None:
     pd.DataFrame(z, columns=["a", "b"]).to_parquet(folder / "table.parquet")
     np.save(folder / "code.npy", np.tanh(z))
     np.savez(folder / "arrays.npz", z=z, code=np.tanh(z))
+    write_npz(folder / "codes.npz", {"member_0": z, "member_1": np.tanh(z)}, {"pooling": "mean"})
     with h5py.File(folder / "arrays.h5", "w") as file:
         file["z"], file["more/code"] = z, np.tanh(z)
     model = HierarchicalModel.init(jax.random.key(0), graph, LinearGaussian())

@@ -47,6 +47,7 @@ def inputs(tmp_path_factory):
     train = SETTINGS["train"] | {"held_out": 12}
     (path / "held_out.json").write_text(json.dumps(SETTINGS | {"seeds": [0], "train": train}))
     (path / "tokens.json").write_text(json.dumps(SETTINGS | {"network": {"kind": "vit", "patch": 2}}))
+    HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), LinearGaussian()).save(path / "tree.npz")
     np.savez(path / "arrays.npz", z=np.zeros(3))
     np.savez(path / "no_graph.npz", images=np.zeros((2, 4, 4, 1)))
     return path
@@ -214,6 +215,10 @@ def test_plan_writes_nothing(run, tmp_path, where):
         ("no_graph.npz --config settings.json", "no_graph.npz has no graph"),
         ("model.npz --config held_out.json", "held_out.json: train: held_out=12 is for data sets"),
         ("model.npz --config tokens.json", "tokens.json: vit, random, seed 0: the mask cuts through"),
+        (
+            "tree.npz --config tokens.json",
+            'network: patch must be 1 for a graph without a grid, got 2: put "grid": [ROWS, COLUMNS] into the graph',
+        ),
     ],
 )
 def test_bad_input_is_one_line(inputs, monkeypatch, refused, line, message):

@@ -11,7 +11,7 @@ from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, HeldOut, Member, TrainConfig, ViTConfig
 from hlvm.mae.networks.networks import init_flat
-from hlvm.mae.networks.tokens import TokenGrid
+from hlvm.mae.networks.tokens import Tokens
 from hlvm.mae.networks.vit import Block, sine_cosine_positions
 from hlvm.mae.training.program import EXPLODED
 from hlvm.masking import FixedMask, RandomMask
@@ -190,7 +190,7 @@ def test_reconstruct_keeps_the_visible_part(model, trained):
 
 
 def test_tokens_of_several_cells_are_cut_and_put_back():
-    tokens = TokenGrid(grid=(4, 4), cell_dim=4, patch=2)
+    tokens = Tokens(grid=(4, 4), cell_dims=(4,) * 16, patch=2)
     values = jax.random.normal(jax.random.key(0), (3, 64))
     cut = tokens.cut(values)
     cells = values.reshape(3, 4, 4, 4)
@@ -326,12 +326,6 @@ def test_fit_ensemble_names_the_member_at_fault(model):
         mae.fit_ensemble(jax.random.key(0), model, [good, bad], SHORT)
     with pytest.raises(ValueError, match="at least one member"):
         mae.fit_ensemble(jax.random.key(0), model, [], SHORT)
-
-
-def test_vit_needs_a_grid_of_equal_cells():
-    tree = HierarchicalModel.init(jax.random.key(0), LatentGraph.tree(2, 1), InvertibleMLP())
-    with pytest.raises(ValueError, match="needs a graph with a grid"):
-        mae.fit(jax.random.key(0), tree, RandomMask(ratio=0.5), VIT, SHORT)
 
 
 def test_encode_refuses_wrong_input(model, trained):

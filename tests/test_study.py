@@ -18,6 +18,7 @@ from hlvm.masking import BernoulliMask, FixedMask, RandomMask
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP
 from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
 from hlvm.study import Comparison, Prediction, ScoreConfig, Study, load_study
+from hlvm.study.decisions import decide
 from hlvm.study.measuring import Session
 from hlvm.study.running import STATES
 from hlvm.study.truth import generator_key
@@ -201,6 +202,15 @@ def test_run_of_own_images_scores_rows_that_are_not_trained_on():
     assert result.records["ceiling"].min() > 0.9
 
 
+def test_study_of_a_path_is_that_of_what_it_holds(tmp_path):
+    model = HierarchicalModel.init(1, GRAPH, InvertibleMLP())
+    model.save(tmp_path / "model.npz")
+    by_path, itself = (Session(tiny(data), 0).material(0) for data in (tmp_path / "model.npz", model))
+    np.testing.assert_array_equal(by_path.truth.inputs, itself.truth.inputs)
+    with pytest.raises(FileNotFoundError, match="no"):
+        tiny(str(tmp_path / "no.npz"))
+
+
 def test_run_of_scenes_takes_the_accuracy_of_categories():
     scenes = SceneImages(size=16, patch=8, objects=(1, 1))
     score = ScoreConfig(rows=120, latents=("class", "shape_0"), parts=("value",))
@@ -247,7 +257,7 @@ def test_claims_are_drawn_for_every_pair_of_arms_of_one_network():
     assert all(pair.predicted >= 0 for pair in pairs)
 
 
-def test_claims_hold_and_fail_as_measured(found):
+def test_decide_sees_what_holds_and_what_fails():
     """A measured table in the place of training: the direction that was predicted, its opposite, and no difference."""
     study = tiny(LatentGraph.quadtree(2), masks=[RandomMask(ratio=0.25, unit=u) for u in (1, 2)], seeds=4)
     pairs = study.pairs(study.predict())
@@ -264,8 +274,7 @@ def test_claims_hold_and_fail_as_measured(found):
                 (direction.second, 0.5 - 0.001 * seed),
             )
         ]
-        result = dataclasses.replace(found, records=pd.DataFrame(rows), pairs=pairs, own_claims=())
-        return [claim.holds for claim in result.claims()]
+        return [claim.holds for claim in decide(pairs, pd.DataFrame(rows), ClaimConfig()).values()]
 
     assert outcome(0.2) == [True, True]
     assert outcome(-0.2) == [False, True]
@@ -291,6 +300,101 @@ def test_diverged_fits_are_named_and_left_out():
     assert result.table()["value"].isna().all()
     assert result.table()["seeds"].eq(0).all()
     assert result.claims() == ()
+
+
+# ---------------------------------------------------------------------- stages
+
+
+class FakeScores:
+    """Scores of a trainer that is not there: means of arms and noise of seeds, paired by seed."""
+
+    def __init__(self, means, sd):
+        self.means, self.sd, self.measured = means, sd, []
+
+    def __call__(self, session, group, **_):
+        rng = np.random.default_rng
+        self.measured.append((tuple(group["arms"]), tuple(group["seeds"])))
+        records = [
+            {
+                "arm": arm,
+                "generator": group["generator"],
+                "seed": seed,
+                "latent": "z1_0_0",
+                "height": 1,
+                "part": "noise",
+                "score": "R²",
+                "value": self.means[arm] + self.sd * rng([seed, len(arm), *arm.encode()]).normal(),
+                "floor": 0.1,
+                "ceiling": 0.9,
+                "chance": 0.0,
+            }
+            for arm in group["arms"]
+            for seed in group["seeds"]
+        ]
+        losses = [
+            {"arm": arm, "generator": group["generator"], "seed": seed, "step": [1], "loss": [1.0], "diverged": False}
+            for arm in group["arms"]
+            for seed in group["seeds"]
+        ]
+        return {"records": records, "losses": losses, "pictures": [], "seconds": {"train": 0.0, "score": 0.0}}
+
+
+STAGED = dict.fromkeys(["random ratio=0.25", "random ratio=0.5", "random ratio=0.75"])
+
+
+def staged(monkeypatch, means, sd, **run):
+    fake = FakeScores(dict(zip(STAGED, means, strict=True)), sd)
+    monkeypatch.setattr(Session, "measure", lambda *given, **others: fake(*given, **others))
+    study = tiny(masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], seeds=4)
+    return study, study.run(0, **run), fake
+
+
+def test_run_until_decided_stops_when_all_is_decided(monkeypatch):
+    _, result, fake = staged(monkeypatch, (0.5, 0.5, 0.5), 0.001, until="decided")
+    assert [claim.holds for claim in result.claims()] == [True, True, True]
+    assert result.stages == [{"seeds": 4, "arms": 3, "open": 0}]
+    assert {seeds for _, seeds in fake.measured} == {(0, 1, 2, 3)}
+
+
+def test_run_until_decided_trains_more_seeds_of_open_arms_only(monkeypatch, tmp_path):
+    """The third arm is far from both others, which differ by about the margin."""
+    _, result, fake = staged(monkeypatch, (0.5, 0.527, 0.9), 0.01, until="decided", out=tmp_path / "out")
+    first, *others = result.stages
+    assert (first["arms"], first["open"]) == (3, 1)
+    assert [stage["seeds"] for stage in others] == [8, 16][: len(others)]
+    assert all(stage["arms"] == 2 for stage in others)
+    late = {arm for arms, seeds in fake.measured if seeds[0] >= 4 for arm in arms}
+    assert late == {"random ratio=0.25", "random ratio=0.5"}
+    assert result.table().set_index("arm")["seeds"]["random ratio=0.75"] == 4
+    again = load_study(tmp_path / "out")
+    assert again.stages == result.stages
+    assert again.claims() == result.claims()
+
+
+def test_needed_says_what_open_claims_would_take(monkeypatch):
+    _, result, _ = staged(monkeypatch, (0.5, 0.5, 0.9), 0.05)
+    (row,) = result.needed().to_dict("records")
+    assert row["claim"].endswith("random ratio=0.25 − random ratio=0.5")
+    assert row["seeds_needed"] > 4
+
+
+def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
+    study, pilot, _ = staged(monkeypatch, (0.5, 0.5, 0.5), 0.02)
+    few, many = (tiny(masks=study.masks, seeds=seeds).power(pilot)["decided"].to_numpy() for seeds in (4, 64))
+    assert (many > few).all()
+    assert many.min() > 0.8
+    with pytest.raises(ValueError, match="must have all arms"):
+        tiny(masks=[RandomMask(ratio=0.4, unit=1)]).power(pilot)
+
+
+def test_run_until_decided_refuses(monkeypatch):
+    monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
+    with pytest.raises(ValueError, match="most_seeds must be above the seeds=2"):
+        tiny().run(0, until="decided", most_seeds=2)
+    with pytest.raises(ValueError, match='until must be "decided"'):
+        tiny().run(0, until="sure")
+    with pytest.raises(ValueError, match="until needs intervals=True"):
+        tiny(score=dataclasses.replace(SCORE, intervals=False)).run(0, until="decided")
 
 
 # ---------------------------------------------------------------------- files

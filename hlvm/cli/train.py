@@ -44,7 +44,8 @@ def train(
     on from there with --resume and ends as if it had never been stopped. Exit code 1 says that all of them diverged.
 
     The settings file holds tables [network], [mask], [train] and, if wanted, [loss] and seeds; with several networks,
-    masks, losses or seeds every combination is trained. See hlvm.cli.settings_from_dict.
+    masks, losses or seeds, or lists of values in their fields, every combination is trained. See
+    hlvm.cli.settings_from_dict.
 
     Example: hlvm train shapes.h5 --config settings.toml --out runs/first
 

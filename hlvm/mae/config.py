@@ -29,11 +29,15 @@ LossRegion = Literal["masked", "all", "interior"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViTConfig:
-    """A vision-transformer masked autoencoder: asymmetric, with a class token and fixed sine-cosine positions.
+    """A vision-transformer masked autoencoder: asymmetric, with a class token.
+
+    It takes any graph. On a grid tokens are squares of cells, and have fixed sine-cosine positions. Without a grid
+    every observed variable is a token, and its position is learned: one vector in the encoder and one in the decoder.
+    Variables of fewer dims than the widest are padded with zeros, which carry nothing and never count in the loss.
 
     Attributes:
-        patch: side of the network's patch in grid cells: ``patch * patch`` cells make a token. The masking unit is
-            another size, set by the mask; it must hold whole tokens.
+        patch: side of the network's patch in grid cells: ``patch * patch`` cells make a token. 1 for graphs without a
+            grid. The masking unit is another size, set by the mask; it must hold whole tokens.
         width: embedding size of the encoder, a multiple of ``4`` and of ``heads``.
         depth: encoder blocks.
         heads: attention heads, in encoder and decoder.
@@ -41,7 +45,7 @@ class ViTConfig:
         decoder_depth: decoder blocks.
         mlp_ratio: hidden units of each block's perceptron over its width.
         normalize_targets: whether every token is shifted and scaled to mean 0 and variance 1 over its own numbers
-            before it is compared with its reconstruction, as in :cite:t:`he2022mae`. Needs tokens of at least 2
+            before it is compared with its reconstruction, as in :cite:t:`he2022mae`. Every token needs at least 2
             numbers. Reconstructions are then in these units, since the scale of a hidden token is not known.
     """
 

@@ -47,7 +47,8 @@ class Attention(NamedTuple):
     Attributes:
         weights: shape (n, depth, heads, tokens, tokens): for every sample, block and head, how much each token (row)
             takes from each token (column); rows sum to 1. The class token is the first.
-        places: positions of the other tokens on the grid of tokens, row by row, (n, tokens - 1).
+        places: which token each of the others is, (n, tokens - 1): its number on the grid of tokens, row by row;
+            without a grid that of its observed variable.
     """
 
     weights: Float[Array, "n depth heads tokens tokens"]

@@ -12,11 +12,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from hlvm._numbers import UsageError
-from hlvm.claims import Claim, ClaimConfig, Stance, drawn_claims, mean_claim, no, nothing, yes
+from hlvm.claims import (
+    Stance,
+    nothing,
+)
 from hlvm.study.arms import Arm
 from hlvm.study.prediction import Prediction
 
-__all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_claim", "own_pair"]
+__all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_pair"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,22 +152,6 @@ def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction
     )
 
 
-def own_claim(comparison: Comparison, pair: Pair, differences: Any, config: ClaimConfig) -> Claim:
-    """The outcome of a comparison of the user's, at 95 %, outside of the family of drawn claims."""
-    theory = nothing("no reason for a difference")
-    if pair.predicted is not None and abs(pair.predicted) > config.apart:
-        theory = (yes if pair.predicted > 0 else no)(f"share in c differs by {pair.predicted:+.2f}")
-    text = comparison.text or f"{pair.name}: above zero"
-    return mean_claim(text, {pair.name: differences}, theory=theory, paper=comparison.paper)
-
-
-def decided_claims(pairs: Sequence[Pair], differences: Mapping[str, Any], config: ClaimConfig) -> dict[str, Claim]:
-    """Claims drawn from the prediction, decided as one family."""
-    texts = {pair.name: _worded(pair, config) for pair in pairs}
-    predicted = {pair.name: pair.predicted for pair in pairs}
-    return drawn_claims(predicted, differences, config, texts=texts)
-
-
 def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[str, list[Float[np.ndarray, " seeds"]]]:
     """Differences of mean scores, paired by generator and seed; one array of seeds per generator.
 
@@ -189,13 +176,6 @@ def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[s
             values.sort_index().to_numpy() for _, values in difference.groupby(level="generator") if len(values)
         ]
     return found
-
-
-def _worded(pair: Pair, config: ClaimConfig) -> str:
-    what = f"what enters at height {pair.height}" if pair.part == "noise" else f"values of height {pair.height}"
-    if abs(pair.predicted or 0.0) > config.apart:
-        return f"{what} is found better with {pair.first} than with {pair.second}"
-    return f"{what} is found alike with {pair.first} and with {pair.second}, within {config.margin:g}"
 
 
 def _named(what: str, columns: Mapping[str, Any], arms: Sequence[Arm]) -> Arm:

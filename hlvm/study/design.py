@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 from hlvm._keys import checked_key, key_or_seed
 from hlvm._numbers import UsageError, positive
 from hlvm.claims import ClaimConfig
+from hlvm.datasets.opening import open_data
 from hlvm.graph import LatentGraph
 from hlvm.mae import LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.training.data import Source
@@ -54,7 +56,7 @@ class StudyDesign:
 
     def __init__(
         self,
-        data: StudyData,
+        data: StudyData | str | os.PathLike[str],
         *,
         masks: Sequence[Any],
         networks: NetworkConfig | Sequence[NetworkConfig] | None = None,
@@ -67,7 +69,7 @@ class StudyDesign:
         claim_config: ClaimConfig | None = None,
         regime: Regime | None = None,
     ) -> None:
-        self.data = data
+        self.data = data = open_data(data) if isinstance(data, str | os.PathLike) else data
         self.masks = tuple(_several(masks))
         self.networks = tuple(_several(ViTConfig() if networks is None else networks))
         self.losses = tuple(_several(LossConfig() if losses is None else losses))

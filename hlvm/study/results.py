@@ -16,7 +16,8 @@ from hlvm._files import as_path
 from hlvm._files.digests import read_json
 from hlvm.claims import Claim, ClaimConfig
 from hlvm.scoring import over_generators
-from hlvm.study.comparisons import Pair, decided_claims, measured_differences
+from hlvm.study.comparisons import Pair
+from hlvm.study.decisions import power_of
 from hlvm.study.prediction import Prediction
 
 __all__ = ["COLUMNS", "StudyResult", "load_study"]
@@ -61,10 +62,12 @@ class StudyResult:
         losses: per arm, generator and seed ``step`` and ``loss`` (lists) and whether it ``diverged``.
         pictures: samples, masks and reconstructions of the first seed of the first generator, by arm.
         own_claims: comparisons of the user's, decided.
+        drawn: name of a difference -> the claim that the prediction draws of it, decided as one family.
         pairs: what is claimed of pairs of arms, before measuring.
         claim_config: margins and error rate of the claims that are drawn.
         environment: versions and machine.
-        stages: what was done until the claims were decided: seeds of every arm at each look; one look usually.
+        stages: looks at the claims: ``seeds`` of the arms whose claims were open, ``arms`` (how many these were) and
+            ``open``, how many claims were left; one look where nothing else was asked for.
     """
 
     settings: Mapping[str, Any]
@@ -73,6 +76,7 @@ class StudyResult:
     losses: Sequence[Mapping[str, Any]]
     pictures: Sequence[Mapping[str, Any]]
     own_claims: tuple[Claim, ...]
+    drawn: Mapping[str, Claim]
     pairs: tuple[Pair, ...]
     claim_config: ClaimConfig
     environment: Mapping[str, Any]
@@ -136,16 +140,27 @@ class StudyResult:
     def claims(self) -> tuple[Claim, ...]:
         """The user's own claims first, then those drawn from the prediction, decided as one family.
 
-        Pairs of which fewer than 2 differences are left, since fits diverged or there is one seed only, are left out.
+        Pairs of which too few differences are left, since fits diverged or there is one seed only, are left out.
         """
         return (*self.own_claims, *self.drawn.values())
 
-    @functools.cached_property
-    def drawn(self) -> dict[str, Claim]:
-        """Name of a difference -> the claim that the prediction draws of it."""
-        differences = measured_differences(self.pairs, self.records)
-        usable = [pair for pair in self.pairs if _can_be_decided(differences[pair.name])]
-        return decided_claims(usable, differences, self.claim_config) if usable else {}
+    def needed(self, *, power: float = 0.8) -> pd.DataFrame:
+        """What it would take to decide the drawn claims that are open.
+
+        Args:
+            power: chance of a decision that is enough, between 0 and 1.
+
+        Returns:
+            One row per open claim, see :func:`hlvm.claims.power_table`: ``seeds_needed`` of as many generators as
+            there are, ``generators_needed`` of as many seeds.
+        """
+        left = [pair for pair in self.pairs if pair.name in self.drawn and self.drawn[pair.name].holds is None]
+        return power_of(left, self.records, self._config_of_family(len(left)), power=power)
+
+    def _config_of_family(self, left: int) -> ClaimConfig:
+        """The config under which a table of the open claims is planned at the level of the whole family."""
+        decided = len(self.drawn) - left
+        return dataclasses.replace(self.claim_config, error=self.claim_config.error * left / (left + decided))
 
     def _shares(self, by: str) -> dict[tuple[str, Any], float]:
         found: dict[tuple[str, Any], float] = {}
@@ -227,6 +242,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyResult:
             losses=found["losses"],
             pictures=found["pictures"],
             own_claims=tuple(Claim.from_dict(one) for one in found["own_claims"]),
+            drawn={name: Claim.from_dict(one) for name, one in found["drawn_claims"].items()},
             pairs=tuple(Pair(**one) for one in found["pairs"]),
             claim_config=ClaimConfig(**found["claim_config"]),
             environment=found["environment"],

@@ -23,9 +23,11 @@ from hlvm._files.digests import read_json, text_digest, write_json
 from hlvm._keys import checked_key, key_or_seed
 from hlvm._numbers import positive
 from hlvm._process.provenance import available_cores, environment
+from hlvm.claims import Looks
 from hlvm.mae import Progress
 from hlvm.mae.files import describe_run
-from hlvm.study.comparisons import Comparison, Pair, measured_differences, own_claim, own_pair
+from hlvm.study.comparisons import own_pair
+from hlvm.study.decisions import Decisions
 from hlvm.study.design import StudyDesign
 from hlvm.study.groups import run_groups
 from hlvm.study.measuring import Group, GroupResult, Session, group_name, measure_group
@@ -72,6 +74,7 @@ class Work:
         scheduler: where groups are measured, see :func:`hlvm.study.workers.check_scheduler`.
         devices: devices of this process; ``None`` for all of JAX's.
         save_every: steps between two states of training.
+        looks: stages of the study; ``None`` for one.
         on_progress: called with a :class:`StudyProgress`.
     """
 
@@ -81,6 +84,7 @@ class Work:
     scheduler: str | None
     devices: Sequence[Any] | None
     save_every: int
+    looks: Looks | None
     on_progress: Callable[[StudyProgress], None] | None
 
     def __post_init__(self) -> None:
@@ -152,6 +156,9 @@ class Work:
             "generators": study.generators,
             "score": dataclasses.asdict(study.score),
             "regime": study.regime,
+            "claims": [dataclasses.asdict(claim) for claim in study.claims],
+            "claim_config": dataclasses.asdict(study.claim_config),
+            "looks": None if self.looks is None else [list(design) for design in self.looks.designs],
         }
 
     # ------------------------------------------------------------------ groups
@@ -273,6 +280,15 @@ class Work:
                 return True
         return False
 
+    def records(self) -> pd.DataFrame:
+        """Scores of all groups that are done, arms in the order of the study."""
+        order = {arm.name: number for number, arm in enumerate(self.study.arms)}
+        found: Any = pd.DataFrame([record for name in self.groups for record in self.results[name]["records"]])
+        found = found.assign(place=found["arm"].map(order)).sort_values(
+            ["generator", "place", "seed"], kind="stable", ignore_index=True
+        )
+        return found.drop(columns="place").astype(dict.fromkeys(("value", "floor", "ceiling", "chance"), float))
+
     @staticmethod
     def environment() -> dict[str, Any]:
         """Versions and machine."""
@@ -334,6 +350,7 @@ def run_study(
     scheduler: str | None,
     devices: Sequence[Any] | None,
     save_every: int,
+    looks: Looks | None,
     on_progress: Callable[[StudyProgress], None] | None,
 ) -> StudyResult:
     """Run a study; see :meth:`hlvm.study.Study.run`."""
@@ -345,45 +362,48 @@ def run_study(
         scheduler=scheduler,
         devices=devices,
         save_every=positive(save_every, "save_every"),
+        looks=looks,
         on_progress=on_progress,
     )
     with ExitStack() as stack:
         prediction = work.open(stack, resume=resume)
         targets = work.session.material(0).targets
-        pairs = study.pairs(prediction, targets)
         heights = {target.latent: target.height for target in targets}
-        own = [(claim, own_pair(claim, study.arms, prediction, heights)) for claim in study.claims]
-        groups = work.groups_of({arm.name: range(study.seeds) for arm in study.arms})
-        work.measure(groups)
-        result = _result(work, prediction, pairs, own)
+        decisions = Decisions(
+            pairs=study.pairs(prediction, targets),
+            own=[(claim, own_pair(claim, study.arms, prediction, heights)) for claim in study.claims],
+            config=study.claim_config,
+            looks=looks,
+        )
+        result = _decided(work, prediction, decisions)
         if work.out is not None:
             write_json(work.out / RESULTS, result_to_dict(result))
             shutil.rmtree(work.out / STATES, ignore_errors=True)
     return result
 
 
-def _result(
-    work: Work, prediction: Prediction, pairs: tuple[Pair, ...], own: Sequence[tuple[Comparison, Pair]]
-) -> StudyResult:
-    order = {arm.name: number for number, arm in enumerate(work.study.arms)}
+def _decided(work: Work, prediction: Prediction, decisions: Decisions) -> StudyResult:
+    """Train and score, look by look, until all claims are decided or the looks are used up."""
+    arms, done = {arm.name for arm in work.study.arms}, 0
+    seeds = [work.study.seeds] if work.looks is None else [seeds for _, seeds in work.looks.designs]
+    for upto in seeds:
+        work.measure(work.groups_of({name: range(done, upto) for name in arms}))
+        records, done = work.records(), upto
+        decisions.look(records, upto, len(arms))
+        arms = decisions.open_arms
+        if not arms:
+            break
     results = [work.results[name] for name in work.groups]
-    records: Any = pd.DataFrame([record for result in results for record in result["records"]])
-    records = records.sort_values(
-        ["generator", "arm", "seed"],
-        key=lambda column: column.map(order) if column.name == "arm" else column,
-        kind="stable",
-    ).reset_index(drop=True)
-    differences = measured_differences([pair for _, pair in own], records)
     return StudyResult(
-        settings=work.description() if work.described is None else work.described,
+        settings=work.described or json.loads(json.dumps(work.description())),
         prediction=prediction,
-        records=records.astype(dict.fromkeys(("value", "floor", "ceiling", "chance"), float)),
+        records=work.records(),
         losses=[one for result in results for one in result["losses"]],
         pictures=[one for result in results for one in result["pictures"]],
-        own_claims=tuple(
-            own_claim(claim, pair, differences[pair.name], work.study.claim_config) for claim, pair in own
-        ),
-        pairs=pairs,
-        claim_config=work.study.claim_config,
+        own_claims=tuple(decisions.own_claims[i] for i in sorted(decisions.own_claims)),
+        drawn=decisions.drawn,
+        pairs=decisions.pairs,
+        claim_config=decisions.config,
         environment=work.environment(),
+        stages=decisions.stages,
     )

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import pandas as pd
+
+from hlvm._numbers import UsageError, positive
+from hlvm.claims import Looks
+from hlvm.study.decisions import power_of
 from hlvm.study.design import StudyDesign
 from hlvm.study.results import StudyResult
 from hlvm.study.running import StudyProgress, run_study
@@ -18,8 +23,8 @@ class Study(StudyDesign):
 
     Args:
         data: what is trained on: a :class:`~hlvm.HierarchicalModel`, an image model, a data set with latents and a
-            graph, a graph (whose invertible mechanisms are drawn at random), or a function that makes a generator of a
-            typed key.
+            graph, the path of one of these, a graph (whose invertible mechanisms are drawn at random), or a function
+            that makes a generator of a typed key.
         masks: mask strategies, at least one.
         networks: architectures; one, or several.
         losses: what is made small; one, or several.
@@ -56,6 +61,8 @@ class Study(StudyDesign):
         scheduler: str | None = None,
         devices: Sequence[Any] | None = None,
         save_every: int = 1000,
+        until: Literal["decided"] | None = None,
+        most_seeds: int = 16,
         on_progress: Callable[[StudyProgress], None] | None = None,
     ) -> StudyResult:
         """Predict, train, score and decide.
@@ -72,6 +79,10 @@ class Study(StudyDesign):
                 address of a Dask scheduler.
             devices: devices of this process to train on; ``None`` for all of JAX's.
             save_every: steps between two states of training.
+            until: ``"decided"`` trains in stages: seeds are doubled, for those arms only whose claims are open, until
+                all are decided or ``most_seeds`` are used up. Each look is strict enough that all together err no more
+                often than one; see :class:`hlvm.claims.Looks`.
+            most_seeds: of every arm and generator, more than ``seeds``; used with ``until`` only.
             on_progress: called with a :class:`StudyProgress` now and then, from several threads, one at a time.
 
         Returns:
@@ -81,6 +92,9 @@ class Study(StudyDesign):
             ValueError: anything that does not fit together, or a folder that belongs to something else.
             KeyboardInterrupt: Ctrl-C; what is done is kept in ``out``.
         """
+        looks = None
+        if until is not None:
+            looks = self.looks(until, most_seeds)
         return run_study(
             self,
             key,
@@ -89,5 +103,54 @@ class Study(StudyDesign):
             scheduler=scheduler,
             devices=devices,
             save_every=save_every,
+            looks=looks,
             on_progress=on_progress,
+        )
+
+    def looks(self, until: str, most_seeds: int) -> Looks:
+        """The stages of a run ``until="decided"``: the study's seeds, doubled as long as that is allowed.
+
+        Raises:
+            ValueError: something else than ``"decided"``, no more seeds than the study has, or no intervals.
+        """
+        if until != "decided":
+            raise UsageError(f'must be "decided" or None, got {until!r}', argument="until")
+        if not self.score.intervals:
+            raise UsageError("needs intervals=True in ScoreConfig, or nothing is decided", argument="until")
+        if positive(most_seeds, "most_seeds") <= self.seeds:
+            problem = f"must be above the seeds={self.seeds} of the first look, got {most_seeds}"
+            raise UsageError(problem, argument="most_seeds")
+        stages = [self.seeds]
+        while stages[-1] < most_seeds:
+            stages.append(min(2 * stages[-1], most_seeds))
+        return Looks(seeds=tuple(stages), generators=(self.generators,) * len(stages))
+
+    def power(self, pilot: StudyResult, *, power: float = 0.8, most_seeds: int | None = None) -> pd.DataFrame:
+        """How likely this study decides each claim that its prediction draws, from what a pilot measured.
+
+        Args:
+            pilot: a study of the same arms, with fewer seeds or generators.
+            power: chance of a decision that is enough, between 0 and 1.
+            most_seeds: of a run ``until="decided"``; ``None`` for a single look at the seeds of this study.
+
+        Returns:
+            One row per claim, see :func:`hlvm.claims.power_table`: the chance that it is decided with the seeds and
+            generators of this study, and how many of either would do.
+
+        Raises:
+            ValueError: the pilot has other arms; or see :func:`hlvm.claims.power_table`.
+        """
+        known = set(pilot.records["arm"])
+        missing = [arm.name for arm in self.arms if arm.name not in known]
+        if missing:
+            raise UsageError(f"must have all arms of this study, lacks {missing[0]!r}", argument="pilot")
+        looks = None if most_seeds is None else self.looks("decided", most_seeds)
+        return power_of(
+            [pair for pair in self.pairs(self.predict()) if pair.name in pilot.drawn],
+            pilot.records,
+            self.claim_config,
+            seeds=self.seeds if most_seeds is None else most_seeds,
+            generators=self.generators,
+            looks=looks,
+            power=power,
         )

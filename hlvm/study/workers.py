@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -68,13 +69,16 @@ def open_client(scheduler: str) -> Iterator[Any]:
 
     log = logging.getLogger("distributed.client")
     level = log.level
+    client, reason = None, ""
     log.setLevel(logging.CRITICAL)  # whoever asked says in one line that the scheduler is gone
     try:
         try:
             client = Client(scheduler, timeout=30)
         except Exception as error:  # of many kinds: nobody listens, certificates are missing, there is no port
             reason = str(error) or type(error).__name__
-            raise UsageError(f"{scheduler} does not answer: {reason}", argument="scheduler") from None
+        if client is None:
+            gc.collect()  # the client that failed stops its thread when it is collected, which could lock up another
+            raise UsageError(f"{scheduler} does not answer: {reason}", argument="scheduler")
         with client:
             yield client
     finally:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
 from hlvm.mae.config import BottleneckConfig
 from hlvm.mae.networks.codes import cut_code, hidden_columns
-from hlvm.mae.networks.tokens import TokenGrid
+from hlvm.mae.networks.tokens import Tokens
 from hlvm.mae.networks.vit import vit_encoder
 
 __all__ = ["Bottleneck", "BottleneckNetwork"]
@@ -24,7 +24,7 @@ class Bottleneck(nn.Module):
         padded_code: stored size of the code.
         config: sizes.
         n_columns: total dims of the observed variables.
-        grid: token rows and columns for a transformer encoder, else ``None``.
+        layout: how observed variables are cut into tokens for a transformer encoder, else ``None``.
         keep_attention: whether a transformer encoder keeps its attention.
         unrolled: whether the blocks of a transformer encoder are written out one after the other.
     """
@@ -32,18 +32,18 @@ class Bottleneck(nn.Module):
     padded_code: int
     config: BottleneckConfig
     n_columns: int
-    grid: tuple[int, int] | None = None
+    layout: Tokens | None = None
     keep_attention: bool = False
     unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
         width, depth = self.config.width, self.config.depth
-        if self.config.encoder is None or self.grid is None:
+        if self.config.encoder is None or self.layout is None:
             self.encoder = [nn.Dense(width) for _ in range(depth)]
         else:
             self.vit = vit_encoder(
-                self.config.encoder, self.grid, keep_attention=self.keep_attention, unrolled=self.unrolled
+                self.config.encoder, self.layout, keep_attention=self.keep_attention, unrolled=self.unrolled
             )
         self.to_code = nn.Dense(self.padded_code)
         self.decoder = [nn.Dense(width) for _ in range(depth)]
@@ -110,7 +110,7 @@ class BottleneckNetwork:
         config: sizes other than that of the code.
         padded_code: stored code size, a multiple of :data:`~hlvm.mae.networks.codes.CODE_BLOCK`.
         cell_dims: dims of each observed variable.
-        tokens: how the grid is cut for a transformer encoder, else ``None``.
+        tokens: how observed variables are cut for a transformer encoder, else ``None``.
         n_visible: for a transformer encoder, the most tokens a mask may leave visible.
         padded: for a transformer encoder, whether some masks leave fewer visible.
         noise_dim: numbers of noise the decoder reads; 0 for none.
@@ -120,7 +120,7 @@ class BottleneckNetwork:
     config: BottleneckConfig
     padded_code: int
     cell_dims: tuple[int, ...]
-    tokens: TokenGrid | None = None
+    tokens: Tokens | None = None
     n_visible: int = 0
     padded: bool = False
     noise_dim: int = 0
@@ -136,7 +136,7 @@ class BottleneckNetwork:
             padded_code=self.padded_code,
             config=self.config,
             n_columns=sum(self.cell_dims),
-            grid=None if self.tokens is None else self.tokens.sides,
+            layout=self.tokens,
             keep_attention=keep_attention,
             unrolled=self.unrolled,
         )

@@ -30,7 +30,7 @@ from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkC
 from hlvm.mae.networks.bottleneck import BottleneckNetwork
 from hlvm.mae.networks.codes import padded_code_dim
 from hlvm.mae.networks.linear import LinearNetwork
-from hlvm.mae.networks.tokens import TokenGrid
+from hlvm.mae.networks.tokens import Tokens
 from hlvm.mae.networks.vit import MOST_UNROLLED, ViTNetwork
 from hlvm.mae.training.mask_draws import MaskPlan
 from hlvm.masking import Chance, Counted, Listed
@@ -44,8 +44,8 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
     """The network that a configuration, masks and a loss ask for on this graph.
 
     Raises:
-        ValueError: for a network with tokens, the graph has no grid, its cells differ in dims, the patch does not
-            divide the grid, or masking units cut through tokens; a linear network with an energy score; or normalised
+        ValueError: for a network with tokens, the patch does not divide the graph's grid, or is larger than 1 and
+            there is no grid, or masking units cut through tokens; a linear network with an energy score; or normalised
             targets of tokens of one number.
     """
     dims = tuple(graph.dim(name) for name in graph.observed)
@@ -73,18 +73,20 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
             f"the network is a BottleneckConfig, a ViTConfig or a LinearConfig, got {type(config).__name__}"
         )
     tokens, n_visible, padded = _tokens(graph, plan, config.patch)
-    if config.normalize_targets and tokens.token_dim < 2:
+    fewest = tokens.token_dim if tokens.own is None else int(tokens.own.sum(axis=1).min())
+    if config.normalize_targets and fewest < 2:
         raise UsageError(
-            "needs tokens of at least 2 numbers, these have 1: use a larger patch",
+            f"needs tokens of at least 2 numbers, {'some' if fewest < tokens.token_dim else 'these'} have 1: "
+            f"{'use a larger patch' if graph.grid else 'leave it at False'}",
             argument="normalize_targets",
             of="ViTConfig",
         )
     return ViTNetwork(config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim)
 
 
-def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[TokenGrid, int, bool]:
+def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[Tokens, int, bool]:
     """Tokens, the most that a mask leaves visible, and whether some leave fewer."""
-    tokens = TokenGrid.of(graph, patch)
+    tokens = Tokens.of(graph, patch)
     if plan.kind in (Counted, Chance):
         tokens.check_whole(np.asarray(plan.arrays.patch_of_cell))
     elif plan.kind is Listed:

@@ -1,7 +1,8 @@
 """The vision-transformer masked autoencoder.
 
 Architecture of :cite:t:`he2022mae`: the encoder sees visible tokens only, the lighter decoder sees their codes and a
-learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions.
+learned mask token at every hidden place, both with fixed two-dimensional sine-cosine positions on a grid, and with
+learned ones where there is no grid.
 
 Many blocks are scanned, so that compile time does not grow with depth; few are written out, which compiles as fast and
 saves stacking what the backward pass reads. Layers see one long list of tokens rather than samples of tokens, which is
@@ -25,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
 from hlvm.mae.config import ViTConfig
 from hlvm.mae.networks.layers import Dense, LayerNorm, attend, attention_weights
-from hlvm.mae.networks.tokens import TokenGrid
+from hlvm.mae.networks.tokens import Tokens
 
 __all__ = ["MOST_UNROLLED", "ViTEncoder", "ViTMAE", "ViTNetwork", "sine_cosine_positions", "vit_encoder"]
 
@@ -48,6 +49,28 @@ def sine_cosine_positions(rows: int, columns: int, width: int) -> np.ndarray:
     row, column = np.divmod(np.arange(rows * columns), columns)
     angles = [np.outer(place, frequencies) for place in (row, column)]
     return np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1).astype(np.float32)
+
+
+_INITIAL_POSITIONS = nn.initializers.normal(2**-0.5)  # as long as sine-cosine positions; 0.02 learns more slowly
+
+
+class Positions(nn.Module):
+    """Positions of all tokens, (tokens, width): fixed ones on a grid, a parameter where there is none.
+
+    Attributes:
+        layout: how observed variables are cut into tokens.
+        width: embedding size.
+    """
+
+    layout: Tokens
+    width: int
+
+    @nn.compact
+    def __call__(self) -> Float[Array, "tokens w"]:
+        """The positions, row by row or in the order of the observed variables."""
+        if self.layout.grid is None:
+            return self.param("embedding", _INITIAL_POSITIONS, (self.layout.n_tokens, self.width))
+        return jnp.asarray(sine_cosine_positions(*self.layout.sides, self.width))
 
 
 class Block(nn.Module):
@@ -115,7 +138,7 @@ class ViTEncoder(nn.Module):
     """Codes of a class token and of the visible tokens.
 
     Attributes:
-        grid: token rows and columns.
+        layout: how observed variables are cut into tokens.
         width: embedding size.
         depth: blocks.
         heads: attention heads.
@@ -124,7 +147,7 @@ class ViTEncoder(nn.Module):
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
-    grid: tuple[int, int]
+    layout: Tokens
     width: int
     depth: int
     heads: int
@@ -135,6 +158,7 @@ class ViTEncoder(nn.Module):
     def setup(self) -> None:
         """Declare the layers."""
         self.embed = Dense((self.width,))
+        self.positions = Positions(self.layout, self.width)
         self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
         block: dict[str, Any] = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
         block |= {"keep_attention": self.keep_attention, "unrolled": self.unrolled}
@@ -154,7 +178,7 @@ class ViTEncoder(nn.Module):
         Returns:
             Codes, the class token first, then the listed tokens in the given order; and the attention, or ``None``.
         """
-        positions = jnp.asarray(sine_cosine_positions(*self.grid, self.width))
+        positions = self.positions()
         seen = jnp.take_along_axis(tokens, visible[..., None], axis=1)
         if present is not None:
             seen = jnp.where(present[..., None], seen, 0.0)
@@ -166,28 +190,26 @@ class ViTEncoder(nn.Module):
         return self.encoder_norm(coded), attention
 
 
-def vit_encoder(config: ViTConfig, grid: tuple[int, int], **options: Any) -> ViTEncoder:
-    """The encoder that a configuration asks for on a grid of tokens."""
+def vit_encoder(config: ViTConfig, layout: Tokens, **options: Any) -> ViTEncoder:
+    """The encoder that a configuration asks for on these tokens."""
     return ViTEncoder(
-        grid=grid, width=config.width, depth=config.depth, heads=config.heads, mlp_ratio=config.mlp_ratio, **options
+        layout=layout, width=config.width, depth=config.depth, heads=config.heads, mlp_ratio=config.mlp_ratio, **options
     )
 
 
 class ViTMAE(nn.Module):
-    """Encoder and decoder over a grid of tokens.
+    """Encoder and decoder over tokens.
 
     Attributes:
         config: sizes.
-        grid: token rows and columns.
-        token_dim: numbers per token.
+        layout: how observed variables are cut into tokens.
         noise_dim: numbers of noise that the decoder reads at every hidden token.
         keep_attention: whether :meth:`encode` also returns the attention.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
     config: ViTConfig
-    grid: tuple[int, int]
-    token_dim: int
+    layout: Tokens
     noise_dim: int = 0
     keep_attention: bool = False
     unrolled: bool = False
@@ -195,8 +217,9 @@ class ViTMAE(nn.Module):
     def setup(self) -> None:
         """Declare the layers."""
         config, width = self.config, self.config.decoder_width
-        self.encoder = vit_encoder(config, self.grid, keep_attention=self.keep_attention, unrolled=self.unrolled)
+        self.encoder = vit_encoder(config, self.layout, keep_attention=self.keep_attention, unrolled=self.unrolled)
         self.decoder_embed = Dense((width,))
+        self.decoder_positions = Positions(self.layout, width)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
         if self.noise_dim:
             self.noise_embed = Dense((width,))
@@ -209,7 +232,7 @@ class ViTMAE(nn.Module):
             mlp_ratio=config.mlp_ratio,
         )
         self.decoder_norm = LayerNorm()
-        self.to_token = Dense((self.token_dim,))
+        self.to_token = Dense((self.layout.token_dim,))
 
     def encode(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
@@ -225,8 +248,8 @@ class ViTMAE(nn.Module):
         noise: Float[Array, "n noise"],
     ) -> Float[Array, "n t d"]:
         """Reconstruction of all tokens from the codes of the visible ones, and from noise at the hidden ones."""
-        n, n_tokens, width = len(coded), self.grid[0] * self.grid[1], self.config.decoder_width
-        positions = jnp.asarray(sine_cosine_positions(*self.grid, width))
+        n, n_tokens, width = len(coded), self.layout.n_tokens, self.config.decoder_width
+        positions = self.decoder_positions()
         lowered = _per_token(self.decoder_embed, coded)
         blank = jnp.broadcast_to(self.mask_token, (n, n_tokens, width))
         if self.noise_dim:
@@ -259,13 +282,13 @@ class ViTMAE(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViTNetwork:
-    """A vision-transformer masked autoencoder over a grid of variables of equal dims.
+    """A vision-transformer masked autoencoder over observed variables of any dims.
 
     See :mod:`hlvm.mae.networks.networks` for the methods that all networks share.
 
     Attributes:
         config: the architecture.
-        tokens: how the grid is cut.
+        tokens: how the observed variables are cut.
         n_visible: tokens the encoder sees; the most that a mask may leave visible.
         padded: whether some masks leave fewer visible.
         noise_dim: numbers of noise that the decoder reads at every hidden token; 0 for none.
@@ -274,7 +297,7 @@ class ViTNetwork:
     """
 
     config: ViTConfig
-    tokens: TokenGrid
+    tokens: Tokens
     n_visible: int
     padded: bool = False
     noise_dim: int = 0
@@ -288,8 +311,7 @@ class ViTNetwork:
     def _module(self, *, keep_attention: bool = False) -> ViTMAE:
         return ViTMAE(
             config=self.config,
-            grid=self.tokens.sides,
-            token_dim=self.tokens.token_dim,
+            layout=self.tokens,
             noise_dim=self.noise_dim,
             keep_attention=keep_attention,
             unrolled=self.unrolled,
@@ -309,9 +331,7 @@ class ViTNetwork:
         """What reconstructions are compared with: the values, or normalised tokens."""
         if not self.config.normalize_targets:
             return values
-        tokens = self.tokens.cut(values)
-        centred = tokens - tokens.mean(axis=-1, keepdims=True)
-        return self.tokens.join(centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6))
+        return self.tokens.join(self.tokens.normalized(self.tokens.cut(values)))
 
     def encode(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar

@@ -13,6 +13,7 @@ from hlvm.mae.config import TrainConfig, ViTConfig
 from hlvm.mae.networks.bottleneck import BottleneckNetwork
 from hlvm.mae.networks.linear import LinearNetwork
 from hlvm.mae.networks.networks import Network
+from hlvm.mae.networks.tokens import Tokens
 from hlvm.mae.training.program import Program
 
 __all__ = ["check_sizes", "least_parameters", "state_bytes", "step_bytes"]
@@ -23,7 +24,7 @@ _IN_STATE = 3
 
 
 def least_parameters(network: Network) -> int:
-    """Numbers in the weight matrices of a network; biases, norms and tokens are few beside them."""
+    """Numbers in the weight matrices and learned positions of a network; the others are few beside them."""
     if isinstance(network, LinearNetwork):
         return 2 * sum(network.cell_dims) * network.padded_code
     if isinstance(network, BottleneckNetwork):
@@ -33,14 +34,19 @@ def least_parameters(network: Network) -> int:
         encoder = network.config.encoder
         if encoder is None or network.tokens is None:
             return 2 * columns * width + inner + width * code + decoder
-        return _encoder(encoder, network.tokens.token_dim) + encoder.width * code + decoder
-    config, token = network.config, network.tokens.token_dim
-    decoder = _blocks(config, config.decoder_width, config.decoder_depth) + config.decoder_width * token
-    return _encoder(config, token) + config.width * config.decoder_width + decoder
+        return _encoder(encoder, network.tokens) + encoder.width * code + decoder
+    config, width = network.config, network.config.decoder_width
+    decoder = _of_tokens(network.tokens, width) + _blocks(config, width, config.decoder_depth)
+    return _encoder(config, network.tokens) + config.width * width + decoder
 
 
-def _encoder(config: ViTConfig, token: int) -> int:
-    return token * config.width + _blocks(config, config.width, config.depth)
+def _encoder(config: ViTConfig, tokens: Tokens) -> int:
+    return _of_tokens(tokens, config.width) + _blocks(config, config.width, config.depth)
+
+
+def _of_tokens(tokens: Tokens, width: int) -> int:
+    """What maps tokens to an embedding or back, and positions that are learned."""
+    return (tokens.token_dim + (0 if tokens.grid else tokens.n_tokens)) * width
 
 
 def _blocks(config: ViTConfig, width: int, depth: int) -> int:
