@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -115,7 +114,8 @@ class Session:
 
         Args:
             group: which.
-            states: folder of its training states, which are removed once it is scored; ``None`` keeps none.
+            states: folder of its training states; ``None`` keeps none. Remove it only when the result is kept: a kill
+                leaves half of it, from which nothing goes on.
             fits_to: folder to keep the fits in; ``None`` does not keep them.
             save_every: steps between two states.
             devices: that share the training; ``None`` for JAX's default device.
@@ -150,8 +150,6 @@ class Session:
         if fits_to is not None and not fits_to.exists():
             make_folder(fits_to.parent)
             mae.save_fits(fits_to, fits)
-        if states is not None:
-            shutil.rmtree(states, ignore_errors=True)
         return result
 
 

@@ -263,6 +263,7 @@ class Work:
                 raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
             make_folder(self.out / GROUPS)
             write_json(self.out / GROUPS / f"{name}.json", {"group": self.groups[name], **plain})
+            shutil.rmtree(self.out / STATES / name, ignore_errors=True)  # not before: a kill would leave half of it
         self.results[name] = plain
 
     def _read(self, name: str) -> bool:
