@@ -121,6 +121,8 @@ def test_study_settings_from_dict_reads_every_table(tmp_path):
         seeds = 5
         generators = 2
         regime = "general"
+        until = "decided"
+        most_seeds = 9
         [[mask]]
         kind = "random"
         ratio = [0.25, 0.5]
@@ -150,6 +152,7 @@ def test_study_settings_from_dict_reads_every_table(tmp_path):
     )
     found = load_study_settings(tmp_path / "a.toml")
     assert (found.seed, found.numbers) == (7, {"seeds": 5, "generators": 2, "regime": "general"})
+    assert found.stages == {"until": "decided", "most_seeds": 9}
     assert found.masks[:4] == tuple(RandomMask(ratio=r, unit=u) for r in (0.25, 0.5) for u in ((1, 1), 2))
     assert (len(found.masks), found.networks) == (5, None)
     assert found.losses == (LossConfig(region="masked"), LossConfig(region="all"))
@@ -268,36 +271,40 @@ def test_study_killed_at_random_moments_ends_as_if_undisturbed(inputs, tmp_path)
     line = [sys.executable, "-c", program, "study", inputs / "graph.json", "--config", tmp_path / "long.json"]
     line += ["--save-every", "100", "--resume", "--out"]
 
-    def begin(folder):
-        return subprocess.Popen([*map(str, line), str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    def begin(name):
+        command = [*map(str, line), str(tmp_path / name)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def end(process, seconds=None):
+        """The exit code; after some seconds by a kill. Nothing is said in either case."""
+        try:
+            errors = process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            errors = process.communicate()[1]
+        assert errors == ""
+        return process.returncode
 
     began = time.monotonic()
-    process = begin(tmp_path / "whole")
+    process = begin("whole")
     while process.poll() is None and not (tmp_path / "whole" / "study.json").exists():
         time.sleep(0.01)
     first = time.monotonic() - began
-    assert (process.wait(), process.stderr.read()) == (0, b"")
+    assert end(process) == 0
     lasted = time.monotonic() - began
     rng = np.random.default_rng(0)
     # Most of them after the first file is written: before, there is only one thing that can go wrong.
     moments = [*rng.uniform(0, lasted, 5), *rng.uniform(first, lasted, 15)]
-    number, kills = 0, 0
-    while kills < len(moments):
-        process = begin(tmp_path / str(number))
-        try:
-            code = process.wait(moments[kills])
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-            kills += 1
-        assert process.stderr.read() == b""
+    number = 0
+    while moments:
+        code = end(begin(str(number)), moments[-1])
+        assert code in (0, -signal.SIGKILL)
         if code == 0:
             check_same(tmp_path / str(number), tmp_path / "whole")
             number += 1
         else:
-            assert code == -signal.SIGKILL
-    process = begin(tmp_path / str(number))
-    assert (process.wait(), process.stderr.read()) == (0, b"")
+            moments.pop()
+    assert end(begin(str(number))) == 0
     check_same(tmp_path / str(number), tmp_path / "whole")
 
 
@@ -377,6 +384,9 @@ def test_drawn_generators_are_those_of_their_key(inputs):
         ({"generators": True}, "generators must be a whole number of at least 1, got True"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"regime": "any"}, "regime must be one of invertible, general, got 'any'"),
+        ({"until": "open"}, "until must be one of decided, got 'open'"),
+        ({"most_seeds": 9}, 'most_seeds goes with until = "decided": leave it out'),
+        ({"until": "decided", "most_seeds": 1.5}, "most_seeds must be a whole number of at least 1, got 1.5"),
         ({"train": {"steps": 5}}, "train: warmup must lie in [0, steps=5)"),
     ],
 )
@@ -427,6 +437,14 @@ def refused_study(inputs, monkeypatch, refused, tmp_path_factory):
         (
             {"score": {"intervals": False}},
             "a.json: tables [[claim]] need intervals: without them nothing is decided: set intervals = true in [score]",
+        ),
+        (
+            {"until": "decided", "most_seeds": 2},
+            "a.json: most_seeds must be above the seeds=2 of the first look, got 2",
+        ),
+        (
+            {"until": "decided", "score": {"intervals": False}, "claim": []},
+            "a.json: until needs intervals, or nothing is decided: set intervals = true in [score]",
         ),
         ({"network": VIT, "claim": []}, "a.json: random ratio=0.25: the mask cuts through the network's tokens"),
         ({"network": VIT, "score": {"representation": "code"}}, "a.json: score: representation must be mean, class or"),

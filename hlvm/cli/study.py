@@ -123,7 +123,7 @@ def _run(
             if out is None:
                 print(planned.plan(settings.seed))
                 return 0
-            found = _found(planned, settings.seed, out, resume, scheduler, devices, save_every)
+            found = _found(planned, settings, out, resume, scheduler, devices, save_every)
         _write_results(out, found)
     except KeyboardInterrupt as stop:
         if out is None or not _is_begun(out):
@@ -142,7 +142,7 @@ def _run(
 
 def _found(
     planned: Study,
-    seed: int,
+    settings: StudySettings,
     out: Path,
     resume: bool,
     scheduler: str | None,
@@ -154,13 +154,14 @@ def _found(
     with _bars() as bars, warnings.catch_warnings():
         warnings.simplefilter("ignore", mae.DivergenceWarning)  # said with the results
         return planned.run(
-            seed,
+            settings.seed,
             out=out,
             resume=resume,
             scheduler=scheduler,
             devices=devices,
             save_every=save_every,
             on_progress=_Watcher(bars),
+            **settings.stages,
         )
 
 

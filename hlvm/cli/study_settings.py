@@ -26,7 +26,7 @@ from hlvm.theory import Regime
 
 __all__ = ["StudySettings", "load_study_settings", "study_settings_from_dict"]
 
-_NUMBERS = ("seed", "seeds", "generators", "regime")
+_WORDS = ("seed", "seeds", "generators", "regime", "until", "most_seeds")
 _TABLES = ("mask", "network", "loss", "train", "score", "claims", "claim")
 
 
@@ -45,6 +45,7 @@ class StudySettings:
         claim_config: margins and error rate of claims.
         claims: comparisons of the user's.
         numbers: ``seeds``, ``generators`` and ``regime``, those that were given.
+        stages: ``until`` and ``most_seeds`` of :meth:`hlvm.study.Study.run`, those that were given.
     """
 
     seed: int
@@ -57,13 +58,14 @@ class StudySettings:
     claim_config: ClaimConfig
     claims: tuple[Comparison, ...]
     numbers: Mapping[str, Any]
+    stages: Mapping[str, Any]
 
     @property
     def words(self) -> dict[str, str]:
         """Arguments of the package that the file holds, and what they are called there."""
         several = len(self.masks) > 1
         places = {f"strategies[{i}]": f"mask {name}" if several else "mask" for i, name in enumerate(self.mask_names)}
-        return places | {name: name for name in _NUMBERS} | {"claims": "tables [[claim]]"}
+        return places | {name: name for name in _WORDS} | {"claims": "tables [[claim]]"}
 
     def study(self, data: Any) -> Study:
         """The study of some data.
@@ -102,8 +104,8 @@ def study_settings_from_dict(data: Any) -> StudySettings:
             several values; ``train``, ``score`` (with ``regression`` inside) and ``claims``: fields of
             :class:`~hlvm.mae.TrainConfig`, :class:`~hlvm.study.ScoreConfig` and :class:`~hlvm.claims.ClaimConfig`.
             ``claim``: one table or several, fields of :class:`~hlvm.study.Comparison`, in which a ``unit`` may be a
-            list ``[rows, columns]``. ``seeds``, ``generators`` and ``seed``: whole numbers. ``regime``. Only ``mask``
-            is needed.
+            list ``[rows, columns]``. ``seeds``, ``generators`` and ``seed``: whole numbers. ``regime``. ``until`` and
+            ``most_seeds`` as in :meth:`hlvm.study.Study.run`. Only ``mask`` is needed.
 
     Raises:
         ValueError: something missing, unknown, out of range or said twice.
@@ -119,12 +121,15 @@ def study_settings_from_dict(data: Any) -> StudySettings:
         >>> len(found.masks), found.claims[0].height
         (2, 1)
     """
-    data = checked_tables(data, (*_NUMBERS, *_TABLES))
+    data = checked_tables(data, (*_WORDS, *_TABLES))
     masks = masks_of(data)
-    regimes = get_args(Regime)
-    numbers = {name: positive(data[name], name) for name in ("seeds", "generators") if name in data}
-    if data.get("regime", regimes[0]) not in regimes:
-        raise ValueError(f"regime must be one of {', '.join(regimes)}, got {data['regime']!r}")
+    for name, options in (("regime", get_args(Regime)), ("until", ("decided",))):
+        if data.get(name, options[0]) not in options:
+            raise ValueError(f"{name} must be one of {', '.join(options)}, got {data[name]!r}")
+    if "most_seeds" in data and "until" not in data:
+        raise ValueError('most_seeds goes with until = "decided": leave it out')
+    numbers = {name: positive(data[name], name) for name in ("seeds", "generators", "most_seeds") if name in data}
+    given = {name: data[name] for name in ("regime", "until") if name in data} | numbers
     return StudySettings(
         seed=seed_of(data),
         masks=tuple(mask for mask, _ in masks),
@@ -135,7 +140,8 @@ def study_settings_from_dict(data: Any) -> StudySettings:
         score=_score(data.get("score", {})),
         claim_config=ClaimConfig(**checked_fields(ClaimConfig, data.get("claims", {}), "claims")),
         claims=tuple(map(_claim, tables_of(data, "claim"))),
-        numbers=numbers | ({"regime": data["regime"]} if "regime" in data else {}),
+        numbers={name: given[name] for name in ("seeds", "generators", "regime") if name in given},
+        stages={name: given[name] for name in ("until", "most_seeds") if name in given},
     )
 
 

@@ -116,7 +116,8 @@ class Study(StudyDesign):
         if until != "decided":
             raise UsageError(f'must be "decided" or None, got {until!r}', argument="until")
         if not self.score.intervals:
-            raise UsageError("needs intervals=True in ScoreConfig, or nothing is decided", argument="until")
+            remedies = {"intervals": "set intervals=True in ScoreConfig"}
+            raise UsageError("needs intervals, or nothing is decided", argument="until", remedies=remedies)
         if positive(most_seeds, "most_seeds") <= self.seeds:
             problem = f"must be above the seeds={self.seeds} of the first look, got {most_seeds}"
             raise UsageError(problem, argument="most_seeds")
