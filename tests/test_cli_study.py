@@ -364,7 +364,7 @@ def test_drawn_generators_are_those_of_their_key(inputs):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"masks": {}}, "'masks' is not a setting: known are seed, seeds, generators, regime, mask"),
+        ({"masks": {}}, "'masks' is not a setting: known are seed, seeds, generators, regime, until"),
         ({"mask": None}, "'mask' is missing"),
         ({"score": {"latent": ["a"]}}, "score: 'latent' is not a field of it; known are representation"),
         ({"score": {"regression": {"splits": 3}}}, "regression of score: 'splits' is not a field of it"),

@@ -246,9 +246,9 @@ def _bars() -> Bars:
 def _write_results(out: Path, found: StudyResult) -> None:
     from hlvm.plotting import save_figure
 
-    for name, by in (("table.csv", "latent"), ("heights.csv", "height")):
+    for name, table in (("table.csv", found.table()), ("heights.csv", found.table("height"))):
         with atomic_path(out / name) as temporary:
-            found.table(by).to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False)
     save_figure(found.plot(), out / "figure.png")
     found.report(out / "report.html")
 
