@@ -206,7 +206,7 @@ def test_bad_input_gives_one_line_and_exit_code_2(refused, line, message):
 
 
 PARSING = [
-    ("", "Expected one of {demo, graph, theory, design, check, sample, train, encode, score}; see hlvm --help"),
+    ("", "Expected one of {demo, graph, theory, design, check, sample, train, encode, score, study}; see hlvm --help"),
     ("nonsense", "Unrecognized options: nonsense"),
     ("theory", "Missing from hlvm theory: GRAPH; see hlvm theory --help"),
     ("sample", "Missing from hlvm sample: SOURCE, --n INT, --out FILE; see"),

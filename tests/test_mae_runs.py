@@ -10,6 +10,7 @@ import signal
 import struct
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -38,6 +39,7 @@ from hlvm.mae.files import describe_run
 from hlvm.mae.training import data as data_module
 from hlvm.mae.training import feeding, groups
 from hlvm.mae.training import program as program_module
+from hlvm.mae.training.arrays_on_disk import read_arrays, write_arrays
 from hlvm.mae.training.data import check_data
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian, Polar
@@ -244,6 +246,17 @@ def test_folder_of_another_run_is_refused(model, tmp_path):
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds other files"):
         fit(KEY, model, MASK, SMALL, short, checkpoints=Checkpoints(folder=tmp_path / "other"))
+
+
+def test_write_arrays_can_be_called_by_several_threads(tmp_path):
+    """Orbax mixes up what threads write at the same time."""
+    for number in range(20):
+        (tmp_path / str(number)).mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(write_arrays, tmp_path / str(n) / "a", {"x": np.arange(9) + n}) for n in range(20)]:
+            assert done.result() is None
+    for number in range(20):
+        np.testing.assert_array_equal(read_arrays(tmp_path / str(number) / "a")["x"], np.arange(9) + number)
 
 
 def test_interrupt_waits_for_the_running_steps_and_keeps_their_state(model, tmp_path, capsys, in_terminal):

@@ -12,7 +12,8 @@ import pytest
 from mae_cases import untyped
 
 from hlvm import HierarchicalModel, LatentGraph
-from hlvm.cli.settings import expand_table, load_settings, settings_from_dict
+from hlvm.cli.settings import load_settings, settings_from_dict
+from hlvm.cli.settings_tables import expand_table
 from hlvm.mae import (
     BottleneckConfig,
     Checkpoints,

@@ -27,6 +27,7 @@ from hlvm.cli.graph import graph
 from hlvm.cli.input import check_folder_can_be_made, check_seed
 from hlvm.cli.sample import sample
 from hlvm.cli.score import score
+from hlvm.cli.study import study
 from hlvm.cli.theory import check, design, theory
 from hlvm.cli.train import train
 from hlvm.cli.words import in_command_words, parse_error_in_one_line
@@ -75,7 +76,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Command, Callable[[], int]] | Non
     """The command, and its call with these arguments; ``None`` if they do not parse, which is said."""
     app = tyro.extras.SubcommandApp()
     names = []
-    for command in (demo, graph, theory, design, check, sample, train, encode, score):
+    for command in (demo, graph, theory, design, check, sample, train, encode, score, study):
         app.command(_deferred(command))
         names.append(command.__name__)
     box = io.StringIO()

@@ -1,12 +1,14 @@
-"""Image families by their names on the command line, and the options that each takes."""
+"""What draws data, by its names on the command line: image families with their options, and kinds of mechanisms."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["FAMILIES", "image_model"]
+import tyro
+
+__all__ = ["FAMILIES", "MECHANISMS", "Mechanism", "check_mechanism", "image_model", "mechanism_of"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "quadtree": ("size",),
@@ -15,23 +17,45 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 """Name -> the options of ``hlvm sample`` that go with it."""
 
+MECHANISMS = {
+    "invertible-mlp": "InvertibleMLP",
+    "linear-gaussian": "LinearGaussian",
+    "additive-noise-mlp": "AdditiveNoiseMLP",
+    "coupling": "Coupling",
+    "post-nonlinear": "PostNonlinear",
+    "heteroscedastic": "Heteroscedastic",
+}
+"""Names after --mechanism, and the classes in hlvm.mechanisms."""
 
-def image_model(name: str, seed: int, given: Mapping[str, Any] | None = None) -> Any:
-    """An image model of a family, as ``hlvm sample`` draws from it with this seed.
+Mechanism = Annotated[str | None, tyro.conf.arg(metavar="|".join(MECHANISMS), help_behavior_hint="")]
+
+
+def check_mechanism(name: str | None) -> None:
+    """Check what was given after --mechanism; tyro would offer 'None' among the choices, in no order."""
+    if name not in (None, *MECHANISMS):
+        raise ValueError(f"--mechanism: expected one of {', '.join(MECHANISMS)}, got {name!r}")
+
+
+def mechanism_of(name: str | None) -> Any:
+    """A mechanism by its name on the command line; ``None`` for the one that is taken if none is named."""
+    from hlvm import mechanisms
+
+    return getattr(mechanisms, MECHANISMS[name or "invertible-mlp"])()
+
+
+def image_model(name: str, key: Any, given: Mapping[str, Any] | None = None) -> Any:
+    """An image model of a family.
 
     Args:
         name: the family.
-        seed: from 0; mechanisms and rules follow from it.
+        key: a typed key; mechanisms and rules follow from it.
         given: options of this family; those that are missing have the values that ``hlvm sample --help`` tells.
 
     Raises:
         ValueError: a value that the family does not take.
     """
-    import jax
-
     from hlvm.images import GrammarImages, QuadtreeImages, SceneImages
 
-    key, _ = jax.random.split(jax.random.key(seed))
     options = dict(given or {})
     if name == "quadtree":
         return QuadtreeImages.of_size(key, options.get("size", 32))

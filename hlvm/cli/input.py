@@ -28,6 +28,7 @@ __all__ = [
     "Source",
     "Unit",
     "check_folder_can_be_made",
+    "check_has_graph",
     "check_n_masks",
     "check_new_file",
     "check_seed",
@@ -113,7 +114,7 @@ def load_source(place: str, *, seed: int = 0) -> Any:
     Args:
         place: a graph (.json, .graphml), a saved model (.npz), a data set (.npz, .h5, .hdf5), the folder of an image
             model, or the name of a family of images, with the options that it has by itself.
-        seed: of what a family draws by itself.
+        seed: of what a family draws by itself, as ``hlvm sample`` does with it.
 
     Returns:
         A graph, a model, an image model, or a data set, which is to be closed.
@@ -123,7 +124,9 @@ def load_source(place: str, *, seed: int = 0) -> Any:
         ValueError: it is nothing of this, or damaged.
     """
     if place in FAMILIES:
-        return image_model(place, seed)
+        import jax
+
+        return image_model(place, jax.random.split(jax.random.key(seed))[0])
     path = as_path(place)
     if not path.suffix and not path.exists():
         raise ValueError(
@@ -159,6 +162,13 @@ def graph_of(source: Any, place: str) -> LatentGraph:
     if graph is None:
         raise ValueError(f"{place} holds no graph: give a file that does, such as those that hlvm sample writes")
     return graph
+
+
+def check_has_graph(source: Any, place: str) -> None:
+    """Check that data says what can be masked; a data set that does not is closed."""
+    if source.graph is None:
+        source.close()
+        raise ValueError(f"{place} has no graph, which says what is masked: hlvm sample writes it with the data")
 
 
 def model_of(source: Any) -> HierarchicalModel | None:

@@ -17,7 +17,7 @@ from hlvm._files import atomic_folder, check_new_folder
 from hlvm._process import stopped
 from hlvm._process.memory import in_words
 from hlvm.cli.compilation import use_compilation_cache
-from hlvm.cli.families import FAMILIES, image_model
+from hlvm.cli.families import FAMILIES, Mechanism, check_mechanism, image_model, mechanism_of
 from hlvm.cli.input import (
     Flag,
     OptionalFile,
@@ -32,16 +32,6 @@ from hlvm.graph import LatentGraph
 __all__ = ["sample"]
 
 _SHEET = 64
-_MECHANISMS = {
-    "invertible-mlp": "InvertibleMLP",
-    "linear-gaussian": "LinearGaussian",
-    "additive-noise-mlp": "AdditiveNoiseMLP",
-    "coupling": "Coupling",
-    "post-nonlinear": "PostNonlinear",
-    "heteroscedastic": "Heteroscedastic",
-}
-"""Names after --mechanism, and the classes in hlvm.mechanisms."""
-
 _Whole = Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
 
 
@@ -58,7 +48,7 @@ def sample(
     synonyms: _Whole = None,
     levels: _Whole = None,
     strips: Flag = False,
-    mechanism: Annotated[str | None, tyro.conf.arg(metavar="|".join(_MECHANISMS), help_behavior_hint="")] = None,
+    mechanism: Mechanism = None,
     save_model: OptionalFile = None,
     preview: OptionalFile = None,
     image_type: Literal["float32", "uint8"] = "float32",
@@ -95,8 +85,7 @@ def sample(
         chunk_size: samples drawn and kept in memory at once.
         resume: take up an interrupted run of the same command.
     """
-    if mechanism not in (None, *_MECHANISMS):  # tyro would offer 'None' among the choices, in no order
-        raise ValueError(f"--mechanism: expected one of {', '.join(_MECHANISMS)}, got {mechanism!r}")
+    check_mechanism(mechanism)
     for option, number in (("--n", n), ("--chunk-size", chunk_size)):
         if number < 1:
             raise ValueError(f"{option} must be at least 1, got {number}")
@@ -126,11 +115,7 @@ def sample(
 
     use_compilation_cache()
     key_model, key_draws = jax.random.split(jax.random.key(seed))
-    model: Any
-    if loaded is None:
-        model = image_model(source, seed, given)
-    else:
-        model = _drawn_model(key_model, loaded, mechanism or "invertible-mlp")
+    model: Any = image_model(source, key_model, given) if loaded is None else _drawn_model(key_model, loaded, mechanism)
     _check_room(out, n, model, image_type)
     if save_model is not None:
         _save_model(model, save_model)
@@ -219,13 +204,12 @@ def _loaded(place: str, mechanism: str | None) -> Any:
     return found
 
 
-def _drawn_model(key: Any, source: Any, name: str) -> Any:
+def _drawn_model(key: Any, source: Any, mechanism: str | None) -> Any:
     if not isinstance(source, LatentGraph):
         return source
-    from hlvm import mechanisms
     from hlvm.simulator import HierarchicalModel
 
-    return HierarchicalModel.init(key, source, getattr(mechanisms, _MECHANISMS[name])())
+    return HierarchicalModel.init(key, source, mechanism_of(mechanism))
 
 
 # ---------------------------------------------------------------------- output

@@ -13,14 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from hlvm._files import as_path, atomic_path, check_new_folder, is_new_folder, only_writer
-from hlvm._numbers import UsageError
 from hlvm._process import complain, hold_back_log, stopped
 from hlvm.cli.compilation import use_compilation_cache
-from hlvm.cli.input import (
-    Flag,
-    check_folder_can_be_made,
-    load_source,
-)
+from hlvm.cli.input import Flag, check_folder_can_be_made, check_has_graph, load_source
 from hlvm.graph import LatentGraph
 
 if TYPE_CHECKING:
@@ -103,8 +98,7 @@ def _run(
     import jax
 
     from hlvm import mae
-    from hlvm.cli.settings import TABLE_OF, in_file_words
-    from hlvm.mae.training.groups import MemberError
+    from hlvm.cli.settings import errors_of_settings
     from hlvm.mae.training.planner import worth_sharing
     from hlvm.mae.training.run_state import devices_of_run
 
@@ -118,19 +112,16 @@ def _run(
     source = _loaded(data, settings.seed)
     where = {"devices": jax.devices() if devices == "all" else chosen, "microbatch": microbatch}
     try:
-        if devices == "auto" and begun_with is None and chosen is not None:
-            where["devices"] = worth_sharing(source, settings.members, settings.train, chosen)
-        if out is None:
-            print(mae.plan_ensemble(jax.random.key(settings.seed), source, settings.members, settings.train, **where))
-            return 0
-        return _train(source, settings, out, where, tensorboard=tensorboard, save_every=save_every)
-    except MemberError as error:
-        name = "" if error.alone else f"{settings.names[error.member]}: "
-        raise ValueError(f"{config}: {name}{in_file_words(error.why)}") from None
-    except UsageError as error:
-        if error.of not in TABLE_OF:  # an option or the data is at fault
-            raise
-        raise ValueError(f"{config}: {in_file_words(error)}") from None
+        with errors_of_settings(config, settings.names):
+            if devices == "auto" and begun_with is None and chosen is not None:
+                where["devices"] = worth_sharing(source, settings.members, settings.train, chosen)
+            if out is None:
+                planned = mae.plan_ensemble(
+                    jax.random.key(settings.seed), source, settings.members, settings.train, **where
+                )
+                print(planned)
+                return 0
+            return _train(source, settings, out, where, tensorboard=tensorboard, save_every=save_every)
     finally:
         if hasattr(source, "close"):
             source.close()
@@ -215,9 +206,7 @@ def _loaded(place: str, seed: int) -> Any:
             f"{place} is a graph, which has no mechanisms to draw data with: hlvm sample {place} --save-model FILE "
             "gives it some"
         )
-    if found.graph is None:
-        found.close()
-        raise ValueError(f"{place} has no graph, which says what is masked: hlvm sample writes it with the data")
+    check_has_graph(found, place)
     return found
 
 

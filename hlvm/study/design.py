@@ -102,7 +102,9 @@ class StudyDesign:
         self.claims, self.claim_config = tuple(claims), claim_config or ClaimConfig()
         if not self.score.intervals and self.claims:
             raise UsageError(
-                "needs intervals=True in ScoreConfig: without intervals nothing is decided", argument="claims"
+                "need intervals: without them nothing is decided",
+                argument="claims",
+                remedies={"intervals": "set intervals=True in ScoreConfig"},
             )
         self._regime: Regime | None = regime
 

@@ -138,7 +138,8 @@ class Session:
 
         Args:
             group: which.
-            states: folder of its training states, to be removed when the result is kept; ``None`` keeps none.
+            states: folder of its training states; ``None`` keeps none. Remove it only when the result is kept: a kill
+                leaves half of it, from which nothing goes on.
             fits_to: folder to keep the fits in; ``None`` does not keep them.
             save_every: steps between two states.
             devices: that share the training; ``None`` for JAX's default device.

@@ -85,6 +85,9 @@ class Work:
         for generator in range(self.study.generators):
             material = self.session.material(generator)
             self.study.programs(material.graph)
+        heights = {target.latent: target.height for target in self.session.material(0).targets}
+        for claim in self.study.claims:
+            own_pair(claim, self.study.arms, prediction, heights)
         if self.out is None:
             return prediction
         described = self.described = json.loads(json.dumps(self.description()))
@@ -101,12 +104,14 @@ class Work:
                     f"{self.out} holds another study, which differs in {', '.join(other)}: go on with exactly what it "
                     "was started with, or choose a new folder"
                 )
+        else:
+            if not is_new_folder(self.out):
+                check_new_folder(self.out)
+            make_folder(self.out)
+            write_json(path, described)
+        if (self.out / PREDICTION).exists():
             return Prediction.from_dict(read_json(self.out / PREDICTION))
-        if not is_new_folder(self.out):
-            check_new_folder(self.out)
-        make_folder(self.out)
         write_json(self.out / PREDICTION, prediction.to_dict())
-        write_json(path, described)
         return prediction
 
     def description(self) -> dict[str, Any]:
@@ -240,7 +245,7 @@ class Work:
                 raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
             make_folder(self.out / GROUPS)
             write_json(self.out / GROUPS / f"{name}.json", {"group": self.groups[name], **plain})
-            shutil.rmtree(self.out / STATES / name, ignore_errors=True)
+            shutil.rmtree(self.out / STATES / name, ignore_errors=True)  # not before: a kill would leave half of it
         self.results[name] = plain
 
     def _read(self, name: str) -> bool:

@@ -135,7 +135,8 @@ class Study(StudyDesign):
         if until != "decided":
             raise UsageError(f'must be "decided" or None, got {until!r}', argument="until")
         if not self.score.intervals:
-            raise UsageError("needs intervals=True in ScoreConfig, or nothing is decided", argument="until")
+            remedies = {"intervals": "set intervals=True in ScoreConfig"}
+            raise UsageError("needs intervals, or nothing is decided", argument="until", remedies=remedies)
         what = "seeds" if self.generators == 1 else "generators"
         first: int = getattr(self, what)
         if positive(most, "most") <= first:

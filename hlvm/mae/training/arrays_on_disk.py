@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ __all__ = ["check_path", "read_arrays", "write_arrays"]
 
 _PATTERN = frozenset("[]*?{}")
 """Characters with a meaning in the patterns that Orbax and TensorStore take paths for."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Orbax numbers its operations by one counter of the process, so that those of several threads would be mixed up."""
 
 _LONGEST = 300  # characters that they may say of what went wrong
 
@@ -39,7 +43,6 @@ def check_path(path: Path) -> None:
         )
 
 
-@keeping_log_handlers()
 def write_arrays(folder: Path, arrays: Any) -> None:
     """Write a tree of arrays to a new folder, and in one process read it back; several processes write together.
 
@@ -48,7 +51,7 @@ def write_arrays(folder: Path, arrays: Any) -> None:
     """
     check_path(folder)
     try:
-        with _plain(folder) as path, ocp.StandardCheckpointer() as checkpointer:
+        with _alone(), _plain(folder) as path, ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path, arrays)
             checkpointer.wait_until_finished()
             if jax.process_count() > 1:
@@ -62,7 +65,6 @@ def write_arrays(folder: Path, arrays: Any) -> None:
         raise OSError(f"{folder.parent} cannot be written: other numbers are read back")
 
 
-@keeping_log_handlers()
 def read_arrays(folder: Path, like: Any = None) -> Any:
     """Read what :func:`write_arrays` wrote.
 
@@ -75,12 +77,19 @@ def read_arrays(folder: Path, like: Any = None) -> Any:
         ValueError: the folder is damaged.
     """
     try:
-        with _plain(folder) as path, ocp.StandardCheckpointer() as checkpointer:
+        with _alone(), _plain(folder) as path, ocp.StandardCheckpointer() as checkpointer:
             if like is None:
                 return checkpointer.restore(path)
             return checkpointer.restore(path, jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
     except Exception as error:
         raise ValueError(f"{folder} is damaged: {_reason(error)}") from error
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let no other thread use Orbax meanwhile."""
+    with _ONE_AT_A_TIME, keeping_log_handlers():
+        yield
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def step_flops(network: Network, members: int, batch: int) -> int:
     config, seen = _encoder_config(network), network.n_visible + 1
     products = _block_products(config, config.width, seen) * config.depth
     if isinstance(network, BottleneckNetwork):
-        encoder = _encoder(config, network.tokens.token_dim if network.tokens else 1)
+        encoder = 0 if network.tokens is None else _encoder(config, network.tokens)
         return 6 * batch * members * (products + least_parameters(network) - encoder)
     decoder = _block_products(config, config.decoder_width, network.tokens.n_tokens + 1) * config.decoder_depth
     return 6 * batch * members * (products + decoder)
