@@ -122,7 +122,7 @@ def test_study_settings_from_dict_reads_every_table(tmp_path):
         generators = 2
         regime = "general"
         until = "decided"
-        most_seeds = 9
+        most = 9
         [[mask]]
         kind = "random"
         ratio = [0.25, 0.5]
@@ -152,7 +152,7 @@ def test_study_settings_from_dict_reads_every_table(tmp_path):
     )
     found = load_study_settings(tmp_path / "a.toml")
     assert (found.seed, found.numbers) == (7, {"seeds": 5, "generators": 2, "regime": "general"})
-    assert found.stages == {"until": "decided", "most_seeds": 9}
+    assert found.stages == {"until": "decided", "most": 9}
     assert found.masks[:4] == tuple(RandomMask(ratio=r, unit=u) for r in (0.25, 0.5) for u in ((1, 1), 2))
     assert (len(found.masks), found.networks) == (5, None)
     assert found.losses == (LossConfig(region="masked"), LossConfig(region="all"))
@@ -385,8 +385,8 @@ def test_drawn_generators_are_those_of_their_key(inputs):
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"regime": "any"}, "regime must be one of invertible, general, got 'any'"),
         ({"until": "open"}, "until must be one of decided, got 'open'"),
-        ({"most_seeds": 9}, 'most_seeds goes with until = "decided": leave it out'),
-        ({"until": "decided", "most_seeds": 1.5}, "most_seeds must be a whole number of at least 1, got 1.5"),
+        ({"most": 9}, 'most goes with until = "decided": leave it out'),
+        ({"until": "decided", "most": 1.5}, "most must be a whole number of at least 1, got 1.5"),
         ({"train": {"steps": 5}}, "train: warmup must lie in [0, steps=5)"),
     ],
 )
@@ -439,8 +439,8 @@ def refused_study(inputs, monkeypatch, refused, tmp_path_factory):
             "a.json: tables [[claim]] need intervals: without them nothing is decided: set intervals = true in [score]",
         ),
         (
-            {"until": "decided", "most_seeds": 2},
-            "a.json: most_seeds must be above the seeds=2 of the first look, got 2",
+            {"until": "decided", "most": 2},
+            "a.json: most must be above the seeds=2 of the first look, got 2",
         ),
         (
             {"until": "decided", "score": {"intervals": False}, "claim": []},

@@ -316,6 +316,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyResult:
     if not (folder / "results.json").exists():
         raise ValueError(f"{folder} holds a study that is not finished: run it again with resume=True")
     settings, prediction, found = (read_json(folder / f"{name}.json") for name in ("study", "prediction", "results"))
+    settings.pop("devices", None)  # on which the study was begun: results depend on it by rounding only
     try:
         records = pd.DataFrame(found["records"]["data"], columns=found["records"]["columns"])
         return StudyResult(

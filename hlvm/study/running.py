@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
@@ -24,6 +25,7 @@ from hlvm._numbers import positive
 from hlvm._process.provenance import available_cores, environment
 from hlvm.claims import Looks
 from hlvm.mae.files import describe_run
+from hlvm.mae.training.planner import worth_sharing
 from hlvm.study.comparisons import own_pair
 from hlvm.study.decisions import Decisions
 from hlvm.study.design import StudyDesign
@@ -34,11 +36,11 @@ from hlvm.study.progress import StudyProgress, Watch
 from hlvm.study.results import StudyResult, result_to_dict
 from hlvm.study.workers import check_scheduler
 
-__all__ = ["Work", "run_study", "shares"]
+__all__ = ["Work", "devices_of_study", "run_study", "shares"]
 
 FORMAT, FORMAT_VERSION = "hlvm.study", 1
 STUDY, PREDICTION, GROUPS, STATES, FITS = "study.json", "prediction.json", "groups", "states", "fits"
-RESULTS = "results.json"
+RESULTS, DEVICES = "results.json", "devices"
 _DISTRIBUTIONS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
 
@@ -71,6 +73,7 @@ class Work:
         self.results: dict[str, GroupResult] = {}
         self.groups: dict[str, Group] = {}
         self.described: dict[str, Any] | None = None
+        self.begun_on: int | None = None
 
     # ------------------------------------------------------------------ folder
 
@@ -97,7 +100,7 @@ class Work:
             if not resume:
                 raise ValueError(f"{self.out} holds a study already: go on with resume=True, or choose a new folder")
             known = read_json(path)
-            known.pop("environments", None)
+            self.begun_on = known.pop(DEVICES, None)
             other = sorted(name for name in {*known, *described} if known.get(name) != described.get(name))
             if other:
                 raise ValueError(
@@ -202,7 +205,7 @@ class Work:
         if not left:
             return
         watch = Watch(self.on_progress, self._sizes(self.groups), self.groups.keys() - left.keys())
-        free = shares(list(jax.devices() if self.devices is None else self.devices), n_groups)
+        free = shares(self._devices_here(), n_groups)
         threads = min(len(free), len(left))
         stop = threading.Event()
 
@@ -215,7 +218,7 @@ class Work:
                         states=None if self.out is None else self.out / STATES / name,
                         fits_to=None if self.out is None else self.out / FITS / name,
                         save_every=self.save_every,
-                        devices=own if len(own) > 1 or own[0] != jax.devices()[0] else None,
+                        devices=self._worth_it(group, own),
                         on_progress=functools.partial(watch.step, name, stop),
                     )
             finally:
@@ -237,6 +240,27 @@ class Work:
                     self._keep(name, future.result())
             raise
         pool.shutdown(wait=True)
+
+    def _devices_here(self) -> list[Any]:
+        """Devices as given; else all that JAX finds, and on resume as many as the study was begun on."""
+        if self.devices is not None:
+            return list(self.devices)
+        found, begun_on = list(jax.devices()), self.begun_on or 0
+        if len(found) < begun_on:
+            warnings.warn(
+                f"the study was begun on {begun_on} devices and goes on with {len(found)}: it ends as if it had never "
+                "been stopped up to rounding, not bit for bit",
+                stacklevel=4,
+            )
+        return found[: begun_on or None]
+
+    def _worth_it(self, group: Group, devices: list[Any]) -> Sequence[Any] | None:
+        """The devices of a group, if sharing it is worth the waiting; ``None`` for the default device alone."""
+        if len(devices) == 1:
+            return None if devices[0] == jax.devices()[0] else devices
+        ensemble = self.session.ensemble(group)
+        chosen = worth_sharing(ensemble.data, ensemble.members, ensemble.config, devices)
+        return chosen if chosen is not None or devices[0] == jax.devices()[0] else devices[:1]
 
     def _keep(self, name: str, result: GroupResult) -> None:
         plain: Any = json.loads(json.dumps(result))  # as it is read back
@@ -285,6 +309,15 @@ class Work:
 def _settings(member: Mapping[str, Any]) -> dict[str, Any]:
     """What an arm trains, without its seed."""
     return {name: member[name] for name in ("mask", "network", "loss")}
+
+
+def devices_of_study(out: Path) -> int | None:
+    """Number of devices that the study in a folder was begun on; ``None`` where there is no study, or it does not say.
+
+    Raises:
+        ValueError: its description is damaged.
+    """
+    return read_json(out / STUDY).get(DEVICES) if (out / STUDY).exists() else None
 
 
 def shares(devices: Sequence[Any], n_groups: int) -> list[list[Any]]:
