@@ -155,10 +155,4 @@ def _score(table: Any) -> ScoreConfig:
 
 
 def _claim(table: Mapping[str, Any]) -> Comparison:
-    fields = checked_fields(Comparison, table, "claim")
-    return Comparison(**{**fields, "more": _columns(fields["more"]), "less": _columns(fields["less"])})
-
-
-def _columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of an arm, with units as tables of results have them."""
-    return {name: " × ".join(map(str, value)) if isinstance(value, list) else value for name, value in columns.items()}
+    return Comparison(**checked_fields(Comparison, table, "claim"))

@@ -14,7 +14,7 @@ from hlvm.masking import law_of
 from hlvm.masking.descriptions import mask_to_dict
 from hlvm.masking.strategies import as_strategy
 
-__all__ = ["Arm", "arms_of", "labels"]
+__all__ = ["Arm", "arms_of", "labels", "unit_name"]
 
 _LONGEST_VALUE = 24
 """Longer values of a field are told by a number instead."""
@@ -74,13 +74,14 @@ def arms_of(
         ValueError: a mask that is no strategy or does not fit the graph, or two that are the same.
     """
     tables = [mask_to_dict(mask) for mask in masks]
+    shown = [{**table, "unit": unit_name(table["unit"])} if "unit" in table else table for table in tables]
     of_networks = [_described("network", network) for network in networks]
     of_losses = [dataclasses.asdict(loss) for loss in losses]
-    for what, described in (("masks", tables), ("networks", of_networks), ("losses", of_losses)):
+    for what, described in (("masks", shown), ("networks", of_networks), ("losses", of_losses)):
         repeated = next((i for i, one in enumerate(described) if one in described[:i]), None)
         if repeated is not None:
             raise ValueError(f"{what}: number {repeated + 1} is the same as one before: leave it out")
-    named = [labels(part) for part in (tables, of_networks, of_losses)]
+    named = [labels(part) for part in (shown, of_networks, of_losses)]
     arms: list[Arm] = []
     for (a, mask), (b, network), (c, loss) in itertools.product(
         enumerate(masks), enumerate(networks), enumerate(losses)
@@ -145,8 +146,14 @@ def _ratio(graph: LatentGraph, mask: Any) -> float:
     return float(share) if share is not None else (fewest + most) / (2 * graph.n_observed)
 
 
+def unit_name(unit: Any) -> int | str:
+    """A masking unit as tables name it: its side, or ``"rows × columns"`` where these differ."""
+    if isinstance(unit, list | tuple):
+        rows, columns = unit
+        return rows if rows == columns else f"{rows} × {columns}"
+    return unit
+
+
 def _unit(mask: Any) -> int | str:
     unit = getattr(as_strategy(mask), "unit", None)
-    if unit is None or getattr(mask, "patches", None) is not None:
-        return ""
-    return int(unit) if isinstance(unit, int) else " × ".join(map(str, unit))
+    return "" if unit is None or getattr(mask, "patches", None) is not None else unit_name(unit)

@@ -16,7 +16,7 @@ from hlvm.claims import (
     Stance,
     nothing,
 )
-from hlvm.study.arms import Arm
+from hlvm.study.arms import Arm, unit_name
 from hlvm.study.prediction import Prediction
 
 __all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_pair"]
@@ -180,7 +180,8 @@ def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[s
 
 def _named(what: str, columns: Mapping[str, Any], arms: Sequence[Arm]) -> Arm:
     unknown = [name for name in columns if name not in arms[0].columns]
-    matches = [arm for arm in arms if all(arm.columns.get(name) == value for name, value in columns.items())]
+    wanted = {name: unit_name(value) if name == "unit" else value for name, value in columns.items()}
+    matches = [arm for arm in arms if all(arm.columns.get(name) == value for name, value in wanted.items())]
     if unknown or len(matches) != 1:
         told = f"no column {unknown[0]!r}" if unknown else f"{len(matches)} arms"
         raise UsageError(
