@@ -47,6 +47,24 @@ def test_quickstart_runs_from_top_to_bottom(capsys):
     assert "untrained:" in said
 
 
+def test_first_study_of_the_page_is_five_lines_that_run():
+    first = code_blocks(DOCS / "studies.md", "python")[0]
+    assert len([line for line in first.splitlines() if line and not line.startswith(("import", "from"))]) <= 5
+    namespace = {}
+    run(first, "studies.md", namespace)
+    assert set(namespace["found"].table()["latent"]) == {"a", "b"}
+
+
+@pytest.mark.slow
+def test_studies_page_runs_from_top_to_bottom():
+    """Own images: both units find the light, which all cells show, far better than an untrained encoder."""
+    namespace = {}
+    for block in code_blocks(DOCS / "studies.md", "python"):
+        run(block, "studies.md", namespace)
+    assert set(namespace["images_table"]["latent"]) == {"light", "tilt", "left", "right"}
+    assert set(namespace["scenes_table"]["score"]) == {"accuracy"}
+
+
 def test_quickstart_comments_tell_the_values():
     predict = "\n".join(code_blocks(DOCS / "quickstart.md", "python")[:2])
     namespace = {}

@@ -534,7 +534,8 @@ def test_run_writes_the_prediction_before_it_trains(tmp_path, monkeypatch):
     seen = []
 
     def measure(self, group, **others):
-        seen.append((tmp_path / "out" / "prediction.json").exists())
+        written = json.loads((tmp_path / "out" / "prediction.json").read_text())
+        seen.append(len(written["pairs"]) == 1 and written["regime"] == "invertible")
         raise RuntimeError("no training")
 
     monkeypatch.setattr(Session, "measure", measure)

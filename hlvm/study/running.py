@@ -114,7 +114,8 @@ class Work:
             write_json(path, described)
         if (self.out / PREDICTION).exists():
             return Prediction.from_dict(read_json(self.out / PREDICTION))
-        write_json(self.out / PREDICTION, prediction.to_dict())
+        pairs = self.study.pairs(prediction, self.session.material(0).targets)
+        write_json(self.out / PREDICTION, {**prediction.to_dict(), "pairs": [dataclasses.asdict(one) for one in pairs]})
         return prediction
 
     def description(self) -> dict[str, Any]:
