@@ -26,14 +26,13 @@ from experiments.quadtree_fits import (
     COMPARED,
     SHARES_APART,
     TINY,
+    Arm,
     QuadtreeFits,
     code_records,
     gains_by_training,
-    held_out,
     share_stance,
     share_table,
     shares_by_arm,
-    strategy,
     telling_heights,
     trained,
 )
@@ -89,7 +88,7 @@ class Config:
         return self.units[: max(2, self.fits.height - 1)]
 
     @property
-    def arms(self) -> list[tuple[str, float, int]]:
+    def arms(self) -> list[Arm]:
         """Strategy, ratio and unit of all arms, with every kind of mechanism."""
         product = itertools.product(_STRATEGIES, self.ratios, self.units)
         return [(name, ratio, unit) for name, ratio, unit in product if self._hides(name, ratio, unit)]
@@ -132,16 +131,13 @@ def _groups(config: Config) -> list[Group]:
 
 def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     mechanism, ratio = group["mechanism"], group["ratio"]
-    arms = [arm for arm in config.arms if arm[1] == ratio]
-    found = trained(config.fits, mechanism, [strategy(config.fits, *arm) for arm in arms], states)
-    sample = held_out(config.fits, mechanism)
+    scorer, fits = trained(config.fits, mechanism, [arm for arm in config.arms if arm[1] == ratio], states)
     records: list[Record] = []
-    for (name, _, unit), fits in zip(arms, found, strict=True):
+    for (name, _, unit), fit in fits:
         about = {**group, "strategy": name, "unit": unit}
-        for fit in fits:
-            records += code_records(config.fits, fit, sample, 0.0, **about, of="trained")
-            if (name, ratio, unit) == ("uniform", config.middle, 1):
-                records += code_records(config.fits, fit.untrained(), sample, 0.0, **about, of="untrained")
+        records += code_records(scorer, fit, **about, of="trained")
+        if (name, ratio, unit) == ("uniform", config.middle, 1):
+            records += code_records(scorer, fit.untrained(), **about, of="untrained")
     return records
 
 
@@ -237,7 +233,7 @@ def _optimum(gains: Frame, share: Frame, prediction: Prediction, height: int, un
     )
 
 
-_Pairs = list[tuple[tuple[str, float, int], tuple[str, float, int]]]
+_Pairs = list[tuple[Arm, Arm]]
 
 
 def _block_pairs(share: Frame) -> tuple[_Pairs, _Pairs]:

@@ -26,13 +26,11 @@ from experiments.quadtree_fits import (
     QuadtreeFits,
     available,
     code_records,
-    held_out,
     input_records,
     per_seed,
     separated_at,
     share_stance,
     share_table,
-    strategy,
     trained,
 )
 from hlvm.claims import SILENT, Claim, Stance, equivalence_claim, mean_claim, no, nothing, yes
@@ -139,19 +137,18 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     names = ["uniform"]
     if full and ratio in config.strategy_ratios:
         names += config.strategies
-    arms = trained(config.fits, mechanism, [strategy(config.fits, name, ratio) for name in names], states, steps=steps)
-    sample = held_out(config.fits, mechanism)
+    scorer, fits = trained(config.fits, mechanism, [(name, ratio, 1) for name in names], states, steps=steps)
     records: list[Record] = []
-    for name, fits in zip(names, arms, strict=True):
-        about = {**group, "strategy": name, "of": "trained"}
-        views = config.views if main and name == "uniform" else config.views[:1]
-        records += [r for fit in fits for view in views for r in code_records(config.fits, fit, sample, view, **about)]
+    for (name, _, _), fit in fits:
+        for view in config.views if main and name == "uniform" else config.views[:1]:
+            records += code_records(scorer, fit, view, **group, strategy=name, of="trained")
     if ratio == config.middle and steps == config.fits.steps:
         about = {"mechanism": mechanism, "ratio": ratio, "steps": 0, "strategy": "uniform"}
-        for fit, view in itertools.product(arms[0], config.views):
-            records += code_records(config.fits, fit.untrained(), sample, view, **about, of="untrained")
+        uniform = [fit for (name, _, _), fit in fits if name == "uniform"]
+        for fit, view in itertools.product(uniform, config.views):
+            records += code_records(scorer, fit.untrained(), view, **about, of="untrained")
             if view or fit.seed == 0:
-                records += input_records(config.fits, fit.seed, sample, view, **about, of="visible")
+                records += input_records(scorer, fit.seed, view, **about, of="visible")
     return records
 
 

@@ -24,19 +24,19 @@ from experiments.quadtree_figures import draw_heights, height_words, label_rows
 from experiments.quadtree_fits import (
     COMPARED,
     TINY,
+    Arm,
     QuadtreeFits,
     code_records,
     gains_by_training,
-    held_out,
     per_seed,
     share_stance,
     share_table,
     shares_by_arm,
-    strategy,
     telling_heights,
     trained,
 )
 from hlvm.claims import SILENT, Claim, mean_claim, nothing, ordering_claim, rank_correlations, yes
+from hlvm.mae import Fit
 from hlvm.plotting import figure_with_panels
 
 
@@ -74,7 +74,7 @@ class Config:
         if impossible:
             raise ValueError(f"ratios {impossible} hide none or all of the {largest} units of {self.units[-1]} cells")
 
-    def arms(self, mechanism: str = "invertible") -> list[tuple[str, float, int]]:
+    def arms(self, mechanism: str = "invertible") -> list[Arm]:
         """Strategy, ratio and unit of all arms."""
         noisy = mechanism == "noisy"
         squares = [
@@ -117,16 +117,16 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     mechanism, main = group["mechanism"], group["strategy"] == "uniform" and group["ratio"] == config.ratio
     names = ("uniform", "strip") if main else (group["strategy"],)
     arms = [arm for arm in config.arms(mechanism) if arm[0] in names and arm[1] == group["ratio"]]
-    found = trained(config.fits, mechanism, [strategy(config.fits, *arm) for arm in arms], states)
-    sample = held_out(config.fits, mechanism)
-    records: list[Record] = []
-    for (name, ratio, unit), fits in zip(arms, found, strict=True):
-        about = {"mechanism": mechanism, "strategy": name, "ratio": ratio, "unit": unit, "of": "trained"}
-        records += [record for fit in fits for record in code_records(config.fits, fit, sample, 0.0, **about)]
+    scorer, fits = trained(config.fits, mechanism, arms, states)
+
+    def of(arm: Arm, fit: Fit, code: str) -> list[Record]:
+        name, ratio, unit = arm
+        about = {"mechanism": mechanism, "strategy": name, "ratio": ratio, "unit": unit, "of": code}
+        return code_records(scorer, fit, **about)
+
+    records = [record for arm, fit in fits for record in of(arm, fit, "trained")]
     if main:
-        about = {"mechanism": mechanism, "strategy": "uniform", "ratio": config.ratio, "unit": 1, "of": "untrained"}
-        for fit in found[0]:
-            records += code_records(config.fits, fit.untrained(), sample, 0.0, **about)
+        records += [record for arm, fit in fits if arm == arms[0] for record in of(arm, fit.untrained(), "untrained")]
     return records
 
 

@@ -8,27 +8,32 @@ that height. At the root both are the same.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Key
-from numpy.typing import ArrayLike
 
 from experiments.experiment import Frame, Prediction, Record
 from experiments.training import train
-from hlvm import HierarchicalModel, LatentGraph, mae
+from hlvm import HierarchicalModel, LatentGraph
 from hlvm.claims import Stance, nothing, yes
-from hlvm.mae import Fit, Member, TrainConfig, ViTConfig
+from hlvm.mae import Fit, TrainConfig, ViTConfig
 from hlvm.masking import BlockMask, MaskSampler, RandomMask, SubtreeMask, count_masked
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, Mechanism
-from hlvm.scoring import RegressionConfig, check_seeds, kernel_r2_many
-from hlvm.simulator import Sample
+from hlvm.scoring import check_seeds
+from hlvm.study import ScoreConfig, Study
+from hlvm.study.measuring import Group, Session
+from hlvm.study.scores import Scorer
 from hlvm.theory import Regime, level_profile
+
+Arm: TypeAlias = tuple[str, float, int]
+"""Strategy, ratio and unit, see :func:`strategy`."""
 
 MECHANISMS: dict[str, Mechanism] = {
     "invertible": InvertibleMLP(),
@@ -45,11 +50,6 @@ COMPARED = ("invertible", "noisy")
 
 SHARES_APART = 0.05
 """Shares in ``c`` that differ by less give no reason to expect a difference of scores."""
-
-_REGRESSION = RegressionConfig(
-    test_fraction=0.625, max_train=600, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1e-1, 1.0), n_boot=2
-)
-"""Many scores that are only compared with each other: few rows and a coarse grid."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,14 +95,29 @@ class QuadtreeFits:
         """The autoencoder."""
         return ViTConfig(width=self.width, depth=self.depth, decoder_width=self.decoder_width)
 
+    def study(self, mechanism: str, arms: Sequence[Arm], *, steps: int | None = None) -> Study:
+        """One generator with this mechanism, and these arms.
+
+        Args:
+            mechanism: of :data:`MECHANISMS`.
+            arms: how it is masked.
+            steps: ``None`` for those of the config.
+        """
+        steps = self.steps if steps is None else steps
+        return Study(
+            functools.partial(HierarchicalModel.init, graph=self.graph, mechanism=MECHANISMS[mechanism]),
+            masks=[strategy(self, *arm) for arm in arms],
+            networks=self.network,
+            train=TrainConfig(
+                steps=steps, batch=self.batch, learning_rate=self.learning_rate, warmup=min(100, steps // 4)
+            ),
+            seeds=self.seeds,
+            score=ScoreConfig(per_height=self.per_height, observed=True, rows=self.rows),
+            regime=REGIMES[mechanism],
+        )
+
 
 TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
-
-
-def quadtree_model(config: QuadtreeFits, mechanism: str) -> HierarchicalModel:
-    """The generator, one for all seeds."""
-    key = jax.random.fold_in(jax.random.key(config.key), 0)
-    return HierarchicalModel.init(key, config.graph, MECHANISMS[mechanism])
 
 
 def strategy(config: QuadtreeFits, name: str, ratio: float, unit: int = 1) -> MaskSampler:
@@ -148,7 +163,7 @@ class _Drawn:
         return self.strategy.sample(key, n, graph)
 
 
-def share_table(config: QuadtreeFits, arms: Mapping[str, Sequence[tuple[str, float, int]]]) -> list[dict[str, Any]]:
+def share_table(config: QuadtreeFits, arms: Mapping[str, Sequence[Arm]]) -> list[dict[str, Any]]:
     """Predicted shares of every height in the shared information, as records.
 
     Args:
@@ -203,55 +218,42 @@ def separated_at(height: int, top: int, ratio: float) -> float:
     return all_masked_below(height - 1) - all_masked_below(height)
 
 
-# ---------------------------------------------------------------------- training
+# ---------------------------------------------------------------------- training and scores
 
 
 def trained(
     config: QuadtreeFits,
     mechanism: str,
-    masks: Sequence[MaskSampler],
+    arms: Sequence[Arm],
     states: Path | None,
     *,
     steps: int | None = None,
-) -> list[tuple[Fit, ...]]:
-    """Train every seed with each of the masks, all in one ensemble, paired by seed.
+) -> tuple[Scorer, list[tuple[Arm, Fit]]]:
+    """Train the study of these arms: every seed of all of them in one ensemble, paired by seed.
 
     Args:
         config: sizes.
         mechanism: of :data:`MECHANISMS`.
-        masks: one arm each.
+        arms: what is trained.
         states: folder for states of training.
         steps: ``None`` for those of the config.
 
     Returns:
-        For each of the masks its fits, one per seed.
+        What scores them, the same for all arms and seeds; and each arm with its fits, one after the other.
     """
-    n_steps = config.steps if steps is None else steps
-    settings = TrainConfig(
-        steps=n_steps, batch=config.batch, learning_rate=config.learning_rate, warmup=min(100, n_steps // 4)
-    )
-    members = [Member(mask=mask, network=config.network, seed=seed) for mask in masks for seed in range(config.seeds)]
-    key = jax.random.fold_in(jax.random.key(config.key), 1)
-    fits = train(key, quadtree_model(config, mechanism), members, settings, states)
-    return [fits[i : i + config.seeds] for i in range(0, len(fits), config.seeds)]
+    study = config.study(mechanism, arms, steps=steps)
+    session = Session(study, config.key)
+    group = Group(generator=0, arms=[arm.name for arm in study.arms], seeds=list(range(study.seeds)))
+    fits = train(*session.ensemble(group), states)
+    return session.scorer(0), list(zip([arm for arm in arms for _ in group["seeds"]], fits, strict=True))
 
 
-# ---------------------------------------------------------------------- scores
-
-
-def held_out(config: QuadtreeFits, mechanism: str) -> Sample:
-    """Samples for scoring, the same for all arms and seeds."""
-    key = jax.random.fold_in(jax.random.key(config.key), 2)
-    return quadtree_model(config, mechanism).sample(key, config.rows)
-
-
-def code_records(config: QuadtreeFits, fit: Fit, sample: Sample, view: float, **names: Any) -> list[Record]:
+def code_records(scorer: Scorer, fit: Fit, view: float = 0.0, **names: Any) -> list[Record]:
     """What the mean token holds.
 
     Args:
-        config: sizes.
+        scorer: of :func:`trained`.
         fit: the autoencoder.
-        sample: held-out samples.
         view: masking ratio of the images that are encoded; 0 for whole images. All samples have the same mask, drawn
             uniformly, one for each seed and ratio.
         **names: columns of all records.
@@ -259,43 +261,27 @@ def code_records(config: QuadtreeFits, fit: Fit, sample: Sample, view: float, **
     Returns:
         One record per height and part ("value" or "noise"): R² of kernel regression, mean over the variables scored.
     """
-    code = mae.encode(fit, sample, _view_mask(config, fit.seed, view))
-    about = {**names, "seed": fit.seed, "view": view}
-    return [about | record for record in _recovery(config, np.asarray(code), sample)]
+    values = scorer.values(fit, _view_mask(scorer, fit.seed, view))
+    return _by_height(scorer, values, **names, seed=fit.seed, view=view)
 
 
-def input_records(config: QuadtreeFits, seed: int, sample: Sample, view: float, **names: Any) -> list[Record]:
+def input_records(scorer: Scorer, seed: int, view: float, **names: Any) -> list[Record]:
     """What the visible cells themselves hold: the ceiling of :func:`code_records` for the same masks."""
-    masked = _view_mask(config, seed, view)
-    columns = np.asarray(sample.observed_matrix)
-    if masked is not None:
-        columns = columns[:, np.repeat(~masked, sample.graph.dims[sample.graph.n_latents :])]
-    about = {**names, "seed": seed, "view": view}
-    return [about | record for record in _recovery(config, columns, sample)]
+    values = scorer.visible_values(_view_mask(scorer, seed, view))
+    return _by_height(scorer, values, **names, seed=seed, view=view)
 
 
-def _view_mask(config: QuadtreeFits, seed: int, view: float) -> Bool[np.ndarray, " cells"] | None:
-    if not view:
-        return None
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.key), 3), seed)
-    return np.asarray(RandomMask(ratio=view).sample(key, 1, config.graph)[0])
+def _view_mask(scorer: Scorer, seed: int, view: float) -> Bool[np.ndarray, " cells"] | None:
+    return scorer.view(seed, RandomMask(ratio=view)) if view else None
 
 
-def _recovery(config: QuadtreeFits, representation: ArrayLike, sample: Sample) -> list[Record]:
-    graph = sample.graph
-    order = np.random.default_rng(config.key).permutation(len(graph.nodes))
-    targets: dict[str, np.ndarray] = {}
-    cells: dict[tuple[int, str], list[str]] = {}
-    for height in sorted(set(graph.heights)):
-        of_height = [graph.nodes[i] for i in order if graph.heights[i] == height][: config.per_height]
-        for part, values in (("value", sample.variables), ("noise", sample.noise)):
-            for name in of_height:
-                targets[f"{part} of {name}"] = np.asarray(values[name])
-                cells.setdefault((height, part), []).append(f"{part} of {name}")
-    scores = kernel_r2_many(representation, targets, key=config.key, config=_REGRESSION)
+def _by_height(scorer: Scorer, values: Sequence[float], **names: Any) -> list[Record]:
+    cells: dict[tuple[int, str], list[float]] = {}
+    for target, value in zip(scorer.targets, values, strict=True):
+        cells.setdefault((target.height, target.part), []).append(value)
     return [
-        {"height": height, "part": part, "value": round(float(np.mean([scores[name].value for name in names])), 5)}
-        for (height, part), names in cells.items()
+        {**names, "height": height, "part": part, "value": round(float(np.mean(of_cell)), 5)}
+        for (height, part), of_cell in cells.items()
     ]
 
 

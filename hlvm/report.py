@@ -28,6 +28,7 @@ td.wrap { white-space: normal; }
 th { border-bottom: 2px solid #888; }
 td.good { color: #00724f; font-weight: 600; } td.bad { color: #b34700; font-weight: 700; } td.open { color: #666; }
 .lead { font-size: 1.1rem; padding: .7rem 1rem; border-left: 5px solid #0072B2; background: #f3f7fa; }
+summary { cursor: pointer; } summary h2 { display: inline-block; margin-bottom: .6rem; }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .82rem; }
 """
 
@@ -59,6 +60,7 @@ class Section:
         figures: ``(path of a PNG, caption)`` pairs.
         table: a table.
         code: preformatted text.
+        folded: only the heading is shown until the reader opens it.
     """
 
     heading: str
@@ -66,6 +68,7 @@ class Section:
     figures: Sequence[tuple[Path, str]] = ()
     table: Table | None = None
     code: str = ""
+    folded: bool = False
 
 
 def write_html(path: str | os.PathLike[str], *, title: str, lead: str, sections: Sequence[Section]) -> None:
@@ -91,14 +94,17 @@ def write_html(path: str | os.PathLike[str], *, title: str, lead: str, sections:
 
 
 def _section(section: Section) -> str:
-    parts = [f"<h2>{html.escape(section.heading)}</h2>"]
-    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in section.text]
+    heading = f"<h2>{html.escape(section.heading)}</h2>"
+    parts = [f"<p>{html.escape(paragraph)}</p>" for paragraph in section.text]
     parts += [_figure(path, caption) for path, caption in section.figures]
     if section.table is not None:
         parts.append(_table(section.table))
     if section.code:
         parts.append(f"<pre>{html.escape(section.code)}</pre>")
-    return "<section>\n" + "\n".join(parts) + "\n</section>"
+    body = "\n".join(parts)
+    if section.folded:
+        return f"<section>\n<details>\n<summary>{heading}</summary>\n{body}\n</details>\n</section>"
+    return f"<section>\n{heading}\n{body}\n</section>"
 
 
 def _figure(path: Path, caption: str) -> str:

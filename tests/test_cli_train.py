@@ -13,6 +13,7 @@ import pytest
 
 from hlvm import mae
 from hlvm._files import only_writer
+from hlvm._files.digests import read_json, write_json
 from hlvm.cli import train as cli_train
 from hlvm.datasets import load_dataset, write_dataset
 from hlvm.graph import LatentGraph
@@ -21,6 +22,7 @@ from hlvm.mae import images_of_rows
 from hlvm.mae.networks.networks import init_flat
 from hlvm.mae.training import arrays_on_disk
 from hlvm.mae.training.data import ArrayData
+from hlvm.mae.training.run_state import devices_of_run
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
@@ -80,6 +82,22 @@ def test_run_is_that_of_the_package(run, tmp_path):
     assert len(list((tmp_path / "a" / "events").glob("*/*tfevents*"))) == 2
     code, _, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a", "--resume")
     assert (code, "holds a finished run" in err) == (2, True)
+
+
+def test_resume_takes_as_many_devices_as_the_run_began_with_or_refuses(run, tmp_path, monkeypatch, in_terminal):
+    line = ["train", "model.npz", "--config", "settings.json", "--out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_train._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert run(*line, "{new}/stopped")[0] == 130
+    path = tmp_path / "stopped" / "run" / "run.json"
+    assert devices_of_run(path.parent) == 1
+    recorded = read_json(path)
+    recorded["environments"][-1]["n_devices"] = 7
+    write_json(path, recorded)
+    assert devices_of_run(path.parent) == 7
+    code, _, err = run(*line, "{new}/stopped", "--resume")
+    assert (code, "the run was begun on 7 devices" in err) == (2, True)
+    assert devices_of_run(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize("broken", [1, 2])
@@ -253,11 +271,12 @@ def test_held_out_losses_are_written_and_shown(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_devices_cores_train_like_one(run, inputs, tmp_path):
+@pytest.mark.parametrize("devices", ["cores", "auto"])
+def test_devices_of_cores_train_like_one(run, inputs, tmp_path, devices):
     """In a process of its own, since devices are made once per process."""
     program = "import sys; from hlvm.cli import main; sys.exit(main())"
     line = [sys.executable, "-c", program, "train", inputs / "model.npz", "--config", inputs / "settings.json"]
-    line += ["--out", tmp_path / "out", "--devices", "cores"]
+    line += ["--out", tmp_path / "out", "--devices", devices]
     done = subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     run("train", "model.npz", "--config", "settings.json", "--out", "{new}/one")

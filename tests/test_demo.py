@@ -15,17 +15,21 @@ from hlvm import mae
 from hlvm.claims import Claim, no, nothing, yes
 from hlvm.demo import DemoConfig, DemoResult, run_demo
 from hlvm.demo.run import claims_table
-from hlvm.demo.setting import mask_cases, profiles
+from hlvm.demo.scores import study_claims
+from hlvm.demo.setting import mask_cases, study_of
 from hlvm.graph import LatentGraph
 from hlvm.mae import DivergenceWarning, TrainConfig, ViTConfig
+from hlvm.mechanisms import InvertibleMLP
 from hlvm.scoring import Interval
+from hlvm.simulator import HierarchicalModel
+from hlvm.study import load_study
 
 TINY = DemoConfig(
     bottleneck=TrainConfig(steps=4, batch=16, warmup=1),
     vit=TrainConfig(steps=4, batch=8, warmup=1),
     network=ViTConfig(width=8, depth=1, heads=1, decoder_width=8),
     ratios=(0.5,),
-    vit_seeds=1,
+    vit_seeds=2,
     score_rows=80,
 )
 
@@ -50,11 +54,12 @@ def test_mask_cases_are_those_of_the_theory_page():
     assert [len(case.mask.masked) for case in cases] == [8, 1, 15]
 
 
-def test_profiles_never_identify_a_latent_inside_one_masking_unit():
-    by_unit = profiles(LatentGraph.quadtree(2), DemoConfig())
-    low = {unit: profile.share[:, profile.heights == 1] for unit, profile in by_unit.items()}
-    assert (low[1] > 0.5).all()
-    assert (low[2] == 0).all()
+def test_study_of_the_demo_predicts_that_no_latent_inside_one_masking_unit_is_identified():
+    model = HierarchicalModel.init(0, LatentGraph.quadtree(2), InvertibleMLP())
+    prediction = study_of(model, DemoConfig()).predict()
+    low = {mask: prediction.of_heights(mask)[1] for mask in prediction.masked}
+    assert len(low) == 6
+    assert all(share == 0 if mask.endswith("unit=2") else share > 0.5 for mask, share in low.items())
 
 
 # ---------------------------------------------------------------------- files
@@ -65,7 +70,7 @@ def test_run_demo_writes_everything(finished):
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert {"report.html", "results.json", "scores.csv", "config.json", "checkpoints/model.npz"} <= names
     figures = {name for name in names if name.startswith("figures/")}
-    assert len(figures) == 11
+    assert len(figures) == 10
     assert all((out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for name in figures)
     assert "What the theory predicted" in shown
     assert len(result.claims) == 6 + 2
@@ -85,16 +90,37 @@ def test_run_demo_results_agree_with_what_it_returns(finished):
     controls = {"none", "floor", "ceiling", "chance"}
     compared = {("kernel_r2", "above_floor"), ("kernel_r2", "normalised")}
     assert set(of_each.index) == {(score, c) for score in ("kernel_r2", "cca") for c in controls} | compared
-    assert set(of_each) == {(4 + 2) * 21}  # autoencoders x variables
+    assert set(of_each) == {4 * 21}  # autoencoders x variables
     measured = scores[scores["control"] != "normalised"]  # there is no place between a floor and a ceiling below it
     assert measured[["value", "low", "high", "predicted"]].notna().all().all()
     assert set(scores["height"]) == {0, 1, 2}
 
 
+def test_run_demo_keeps_its_study(finished):
+    out, result, _ = finished
+    again = load_study(out / "study")
+    pd.testing.assert_frame_equal(again.records, result.study.records)
+    assert len(again.records) == 2 * 2 * 5  # arms x seeds x latents
+    assert again.prediction.of_heights("random unit=2") == {1: 0.0, 2: 1.0}
+    assert len(list((out / "study" / "fits").iterdir())) > 0
+
+
+def test_study_claims_are_about_roots_that_are_always_shared(finished):
+    _, result, _ = finished
+    assert [claim.text for claim in study_claims(result.study, "z2_0_0")] == [
+        f"ViT, unit {unit} x {unit}, ratio 0.5: more of the root (always in c) than untrained" for unit in (1, 2)
+    ]
+    assert study_claims(result.study, "z1_0_0") == []
+    (lead, _), records = study_claims(result.study, "z2_0_0"), result.study.records
+    rows = records[(records["arm"] == "random unit=1") & (records["latent"] == "z2_0_0")]
+    (interval,) = lead.scores.values()
+    assert interval.value == pytest.approx((rows["value"] - rows["floor"]).mean())
+
+
 def test_run_demo_checkpoints_score_on_their_own_generator(finished):
     out, _, _ = finished
     fits = mae.load_fits(out / "checkpoints")
-    assert len(fits) == 4 + 2
+    assert len(fits) == 4
     codes = mae.encode(fits[0], fits[0].model.sample(jax.random.key(0), 5), fits[0].mask.masked)
     assert codes.shape == (5, 2)
     assert np.isfinite(np.asarray(codes)).all()
@@ -103,7 +129,7 @@ def test_run_demo_checkpoints_score_on_their_own_generator(finished):
 def test_report_is_self_contained(finished):
     out, result, _ = finished
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 11
+    assert page.count("data:image/png;base64,") == 10
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert all(html.escape(str(claim.theory)) in page for claim in result.claims)
@@ -135,6 +161,7 @@ def test_run_demo_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
         ({"height": 1}, "height 2 or more"),
         ({"key": -1}, "key must be"),
         ({"ratios": ()}, "at least one ratio"),
+        ({"vit_seeds": 1}, "seeds"),
         ({"ratios": (0.01,)}, "nothing would be masked"),
         ({"units": (3,)}, "must divide the grid"),
         ({"score_rows": 5}, "at least 80 rows"),
@@ -153,9 +180,10 @@ def _claim(predicted, holds):
     return Claim(text="t", scores={"R²": Interval(value=0.2, low=0.1, high=0.3)}, theory=predicted, holds=holds)
 
 
-def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
-    wild = dataclasses.replace(TINY, bottleneck=TrainConfig(steps=30, batch=16, warmup=0, learning_rate=1e30))
-    with pytest.warns(DivergenceWarning), pytest.raises(RuntimeError, match="training diverged after"):
+@pytest.mark.parametrize("part", ["bottleneck", "vit"])
+def test_run_demo_stops_with_a_reason_when_training_diverges(part, tmp_path):
+    wild = dataclasses.replace(TINY, **{part: TrainConfig(steps=30, batch=16, warmup=0, learning_rate=1e30)})
+    with pytest.warns(DivergenceWarning), pytest.raises(RuntimeError, match="training diverged"):
         run_demo(wild, tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
 
@@ -168,9 +196,10 @@ def test_run_demo_stops_with_a_reason_when_training_diverges(tmp_path):
         ([(yes(), True), (no("too narrow"), True)], False, "NO"),
     ],
 )
-def test_demo_result_agrees_unless_a_claim_is_contradicted(outcomes, agrees, shown):
+def test_demo_result_agrees_unless_a_claim_is_contradicted(outcomes, agrees, shown, finished):
     claims = tuple(_claim(*outcome) for outcome in outcomes)
-    assert DemoResult(claims=claims, scores=pd.DataFrame(), seconds={}).agrees is agrees
+    result = DemoResult(claims=claims, scores=pd.DataFrame(), study=finished[1].study, seconds={})
+    assert result.agrees is agrees
     console = Console(record=True, width=120)
     console.print(claims_table(claims))
     assert shown in console.export_text()

@@ -1,5 +1,6 @@
 """Predictions of the experiment on masking ratios against counting, scores against known codes, verdicts on records."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -11,15 +12,16 @@ from experiments.masking_ratio import LAPTOP, SMOKE
 from experiments.quadtree_fits import (
     QuadtreeFits,
     available,
-    held_out,
     input_records,
     per_seed,
     separated_at,
     share_stance,
 )
-from experiments.quadtree_fits import _recovery as recovery
+from experiments.quadtree_fits import _by_height as by_height
 from hlvm.claims import SILENT, yes
 from hlvm.graph import LatentGraph
+from hlvm.masking import RandomMask
+from hlvm.study.measuring import Session
 
 JUDGE = masking_ratio.EXPERIMENT.judge
 PREDICTION = masking_ratio.EXPERIMENT.predict(LAPTOP)
@@ -69,10 +71,17 @@ def test_prediction_with_noise_sees_the_root_where_it_is_the_smallest_separator(
 # ---------------------------------------------------------------------- scores
 
 
+@functools.cache
+def linear_session(per_height):
+    config = QuadtreeFits(height=2, rows=800, per_height=per_height)
+    return Session(config.study("linear", [("uniform", 0.5, 1)]), config.key)
+
+
 def test_code_that_is_the_root_holds_the_root_and_nothing_new_below():
-    config = QuadtreeFits(height=2, rows=800, per_height=2)
-    sample = held_out(config, "linear")
-    scores = pd.DataFrame(recovery(config, sample.latents["z2_0_0"], sample)).set_index(["part", "height"])["value"]
+    session = linear_session(2)
+    root, scorer = session.material(0).truth.values["z2_0_0"], session.scorer(0)
+    scores = pd.DataFrame(by_height(scorer, scorer._scores(root, chance=False)[0]))
+    scores = scores.set_index(["part", "height"])["value"]
     assert scores["value", 2] > 0.98
     assert scores["noise", 2] > 0.98
     assert abs(scores["noise", 1]) < 0.05
@@ -80,13 +89,19 @@ def test_code_that_is_the_root_holds_the_root_and_nothing_new_below():
 
 
 def test_visible_cells_hold_what_they_descend_from():
-    config = QuadtreeFits(height=2, rows=800, per_height=4)
-    sample = held_out(config, "linear")
-    records = pd.DataFrame(input_records(config, 0, sample, 0.9))
+    records = pd.DataFrame(input_records(linear_session(4).scorer(0), 0, 0.9))
     assert set(records["view"]) == {0.9}
     scores = records.set_index(["part", "height"])["value"]
     assert scores["value", 2] > 0.95  # any one cell determines the root
     assert scores["noise", 0] < 0.3  # 2 of 16 cells are visible
+
+
+def test_views_are_drawn_once_for_a_seed_and_ratio():
+    scorer, mask = linear_session(4).scorer(0), RandomMask(ratio=0.75)
+    first = scorer.view(0, mask)
+    assert first.sum() == 12
+    assert (scorer.view(0, mask) == first).all()
+    assert (scorer.view(1, mask) != first).any()
 
 
 # ---------------------------------------------------------------------- verdicts

@@ -606,19 +606,6 @@ def plan_ensemble_lowered(model, config, train):
     return groups.prepare(KEY, model, group, members, train, shift, scale).lower().as_text()
 
 
-def test_plan_counts_programs_parameters_and_time(model):
-    plan = plan_ensemble(KEY, model, members(), TRAIN)
-    assert [p.members for p in plan.programs] == [(0, 1), (2,)]
-    (made,) = fit_ensemble(KEY, model, members()[:1], TrainConfig(steps=1, batch=4, warmup=0))
-    assert plan.programs[0].parameters == made.params.size
-    assert plan.programs[0].state_bytes >= 2 * 3 * 4 * made.params.size  # two members, parameters and two moments
-    assert plan.seconds > 0
-    assert "3 members in 2 programs" in str(plan)
-    measured = plan_ensemble(KEY, model, members()[:1], TRAIN, measure=True)
-    assert measured.programs[0].compile_seconds > 0
-    assert measured.bytes > plan.programs[0].state_bytes / 2
-
-
 def test_programs_compile_where_jax_lacks_the_options(model, monkeypatch):
     monkeypatch.setattr(program_module, "_CPU_OPTIONS", {"xla_cpu_no_such_option": True})
     assert np.isfinite(fit(KEY, model, MASK, SMALL, TrainConfig(steps=3, batch=4, warmup=0)).losses).all()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from functools import cache
 from itertools import combinations, pairwise
@@ -699,6 +700,41 @@ def test_plot_scores_by_height_draws_means_over_latents_and_ends_over_fits():
             assert np.isclose(levels, rows[rows["control"] == control]["value"].mean()).any()
 
 
+def of_study(**columns):
+    """The tidy table of a study with two arms, whose numbers differ."""
+    row = {"height": 1, "score": "R²", "chance": 0.0}
+    return pd.DataFrame(
+        [
+            row
+            | {"arm": f"ratio={ratio}", "ratio": ratio, "part": part, "share_in_c": ratio, "value": ratio / 2 + shift}
+            | {"low": ratio / 2, "high": ratio, "floor": 0.05 + ratio / 10, "ceiling": 0.9, "latent": latent, **columns}
+            for ratio in (0.25, 0.75)
+            for part, shift in (("value", 0.2), ("noise", 0.0))
+            for latent in ("a", "b")
+        ]
+    )
+
+
+def test_plot_scores_by_height_draws_the_table_of_a_study():
+    for part, shift in ((None, 0.0), ("noise", 0.0), ("value", 0.2)):
+        (ax,) = plotting.plot_scores_by_height(of_study(latent=""), x="ratio", part=part).axes
+        (line, *_) = ax.containers[0]
+        np.testing.assert_allclose(line.get_xydata(), [[0.25, 0.125 + shift], [0.75, 0.375 + shift]])
+        levels = {line.get_linestyle(): line.get_ydata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")}
+        assert levels == pytest.approx({":": 0.1, "--": 0.9})
+    assert ax.get_ylabel() == "R²"
+    with pytest.raises(ValueError, match="part must be one of the table's, noise, value, got 'noises'"):
+        plotting.plot_scores_by_height(of_study(), x="ratio", part="noises")
+
+
+def test_plot_scores_by_latent_draws_the_table_of_a_study():
+    figure = plotting.plot_scores_by_latent(of_study())
+    assert [ax.get_title() for ax in figure.axes] == ["ratio=0.25", "ratio=0.75"]
+    for ax, ratio in zip(figure.axes, (0.25, 0.75), strict=True):
+        assert [bar.get_height() for bar in ax.patches] == pytest.approx([ratio / 2] * 2)
+        assert [bar.get_facecolor()[3] for bar in ax.patches] == pytest.approx([ratio] * 2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -744,6 +780,36 @@ def test_style_does_not_leak():
     with plotting.style():
         assert mpl.rcParams["font.size"] == 9.5
     assert mpl.rcParams["font.size"] == before
+
+
+def test_plot_losses_of_means_draws_them_at_their_steps():
+    losses = {"p": {"a": [3.0, 2.0, 1.0]}}
+    (line,) = plotting.plot_losses(losses, smooth=1, steps=[10, 20, 30]).axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[10, 3], [20, 2], [30, 1]])
+
+
+def test_plot_reconstructions_draws_samples_above_what_was_seen_and_made():
+    samples = np.random.default_rng(0).random((2, 3, 70, 3))
+    figure = plotting.plot_reconstructions(samples, {"a\nb": (samples / 2, samples / 3), "samples": (samples, None)})
+    drawn = [ax.images[0].get_array() for ax in figure.axes]
+    assert len(drawn) == 4
+    for strip, factor in zip(drawn, (1, 2, 3, 1), strict=True):
+        np.testing.assert_allclose(strip[:, :70], samples[0] / factor)
+        np.testing.assert_allclose(strip[:, -70:], samples[1] / factor)
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["samples", "what the encoder saw", "reconstruction"]
+    assert figure.texts[0].get_text() == "a·b"
+    with pytest.raises(ValueError, match="shaped as the samples, got a"):
+        plotting.plot_reconstructions(samples, {"a": (samples[:1], None)})
+    with pytest.raises(ValueError, match="got no arms"):
+        plotting.plot_reconstructions(samples, {})
+
+
+def test_write_html_folds_a_section(tmp_path):
+    sections = [Section(heading="a"), Section(heading="b", text=["inside"], folded=True)]
+    write_html(tmp_path / "p.html", title="t", lead="l", sections=sections)
+    page = (tmp_path / "p.html").read_text()
+    assert re.search(r"<details>\n<summary><h2>b</h2></summary>\n<p>inside</p>\n</details>", page)
+    assert page.count("<details>") == 1
 
 
 def test_write_html_escapes_everything(tmp_path):

@@ -89,8 +89,22 @@ def figures():
         "plot_picture",
         plotting.plot_picture(contact_sheet(np.linspace(0, 1, 64).reshape(4, 4, 4, 1), captions=list("abcd"))),
     )
+    grey = np.linspace(0, 1, 96).reshape(2, 4, 4, 3)
+    yield "plot_reconstructions", plotting.plot_reconstructions(grey, {"arm": (grey / 2, grey)}, title="title")
     yield "plot_scores_by_height", plotting.plot_scores_by_height(scores, x="ratio", panel="fit", title="title")
     yield "plot_scores_by_latent", plotting.plot_scores_by_latent(scores, title="title")
+    study = pd.DataFrame(
+        [
+            {"arm": f"{ratio} {unit}", "strategy": "random", "ratio": ratio, "unit": unit, "network": "vit", "loss": ""}
+            | {"latent": "", "height": 1, "part": "noise", "score": "R²", "share_in_c": ratio, "value": ratio / unit}
+            | {"low": 0.1, "high": 0.9, "floor": 0.1, "ceiling": 0.8}
+            for ratio in (0.0, 0.5, 0.9)
+            for unit in (1, 2)
+        ]
+    )
+    pairs = pd.DataFrame([{"first": "0.5 1", "second": "0.9 1", "height": 1, "part": "noise", "apart": True}])
+    for layout, rows in (("maps", study), ("curves", study[study["unit"] == 1]), ("arms", study)):
+        yield "plot_study", plotting.plot_study(rows, told_apart=pairs, layout=layout, title="title")
 
 
 def pixels(figure):

@@ -3,6 +3,11 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,8 +36,9 @@ SCORE = ScoreConfig(rows=80)
 MASKS = [RandomMask(ratio=0.25), RandomMask(ratio=0.75)]
 
 
-def tiny(data=GRAPH, *, masks=MASKS, networks=NETWORK, train=TRAIN, seeds=2, score=SCORE, **others):
-    return Study(data, masks=masks, networks=networks, train=train, seeds=seeds, score=score, **others)
+def tiny(data: Any = GRAPH, *, networks: Any = NETWORK, **others: Any) -> Any:
+    usual = {"masks": MASKS, "train": TRAIN, "seeds": 2, "score": SCORE}
+    return Study(data, networks=networks, **(usual | others))
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +198,7 @@ def own_images(n=400):
 
 def test_run_of_own_images_scores_rows_that_are_not_trained_on():
     study = tiny(own_images(), masks=[RandomMask(ratio=0.5)], score=ScoreConfig(rows=100))
-    session = Session(study, 0)
-    material = session.material(0)
+    material: Any = Session(study, 0).material(0)
     assert len(material.training) == 300
     assert not set(material.training.positions) & set(material.truth.observed.positions)
     result = study.run(0)
@@ -323,7 +328,7 @@ class FakeScores:
                 "height": 1,
                 "part": "noise",
                 "score": "R²",
-                "value": self.means[arm] + self.sd * rng([seed, len(arm), *arm.encode()]).normal(),
+                "value": self.means[arm] + self.sd * rng([seed, group["generator"], *arm.encode()]).normal(),
                 "floor": 0.1,
                 "ceiling": 0.9,
                 "chance": 0.0,
@@ -352,7 +357,7 @@ def staged(monkeypatch, means, sd, **run):
 def test_run_until_decided_stops_when_all_is_decided(monkeypatch):
     _, result, fake = staged(monkeypatch, (0.5, 0.5, 0.5), 0.001, until="decided")
     assert [claim.holds for claim in result.claims()] == [True, True, True]
-    assert result.stages == [{"seeds": 4, "arms": 3, "open": 0}]
+    assert result.stages == [{"seeds": 4, "generators": 1, "arms": 3, "open": 0}]
     assert {seeds for _, seeds in fake.measured} == {(0, 1, 2, 3)}
 
 
@@ -371,8 +376,19 @@ def test_run_until_decided_trains_more_seeds_of_open_arms_only(monkeypatch, tmp_
     assert again.claims() == result.claims()
 
 
+def test_run_until_decided_draws_more_generators_where_there_are_several(monkeypatch):
+    fake = FakeScores(dict(zip(STAGED, (0.5, 0.527, 0.9), strict=True)), 0.01)
+    monkeypatch.setattr(Session, "measure", lambda *given, **others: fake(*given, **others))
+    study = tiny(masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], generators=3)
+    result = study.run(0, until="decided", most=6)
+    assert [stage["generators"] for stage in result.stages] == [3, 6]
+    table = result.table().set_index("arm")
+    assert table["generators"].to_dict() == dict(zip(STAGED, (6, 6, 3), strict=True))
+    assert set(table["seeds"]) == {2}
+
+
 def test_needed_says_what_open_claims_would_take(monkeypatch):
-    _, result, _ = staged(monkeypatch, (0.5, 0.5, 0.9), 0.05)
+    _, result, _ = staged(monkeypatch, (0.5, 0.7, 0.9), 0.06)
     (row,) = result.needed().to_dict("records")
     assert row["claim"].endswith("random ratio=0.25 − random ratio=0.5")
     assert row["seeds_needed"] > 4
@@ -380,8 +396,8 @@ def test_needed_says_what_open_claims_would_take(monkeypatch):
 
 def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
     study, pilot, _ = staged(monkeypatch, (0.5, 0.5, 0.5), 0.02)
-    few, many = (tiny(masks=study.masks, seeds=seeds).power(pilot)["decided"].to_numpy() for seeds in (4, 64))
-    assert (many > few).all()
+    few, many = (np.asarray(tiny(masks=study.masks, seeds=seeds).power(pilot)["decided"]) for seeds in (4, 64))
+    assert bool(np.all(many > few))
     assert many.min() > 0.8
     with pytest.raises(ValueError, match="must have all arms"):
         tiny(masks=[RandomMask(ratio=0.4, unit=1)]).power(pilot)
@@ -389,8 +405,8 @@ def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
 
 def test_run_until_decided_refuses(monkeypatch):
     monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
-    with pytest.raises(ValueError, match="most_seeds must be above the seeds=2"):
-        tiny().run(0, until="decided", most_seeds=2)
+    with pytest.raises(ValueError, match="most must be above the seeds=2"):
+        tiny().run(0, until="decided", most=2)
     with pytest.raises(ValueError, match='until must be "decided"'):
         tiny().run(0, until="sure")
     with pytest.raises(ValueError, match="until needs intervals=True"):
@@ -436,6 +452,57 @@ def test_run_resumes_without_doing_again_what_is_done(found, tmp_path, monkeypat
     pd.testing.assert_frame_equal(again.records, whole.records)
     study.run(0, out=folder, resume=True)
     assert len(measured) == 1
+
+
+def test_run_that_is_interrupted_keeps_groups_that_are_done(tmp_path, monkeypatch):
+    networks = [dataclasses.replace(NETWORK, width=width) for width in (8, 9)]
+    study = tiny(masks=[RandomMask(ratio=0.5)], networks=networks)
+    whole = study.run(0, out=tmp_path / "whole")
+    measure, first_is_done = Session.measure, threading.Event()
+
+    def interrupted(self, group, **others):
+        if "width=9" in group["arms"][0]:
+            first_is_done.wait()
+            raise KeyboardInterrupt
+        result = measure(self, group, **others)
+        first_is_done.set()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            study.run(0, out=tmp_path / "cut")
+    assert len(list((tmp_path / "cut" / "groups").iterdir())) == 1
+    pd.testing.assert_frame_equal(study.run(0, out=tmp_path / "cut", resume=True).table(), whole.table())
+
+
+@pytest.mark.slow
+def test_run_with_workers_of_this_machine_finds_the_same(tmp_path):
+    """In a process that computes as workers do: one thread for each device."""
+    program = f"""
+import sys
+import threading
+from pathlib import Path
+from hlvm import LatentGraph, mae
+from hlvm.masking import RandomMask
+from hlvm.study import ScoreConfig, Study
+if __name__ == "__main__":
+    devices = mae.one_device_per_core()
+    study = Study(
+        LatentGraph.quadtree(1),
+        masks=[RandomMask(ratio=0.25), RandomMask(ratio=0.75)],
+        networks=[mae.BottleneckConfig(code_dim=2, width=width, depth=1) for width in (8, 9)],
+        train=mae.TrainConfig(steps=12, batch=16, warmup=2),
+        seeds=2,
+        score=ScoreConfig(rows=80),
+    )
+    out = Path({str(tmp_path)!r})
+    here = study.run(0, out=out / "here", devices=devices[:1])
+    there = study.run(0, out=out / "there", scheduler="local")
+    assert here.records.equals(there.records), (here.records, there.records)
+"""
+    (tmp_path / "program.py").write_text(program)
+    subprocess.run([sys.executable, tmp_path / "program.py"], check=True, cwd=Path(__file__).parent.parent)
 
 
 def test_run_writes_the_prediction_before_it_trains(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def study(
     example: Flag = False,
     mechanism: Mechanism = None,
     scheduler: Annotated[str | None, tyro.conf.arg(metavar="local|ADDRESS", help_behavior_hint="")] = None,
-    devices: Literal["one", "all", "cores"] = "all",
+    devices: Literal["auto", "one", "all", "cores"] = "auto",
     save_every: int = 1000,
 ) -> int:
     """Compare masks, networks and losses: predict, train, score, decide, and write a page.
@@ -52,7 +52,7 @@ def study(
 
     Example: hlvm study --example
 
-    Example: hlvm study graph.json --config study.toml --out runs/first
+    Example: hlvm study graph.json --config study.toml --out runs/study
 
     Args:
         data: a graph (.json, .graphml), whose mechanisms are drawn at random; a saved model (.npz, or the folder of an
@@ -66,7 +66,8 @@ def study(
         mechanism: graphs: kind of the structural functions; invertible-mlp if left out.
         scheduler: train on Dask workers: local for one on each core of this machine, or the address of a scheduler,
             such as tcp://host:8786.
-        devices: without --scheduler: one device, all that JAX finds, or every core of the CPU as a device.
+        devices: without --scheduler: one device, all that JAX finds, or every core of the CPU as a device; left to the
+            study by default.
         save_every: steps between two states of training.
     """
     if example:
@@ -78,7 +79,7 @@ def study(
         raise ValueError(f"--save-every must be at least 1, got {save_every}")
     if not plan and out is None:
         raise ValueError("say with --out DIR where the results go; only --plan needs no folder")
-    if scheduler is not None and devices != "all":
+    if scheduler is not None and devices != "auto":
         raise ValueError("--devices are those of this process: leave it out with --scheduler")
     from hlvm.cli.study_data import load_study_data
     from hlvm.cli.study_settings import load_study_settings
@@ -92,7 +93,7 @@ def study(
         _check_out(out, resume=resume)
     hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
-    chosen = None if scheduler is not None else _devices(devices)
+    chosen = _devices(devices)
     generators = settings.numbers.get("generators", 1)
     source = load_study_data(data, seed=settings.seed, generators=generators, mechanism=mechanism)
     try:
@@ -186,7 +187,9 @@ def _is_begun(out: Path) -> bool:
     return (out / "study.json").exists()
 
 
-def _devices(option: str) -> list[Any]:
+def _devices(option: str) -> list[Any] | None:
+    if option == "auto":
+        return None
     import jax
 
     from hlvm import mae

@@ -26,7 +26,7 @@ from hlvm.theory import Regime
 
 __all__ = ["StudySettings", "load_study_settings", "study_settings_from_dict"]
 
-_WORDS = ("seed", "seeds", "generators", "regime", "until", "most_seeds")
+_WORDS = ("seed", "seeds", "generators", "regime", "until", "most")
 _TABLES = ("mask", "network", "loss", "train", "score", "claims", "claim")
 
 
@@ -45,7 +45,7 @@ class StudySettings:
         claim_config: margins and error rate of claims.
         claims: comparisons of the user's.
         numbers: ``seeds``, ``generators`` and ``regime``, those that were given.
-        stages: ``until`` and ``most_seeds`` of :meth:`hlvm.study.Study.run`, those that were given.
+        stages: ``until`` and ``most`` of :meth:`hlvm.study.Study.run`, those that were given.
     """
 
     seed: int
@@ -105,7 +105,7 @@ def study_settings_from_dict(data: Any) -> StudySettings:
             :class:`~hlvm.mae.TrainConfig`, :class:`~hlvm.study.ScoreConfig` and :class:`~hlvm.claims.ClaimConfig`.
             ``claim``: one table or several, fields of :class:`~hlvm.study.Comparison`, in which a ``unit`` may be a
             list ``[rows, columns]``. ``seeds``, ``generators`` and ``seed``: whole numbers. ``regime``. ``until`` and
-            ``most_seeds`` as in :meth:`hlvm.study.Study.run`. Only ``mask`` is needed.
+            ``most`` as in :meth:`hlvm.study.Study.run`. Only ``mask`` is needed.
 
     Raises:
         ValueError: something missing, unknown, out of range or said twice.
@@ -126,9 +126,9 @@ def study_settings_from_dict(data: Any) -> StudySettings:
     for name, options in (("regime", get_args(Regime)), ("until", ("decided",))):
         if data.get(name, options[0]) not in options:
             raise ValueError(f"{name} must be one of {', '.join(options)}, got {data[name]!r}")
-    if "most_seeds" in data and "until" not in data:
-        raise ValueError('most_seeds goes with until = "decided": leave it out')
-    numbers = {name: positive(data[name], name) for name in ("seeds", "generators", "most_seeds") if name in data}
+    if "most" in data and "until" not in data:
+        raise ValueError('most goes with until = "decided": leave it out')
+    numbers = {name: positive(data[name], name) for name in ("seeds", "generators", "most") if name in data}
     given = {name: data[name] for name in ("regime", "until") if name in data} | numbers
     return StudySettings(
         seed=seed_of(data),
@@ -141,7 +141,7 @@ def study_settings_from_dict(data: Any) -> StudySettings:
         claim_config=ClaimConfig(**checked_fields(ClaimConfig, data.get("claims", {}), "claims")),
         claims=tuple(map(_claim, tables_of(data, "claim"))),
         numbers={name: given[name] for name in ("seeds", "generators", "regime") if name in given},
-        stages={name: given[name] for name in ("until", "most_seeds") if name in given},
+        stages={name: given[name] for name in ("until", "most") if name in given},
     )
 
 

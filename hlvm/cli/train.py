@@ -33,7 +33,7 @@ def train(
     resume: Flag = False,
     plan: Flag = False,
     tensorboard: Flag = False,
-    devices: Literal["one", "all", "cores"] = "one",
+    devices: Literal["auto", "one", "all", "cores"] = "auto",
     microbatch: int | None = None,
     save_every: int = 1000,
 ) -> int:
@@ -56,10 +56,11 @@ def train(
         config: the settings (.toml or .json).
         out: the folder of results; it must not exist, except with --resume. Needed, except with --plan.
         resume: go on with a run that was stopped, with the same data and settings.
-        plan: only say what training will take: programs, memory, rough time.
+        plan: only say what training will take: programs, devices, memory, time, compiling included.
         tensorboard: also write event files to DIR/events; needs tensorboardX.
-        devices: one device, all that JAX finds, or every core of the CPU as a device, which is faster for several
-            members, and for one whose batch they can share.
+        devices: every core of the CPU as a device (cores), which is faster for several members, and for one whose batch
+            they can share; all devices that JAX finds; or one. By default the GPUs if there are any, else the cores if
+            they can share the work and a step is long enough; with --resume as many as the run was begun with.
         microbatch: most samples of a batch that a device goes through at a time, a divisor of those it has; all, if not
             given. Smaller parts need less memory, and may be faster for transformers on a CPU: try 16 with --devices
             cores.
@@ -98,14 +99,22 @@ def _run(
 
     from hlvm import mae
     from hlvm.cli.settings import errors_of_settings
+    from hlvm.mae.training.planner import worth_sharing
+    from hlvm.mae.training.run_state import devices_of_run
 
     hold_back_log("absl")  # what Orbax says of a full disk
     use_compilation_cache()
-    per_core = mae.one_device_per_core() if devices == "cores" else None
+    begun_with = None if out is None else devices_of_run(out / "run")
+    if devices == "auto":
+        chosen = mae.fastest_devices(begun_with)
+    else:
+        chosen = mae.one_device_per_core() if devices == "cores" else None
     source = _loaded(data, settings.seed)
-    where = {"devices": jax.devices() if devices == "all" else per_core, "microbatch": microbatch}
+    where = {"devices": jax.devices() if devices == "all" else chosen, "microbatch": microbatch}
     try:
         with errors_of_settings(config, settings.names):
+            if devices == "auto" and begun_with is None and chosen is not None:
+                where["devices"] = worth_sharing(source, settings.members, settings.train, chosen)
             if out is None:
                 planned = mae.plan_ensemble(
                     jax.random.key(settings.seed), source, settings.members, settings.train, **where

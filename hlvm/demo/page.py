@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from hlvm import mae, plotting
+from hlvm import plotting
 from hlvm.claims import Claim
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case
 from hlvm.images import QuadtreeImages, contact_sheet
@@ -20,9 +19,12 @@ from hlvm.mae import Fit
 from hlvm.mae.networks.networks import code_dim_of
 from hlvm.report import Section, Table, write_html
 from hlvm.simulator import Sample
-from hlvm.theory import LevelProfile
+from hlvm.study import StudyResult
+from hlvm.study.pictures import pictures_of
 
 __all__ = ["claim_cells", "write_page"]
+
+_CONTROLS = ("floor", "ceiling", "chance")
 
 
 def write_page(
@@ -31,9 +33,8 @@ def write_page(
     images: QuadtreeImages,
     pictures: Sample,
     cases: Sequence[MaskCase],
-    profiles: Mapping[int, LevelProfile],
     bottlenecks: Sequence[Fit],
-    vits: Sequence[Fit],
+    found: StudyResult,
     scores: pd.DataFrame,
     claims: Sequence[Claim],
     settings: Mapping[str, Any],
@@ -46,10 +47,9 @@ def write_page(
         images: the generator.
         pictures: the sample that example images show.
         cases: masks with their predictions.
-        profiles: masking unit -> level profile.
         bottlenecks: the bottleneck autoencoders.
-        vits: the vision transformers.
-        scores: one row per autoencoder, latent, score and control.
+        found: the study of the vision transformers.
+        scores: one row per bottleneck autoencoder, latent, score and control.
         claims: what was claimed, and how it came out.
         settings: configuration and versions, for the record.
     """
@@ -58,16 +58,15 @@ def write_page(
     drawn = {
         "graph": plotting.plot_graph(images.graph, title="Quadtree of latents over a grid of cells"),
         "images": plotting.plot_picture(contact_sheet(images.render(pictures.observed_matrix)), title="Sample images"),
-        "level_profile": _profile_figure(profiles),
         "claims": plotting.plot_claims(
             [dataclasses.replace(c, text=f"{i}. {_short(c.text)}") for i, c in enumerate(claims, 1)],
             x_label="held-out kernel R², or a difference of two",
             title="Claims, and the limits that were set for them",
         ),
         "bottleneck_scores": _bottleneck_figure(scores),
-        "vit_scores": _vit_figure(scores),
-        "reconstructions": _reconstruction_figure(images, pictures, vits),
-        "losses": _loss_figure(cases, bottlenecks, vits),
+        "study": found.plot(title="ViT, random masks: predicted, and found in the mean token of whole images"),
+        "reconstructions": _reconstruction_figure(images, found),
+        "losses": _loss_figure(cases, bottlenecks, found),
     }
     for number, case in enumerate(cases, start=1):
         drawn[f"mask_{number}"] = plotting.plot_graph(
@@ -81,62 +80,29 @@ def write_page(
         folder / "report.html",
         title="hlvm demo: what can a masked autoencoder recover, and did it?",
         lead=_lead(claims),
-        sections=_sections(paths, config, images, cases, scores, claims, settings),
+        sections=_sections(paths, config, images, cases, found, scores, claims, settings),
     )
 
 
 # ---------------------------------------------------------------------- figures
 
 
-def _profile_figure(profiles: Mapping[int, LevelProfile]) -> Any:
-    return plotting.plot_level_profile(
-        {f"{unit} x {unit}": profile for unit, profile in profiles.items()},
-        title="Predicted before training: share of latents that random masks put into c",
-    )
-
-
 def _bottleneck_figure(scores: pd.DataFrame) -> Any:
-    latents: Frame = scores[(scores["part"] == "bottleneck") & (scores["height"] > 0)]
+    latents: Frame = scores[scores["height"] > 0]
     title = "Bottleneck codes: kernel R² of what enters at every latent"
     return plotting.plot_scores_by_latent(latents, title=title)
 
 
-def _vit_figure(scores: pd.DataFrame) -> Any:
-    rows: Frame = scores[scores["part"] == "vit"]
-    units = [f"masking unit {unit:.0f} x {unit:.0f}" for unit in rows["unit"]]
-    return plotting.plot_scores_by_height(
-        rows.assign(unit=units).rename(columns={"ratio": "masking ratio"}),
-        x="masking ratio",
-        panel="unit",
-        title="ViT, mean token of the unmasked image",
-    )
+def _reconstruction_figure(images: QuadtreeImages, found: StudyResult) -> Any:
+    samples, arms, proportion = pictures_of(images.graph, found.pictures)
+    return plotting.plot_reconstructions(samples, arms, proportion=proportion)
 
 
-def _reconstruction_figure(images: QuadtreeImages, pictures: Sample, vits: Sequence[Fit]) -> Any:
-    """Rows of original, what the encoder saw, and its reconstruction, for the middle ratio at the finest unit."""
-    candidates = sorted((fit.mask.unit, fit.mask.ratio, i) for i, fit in enumerate(vits))
-    finest = [c for c in candidates if c[0] == candidates[0][0]]
-    fit = vits[finest[len(finest) // 2][2]]
-    sample = pictures.observed_matrix[:8]
-    shown = images.render(sample)
-    masked = fit.mask.sample(fit.key, len(sample), images.graph)
-    guess = images.render(jnp.asarray(mae.reconstruct(fit, sample, np.asarray(masked))))
-    cell = jnp.repeat(masked, sample.shape[1] // masked.shape[1], axis=1)
-    shown, guess = (jnp.repeat(grey, 3, axis=-1) for grey in (shown, guess))
-    seen = jnp.where(images.block(cell), jnp.asarray(plotting.MASKED_RGB), shown)
-    ratio, unit = fit.mask.ratio, fit.mask.unit
-    return plotting.plot_picture(
-        contact_sheet(jnp.concatenate([shown, seen, guess]), columns=len(shown)),
-        title=f"ViT, ratio {ratio:g}, unit {unit} x {unit}: image, what the encoder saw, reconstruction",
-    )
-
-
-def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], vits: Sequence[Fit]) -> Any:
+def _loss_figure(cases: Sequence[MaskCase], bottlenecks: Sequence[Fit], found: StudyResult) -> Any:
     narrow = {
         f"{case.label}, code dim {code_dim_of(fit.network)}": fit.losses for case, fit in by_case(cases, bottlenecks)
     }
-    first = [fit for fit in vits if fit.seed == vits[0].seed]
-    wide = {f"ratio {fit.mask.ratio:g}, unit {fit.mask.unit}": fit.losses for fit in first}
+    wide = {one["arm"]: np.repeat(one["loss"], np.diff([0, *one["step"]])) for one in found.losses if one["seed"] == 0}
     return plotting.plot_losses({"Bottleneck autoencoders": narrow, "Vision transformers": wide})
 
 
@@ -174,21 +140,37 @@ def _claims_table(claims: Sequence[Claim]) -> Table:
     )
 
 
-def _height_table(scores: pd.DataFrame) -> Table:
-    """Scores by autoencoder and height, averaged over the latents of that height and over seeds."""
-    controls = ("floor", "ceiling", "chance")
+def _bottleneck_table(scores: pd.DataFrame) -> Table:
+    """Scores by autoencoder and height, averaged over the latents of that height."""
     table: Frame = scores
     rows: list[tuple[str, ...]] = []
-    for (autoencoder, height, likely), group in table.groupby(["autoencoder", "height", "predicted"], sort=False):
+    for (fit, height, likely), group in table.groupby(["fit", "height", "predicted"], sort=False):
         mean = group.groupby(["score", "control"])[["value", "low", "high"]].mean()
-        cells = [autoencoder, f"{height}", f"{likely:.2f}", str(group["latent"].nunique())]
+        cells = [fit, f"{height}", f"{likely:.2f}", str(group["latent"].nunique())]
         for score in ("kernel_r2", "cca"):
             cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**mean.loc[score, "none"]))
-            cells += [f"{mean.loc[(score, control), 'value']:.2f}" for control in controls]
+            cells += [f"{mean.loc[(score, control), 'value']:.2f}" for control in _CONTROLS]
         rows.append(tuple(cells))
     return Table(
-        header=("autoencoder", "height", "P(in c)", "variables", "R² [95 %]", *controls, "CCA [95 %]", *controls),
+        header=("autoencoder", "height", "in c", "variables", "R² [95 %]", *_CONTROLS, "CCA [95 %]", *_CONTROLS),
         rows=rows,
+    )
+
+
+def _study_table(found: StudyResult) -> Table:
+    """Scores of the study by arm and height."""
+    return Table(
+        header=("arm", "height", "P(in c)", "R² [95 %]", *_CONTROLS),
+        rows=[
+            (
+                row["arm"],
+                f"{row['height']}",
+                f"{row['share_in_c']:.2f}",
+                "{value:.2f} [{low:.2f}, {high:.2f}]".format(**row),
+                *(f"{row[control]:.2f}" for control in _CONTROLS),
+            )
+            for row in found.table("height").to_dict("records")
+        ],
     )
 
 
@@ -197,6 +179,7 @@ def _sections(
     config: DemoConfig,
     images: QuadtreeImages,
     cases: Sequence[MaskCase],
+    found: StudyResult,
     scores: pd.DataFrame,
     claims: Sequence[Claim],
     settings: Mapping[str, Any],
@@ -219,7 +202,7 @@ def _sections(
                 "No more than c does means: a latent outside c that depends on it is predicted no better from the code "
                 "than from c itself.",
                 "More than untrained means: more of the latent than in an untrained encoder of the same shape, on the "
-                "same test samples, for every seed; the interval spans those of the seeds.",
+                "same test samples; the interval is that of the mean over seeds.",
             ],
             figures=[
                 (
@@ -251,14 +234,6 @@ def _sections(
             figures=masks,
         ),
         Section(
-            heading="Predicted before training: random masks",
-            text=[
-                "The chance of each latent to be in c, over ratio and masking unit. A latent inside one masking unit "
-                "is never identified."
-            ],
-            figures=[(paths["level_profile"], "Share of the latents of each height that are in c, in closed form.")],
-        ),
-        Section(
             heading="What the bottleneck codes hold",
             text=["Floor: an untrained encoder of the same shape. Ceiling: the visible values themselves."],
             figures=[
@@ -269,26 +244,36 @@ def _sections(
             ],
         ),
         Section(
-            heading="What the vision transformers hold",
+            heading="Random masks: predicted before training, and what the vision transformers hold",
             text=[
-                "A wide representation can hold anything, so only the difference to the untrained encoder tells. "
+                "Predicted is the chance of each latent to be in c, over ratio and masking unit, in closed form. A "
+                "latent inside one masking unit is never identified. A wide representation can hold anything, so only "
+                "the difference to the untrained encoder tells. "
                 f"These transformers were trained for {config.vit.steps} steps of {config.vit.batch} images only."
             ],
             figures=[
                 (
-                    paths["vit_scores"],
-                    "Kernel R² of what enters, by latent height; bars span seeds and 95 % intervals.",
+                    paths["study"],
+                    "Share of masks with the latents of a height in c; kernel R² of what enters there.",
                 ),
-                (paths["reconstructions"], "Reconstructions of held-out images."),
+                (
+                    paths["reconstructions"],
+                    "Held-out images: what the encoder of each arm saw, and what it made of the rest.",
+                ),
             ],
         ),
         Section(
-            heading="Scores by height",
+            heading="Scores by height: vision transformers",
+            text=["Means over the latents of a height, with 95 % intervals over seeds."],
+            table=_study_table(found),
+        ),
+        Section(
+            heading="Scores by height: bottlenecks",
             text=[
-                "Means over the variables of a height (and over seeds), of values and of interval ends. CCA is the "
-                "mean held-out canonical correlation."
+                "Means over the variables of a height, of values and of interval ends. CCA is the mean held-out "
+                "canonical correlation."
             ],
-            table=_height_table(scores),
+            table=_bottleneck_table(scores),
         ),
         Section(
             heading="Training",

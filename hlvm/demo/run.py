@@ -22,12 +22,11 @@ from hlvm._keys import checked_key
 from hlvm._process.provenance import versions
 from hlvm.claims import Claim
 from hlvm.demo.page import claim_cells, write_page
-from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, score_vits, vit_claims
-from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, profiles
+from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, study_claims
+from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, study_of
 from hlvm.images import QuadtreeImages
 from hlvm.mae import BottleneckConfig, Fit, Member
-from hlvm.masking import RandomMask
-from hlvm.theory import LevelProfile
+from hlvm.study import StudyProgress, StudyResult
 
 __all__ = ["DemoResult", "claims_table", "run_demo"]
 
@@ -40,12 +39,14 @@ class DemoResult:
 
     Attributes:
         claims: every claim with what the theory predicted, what was measured, and how it came out.
-        scores: one row per autoencoder and latent, with all controls.
+        scores: one row per bottleneck autoencoder and latent, with all controls.
+        study: what the vision transformers found under random masks.
         seconds: time spent in each stage.
     """
 
     claims: tuple[Claim, ...]
     scores: pd.DataFrame
+    study: StudyResult
     seconds: dict[str, float]
 
     @property
@@ -58,7 +59,8 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
     """Run the whole chain and write its results to a new folder, all or nothing.
 
     The folder receives ``report.html`` (self-contained), ``results.json``, ``scores.csv``, ``config.json``,
-    ``figures/`` (PNG) and ``checkpoints/`` (the generator and every autoencoder).
+    ``figures/`` (PNG), ``checkpoints/`` (the generator and every bottleneck autoencoder) and ``study/``, that of the
+    vision transformers: see :func:`hlvm.study.load_study`.
 
     Args:
         config: what to run.
@@ -84,29 +86,25 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
             advance(1)
         with stages.stage("predict from graph and masks", 1) as advance:
             cases = mask_cases(images.graph)
-            level_profiles = profiles(images.graph, config)
             advance(1)
         with stages.stage("train bottleneck autoencoders", config.bottleneck.steps) as advance:
             bottlenecks = train_bottlenecks(keys["bottleneck"], images, cases, config, advance)
-        with stages.stage("train vision transformers", 1) as advance:
-            vits = train_vits(keys["vit"], images, config, advance)
+        with stages.stage("train and score vision transformers", 100) as advance:
+            found = run_study(keys["vit"], images, config, folder / "study", advance)
         sample = images.model.sample(keys["score"], config.score_rows)
         with stages.stage("score every latent, bottlenecks", len(bottlenecks)) as advance:
-            bottleneck_scores = score_bottlenecks(keys["split"], sample, cases, bottlenecks, advance)
-        with stages.stage("score every latent, ViTs", len(vits)) as advance:
-            vit_scores = score_vits(keys["split"], sample, vits, advance)
-        scores = pd.concat([bottleneck_scores, vit_scores], ignore_index=True)
+            scores = score_bottlenecks(keys["split"], sample, cases, bottlenecks, advance)
         with stages.stage("decide the claims", len(bottlenecks)) as advance:
             claims = (
                 *bottleneck_claims(keys["split"], sample, cases, bottlenecks, config, advance),
-                *vit_claims(scores),
+                *study_claims(found, images.graph.latents[0]),
             )
         with stages.stage("draw figures, write the report", 1) as advance:
-            result = DemoResult(claims=claims, scores=scores, seconds=stages.seconds)
+            result = DemoResult(claims=claims, scores=scores, study=found, seconds=stages.seconds)
             used = {**versions(*_PACKAGES), "device": jax.devices()[0].device_kind}
             words = jax.random.key_data(checked_key(config.key)).tolist()
             settings = {"demo": dataclasses.asdict(config) | {"key": words}, "versions": used}
-            mae.save_fits(folder / "checkpoints", [*bottlenecks, *vits])
+            mae.save_fits(folder / "checkpoints", bottlenecks)
             pictures = images.model.sample(keys["pictures"], 16)
             write_page(
                 folder,
@@ -114,14 +112,13 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
                 images,
                 pictures,
                 cases,
-                level_profiles,
                 bottlenecks,
-                vits,
+                found,
                 scores,
                 claims,
                 settings,
             )
-            _write_data(folder, config, cases, level_profiles, result, settings)
+            _write_data(folder, cases, result, settings)
             advance(1)
     quiet.print(claims_table(claims))
     return result
@@ -176,31 +173,23 @@ def train_bottlenecks(
     members = [
         Member(mask=case.mask, network=BottleneckConfig(code_dim=dim)) for case in cases for dim in case.code_dims
     ]
-    return _converged(
-        mae.fit_ensemble(key, images.model, members, config.bottleneck, on_progress=lambda p: advance(p.step, p.steps))
+    fits = mae.fit_ensemble(
+        key, images.model, members, config.bottleneck, on_progress=lambda p: advance(p.step, p.steps)
     )
-
-
-def train_vits(key: jax.Array, images: QuadtreeImages, config: DemoConfig, advance: Any) -> tuple[Fit, ...]:
-    members = [
-        Member(mask=RandomMask(ratio=ratio, unit=unit), network=config.network, seed=seed)
-        for ratio in config.ratios
-        for unit in config.units
-        for seed in range(config.vit_seeds)
-    ]
-
-    def on_progress(p: mae.Progress) -> None:
-        advance(p.group * p.steps + p.step, p.n_groups * p.steps)
-
-    return _converged(mae.fit_ensemble(key, images.model, members, config.vit, on_progress=on_progress))
-
-
-def _converged(fits: tuple[Fit, ...]) -> tuple[Fit, ...]:
-    """The fits, if none of them diverged."""
     for fit in fits:
         if fit.diverged:
             raise RuntimeError(f"training diverged after {len(fit.losses)} steps: {fit}; try a lower learning rate")
     return fits
+
+
+def run_study(key: jax.Array, images: QuadtreeImages, config: DemoConfig, out: Path, advance: Any) -> StudyResult:
+    def on_progress(progress: StudyProgress) -> None:
+        advance(round(100 * progress.share))
+
+    found = study_of(images.model, config).run(key, out=out, on_progress=on_progress)
+    if found.diverged:
+        raise RuntimeError(f"training diverged: {found.diverged[0]}; try a lower learning rate")
+    return found
 
 
 # ---------------------------------------------------------------------- files
@@ -208,9 +197,7 @@ def _converged(fits: tuple[Fit, ...]) -> tuple[Fit, ...]:
 
 def _write_data(
     folder: Path,
-    config: DemoConfig,
     cases: Sequence[MaskCase],
-    level_profiles: Mapping[int, LevelProfile],
     result: DemoResult,
     settings: Mapping[str, Any],
 ) -> None:
@@ -232,12 +219,7 @@ def _write_data(
                     }
                     for case in cases
                 ],
-                "level_profile": [
-                    {"unit": unit, "ratio": ratio, "height": int(height), "share": float(share)}
-                    for unit, profile in level_profiles.items()
-                    for ratio, row in zip(config.ratios, profile.share, strict=True)
-                    for height, share in zip(profile.heights, row, strict=True)
-                ],
+                "random_masks": result.study.prediction.heights.to_dict("records"),
             },
             "seconds": result.seconds,
         },

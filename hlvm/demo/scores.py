@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 
 from hlvm import mae
-from hlvm.claims import Claim, block_claim, hull, interval_claim, no, yes
+from hlvm.claims import Claim, block_claim, interval_claim, mean_claim, no, yes
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase, by_case
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
 from hlvm.mae.networks.networks import code_dim_of
-from hlvm.masking import RandomMask
 from hlvm.scoring import (
-    Interval,
     RegressionConfig,
     block_verdict,
     kernel_r2_many,
@@ -27,16 +25,13 @@ from hlvm.scoring import (
     score_by_height,
 )
 from hlvm.simulator import Sample
-from hlvm.theory import membership_probability
+from hlvm.study import StudyResult
 
-__all__ = ["bottleneck_claims", "score_bottlenecks", "score_vits", "vit_claims"]
+__all__ = ["bottleneck_claims", "score_bottlenecks", "study_claims"]
 
 _SCORES = ("kernel_r2", "cca")
 
 _CLAIM_REGRESSION = RegressionConfig(max_train=1000, bandwidths=(0.5, 1.0, 2.0, 4.0), ridges=(1e-6, 1e-4, 1e-2, 1.0))
-
-_TABLE_REGRESSION = RegressionConfig(max_train=800, bandwidths=(0.5, 1.0, 2.0), ridges=(1e-4, 1e-2, 1.0))
-"""For the transformers a coarser grid on fewer rows: these scores are many, and compared with each other only."""
 
 
 def score_bottlenecks(
@@ -62,45 +57,9 @@ def score_bottlenecks(
             key=key,
             config=_CLAIM_REGRESSION,
         )
-        tables.append(table.assign(part="bottleneck", autoencoder=table["fit"]))
+        tables.append(table)
         advance(len(tables), len(cases))
     return pd.concat(tables, ignore_index=True)
-
-
-def score_vits(key: jax.Array, sample: Sample, fits: Sequence[Fit], advance: Any) -> pd.DataFrame:
-    """Every latent from the mean token of the whole image, with floor, ceiling (the image itself) and chance."""
-    graph, truth = sample.graph, _truth(sample)
-    floors = {fit.seed: mae.encode(fit.untrained(), sample, None) for fit in fits}
-    arms: dict[tuple[float, int], dict[str, Fit]] = {}
-    for fit in fits:
-        ratio, unit = fit.mask.ratio, fit.mask.unit
-        arms.setdefault((ratio, unit), {})[f"{_arm(ratio, unit)}, seed {fit.seed}"] = fit
-    named = {name: fit for own in arms.values() for name, fit in own.items()}
-    table = score_by_height(
-        {name: mae.encode(fit, sample, None) for name, fit in named.items()},
-        truth,
-        heights=dict(zip(graph.nodes, graph.heights, strict=True)),
-        of="noise",
-        floors={name: floors[fit.seed] for name, fit in named.items()},
-        ceiling=sample.observed_matrix,
-        scores=_SCORES,
-        key=key,
-        config=_TABLE_REGRESSION,
-    )
-    tables: list[pd.DataFrame] = []
-    for (ratio, unit), own in arms.items():
-        likely = membership_probability(graph, RandomMask(ratio=ratio, unit=unit))
-        rows: Frame = table[table["fit"].isin(own)]
-        predicted = [likely.get(name, 0.0) for name in rows["latent"]]
-        tables.append(
-            rows.assign(part="vit", autoencoder=_arm(ratio, unit), ratio=ratio, unit=unit, predicted=predicted)
-        )
-    advance(1, 1)
-    return pd.concat(tables, ignore_index=True)
-
-
-def _arm(ratio: float, unit: int) -> str:
-    return f"random, ratio {ratio:g}, unit {unit} x {unit}"
 
 
 def _truth(sample: Sample) -> dict[str, np.ndarray]:
@@ -172,23 +131,20 @@ def _first_outside(graph: LatentGraph, case: MaskCase) -> str | None:
     return next((name for name in outside if name in above), None)
 
 
-def vit_claims(scores: pd.DataFrame) -> list[Claim]:
+def study_claims(found: StudyResult, root: str) -> list[Claim]:
     """Random masks that always have the root in c: training brings out more of it than an untrained encoder holds.
 
     Nothing is claimed of latents that are never in c: a wide code may hold anything.
     """
-    claims: list[Claim] = []
-    vits: Frame = scores[scores["part"] == "vit"]
-    for (unit, ratio), rows in vits.groupby(["unit", "ratio"]):
-        root = rows[rows["height"] == rows["height"].max()]
-        lead = root[root["control"] == "above_floor"]
-        if (root["predicted"] == 1).all():
-            of_seeds = [Interval(**ends) for ends in lead[["value", "low", "high"]].to_dict("records")]
-            claims.append(
-                interval_claim(
-                    f"ViT, unit {unit:g} x {unit:g}, ratio {ratio:g}: more of the root (always in c) than untrained",
-                    {f"R² − floor, range over {len(of_seeds)} seeds": hull(of_seeds)},
-                    theory=yes(),
-                )
-            )
-    return claims
+    of_root: Frame = found.records[found.records["latent"] == root]
+    leads = {arm: (rows["value"] - rows["floor"]).to_numpy() for arm, rows in of_root.groupby("arm")}
+    return [
+        mean_claim(
+            f"ViT, unit {arm['unit']} x {arm['unit']}, ratio {arm['ratio']:g}: more of the root (always in c) than "
+            "untrained",
+            {f"R² − floor, mean over {len(leads[arm['arm']])} seeds": leads[arm["arm"]]},
+            theory=yes(),
+        )
+        for arm in found.settings["arms"]
+        if found.prediction.of_latents(arm["mask_name"])[root] == 1
+    ]

@@ -10,9 +10,12 @@ from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
-from hlvm.theory import LevelProfile, SharedInformation, level_profile, shared_information
+from hlvm.scoring import check_seeds
+from hlvm.simulator import HierarchicalModel
+from hlvm.study import ScoreConfig, Study
+from hlvm.theory import SharedInformation, shared_information
 
-__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "mask_cases", "profiles"]
+__all__ = ["DemoConfig", "Frame", "MaskCase", "by_case", "mask_cases", "study_of"]
 
 
 Frame: TypeAlias = Any
@@ -31,7 +34,7 @@ class DemoConfig:
         network: their architecture.
         ratios: masking ratios of the vision transformers.
         units: masking units of the vision transformers, sides in cells.
-        vit_seeds: seeds per ratio and unit.
+        vit_seeds: seeds per ratio and unit, at least 2.
         score_rows: held-out samples for scoring: 60 % fit the regressions, 40 % test them.
         threshold: R² that "identified" asks for, both ways.
     """
@@ -43,15 +46,16 @@ class DemoConfig:
     network: ViTConfig = dataclasses.field(default_factory=ViTConfig)
     ratios: tuple[float, ...] = (0.25, 0.5, 0.75)
     units: tuple[int, ...] = (1, 2)
-    vit_seeds: int = 2
+    vit_seeds: int = 4
     score_rows: int = 2500
     threshold: float = 0.95
 
     def __post_init__(self) -> None:
         if not isinstance(self.height, int) or self.height < 2:
             raise ValueError(f"the demo needs a quadtree of height 2 or more, got {self.height}")
-        if not self.ratios or not self.units or self.vit_seeds < 1:
-            raise ValueError("the demo needs at least one ratio, one unit and one seed of the vision transformers")
+        if not self.ratios or not self.units:
+            raise ValueError("the demo needs at least one ratio and one unit of the vision transformers")
+        check_seeds(self.vit_seeds)
         side = 2**self.height
         for unit in self.units:
             if unit < 1 or side % unit or unit == side:
@@ -102,12 +106,16 @@ def mask_cases(graph: LatentGraph) -> tuple[MaskCase, ...]:
     return tuple(cases)
 
 
-def profiles(graph: LatentGraph, config: DemoConfig) -> dict[int, LevelProfile]:
-    """Masking unit -> level profile over the ratios."""
-    return {
-        unit: level_profile(graph, [RandomMask(ratio=ratio, unit=unit) for ratio in config.ratios])
-        for unit in config.units
-    }
+def study_of(model: HierarchicalModel, config: DemoConfig) -> Study:
+    """Vision transformers under random masks: what enters at every latent, from the mean token of whole images."""
+    return Study(
+        model,
+        masks=[RandomMask(ratio=ratio, unit=unit) for unit in config.units for ratio in config.ratios],
+        networks=config.network,
+        train=config.vit,
+        seeds=config.vit_seeds,
+        score=ScoreConfig(per_height=None, parts=("noise",), rows=config.score_rows),
+    )
 
 
 def by_case(cases: Sequence[MaskCase], fits: Sequence[Fit]) -> list[tuple[MaskCase, Fit]]:

@@ -7,12 +7,13 @@ from hlvm.mae.files import load_fits, save_fits
 from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.result import DivergenceWarning, Fit
 from hlvm.mae.training.data import ArrayData, ImageData, Images, TrainingData
-from hlvm.mae.training.devices import environment_of_cores, one_device_per_core
+from hlvm.mae.training.devices import environment_of_cores, fastest_devices, one_device_per_core
 from hlvm.mae.training.groups import Member
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask
 from hlvm.mae.training.planner import Plan, ProgramPlan, plan_ensemble
 from hlvm.mae.training.run_state import Checkpoints
+from hlvm.mae.training.speed import Cost
 from hlvm.mae.training.training import Progress, fit, fit_ensemble
 from hlvm.mae.training.watching import TensorBoard
 
@@ -21,6 +22,7 @@ __all__ = [
     "Attention",
     "BottleneckConfig",
     "Checkpoints",
+    "Cost",
     "DivergenceWarning",
     "Fit",
     "HeldOut",
@@ -41,6 +43,7 @@ __all__ = [
     "attention",
     "encode",
     "environment_of_cores",
+    "fastest_devices",
     "fit",
     "fit_ensemble",
     "images_of_rows",

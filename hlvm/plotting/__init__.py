@@ -6,9 +6,10 @@ of Okabe and Ito (``COLORS``), and what matters is told apart by shape or hatchi
 """
 
 from hlvm.plotting.graphs import plot_graph, plot_grid
-from hlvm.plotting.images import plot_picture
+from hlvm.plotting.images import plot_picture, plot_reconstructions
 from hlvm.plotting.profiles import plot_level_curves, plot_level_profile
 from hlvm.plotting.results import plot_claims, plot_losses, plot_scores_by_height, plot_scores_by_latent
+from hlvm.plotting.studies import plot_study
 from hlvm.plotting.styles import COLORS, MASKED_RGB, Panels, figure_with_panels, height_look, save_figure, style
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "plot_level_profile",
     "plot_losses",
     "plot_picture",
+    "plot_reconstructions",
     "plot_scores_by_height",
     "plot_scores_by_latent",
+    "plot_study",
     "save_figure",
     "style",
 ]

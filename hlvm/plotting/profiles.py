@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from hlvm.plotting.heat_maps import FONT, LINE, draw_cells, draw_key, thinned
 from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
 from hlvm.plotting.styles import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
 from hlvm.theory import LevelProfile
@@ -28,9 +27,6 @@ PanelAxis: TypeAlias = Literal["height", "unit"]
 Quantity: TypeAlias = Literal["share", "frontier_share", "dim"]
 """Field of a :class:`~hlvm.theory.LevelProfile` that is drawn."""
 
-_COLORS = "cividis"
-_FONT = 8.0
-_LINE = _FONT * 1.3 / 72
 _GAP, _HEAD, _FOOT, _BAR = 0.2, 0.28, 0.5, 1.35
 _WIDEST = 11.0
 
@@ -115,8 +111,8 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(n_panels: int, names: Sequence[str], n_ratios: int, titles: Sequence[str]) -> _Sizes:
-    left = max(text_width(name, _FONT) for name in names) + 0.45
-    heading = max(text_width(text, _FONT + 1) for text in titles) + 0.1
+    left = max(text_width(name, FONT) for name in names) + 0.45
+    heading = max(text_width(text, FONT + 1) for text in titles) + 0.1
     most, row = (3.6, 0.3) if n_panels <= 3 else (2.5, 0.25) if n_panels <= 8 else (1.8, 0.17)
     wide = max(float(np.clip(0.4 * n_ratios, 0.9, most)), min(heading, most))
     tall = float(np.clip(row * len(names), 0.45, 0.17 * max(16, min(len(names), 30))))
@@ -131,7 +127,7 @@ def _draw_maps(
     ratios: Sequence[str],
     title: str,
 ) -> Figure:
-    names = [shortened(name, 1.8, _FONT) or "…" for name in names]
+    names = [shortened(name, 1.8, FONT) or "…" for name in names]
     sizes = _sizes(len(maps), names, len(ratios), [name for name, _ in maps])
     pitch = sizes.tall + _HEAD + 0.08
     wide = sizes.left + sizes.columns * (sizes.wide + _GAP) - _GAP + _BAR
@@ -141,75 +137,19 @@ def _draw_maps(
         row, column = divmod(i, sizes.columns)
         left = 0.1 + sizes.left + column * (sizes.wide + _GAP)
         ax = axes_in_inches(figure, left, top - row * pitch - _HEAD - sizes.tall, sizes.wide, sizes.tall)
-        _draw_cells(ax, cells, sizes)
-        ax.set_title(shortened(name, sizes.wide, _FONT + 1), fontsize=_FONT + 1, pad=3)
+        draw_cells(ax, cells, (sizes.wide, sizes.tall))
+        ax.set_title(shortened(name, sizes.wide, FONT + 1), fontsize=FONT + 1, pad=3)
         lowest = i + sizes.columns >= len(maps)
-        at, shown = _thinned(ratios, sizes.wide, [text_width(text, _FONT) + 0.08 for text in ratios])
-        ax.set_xticks(at, shown if lowest else [""] * len(at), fontsize=_FONT)
-        at, shown = _thinned(names, sizes.tall, [_LINE] * len(names))
-        ax.set_yticks(at, shown if column == 0 else [""] * len(at), fontsize=_FONT)
+        at, shown = thinned(ratios, sizes.wide, [text_width(text, FONT) + 0.08 for text in ratios])
+        ax.set_xticks(at, shown if lowest else [""] * len(at), fontsize=FONT)
+        at, shown = thinned(names, sizes.tall, [LINE] * len(names))
+        ax.set_yticks(at, shown if column == 0 else [""] * len(at), fontsize=FONT)
         if lowest:
-            ax.set_xlabel("masking ratio", fontsize=_FONT + 1)
+            ax.set_xlabel("masking ratio", fontsize=FONT + 1)
     middle = (top - (sizes.rows * pitch - 0.08 + _HEAD) / 2) / (figure.get_size_inches()[1])
-    figure.text(0.1 / figure.get_size_inches()[0], middle, side, rotation=90, va="center", fontsize=_FONT + 1)
-    _draw_key(figure, maps, wide - _BAR + 0.35, top - _HEAD)
+    figure.text(0.1 / figure.get_size_inches()[0], middle, side, rotation=90, va="center", fontsize=FONT + 1)
+    draw_key(figure, [cells for _, cells in maps], wide - _BAR + 0.35, top - _HEAD, "share of latents in c")
     return figure
-
-
-def _thinned(labels: Sequence[str], room: float, needed: Sequence[float]) -> tuple[list[int], list[str]]:
-    """Every so manyth label, so that each has its inches."""
-    step = max(1, int(np.ceil(max(needed) * len(labels) / room)))
-    at = list(range(0, len(labels), step))
-    return at, [labels[i] for i in at]
-
-
-def _draw_cells(ax: Axes, cells: Float[np.ndarray, "rows ratios"], sizes: _Sizes) -> None:
-    """Cells of a map; zeros are hatched boxes above it."""
-    ax.set_facecolor("#E3E3E3")
-    zero = cells == 0
-    ax.imshow(np.ma.masked_invalid(cells), vmin=0, vmax=1, cmap=_COLORS, aspect="auto", interpolation="nearest")
-    if zero.any():
-        boxes = [Rectangle((c - 0.5, r - 0.5), 1, 1) for r, c in np.argwhere(zero).tolist()]
-        ax.add_collection(PatchCollection(boxes, label="exactly 0", **_ZERO))
-    room = (sizes.wide / cells.shape[1], sizes.tall / cells.shape[0])
-    if room[0] > text_width("0.00", _FONT - 0.5) + 0.04 and room[1] > _LINE:
-        for (row, column), value in np.ndenumerate(cells):
-            text = "" if np.isnan(value) else _number(float(value))
-            back = [{"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none"}, None][int(value != 0)]
-            shade = "black" if back or value > 0.48 else "white"
-            ax.text(column, row, text, ha="center", va="center", fontsize=_FONT - 0.5, color=shade, bbox=back)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=2)
-
-
-_ZERO: dict[str, Any] = {"facecolor": "white", "edgecolor": "#A8A8A8", "hatch": "//////", "linewidth": 0.0}
-
-
-def _number(value: float) -> str:
-    """A share in at most four letters that is only written as 0 or 1 if it is that."""
-    if value in (0, 1):
-        return f"{value:.0f}"
-    return "<.01" if value < 0.01 else ">.99" if value > 0.99 else f"{value:.2f}"
-
-
-def _draw_key(
-    figure: Figure, maps: Sequence[tuple[str, Float[np.ndarray, "rows ratios"]]], left: float, top: float
-) -> None:
-    """Colour bar, and below it what is not on it."""
-    bar = axes_in_inches(figure, left, top - 1.1, 0.14, 1.1)
-    shades = ScalarMappable(Normalize(0, 1), mpl.colormaps[_COLORS])
-    figure.colorbar(shades, cax=bar, ticks=[0, 0.5, 1])
-    bar.set_ylabel("share of latents in c", fontsize=_FONT)
-    bar.tick_params(labelsize=_FONT)
-    handles = []
-    if any((cells == 0).any() for _, cells in maps):
-        handles.append(Patch(label="exactly 0", **_ZERO))
-    if any(np.isnan(cells).any() for _, cells in maps):
-        handles.append(Patch(facecolor="#E3E3E3", label="no value"))
-    if handles:
-        wide, tall = figure.get_size_inches()
-        place = (left / wide, (top - 1.2) / tall)
-        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, fontsize=_FONT, borderpad=0.1)
 
 
 # ---------------------------------------------------------------------- curves

@@ -30,6 +30,7 @@ def plot_losses(
     smooth: int = 25,
     y_label: str = "masked squared error / variance",
     names_below: bool = False,
+    steps: ArrayLike | None = None,
 ) -> Figure:
     """Training losses, averaged over windows of steps; 1 is the squared error of predicting the mean.
 
@@ -40,6 +41,7 @@ def plot_losses(
         smooth: window in steps.
         y_label: what the losses are.
         names_below: one legend below all panels, a line per label, as long labels need; without it if they are many.
+        steps: of losses that are means already, the step at the end of each; ``None`` for one loss per step.
     """
     cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
     with style():
@@ -49,10 +51,12 @@ def plot_losses(
                 values = np.asarray(losses)
                 window = max(1, min(smooth, len(values) // 4))
                 means = values[: len(values) // window * window].reshape(-1, window).mean(axis=1)
-                steps = window * (np.arange(len(means)) + 0.5)
+                places = window * (np.arange(len(means)) + 0.5)
+                if steps is not None:
+                    places = np.asarray(steps)[window - 1 :: window][: len(means)]
                 line = "-" if i < len(cycle) else "--"
                 color = cycle[i % len(cycle)]
-                ax.plot(steps, means, line, color=color, lw=1.3, label=printable(label))
+                ax.plot(places, means, line, color=color, lw=1.3, label=printable(label))
                 if label in (held_out or {}).get(panel, {}):
                     ax.plot(*(held_out or {})[panel][label], ".", color=color, ms=5)
             ax.set_xlabel("step")
@@ -83,7 +87,13 @@ def _control_handles(given: Collection[str], color: str) -> list[Line2D]:
 
 
 def plot_scores_by_height(
-    table: pd.DataFrame, *, x: str, panel: str | None = None, score: str = "kernel_r2", title: str = ""
+    table: pd.DataFrame,
+    *,
+    x: str,
+    panel: str | None = None,
+    score: str | None = None,
+    part: str | None = None,
+    title: str = "",
 ) -> Figure:
     """A score against a setting, one line per latent height, with floor, ceiling and chance level where given.
 
@@ -91,26 +101,28 @@ def plot_scores_by_height(
     of the fits' intervals, each a mean over latents.
 
     Args:
-        table: rows of :func:`hlvm.scoring.score_by_height`, and columns for ``x`` and ``panel``.
+        table: rows of :func:`hlvm.scoring.score_by_height`, and columns for ``x`` and ``panel``; or the tidy table of a
+            study, as it is.
         x: the column with the setting, numbers; its name is written below.
         panel: the column with a panel's title, in order of occurrence; ``None`` draws one panel.
-        score: which score of the table.
+        score: which score of the table; ``None`` for the kernel R² where it has that, or else its first.
+        part: of a study ``"noise"`` or ``"value"``; ``None`` for noise where the table has it.
         title: text above.
 
     Raises:
         ValueError: a column or a score that the table lacks.
     """
-    rows = _rows_of(table, score, x, *([] if panel is None else [panel]))
+    rows, score = _rows_of(table, score, part, x, *([] if panel is None else [panel]))
     titles = [""] if panel is None else list(dict.fromkeys(rows[panel]))
     heights = sorted(set(rows["height"]), reverse=True)
     with style():
         figure, axes = figure_with_panels(2.2 + 3.0 * len(titles), 3.5, 1, len(titles), sharey=True)
         for ax, name in zip(axes[0], titles, strict=True):
-            part = rows if panel is None else rows[rows[panel] == name]
-            levels = part.groupby(["control", "height"])["value"].mean()
+            own = rows if panel is None else rows[rows[panel] == name]
+            levels = own.groupby(["control", "height"])["value"].mean()
             for height in heights:
                 look = height_look(height)
-                points = part[(part["control"] == "none") & (part["height"] == height)]
+                points = own[(own["control"] == "none") & (own["height"] == height)]
                 of_fits = points.groupby([x, "fit"])[["value", "low", "high"]].mean()
                 ends = of_fits.groupby(level=0).agg({"value": "mean", "low": "min", "high": "max"})
                 errors = np.clip([ends["value"] - ends["low"], ends["high"] - ends["value"]], 0, None)
@@ -135,21 +147,25 @@ def plot_scores_by_height(
 
 
 def plot_scores_by_latent(
-    table: pd.DataFrame, *, panel: str = "fit", score: str = "kernel_r2", title: str = ""
+    table: pd.DataFrame, *, panel: str = "fit", score: str | None = None, part: str | None = None, title: str = ""
 ) -> Figure:
     """A score of every latent, with floor and ceiling where given; latents predicted to be in ``c`` are filled.
 
+    The paler a bar is, the smaller is the share of masks for which its latent is in ``c``.
+
     Args:
         table: rows of :func:`hlvm.scoring.score_by_height`; of several rows for a latent in a panel the mean is drawn.
-            Without a column ``predicted`` all bars are empty.
+            Without a column ``predicted`` all bars are empty. Or ``table("latent")`` of a study, as it is: a fit is an
+            arm.
         panel: the column with a panel's title, in order of occurrence.
-        score: which score of the table.
+        score: which score of the table; ``None`` for the kernel R² where it has that, or else its first.
+        part: of a study ``"noise"`` or ``"value"``; ``None`` for noise where the table has it.
         title: text above.
 
     Raises:
         ValueError: a column or a score that the table lacks.
     """
-    rows = _rows_of(table, score, panel)
+    rows, score = _rows_of(table, score, part, panel)
     numbers = ["value", "low", "high", *(["predicted"] if "predicted" in rows else [])]
     titles = list(dict.fromkeys(rows[panel]))
     with style():
@@ -157,9 +173,10 @@ def plot_scores_by_latent(
         for ax, name in zip(axes[0], titles, strict=True):
             means = rows[rows[panel] == name].groupby(["control", "latent"], sort=False)[numbers].mean()
             for x, (latent, row) in enumerate(means.loc["none"].iterrows()):
-                inside = row.get("predicted", 0) > 0
-                color = COLORS["orange"] if inside else COLORS["grey"]
-                ax.bar([x], [max(row["value"], 0.0)], color=color if inside else "white", edgecolor=color, width=0.7)
+                share = min(row.get("predicted", 0.0), 1.0)
+                color = COLORS["orange"] if share > 0 else COLORS["grey"]
+                face = (color, share) if share > 0 else "white"
+                ax.bar([x], [max(row["value"], 0.0)], color=[face], edgecolor=color, width=0.7)
                 ax.plot([x, x], [row["low"], row["high"]], color=COLORS["black"], lw=1.5)
                 for control, dashes, _ in _CONTROLS:
                     if (control, latent) in means.index:
@@ -186,17 +203,40 @@ _MARKERS = "><osD^v"
 """Of the scores that decide, in the order of a claim's limits: of a block forward, then reverse."""
 
 
-def _rows_of(table: pd.DataFrame, score: str, *more: str) -> Any:
+def _rows_of(table: Any, score: str | None, part: str | None, *more: str) -> tuple[Any, str]:
+    """Rows of one score, and its name."""
+    if "control" not in table and "arm" in table:
+        table = _one_row_per_control(table, part)
     needed = ("fit", "latent", "height", "score", "control", "value", "low", "high", *more)
     lacking = [name for name in needed if name not in table]
     if lacking:
         raise ValueError(
-            f"expected the rows of hlvm.scoring.score_by_height with the columns {', '.join(needed)}, got none named "
-            f"{', '.join(lacking)}"
+            f"expected the rows of hlvm.scoring.score_by_height or the table of a study, with the columns "
+            f"{', '.join(needed)}, got none named {', '.join(lacking)}"
         )
-    if score not in set(table["score"]):
-        raise ValueError(f"score must be one of the table's, {', '.join(sorted(set(table['score'])))}, got {score!r}")
-    return table[table["score"] == score]
+    known = list(dict.fromkeys(table["score"]))
+    chosen = score or ("kernel_r2" if "kernel_r2" in known else next(iter(known), ""))
+    if chosen not in known:
+        raise ValueError(f"score must be one of the table's, {', '.join(sorted(known))}, got {chosen!r}")
+    return table[table["score"] == chosen], chosen
+
+
+def _one_row_per_control(table: Any, part: str | None) -> pd.DataFrame:
+    """The tidy table of a study, in which controls are columns, in the form of :func:`hlvm.scoring.score_by_height`."""
+    if "part" in table:
+        parts = set(table["part"])
+        part = part or ("noise" if "noise" in parts else "value")
+        if part not in parts:
+            raise ValueError(f"part must be one of the table's, {', '.join(sorted(parts))}, got {part!r}")
+        table = table[table["part"] == part]
+    if "share_in_c" in table:
+        table = table.assign(predicted=table["share_in_c"])
+    rows = [table.assign(fit=table["arm"], control="none")]
+    for name in ("floor", "ceiling", "chance"):
+        if name in table:
+            level = table[name]
+            rows.append(rows[0].assign(control=name, value=level, low=level, high=level))
+    return pd.concat(rows, ignore_index=True)
 
 
 def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "") -> Figure:

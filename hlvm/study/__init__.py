@@ -7,8 +7,8 @@ decides.
 from hlvm.study.arms import Arm
 from hlvm.study.comparisons import Comparison
 from hlvm.study.prediction import Prediction
+from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult, load_study
-from hlvm.study.running import StudyProgress
 from hlvm.study.scores import ScoreConfig
 from hlvm.study.study import Study
 

@@ -82,7 +82,9 @@ def arms_of(
             raise ValueError(f"{what}: number {repeated + 1} is the same as one before: leave it out")
     named = [labels(part) for part in (tables, of_networks, of_losses)]
     arms: list[Arm] = []
-    for (a, mask), (b, network), (c, loss) in itertools.product(*map(enumerate, (masks, networks, losses))):
+    for (a, mask), (b, network), (c, loss) in itertools.product(
+        enumerate(masks), enumerate(networks), enumerate(losses)
+    ):
         own = (named[0][a], named[1][b], named[2][c])
         several = [True, len(networks) > 1, len(losses) > 1]
         arms.append(

@@ -57,7 +57,7 @@ class Decisions:
         left += [self.own[i][1] for i, claim in self.own_claims.items() if claim.holds is None]
         return {name for pair in left for name in (pair.first, pair.second)}
 
-    def look(self, records: pd.DataFrame, seeds: int, arms: int) -> None:
+    def look(self, records: pd.DataFrame, *, seeds: int, generators: int, arms: int) -> None:
         """Decide what can be decided now."""
         self.drawn = decide(self.pairs, records, self.config, looks=self.looks, before=self.drawn)
         differences = measured_differences([pair for _, pair in self.own], records)
@@ -65,7 +65,8 @@ class Decisions:
             if i not in self.own_claims or self.own_claims[i].holds is None:
                 self.own_claims[i] = own_claim(comparison, pair, differences[pair.name], self.config, self.looks)
         claims = [*self.drawn.values(), *self.own_claims.values()]
-        self.stages.append({"seeds": seeds, "arms": arms, "open": sum(claim.holds is None for claim in claims)})
+        left = sum(claim.holds is None for claim in claims)
+        self.stages.append({"seeds": seeds, "generators": generators, "arms": arms, "open": left})
 
 
 def own_claim(comparison: Comparison, pair: Pair, differences: Any, config: ClaimConfig, looks: Looks | None) -> Claim:

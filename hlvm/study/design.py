@@ -106,7 +106,7 @@ class StudyDesign:
                 argument="claims",
                 remedies={"intervals": "set intervals=True in ScoreConfig"},
             )
-        self._regime = regime
+        self._regime: Regime | None = regime
 
     def __repr__(self) -> str:
         return (
@@ -142,8 +142,9 @@ class StudyDesign:
         if isinstance(self.data, LatentGraph):
             return "invertible"
         source = source_of(self.data, checked_key(0)) if _is_factory(self.data) else self.data
-        known = regime_of(source) or "invertible"
-        return known if known in regimes_of(self.graph) else "general"
+        if "invertible" in regimes_of(self.graph) and regime_of(source) != "general":
+            return "invertible"
+        return "general"
 
     def predict(self) -> Prediction:
         """What theory says of every mask, from the graph alone.

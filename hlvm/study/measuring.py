@@ -10,19 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from hlvm import mae
 from hlvm._files import make_folder
-from hlvm.mae import Fit
+from hlvm.mae import Fit, Member, TrainConfig
+from hlvm.mae.training.data import Source
 from hlvm.study.arms import Arm
 from hlvm.study.design import Material, StudyDesign
 from hlvm.study.scores import Record, Scorer
 
-__all__ = ["Group", "GroupResult", "Session", "measure_group"]
+__all__ = ["Ensemble", "Group", "GroupResult", "Session", "measure_group"]
 
 _TRAIN_STREAM = 1
 _PICTURE_STREAM = 5
@@ -44,6 +46,22 @@ class Group(TypedDict):
     generator: int
     arms: list[str]
     seeds: list[int]
+
+
+class Ensemble(NamedTuple):
+    """What is trained together: the arguments of :func:`hlvm.mae.fit_ensemble`.
+
+    Attributes:
+        key: everything random about the training follows from it.
+        data: what is trained on.
+        members: arm by arm, and of every arm seed by seed.
+        config: the optimisation.
+    """
+
+    key: PRNGKeyArray
+    data: Source
+    members: list[Member]
+    config: TrainConfig
 
 
 class GroupResult(TypedDict):
@@ -100,6 +118,12 @@ class Session:
                 )
             return self._scorers[generator]
 
+    def ensemble(self, group: Group) -> Ensemble:
+        """What is trained of a group."""
+        material, known = self.material(group["generator"]), {arm.name: arm for arm in self.study.arms}
+        members = [known[name].member(seed) for name in group["arms"] for seed in group["seeds"]]
+        return Ensemble(jax.random.fold_in(material.key, _TRAIN_STREAM), material.training, members, self.study.train)
+
     def measure(
         self,
         group: Group,
@@ -114,8 +138,7 @@ class Session:
 
         Args:
             group: which.
-            states: folder of its training states; ``None`` keeps none. Remove it only when the result is kept: a kill
-                leaves half of it, from which nothing goes on.
+            states: folder of its training states, to be removed when the result is kept; ``None`` keeps none.
             fits_to: folder to keep the fits in; ``None`` does not keep them.
             save_every: steps between two states.
             devices: that share the training; ``None`` for JAX's default device.
@@ -126,10 +149,7 @@ class Session:
         known = {arm.name: arm for arm in self.study.arms}
         arms = [arm for name in group["arms"] for arm in [known[name]] for _ in group["seeds"]]
         fits = mae.fit_ensemble(
-            jax.random.fold_in(material.key, _TRAIN_STREAM),
-            material.training,
-            [known[name].member(seed) for name in group["arms"] for seed in group["seeds"]],
-            self.study.train,
+            *self.ensemble(group),
             on_progress=on_progress,
             checkpoints=None if states is None else mae.Checkpoints(folder=states, every=save_every, keep=1),
             devices=devices,
@@ -176,9 +196,11 @@ def _picture(arm: Arm, fit: Fit, material: Material) -> dict[str, Any]:
     masked = np.asarray(arm.member(0).mask.sample(mask_key, len(rows), material.graph))
     energy = fit.loss.score == "energy"
     made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
+    images = material.truth.images
     own_units = not (isinstance(fit.network, mae.ViTConfig) and fit.network.normalize_targets)
     return {
         "arm": arm.name,
+        "shape": None if images is None else list(images.shape[1:]),
         "rows": rows.round(4).tolist(),
         "masked": masked.astype(int).tolist(),
         "reconstructed": np.asarray(made).reshape(rows.shape).round(4).tolist() if own_units else [],

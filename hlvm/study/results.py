@@ -11,13 +11,17 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from hlvm._files import as_path
 from hlvm._files.digests import read_json
 from hlvm.claims import Claim, ClaimConfig
+from hlvm.plotting import plot_study
+from hlvm.plotting.study_tables import StudyLayout
 from hlvm.scoring import over_generators
 from hlvm.study.comparisons import Pair
 from hlvm.study.decisions import power_of
+from hlvm.study.page import write_page
 from hlvm.study.prediction import Prediction
 
 __all__ = ["COLUMNS", "StudyResult", "load_study"]
@@ -47,6 +51,7 @@ COLUMNS = (
 )
 """Columns of :meth:`StudyResult.table`; see there."""
 
+_TOLD_APART = ("first", "second", "height", "latent", "part", "predicted", "value", "low", "high", "apart")
 _ARM = ["arm", "strategy", "ratio", "unit", "network", "loss"]
 
 
@@ -66,8 +71,8 @@ class StudyResult:
         pairs: what is claimed of pairs of arms, before measuring.
         claim_config: margins and error rate of the claims that are drawn.
         environment: versions and machine.
-        stages: looks at the claims: ``seeds`` of the arms whose claims were open, ``arms`` (how many these were) and
-            ``open``, how many claims were left; one look where nothing else was asked for.
+        stages: looks at the claims: ``seeds`` and ``generators`` of the arms whose claims were open, ``arms`` (how many
+            these were) and ``open``, how many claims were left; one look where nothing else was asked for.
     """
 
     settings: Mapping[str, Any]
@@ -161,6 +166,84 @@ class StudyResult:
         """The config under which a table of the open claims is planned at the level of the whole family."""
         decided = len(self.drawn) - left
         return dataclasses.replace(self.claim_config, error=self.claim_config.error * left / (left + decided))
+
+    @functools.cached_property
+    def told_apart(self) -> pd.DataFrame:
+        """Tell which pairs of arms were told apart: one row per drawn claim that was decided on.
+
+        Columns ``first`` and ``second`` (arms), ``height``, ``latent`` (``""`` for all of the height), ``part``,
+        ``predicted`` (share of the first less that of the second), ``value``, ``low`` and ``high`` (the measured
+        difference and the interval that decided the claim) and ``apart``: whether that interval leaves zero out.
+        """
+        rows = []
+        for pair in self.pairs:
+            claim = self.drawn.get(pair.name)
+            if claim is not None:
+                found = claim.scores[pair.name]
+                row = {name: getattr(pair, name) for name in ("first", "second", "height", "latent", "part")}
+                row |= {"latent": pair.latent or "", "predicted": pair.predicted, **dataclasses.asdict(found)}
+                rows.append(row | {"apart": found.low > 0 or found.high < 0})
+        return pd.DataFrame(rows, columns=list(_TOLD_APART))
+
+    def plot(
+        self,
+        *,
+        by: Literal["latent", "height"] = "height",
+        part: str | None = None,
+        layout: StudyLayout | None = None,
+        strategy: str | None = None,
+        network: str | None = None,
+        loss: str | None = None,
+        title: str = "",
+    ) -> Figure:
+        """What was predicted above what was measured; see :func:`hlvm.plotting.plot_study`.
+
+        Args:
+            by: a panel per height, or per latent.
+            part: ``"noise"`` or ``"value"``; ``None`` for noise where it was scored.
+            layout: ``"maps"``, ``"curves"`` or ``"arms"``; ``None`` for what fits.
+            strategy: draw this one only.
+            network: draw this one only.
+            loss: draw this one only.
+            title: text above.
+
+        Raises:
+            ValueError: names that the study does not have, or more than one figure shows.
+        """
+        return plot_study(
+            self.table(by),
+            part=part,
+            told_apart=self.told_apart,
+            layout=layout,
+            strategy=strategy,
+            network=network,
+            loss=loss,
+            title=title,
+        )
+
+    def report(self, path: str | os.PathLike[str], *, title: str = "Masking study: predicted, and measured") -> None:
+        """Write a self-contained page: picture, claims, samples, what the encoder saw, losses, settings.
+
+        Args:
+            path: file to write, such as ``"report.html"``; written all or nothing.
+            title: of the page.
+
+        Raises:
+            FileNotFoundError: its folder does not exist.
+        """
+        write_page(
+            path,
+            title=title,
+            table=self.table("height"),
+            told_apart=self.told_apart,
+            own_claims=self.own_claims,
+            drawn_claims=tuple(self.drawn.values()),
+            losses=self.losses,
+            pictures=self.pictures,
+            diverged=self.diverged,
+            settings=self.settings,
+            environment=self.environment,
+        )
 
     def _shares(self, by: str) -> dict[tuple[str, Any], float]:
         found: dict[tuple[str, Any], float] = {}

@@ -8,12 +8,11 @@ import json
 import os
 import shutil
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import jax
 import pandas as pd
@@ -24,7 +23,6 @@ from hlvm._keys import checked_key, key_or_seed
 from hlvm._numbers import positive
 from hlvm._process.provenance import available_cores, environment
 from hlvm.claims import Looks
-from hlvm.mae import Progress
 from hlvm.mae.files import describe_run
 from hlvm.study.comparisons import own_pair
 from hlvm.study.decisions import Decisions
@@ -32,35 +30,16 @@ from hlvm.study.design import StudyDesign
 from hlvm.study.groups import run_groups
 from hlvm.study.measuring import Group, GroupResult, Session, group_name, measure_group
 from hlvm.study.prediction import Prediction
+from hlvm.study.progress import StudyProgress, Watch
 from hlvm.study.results import StudyResult, result_to_dict
 from hlvm.study.workers import check_scheduler
 
-__all__ = ["StudyProgress", "Work", "run_study"]
+__all__ = ["Work", "run_study"]
 
 FORMAT, FORMAT_VERSION = "hlvm.study", 1
 STUDY, PREDICTION, GROUPS, STATES, FITS = "study.json", "prediction.json", "groups", "states", "fits"
 RESULTS = "results.json"
 _DISTRIBUTIONS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
-
-
-class StudyProgress(NamedTuple):
-    """Where a running study is.
-
-    Attributes:
-        groups_done: groups that are trained and scored.
-        groups: groups in all.
-        share: share of the work that is done, 0 to 1: steps of all members, scores counted as the last tenth of each.
-        seconds_left: what is left at the speed until now; ``None`` before anything was done.
-    """
-
-    groups_done: int
-    groups: int
-    share: float
-    seconds_left: float | None
-
-
-class _Stopped(BaseException):
-    """Ends a thread's training between two chunks of steps."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -163,22 +142,21 @@ class Work:
 
     # ------------------------------------------------------------------ groups
 
-    def groups_of(self, seeds: Mapping[str, Sequence[int]]) -> dict[str, Group]:
-        """Groups that train arms with these seeds, by name: arms of one program with the same seeds go together.
+    def groups_of(self, arms: Container[str], generators: Iterable[int], seeds: Iterable[int]) -> dict[str, Group]:
+        """Groups that train some arms with these seeds on these generators, by name: one for each program.
 
         Args:
-            seeds: arm -> its seeds.
+            arms: names of the arms.
+            generators: numbers of the generators.
+            seeds: of each arm.
         """
         found: list[Group] = []
-        for generator in range(self.study.generators):
-            graph = self.session.material(generator).graph
-            for program in self.study.programs(graph):
-                by_seeds: dict[tuple[int, ...], list[str]] = {}
-                for position in program:
-                    name = self.study.arms[position].name
-                    if seeds.get(name):
-                        by_seeds.setdefault(tuple(seeds[name]), []).append(name)
-                found += [Group(generator=generator, arms=names, seeds=list(own)) for own, names in by_seeds.items()]
+        own = list(seeds)
+        for generator in generators:
+            for program in self.study.programs(self.session.material(generator).graph):
+                names = [self.study.arms[position].name for position in program]
+                if chosen := [name for name in names if name in arms]:
+                    found.append(Group(generator=generator, arms=chosen, seeds=own))
         return {group_name(group): group for group in found}
 
     def measure(self, groups: Mapping[str, Group]) -> None:
@@ -191,9 +169,9 @@ class Work:
         kept = {name for name in groups if self._read(name)}
         if self.scheduler is None:
             left = {name: group for name, group in groups.items() if name not in kept}
-            self._measure_here(left)
+            self._measure_here(left, len(groups))
             return
-        watch = _Watch(self, groups, kept)
+        watch = Watch(self.on_progress, self._sizes(groups), kept)
         folder = None if self.out is None else self.out.absolute()
         digest = text_digest(json.dumps(self.description(), sort_keys=True))
         function = functools.partial(
@@ -214,14 +192,18 @@ class Work:
             progress=lambda name, _: watch.done(name),
         )
 
-    def _measure_here(self, left: Mapping[str, Group]) -> None:
-        """Several groups at a time, each in a thread: one compiles or is scored while others train."""
+    def _measure_here(self, left: Mapping[str, Group], n_groups: int) -> None:
+        """Several groups at a time, each in a thread: one compiles or is scored while others train.
+
+        Args:
+            left: those that are not done.
+            n_groups: how many there were: what devices a group has must not depend on how many of them are left.
+        """
         if not left:
             return
-        watch = _Watch(self, self.groups, self.groups.keys() - left.keys())
-        devices = list(jax.devices() if self.devices is None else self.devices)
-        threads = min(len(left), max(available_cores(), len(devices)))
-        free = [devices[i::threads] or [devices[i % len(devices)]] for i in range(threads)]
+        watch = Watch(self.on_progress, self._sizes(self.groups), self.groups.keys() - left.keys())
+        free = _shares(list(jax.devices() if self.devices is None else self.devices), n_groups)
+        threads = min(len(free), len(left))
         stop = threading.Event()
 
         def work(name: str, group: Group) -> GroupResult:
@@ -233,7 +215,7 @@ class Work:
                         states=None if self.out is None else self.out / STATES / name,
                         fits_to=None if self.out is None else self.out / FITS / name,
                         save_every=self.save_every,
-                        devices=own if len(devices) > 1 else None,
+                        devices=own if len(own) > 1 or own[0] != jax.devices()[0] else None,
                         on_progress=functools.partial(watch.step, name, stop),
                     )
             finally:
@@ -242,8 +224,8 @@ class Work:
         if self.out is not None:
             make_folder(self.out / STATES)
         pool = ThreadPoolExecutor(max_workers=threads)
+        futures = {pool.submit(work, name, group): name for name, group in left.items()}
         try:
-            futures = {pool.submit(work, name, group): name for name, group in left.items()}
             for future in as_completed(futures):
                 self._keep(futures[future], future.result())
                 watch.done(futures[future])
@@ -257,7 +239,7 @@ class Work:
         pool.shutdown(wait=True)
 
     def _keep(self, name: str, result: GroupResult) -> None:
-        plain = json.loads(json.dumps(result))
+        plain: Any = json.loads(json.dumps(result))  # as it is read back
         if self.out is not None:
             if not (self.out / STUDY).exists():
                 raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
@@ -274,12 +256,16 @@ class Work:
         if path is None or not path.exists():
             return False
         with suppress(ValueError):
-            found = read_json(path)
+            found: Any = read_json(path)
             if isinstance(found, dict) and found.get("group") == self.groups[name]:
                 found.pop("group")
-                self.results[name] = found
+                self.results[name] = cast("GroupResult", found)
                 return True
         return False
+
+    @staticmethod
+    def _sizes(groups: Mapping[str, Group]) -> dict[str, int]:
+        return {name: len(group["arms"]) * len(group["seeds"]) for name, group in groups.items()}
 
     def records(self) -> pd.DataFrame:
         """Scores of all groups that are done, arms in the order of the study."""
@@ -301,45 +287,16 @@ def _settings(member: Mapping[str, Any]) -> dict[str, Any]:
     return {name: member[name] for name in ("mask", "network", "loss")}
 
 
-_SCORING_SHARE = 0.1
+def _shares(devices: Sequence[Any], n_groups: int) -> list[list[Any]]:
+    """Devices of each of the groups that run at a time, equally many: a result depends on their number by rounding.
 
-
-class _Watch:
-    """Turns what threads report into the progress of the study."""
-
-    def __init__(self, work: Work, groups: Mapping[str, Group], done: Any) -> None:
-        self._tell, self._lock, self._began = work.on_progress, threading.Lock(), time.perf_counter()
-        self._sizes = {name: len(group["arms"]) * len(group["seeds"]) for name, group in groups.items()}
-        self._shares = {name: 1.0 if name in done else 0.0 for name in groups}
-        self._first = self._share()
-
-    def step(self, name: str, stop: threading.Event, progress: Progress) -> None:
-        if stop.is_set():
-            raise _Stopped
-        self._set(name, (1 - _SCORING_SHARE) * progress.step / progress.steps)
-
-    def done(self, name: str) -> None:
-        self._set(name, 1.0)
-
-    def _share(self) -> float:
-        total = sum(self._sizes.values())
-        return sum(self._sizes[name] * share for name, share in self._shares.items()) / total
-
-    def _set(self, name: str, share: float) -> None:
-        with self._lock:
-            self._shares[name] = share
-            if self._tell is None:
-                return
-            now, gone = self._share(), time.perf_counter() - self._began
-            gained = now - self._first
-            self._tell(
-                StudyProgress(
-                    groups_done=sum(share == 1.0 for share in self._shares.values()),
-                    groups=len(self._shares),
-                    share=now,
-                    seconds_left=gone * (1 - now) / gained if gained > 0 else None,
-                )
-            )
+    Of a single device several groups make use at a time, since compiling and scoring leave it idle: on a CPU as many as
+    there are cores, on an accelerator, whose memory they share, two.
+    """
+    if len(devices) == 1:
+        return [list(devices)] * (available_cores() if devices[0].platform == "cpu" else 2)
+    of_each = max(1, len(devices) // n_groups)
+    return [list(devices[begin : begin + of_each]) for begin in range(0, len(devices) - of_each + 1, of_each)]
 
 
 def run_study(
@@ -385,13 +342,16 @@ def run_study(
 
 def _decided(work: Work, prediction: Prediction, decisions: Decisions) -> StudyResult:
     """Train and score, look by look, until all claims are decided or the looks are used up."""
-    arms, done = {arm.name for arm in work.study.arms}, 0
-    seeds = [work.study.seeds] if work.looks is None else [seeds for _, seeds in work.looks.designs]
-    for upto in seeds:
-        work.measure(work.groups_of({name: range(done, upto) for name in arms}))
-        records, done = work.records(), upto
-        decisions.look(records, upto, len(arms))
-        arms = decisions.open_arms
+    study, looks = work.study, decisions.looks
+    arms = {arm.name for arm in study.arms}
+    before = (0, 0)
+    for generators, seeds in [(study.generators, study.seeds)] if looks is None else looks.designs:
+        # A look adds seeds or generators, never both.
+        new = range(before[0] if seeds == before[1] else 0, generators)
+        further = range(before[1] if seeds > before[1] else 0, seeds)
+        work.measure(work.groups_of(arms, new, further))
+        decisions.look(work.records(), seeds=seeds, generators=generators, arms=len(arms))
+        arms, before = decisions.open_arms, (generators, seeds)
         if not arms:
             break
     results = [work.results[name] for name in work.groups]

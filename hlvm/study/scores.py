@@ -168,7 +168,7 @@ class Scorer:
     Args:
         graph: the graph of the training data.
         truth: samples to score on.
-        targets: what is scored.
+        targets: what is scored, in the order of all scores.
         config: how.
         key: as the user gave it: regressions of all arms and seeds share one split, which follows from it.
         generator_key: of the generator: masks of views follow from it.
@@ -183,7 +183,7 @@ class Scorer:
         key: Any,
         generator_key: PRNGKeyArray,
     ) -> None:
-        self._graph, self._truth, self._targets, self._config = graph, truth, targets, config
+        self._graph, self._truth, self.targets, self._config = graph, truth, targets, config
         self._key, self._view_key = key_or_seed(key), jax.random.fold_in(generator_key, _VIEW_STREAM)
         self._shared = _Once()
         self._order = permuted(None, len(truth.inputs), random_streams(self._key).permutation)
@@ -193,17 +193,13 @@ class Scorer:
 
         A fit that diverged has NaN as its values.
         """
-        masked = self._masked(fit)
+        masked = self.view(fit.seed, fit.mask) if self._config.view == "masked" else None
         floors = self._shared.get(
-            ("floor", fit.network, fit.loss, fit.seed, _bits(masked)),
-            lambda: self._scores(self._code(fit.untrained(), masked), chance=False)[0],
+            ("floor", fit.network, fit.loss, fit.seed, _bits(masked)), lambda: self.values(fit.untrained(), masked)
         )
-        ceilings = self._shared.get(
-            ("ceiling", _bits(masked)),
-            lambda: self._scores(self._truth.visible(self._graph, masked), chance=False)[0],
-        )
+        ceilings = self._shared.get(("ceiling", _bits(masked)), lambda: self.visible_values(masked))
         if fit.diverged:
-            values = chances = [math.nan] * len(self._targets)
+            values = chances = [math.nan] * len(self.targets)
         else:
             values, chances = self._scores(self._code(fit, masked), chance=True)
         return [
@@ -219,15 +215,21 @@ class Scorer:
                 "chance": chance,
             }
             for target, value, floor, ceiling, chance in zip(
-                self._targets, values, floors, ceilings, chances, strict=True
+                self.targets, values, floors, ceilings, chances, strict=True
             )
         ]
 
-    def _masked(self, fit: Fit) -> Bool[np.ndarray, " cells"] | None:
-        if self._config.view == "whole":
-            return None
-        key = jax.random.fold_in(self._view_key, fit.seed)
-        return np.asarray(as_strategy(fit.mask).sample(key, 1, self._graph)[0])
+    def view(self, seed: int, mask: Any) -> Bool[np.ndarray, " cells"]:
+        """The mask of a view: drawn once for a seed and strategy, the same for all samples."""
+        return np.asarray(as_strategy(mask).sample(jax.random.fold_in(self._view_key, seed), 1, self._graph)[0])
+
+    def values(self, fit: Fit, masked: Bool[np.ndarray, " cells"] | None = None) -> list[float]:
+        """Scores of all targets from the code of samples of which this is hidden; ``None`` for whole samples."""
+        return self._scores(self._code(fit, masked), chance=False)[0]
+
+    def visible_values(self, masked: Bool[np.ndarray, " cells"] | None = None) -> list[float]:
+        """The same from what is visible itself."""
+        return self._scores(self._truth.visible(self._graph, masked), chance=False)[0]
 
     def _code(self, fit: Fit, masked: Any) -> np.ndarray:
         pooling = self._config.representation
@@ -239,11 +241,11 @@ class Scorer:
 
         Both come from the same factorisations.
         """
-        columns = {str(i): target.columns for i, target in enumerate(self._targets)}
+        columns = {str(i): target.columns for i, target in enumerate(self.targets)}
         groups = None
         if chance:
-            columns |= {f"{i} by chance": target.columns[self._order] for i, target in enumerate(self._targets)}
-            together = np.concatenate([target.columns for target in self._targets], axis=1)
+            columns |= {f"{i} by chance": target.columns[self._order] for i, target in enumerate(self.targets)}
+            together = np.concatenate([target.columns for target in self.targets], axis=1)
             copies = row_groups(np.asarray(representation, np.float64), together.astype(np.float64))
             groups = np.arange(len(together)) if copies is None else copies
         found = kernel_r2_many(representation, columns, key=self._key, groups=groups, config=self._config.regression)
@@ -252,12 +254,12 @@ class Scorer:
             score = found[name]
             return float(score.value) if labels is None else accuracy(score, labels)
 
-        values = [value(str(i), target, target.labels) for i, target in enumerate(self._targets)]
+        values = [value(str(i), target, target.labels) for i, target in enumerate(self.targets)]
         if not chance:
             return values, []
         return values, [
             value(f"{i} by chance", target, None if target.labels is None else target.labels[self._order])
-            for i, target in enumerate(self._targets)
+            for i, target in enumerate(self.targets)
         ]
 
 

@@ -12,8 +12,9 @@ from hlvm._numbers import UsageError, positive
 from hlvm.claims import Looks
 from hlvm.study.decisions import power_of
 from hlvm.study.design import StudyDesign
+from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult
-from hlvm.study.running import StudyProgress, run_study
+from hlvm.study.running import run_study
 
 __all__ = ["Study"]
 
@@ -62,7 +63,7 @@ class Study(StudyDesign):
         devices: Sequence[Any] | None = None,
         save_every: int = 1000,
         until: Literal["decided"] | None = None,
-        most_seeds: int = 16,
+        most: int = 16,
         on_progress: Callable[[StudyProgress], None] | None = None,
     ) -> StudyResult:
         """Predict, train, score and decide.
@@ -79,10 +80,11 @@ class Study(StudyDesign):
                 address of a Dask scheduler.
             devices: devices of this process to train on; ``None`` for all of JAX's.
             save_every: steps between two states of training.
-            until: ``"decided"`` trains in stages: seeds are doubled, for those arms only whose claims are open, until
-                all are decided or ``most_seeds`` are used up. Each look is strict enough that all together err no more
-                often than one; see :class:`hlvm.claims.Looks`.
-            most_seeds: of every arm and generator, more than ``seeds``; used with ``until`` only.
+            until: ``"decided"`` trains in stages: seeds are doubled, or with several generators these, for those arms
+                only whose claims are open, until all are decided or ``most`` are used up. Each look is strict enough
+                that all together err no more often than one; see :class:`hlvm.claims.Looks`.
+            most: seeds of every arm, more than ``seeds``; with several generators the number of these. Used with
+                ``until`` only.
             on_progress: called with a :class:`StudyProgress` now and then, from several threads, one at a time.
 
         Returns:
@@ -94,7 +96,7 @@ class Study(StudyDesign):
         """
         looks = None
         if until is not None:
-            looks = self.looks(until, most_seeds)
+            looks = self.looks(until, most)
         return run_study(
             self,
             key,
@@ -107,32 +109,34 @@ class Study(StudyDesign):
             on_progress=on_progress,
         )
 
-    def looks(self, until: str, most_seeds: int) -> Looks:
-        """The stages of a run ``until="decided"``: the study's seeds, doubled as long as that is allowed.
+    def looks(self, until: str, most: int) -> Looks:
+        """The stages of a run ``until="decided"``: the study's seeds or generators, doubled as long as that is allowed.
 
         Raises:
-            ValueError: something else than ``"decided"``, no more seeds than the study has, or no intervals.
+            ValueError: something else than ``"decided"``, no more than the study has, or no intervals.
         """
         if until != "decided":
             raise UsageError(f'must be "decided" or None, got {until!r}', argument="until")
         if not self.score.intervals:
             remedies = {"intervals": "set intervals=True in ScoreConfig"}
             raise UsageError("needs intervals, or nothing is decided", argument="until", remedies=remedies)
-        if positive(most_seeds, "most_seeds") <= self.seeds:
-            problem = f"must be above the seeds={self.seeds} of the first look, got {most_seeds}"
-            raise UsageError(problem, argument="most_seeds")
-        stages = [self.seeds]
-        while stages[-1] < most_seeds:
-            stages.append(min(2 * stages[-1], most_seeds))
-        return Looks(seeds=tuple(stages), generators=(self.generators,) * len(stages))
+        what = "seeds" if self.generators == 1 else "generators"
+        first: int = getattr(self, what)
+        if positive(most, "most") <= first:
+            problem = f"must be above the {what}={first} of the first look, got {most}"
+            raise UsageError(problem, argument="most")
+        stages = [first]
+        while stages[-1] < most:
+            stages.append(min(2 * stages[-1], most))
+        return Looks(**{"seeds": self.seeds, "generators": self.generators, what: tuple(stages)})
 
-    def power(self, pilot: StudyResult, *, power: float = 0.8, most_seeds: int | None = None) -> pd.DataFrame:
+    def power(self, pilot: StudyResult, *, power: float = 0.8, most: int | None = None) -> pd.DataFrame:
         """How likely this study decides each claim that its prediction draws, from what a pilot measured.
 
         Args:
             pilot: a study of the same arms, with fewer seeds or generators.
             power: chance of a decision that is enough, between 0 and 1.
-            most_seeds: of a run ``until="decided"``; ``None`` for a single look at the seeds of this study.
+            most: of a run ``until="decided"``; ``None`` for a single look at the seeds of this study.
 
         Returns:
             One row per claim, see :func:`hlvm.claims.power_table`: the chance that it is decided with the seeds and
@@ -145,13 +149,14 @@ class Study(StudyDesign):
         missing = [arm.name for arm in self.arms if arm.name not in known]
         if missing:
             raise UsageError(f"must have all arms of this study, lacks {missing[0]!r}", argument="pilot")
-        looks = None if most_seeds is None else self.looks("decided", most_seeds)
+        looks = None if most is None else self.looks("decided", most)
+        generators, seeds = (self.generators, self.seeds) if looks is None else looks.designs[-1]
         return power_of(
             [pair for pair in self.pairs(self.predict()) if pair.name in pilot.drawn],
             pilot.records,
             self.claim_config,
-            seeds=self.seeds if most_seeds is None else most_seeds,
-            generators=self.generators,
+            seeds=seeds,
+            generators=generators,
             looks=looks,
             power=power,
         )

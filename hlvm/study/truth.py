@@ -19,6 +19,7 @@ from hlvm.mae.training.data import Source, check_data, hold_out
 from hlvm.masking import masked_array
 from hlvm.mechanisms import InvertibleMLP
 from hlvm.simulator import HierarchicalModel, Sample
+from hlvm.theory import Regime
 
 __all__ = ["Factory", "StudyData", "Truth", "generator_key", "regime_of", "source_of", "truth_of"]
 
@@ -193,7 +194,7 @@ def _split_off(source: Any, key: PRNGKeyArray, rows: int | None, categories: fro
 def _check_finite(truth: Truth) -> None:
     for part, arrays in (("latents", truth.values), ("noise", truth.noise)):
         for name, values in arrays.items():
-            wrong = ~np.isfinite(values).all(axis=1)
+            wrong = np.asarray(~np.isfinite(values).all(axis=1))
             if wrong.any():
                 raise ValueError(
                     f"data: {part} {name!r} has values that are not finite in {int(wrong.sum())} of {len(wrong)} rows "
@@ -201,7 +202,7 @@ def _check_finite(truth: Truth) -> None:
                 )
 
 
-def regime_of(source: Any) -> str | None:
+def regime_of(source: Any) -> Regime | None:
     """The regime of the theory that a generator is known to be in; ``None`` where nothing is known of it."""
     model = getattr(source, "model", source)
     if isinstance(model, HierarchicalModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 from hlvm._numbers import positive
 from hlvm._process.provenance import available_cores
 
-__all__ = ["environment_of_cores", "one_device_per_core"]
+__all__ = ["environment_of_cores", "fastest_devices", "one_device_per_core"]
 
 _FLAG = "--xla_cpu_multi_thread_eigen=false"
 
@@ -46,6 +47,34 @@ def one_device_per_core(n: int | None = None) -> list[Any]:
         ) from None
     os.environ["XLA_FLAGS"] = environment_of_cores(count)["XLA_FLAGS"]
     return list(jax.devices("cpu"))
+
+
+def fastest_devices(n: int | None = None) -> list[Any] | None:
+    """Choose devices to train on: the accelerators that JAX finds, otherwise one device per core.
+
+    Call it before JAX computes anything. Later, and where the environment already says how many devices a CPU is, the
+    devices that there are have to do.
+
+    Args:
+        n: as many as these, such as those that a stopped run was begun with; ``None`` for all.
+
+    Returns:
+        The devices, for :func:`hlvm.mae.fit_ensemble`; ``None`` for JAX's default device, where it is the only one.
+
+    Raises:
+        ValueError: ``n`` is below 1, or there are fewer devices.
+    """
+    count = available_cores() if n is None else positive(n, "n")
+    config: Any = jax.config
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or config.jax_num_cpu_devices > 0
+    if count > 1 and not told:
+        with contextlib.suppress(ValueError, RuntimeError):  # no CPU is wanted, or devices are made already
+            one_device_per_core(count)
+    devices = jax.devices()
+    if n is not None and len(devices) < n:
+        raise ValueError(f"the run was begun on {n} devices, and there are {len(devices)} here")
+    chosen = devices[:n]
+    return chosen if len(chosen) > 1 else None
 
 
 def environment_of_cores(n: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from hlvm._process.provenance import versions
 from hlvm.mae.training.arrays_on_disk import check_path, read_arrays, write_arrays
 from hlvm.mae.training.program import State
 
-__all__ = ["Checkpoints", "GroupFolder", "GroupState", "RunFolder", "run_folder"]
+__all__ = ["Checkpoints", "GroupFolder", "GroupState", "RunFolder", "devices_of_run", "run_folder"]
 
 _FORMAT, _FORMAT_VERSION = "hlvm.run", 2
 _ENVIRONMENTS, _DIGESTS = "environments", "digests"
@@ -261,6 +261,19 @@ def run_folder(
         if _in_first_process(fault is not None):
             raise fault or ValueError(f"{folder} cannot be written to by the first process")
         yield RunFolder(checkpoints, what, n_devices, parts)
+
+
+def devices_of_run(folder: str | os.PathLike[str]) -> int | None:
+    """How many devices a run was last trained on; ``None`` if there is no run, or a damaged one.
+
+    Args:
+        folder: of its states.
+    """
+    try:
+        found = read_json(as_path(folder) / _RUN)[_ENVIRONMENTS][-1]["n_devices"]
+    except (ValueError, OSError, LookupError, TypeError):
+        return None  # whoever opens the folder says what is wrong with it
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _in_first_process(value: bool) -> bool:

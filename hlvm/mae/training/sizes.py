@@ -16,7 +16,7 @@ from hlvm.mae.networks.networks import Network
 from hlvm.mae.networks.tokens import Tokens
 from hlvm.mae.training.program import Program
 
-__all__ = ["check_sizes", "least_parameters", "state_bytes", "step_bytes"]
+__all__ = ["check_sizes", "least_parameters", "state_bytes", "step_bytes", "step_flops"]
 
 _SINGLE = 4
 _IN_STATE = 3
@@ -72,6 +72,38 @@ def _kept_per_sample(network: Network) -> int:
 def _kept_per_block(config: ViTConfig, width: int, tokens: int) -> int:
     """Inputs of its four layers, queries, keys and values, and the attention."""
     return tokens * (6 + config.mlp_ratio) * width + config.heads * tokens**2
+
+
+def step_flops(network: Network, members: int, batch: int) -> int:
+    """Arithmetic operations of the matrix products of a step, forward and backward.
+
+    Args:
+        network: that the members share.
+        members: members that take the step.
+        batch: samples of each.
+    """
+    if isinstance(network, LinearNetwork) or (isinstance(network, BottleneckNetwork) and network.tokens is None):
+        return 6 * batch * members * least_parameters(network)
+    config, seen = _encoder_config(network), network.n_visible + 1
+    products = _block_products(config, config.width, seen) * config.depth
+    if isinstance(network, BottleneckNetwork):
+        encoder = _encoder(config, network.tokens.token_dim if network.tokens else 1)
+        return 6 * batch * members * (products + least_parameters(network) - encoder)
+    decoder = _block_products(config, config.decoder_width, network.tokens.n_tokens + 1) * config.decoder_depth
+    return 6 * batch * members * (products + decoder)
+
+
+def _encoder_config(network: Network) -> ViTConfig:
+    if isinstance(network, BottleneckNetwork) and network.config.encoder is not None:
+        return network.config.encoder
+    if isinstance(network, BottleneckNetwork | LinearNetwork):
+        raise TypeError("this network has no transformer")
+    return network.config
+
+
+def _block_products(config: ViTConfig, width: int, tokens: int) -> int:
+    """Multiplications of one block on one sample: its layers, scores and their mixing."""
+    return tokens * _blocks(config, width, 1) + 2 * tokens**2 * width
 
 
 def state_bytes(network: Network, members: int) -> int:

@@ -1,0 +1,280 @@
+"""The page of a study: the picture on top, then claims, samples, reconstructions, losses and settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hlvm._files import as_path
+from hlvm.claims import Claim
+from hlvm.graph import LatentGraph
+from hlvm.plotting import plot_losses, plot_reconstructions, plot_study, save_figure
+from hlvm.report import Section, Table, write_html
+from hlvm.study.pictures import pictures_of
+
+__all__ = ["write_page"]
+
+_MOST_CLAIMS, _MOST_PICTURED, _MOST_LINES, _MOST_HEIGHTS = 30, 24, 3, 12
+_WORDS = {True: "holds", False: "does not hold", None: "open"}
+_LOOKS = {True: "good", False: "bad", None: "open"}
+_PARTS = {"noise": "What enters at the latents", "value": "Values of the latents"}
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    table: pd.DataFrame,
+    told_apart: pd.DataFrame,
+    own_claims: Sequence[Claim],
+    drawn_claims: Sequence[Claim],
+    losses: Sequence[Mapping[str, Any]],
+    pictures: Sequence[Mapping[str, Any]],
+    diverged: Sequence[str],
+    settings: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> None:
+    """Write the page, all or nothing.
+
+    Args:
+        path: file to write.
+        title: of the page.
+        table: tidy table by height.
+        told_apart: see :attr:`hlvm.study.StudyResult.told_apart`.
+        own_claims: comparisons of the user's.
+        drawn_claims: those that the prediction draws.
+        losses: per fit, see :class:`hlvm.study.StudyResult`.
+        pictures: likewise.
+        diverged: fits that diverged, in words.
+        settings: everything that the results depend on.
+        environment: versions and machine.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    folder_of_page = as_path(path).parent
+    if not folder_of_page.is_dir():
+        raise FileNotFoundError(f"the folder {folder_of_page} does not exist: make it first")
+    with tempfile.TemporaryDirectory() as folder:
+        files = _Files(Path(folder))
+        sections = [
+            *_results(files, table, told_apart),
+            *_claims(own_claims, drawn_claims),
+            *_reconstructions(files, settings, pictures),
+            *_losses(files, settings, losses, diverged),
+            _scores(table),
+            *_settings(settings, environment),
+        ]
+        write_html(path, title=title, lead=_lead(own_claims, drawn_claims, diverged), sections=sections)
+
+
+class _Files:
+    """Figures as files until they are embedded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+
+    def add(self, figure: Figure) -> Path:
+        self._count += 1
+        path = self._folder / f"{self._count}.png"
+        save_figure(figure, path)
+        return path
+
+
+def _lead(own: Sequence[Claim], drawn: Sequence[Claim], diverged: Sequence[str]) -> str:
+    told = [_counted("Theory makes", drawn)] if drawn else ["Theory makes no claim that this study can decide."]
+    if own:
+        told.append(_counted("You make", own))
+    if diverged:
+        told.append(f"{len(diverged)} {'fits' if len(diverged) > 1 else 'fit'} diverged and are left out.")
+    return " ".join(told)
+
+
+def _counted(source: str, claims: Sequence[Claim]) -> str:
+    holds, fails, unclear = (sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None))
+    claimed = f"{len(claims)} claim{'s' if len(claims) > 1 else ''}"
+    return (
+        f"{source} {claimed} about the arms: {holds} hold{'s' * (holds == 1)}, {fails} do{'es' * (fails == 1)} not, "
+        f"{unclear} {'is' if unclear == 1 else 'are'} open."
+    )
+
+
+# ---------------------------------------------------------------------- results
+
+
+def _results(files: _Files, table: pd.DataFrame, told_apart: pd.DataFrame) -> Iterator[Section]:
+    rows: Any = table
+    for part in sorted(set(rows["part"]), key=lambda part: part != "noise"):
+        figures = [
+            (files.add(figure), caption)
+            for figure, caption in _pictures_of_part(rows[rows["part"] == part], told_apart)
+        ]
+        yield Section(heading=f"{_PARTS.get(part, part)}: predicted, and measured", figures=figures)
+
+
+def _pictures_of_part(rows: Any, told_apart: pd.DataFrame) -> Iterator[tuple[Figure, str]]:
+    """One figure, or one per network and loss where there are more than a figure shows."""
+    heights = sorted(set(rows["height"]), reverse=True)
+    for start in range(0, len(heights), _MOST_HEIGHTS):
+        shown = rows[rows["height"].isin(heights[start : start + _MOST_HEIGHTS])]
+        if len(shown[["strategy", "network", "loss"]].drop_duplicates()) <= _MOST_LINES:
+            yield plot_study(shown, told_apart=told_apart), _CAPTION
+            continue
+        for (network, loss), own in shown.groupby(["network", "loss"], sort=False):
+            layout = None if own["strategy"].nunique() <= _MOST_LINES else "arms"
+            name = ", ".join(filter(None, (network, loss)))
+            yield plot_study(own, told_apart=told_apart, layout=layout, title=name), f"{name}. {_CAPTION}"
+
+
+_CAPTION = (
+    "Predicted share of masks that put a latent into c, before training, and the score measured after it: means over "
+    "the latents of a height, seeds and generators. Differences that the claims do not tell apart are marked."
+)
+
+
+# ---------------------------------------------------------------------- claims
+
+
+def _claims(own: Sequence[Claim], drawn: Sequence[Claim]) -> Iterator[Section]:
+    """Own claims first, then what is decided; of many the rest is folded."""
+    claims = [*own, *sorted(drawn, key=lambda claim: claim.holds is None)]
+    if not claims:
+        text = "Nothing is decided: there is one arm, or no interval, since one seed of one generator was trained."
+        yield Section(heading="Claims", text=[text])
+        return
+    first = max(_MOST_CLAIMS, len(own))
+    text = [
+        "Claims that theory draws were fixed before training, and are decided as one family: the chance that any of "
+        "them is wrongly said to hold is bounded, and so are their intervals widened."
+    ]
+    yield Section(heading="Claims", text=text if drawn else [], table=_claim_table(claims[:first], 1))
+    if len(claims) > first:
+        rest = claims[first:]
+        yield Section(heading=f"{len(rest)} further claims", table=_claim_table(rest, first + 1), folded=True)
+
+
+def _claim_table(claims: Sequence[Claim], start: int) -> Table:
+    rows = [
+        (str(number), claim.text, str(claim.theory), _measured(claim), _WORDS[claim.holds])
+        for number, claim in enumerate(claims, start)
+    ]
+    looks = [_LOOKS[claim.theory_agrees] for claim in claims]
+    return Table(header=("", "claim", "theory", "measured [interval]", "outcome"), rows=rows, classes=looks, wrap=1)
+
+
+def _measured(claim: Claim) -> str:
+    """The only interval without its name, which the claim has in words already."""
+    found = claim.measured
+    return found[0][1] if len(found) == 1 else "\n".join(f"{name}: {interval}" for name, interval in found)
+
+
+# ---------------------------------------------------------------------- samples and losses
+
+
+def _reconstructions(
+    files: _Files, settings: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]
+) -> Iterator[Section]:
+    if not pictures:
+        return
+    places = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), _MOST_PICTURED)).round().astype(int))
+    samples, arms, proportion = pictures_of(LatentGraph.from_dict(settings["graph"]), [pictures[i] for i in places])
+    text = [f"{len(places)} of {len(pictures)} arms are shown."] if len(places) < len(pictures) else []
+    if not pictures[0].get("shape"):
+        text.append(
+            "Each patch of grey is a number; observed variables lie as in their grid, or side by side without one."
+        )
+    if any(made is None for _, made in arms.values()):
+        text.append("Transformers whose targets are normalised patch by patch reconstruct in other units: not shown.")
+    yield Section(
+        heading="Samples, what the encoder saw, reconstructions",
+        text=text,
+        figures=[
+            (
+                files.add(plot_reconstructions(samples, arms, proportion=proportion)),
+                "Samples that were not trained on, under a mask of each arm; masked is blue. First seed.",
+            )
+        ],
+    )
+
+
+def _losses(
+    files: _Files, settings: Mapping[str, Any], losses: Sequence[Mapping[str, Any]], diverged: Sequence[str]
+) -> Iterator[Section]:
+    """Curves of every arm, in one panel per network and loss."""
+    panels: dict[str, dict[str, np.ndarray]] = {}
+    for arm in settings["arms"]:
+        curves = [one["loss"] for one in losses if one["arm"] == arm["arm"] and not one["diverged"] and one["loss"]]
+        if curves:
+            panel = ", ".join(filter(None, (arm["network"], arm["loss"])))
+            panels.setdefault(panel, {})[arm["mask_name"]] = np.mean(curves, axis=0)
+    text = [f"Diverged and left out: {'; '.join(diverged)}."] if diverged else []
+    if not panels:
+        if text:
+            yield Section(heading="Training", text=text)
+        return
+    steps = next(one["step"] for one in losses if not one["diverged"] and one["loss"])
+    figure = plot_losses(panels, y_label="training loss", names_below=True, smooth=1, steps=steps)
+    caption = "Training loss of every arm, averaged over stretches of steps, seeds and generators."
+    yield Section(heading="Training", text=text, figures=[(files.add(figure), caption)])
+
+
+# ---------------------------------------------------------------------- tables and settings
+
+
+def _scores(table: pd.DataFrame) -> Section:
+    rows: Any = table
+    cells = [
+        (
+            row["arm"],
+            f"{row['height']}",
+            row["part"],
+            row["score"],
+            *(_number(row["share_in_c"]),),
+            f"{_number(row['value'])} [{_number(row['low'])}, {_number(row['high'])}]",
+            *(_number(row[name]) for name in ("floor", "ceiling", "chance")),
+            f"{row['seeds']} × {row['generators']}",
+        )
+        for row in rows.to_dict("records")
+    ]
+    header = ("arm", "height", "part", "score", "share in c", "measured [95 %]", "floor", "ceiling", "chance")
+    return Section(
+        heading="Scores by height",
+        text=["Floor: untrained encoders. Ceiling: the visible part itself. Chance: rows shuffled."],
+        table=Table(header=(*header, "seeds × generators"), rows=cells),
+        folded=True,
+    )
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
+
+
+def _settings(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[Section]:
+    again = {name: value for name, value in settings.items() if name not in ("arms", "graph")}
+    parts = [arm["settings"] for arm in settings["arms"]]
+    for part in ("mask", "network", "loss"):
+        # Each once, though many arms share it.
+        known = {json.dumps(of[part]): of[part] for of in parts if part in of}
+        again |= {f"{part}s" if part != "loss" else "losses": list(known.values())}
+    yield Section(heading="Settings to run it again", code=_lines(again))
+    yield Section(heading="Graph", code=json.dumps(settings["graph"], ensure_ascii=False), folded=True)
+    yield Section(heading="Versions and machine", code=_lines(environment))
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    """JSON with a line per name, and one per entry of a list of tables."""
+    lines = []
+    for name, value in table.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n  " + ",\n  ".join(json.dumps(one, ensure_ascii=False) for one in value) + "\n ]"
+        lines.append(f" {json.dumps(name, ensure_ascii=False)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}"
