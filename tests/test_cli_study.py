@@ -197,7 +197,7 @@ def test_study_is_that_of_the_package(run, whole, tmp_path):
     assert f"{best['value']:.3f}" in out
     outcomes = [claim.holds for claim in found.claims()]
     counts = [outcomes.count(outcome) for outcome in (True, False, None)]
-    assert f"claims: {counts[0]} hold, {counts[1]} do not, {counts[2]} are open" in out
+    assert f"claims that hold: {counts[0]}, that do not: {counts[1]}, that are open: {counts[2]}" in out
     assert f"the page is {tmp_path / 'a' / 'report.html'}" in out
     names = {path.name for path in (tmp_path / "a").iterdir()}
     kept = {"study.json", "prediction.json", "results.json", "groups", "fits"}

@@ -270,5 +270,5 @@ def _print_results(out: Path, found: StudyResult) -> None:
     claims = found.claims()
     counts = [sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None)]
     if claims:
-        print(f"claims: {counts[0]} hold, {counts[1]} do not, {counts[2]} are open")
+        print(f"claims that hold: {counts[0]}, that do not: {counts[1]}, that are open: {counts[2]}")
     print(f"wrote {len(found.losses)} fits and their scores to {out}; the page is {out / 'report.html'}")
