@@ -434,7 +434,7 @@ def test_run_until_decided_refuses(monkeypatch):
         tiny().run(0, until="decided", most=2)
     with pytest.raises(ValueError, match='until must be "decided"'):
         tiny().run(0, until="sure")
-    with pytest.raises(ValueError, match="until needs intervals=True"):
+    with pytest.raises(ValueError, match="until needs intervals, or nothing is decided"):
         tiny(score=dataclasses.replace(SCORE, intervals=False)).run(0, until="decided")
 
 
