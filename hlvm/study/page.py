@@ -36,6 +36,7 @@ def write_page(
     told_apart: pd.DataFrame,
     own_claims: Sequence[Claim],
     drawn_claims: Sequence[Claim],
+    needed: Mapping[str, int | None],
     losses: Sequence[Mapping[str, Any]],
     pictures: Sequence[Mapping[str, Any]],
     diverged: Sequence[str],
@@ -51,6 +52,8 @@ def write_page(
         told_apart: see :attr:`hlvm.study.StudyResult.told_apart`.
         own_claims: comparisons of the user's.
         drawn_claims: those that the prediction draws.
+        needed: name of a difference whose claim is open -> seeds of each generator that would decide it with a chance
+            of 80 %; ``None`` where very many would be.
         losses: per fit, see :class:`hlvm.study.StudyResult`.
         pictures: likewise.
         diverged: fits that diverged, in words.
@@ -67,7 +70,7 @@ def write_page(
         files = _Files(Path(folder))
         sections = [
             *_results(files, table, told_apart),
-            *_claims(own_claims, drawn_claims),
+            *_claims(own_claims, drawn_claims, needed),
             *_reconstructions(files, settings, pictures),
             *_losses(files, settings, losses, diverged),
             _scores(table),
@@ -143,7 +146,7 @@ _CAPTION = (
 # ---------------------------------------------------------------------- claims
 
 
-def _claims(own: Sequence[Claim], drawn: Sequence[Claim]) -> Iterator[Section]:
+def _claims(own: Sequence[Claim], drawn: Sequence[Claim], needed: Mapping[str, int | None]) -> Iterator[Section]:
     """Own claims first, then what is decided; of many the rest is folded."""
     claims = [*own, *sorted(drawn, key=lambda claim: claim.holds is None)]
     if not claims:
@@ -155,19 +158,28 @@ def _claims(own: Sequence[Claim], drawn: Sequence[Claim]) -> Iterator[Section]:
         "Claims that theory draws were fixed before training, and are decided as one family: the chance that any of "
         "them is wrongly said to hold is bounded, and so are their intervals widened."
     ]
-    yield Section(heading="Claims", text=text if drawn else [], table=_claim_table(claims[:first], 1))
+    yield Section(heading="Claims", text=text if drawn else [], table=_claim_table(claims[:first], 1, needed))
     if len(claims) > first:
         rest = claims[first:]
-        yield Section(heading=f"{len(rest)} further claims", table=_claim_table(rest, first + 1), folded=True)
+        yield Section(heading=f"{len(rest)} further claims", table=_claim_table(rest, first + 1, needed), folded=True)
 
 
-def _claim_table(claims: Sequence[Claim], start: int) -> Table:
+def _claim_table(claims: Sequence[Claim], start: int, needed: Mapping[str, int | None]) -> Table:
     rows = [
-        (str(number), claim.text, str(claim.theory), _measured(claim), _WORDS[claim.holds])
+        (str(number), claim.text, str(claim.theory), _measured(claim), _outcome(claim, needed))
         for number, claim in enumerate(claims, start)
     ]
     looks = [_LOOKS[claim.theory_agrees] for claim in claims]
     return Table(header=("", "claim", "theory", "measured [interval]", "outcome"), rows=rows, classes=looks, wrap=1)
+
+
+def _outcome(claim: Claim, needed: Mapping[str, int | None]) -> str:
+    """The outcome, and of a drawn claim that is open what it would take."""
+    (name, *_) = claim.limits or [""]
+    if claim.holds is not None or name not in needed:
+        return _WORDS[claim.holds]
+    seeds = needed[name]
+    return "open: needs very many seeds" if seeds is None else f"open: about {seeds} seeds would do"
 
 
 def _measured(claim: Claim) -> str:

@@ -52,6 +52,7 @@ COLUMNS = (
 """Columns of :meth:`StudyResult.table`; see there."""
 
 _TOLD_APART = ("first", "second", "height", "latent", "part", "predicted", "value", "low", "high", "apart")
+_LEAST_SHARE = 1e-9  # an error rate is above 0
 _ARM = ["arm", "strategy", "ratio", "unit", "network", "loss"]
 
 
@@ -162,10 +163,18 @@ class StudyResult:
         left = [pair for pair in self.pairs if pair.name in self.drawn and self.drawn[pair.name].holds is None]
         return power_of(left, self.records, self._config_of_family(len(left)), power=power)
 
+    def _seeds_needed(self) -> dict[str, int | None]:
+        table: Any = self.needed()
+        return {
+            row["claim"]: None if pd.isna(row["seeds_needed"]) else int(row["seeds_needed"])
+            for _, row in table.iterrows()
+        }
+
     def _config_of_family(self, left: int) -> ClaimConfig:
         """The config under which a table of the open claims is planned at the level of the whole family."""
-        decided = len(self.drawn) - left
-        return dataclasses.replace(self.claim_config, error=self.claim_config.error * left / (left + decided))
+        # power_table shares the error among the claims it is given: these, of a larger family.
+        share = left / len(self.drawn) if self.drawn else 1.0
+        return dataclasses.replace(self.claim_config, error=self.claim_config.error * max(share, _LEAST_SHARE))
 
     @functools.cached_property
     def told_apart(self) -> pd.DataFrame:
@@ -238,6 +247,7 @@ class StudyResult:
             told_apart=self.told_apart,
             own_claims=self.own_claims,
             drawn_claims=tuple(self.drawn.values()),
+            needed=self._seeds_needed(),
             losses=self.losses,
             pictures=self.pictures,
             diverged=self.diverged,
