@@ -138,6 +138,15 @@ def test_table_by_height_is_the_mean_over_latents():
         result.table("arm")
 
 
+def test_table_goes_to_parquet_and_back_whatever_the_units(tmp_path):
+    pytest.importorskip("pyarrow")
+    masks = [RandomMask(ratio=0.5), RandomMask(ratio=0.5, unit=(1, 2)), FixedMask(masked=("x_0_0",))]
+    table = tiny(masks=masks).run(0).table()
+    assert list(dict.fromkeys(table["unit"])) == ["1", "1 × 2", ""]
+    table.to_parquet(tmp_path / "table.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
+
+
 def test_chance_is_near_zero_where_the_code_tells_much():
     result = tiny(masks=[RandomMask(ratio=0.5)], score=ScoreConfig(rows=400)).run(0)
     assert result.records["ceiling"].min() > 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -197,9 +198,11 @@ def _check_columns(table: Any, needed: Any, argument: str, remedy: str) -> None:
         )
 
 
-def _order(unit: Hashable) -> tuple[bool, Any]:
-    """Numbers come first, in their order."""
-    return (True, str(unit)) if isinstance(unit, str) else (False, unit)
+def _order(unit: Hashable) -> tuple[int, str]:
+    """Small units first, whether they are numbers or text such as ``"2 × 4"``; what has none comes before."""
+    sides = str(unit).split(" × ")
+    area = math.prod(map(int, sides)) ** (3 - len(sides)) if all(side.isdecimal() for side in sides) else 0
+    return area, str(unit)
 
 
 def _lines(rows: Any) -> list[Line]:

@@ -111,7 +111,8 @@ class StudyResult:
             generators, or over the seeds of a single one; NaN where there is one of each. ``floor``: untrained
             encoders; ``ceiling``: the visible part itself; ``chance``: rows shuffled. ``var_between`` and
             ``var_within``: variances between generators and between seeds of one; NaN where there is one only.
-            ``seeds`` of each generator (the fewest) and ``generators``. ``latent`` is ``""`` by height.
+            ``seeds`` of each generator (the fewest) and ``generators``. ``latent`` is ``""`` by height. ``unit`` is a
+            whole number, or text throughout where one of them is ``"rows × columns"`` or there is none.
 
         Raises:
             ValueError: another ``by``.
@@ -141,7 +142,10 @@ class StudyResult:
                 | _summary(of_cell)
                 | {name: float(of_cell[name].mean()) for name in ("floor", "ceiling", "chance")}
             )
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        if not all(isinstance(unit, int) for unit in table["unit"]):
+            table["unit"] = table["unit"].astype(str)  # Parquet takes one type a column
+        return table
 
     def claims(self) -> tuple[Claim, ...]:
         """The user's own claims first, then those drawn from the prediction, decided as one family.
