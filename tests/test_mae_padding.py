@@ -63,7 +63,7 @@ def test_group_members_leaves_equal_numbers_of_visible_tokens_unpadded():
     members = [Member(mask=RandomMask(ratio=0.5, unit=unit), network=TINY) for unit in (1, 2)]
     own, padded = (group_members(GRAPH, members, TRAIN, pad=pad) for pad in (False, True))
     assert [group.program for group in own] == [group.program for group in padded]
-    assert not padded[0].program.network.padded
+    assert padded[0].program.network == dataclasses.replace(padded[0].program.network, n_visible=8, padded=False)
 
 
 def test_padded_to_most_refuses_networks_that_differ_otherwise():

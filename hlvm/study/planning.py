@@ -56,11 +56,11 @@ class StudyPlan:
     def __str__(self) -> str:
         lines = [str(self.training)]
         if self.saved:
-            saves, steps = f"saves {self.saved} program{'' if self.saved == 1 else 's'}", self.training.steps
+            saves, at = f"saves {self.saved} program{'' if self.saved == 1 else 's'}", f"at {self.training.steps} steps"
             lines.append(
-                f"numbers of visible tokens are padded into one program, which {saves}: at {steps} steps that is cheaper"
+                f"numbers of visible tokens are padded into one program, which {saves}: {at} that is cheaper"
                 if self.pad
-                else f"one program per number of visible tokens: at {steps} steps cheaper than padding"
+                else f"one program per number of visible tokens: {at} cheaper than padding"
             )
         if self.generators > 1:
             lines.append(f"this for each of {self.generators} generators")
