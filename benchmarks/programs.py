@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,14 +69,7 @@ def main() -> None:
     shift, scale = standardization(model, jax.random.key(0))
     sides = []
     for padded in (False, True):
-        groups = group_members(model.graph, members, train)
-        if padded:
-            widest = groups[0].program  # of the least ratio, which leaves most tokens visible
-            network = dataclasses.replace(cast("Any", widest.network), padded=True)
-            plans = {i: plan for group in groups for i, plan in zip(group.members, group.plans, strict=True)}
-            order = tuple(sorted(plans))
-            one = dataclasses.replace(widest, network=network)
-            groups = [groups[0]._replace(program=one, members=order, plans=tuple(plans[i] for i in order))]
+        groups = group_members(model.graph, members, train, pad=padded)
         prepared = [prepare(jax.random.key(0), model, group, members, train, shift, scale) for group in groups]
         begin = time.process_time()
         programs = [compile_program(one.lower(), "cpu") for one in prepared]

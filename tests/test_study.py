@@ -23,7 +23,7 @@ from hlvm.mae import BottleneckConfig, LossConfig, TrainConfig, ViTConfig
 from hlvm.masking import BernoulliMask, FixedMask, RandomMask
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP
 from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
-from hlvm.study import Comparison, Prediction, ScoreConfig, Study, load_study
+from hlvm.study import Comparison, Prediction, ScoreConfig, Study, design, load_study
 from hlvm.study.decisions import decide
 from hlvm.study.measuring import Session
 from hlvm.study.planning import smallest_differences
@@ -423,6 +423,41 @@ def test_plan_counts_programs_scores_and_what_is_decided():
     assert plan.claims == len(study.pairs(study.predict()))
     assert plan.decides["difference"].is_monotonic_increasing
     assert "2 claims are drawn" in str(plan)
+    assert "visible tokens" not in str(plan)  # there are none
+
+
+VIT = ViTConfig(width=8, depth=1, heads=2, decoder_width=8)
+
+
+def test_plan_says_whether_visible_tokens_are_padded():
+    """Few steps cost less than another program, very many do not."""
+    short, long = (tiny(networks=VIT, train=dataclasses.replace(TRAIN, steps=steps)) for steps in (12, 10**7))
+    assert (short.pads(GRAPH), short.programs(GRAPH)) == (True, [[0, 1]])
+    assert (long.pads(GRAPH), long.programs(GRAPH)) == (False, [[0], [1]])
+    plan = short.plan(0)
+    assert (plan.pad, plan.saved, len(plan.training.programs)) == (True, 1, 1)
+    assert "padded into one program, which saves 1 program: at 12 steps" in str(plan)
+    assert "one program per number of visible tokens: at 12 steps" in str(dataclasses.replace(plan, pad=False))
+
+
+@pytest.mark.slow
+def test_run_pads_visible_tokens_and_finds_the_same(tmp_path, monkeypatch):
+    study = tiny(networks=VIT)
+    padded = study.run(0, out=tmp_path / "padded")
+    described = json.loads((tmp_path / "padded" / "study.json").read_text())
+    assert described["pad"] is True
+    assert len(list((tmp_path / "padded" / "groups").iterdir())) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained again"))
+        again = tiny(networks=VIT).run(0, out=tmp_path / "padded", resume=True)
+    pd.testing.assert_frame_equal(again.records, padded.records)
+    monkeypatch.setattr(design, "worth_padding", lambda *_, **__: False)
+    own = tiny(networks=VIT).run(0, out=tmp_path / "own")
+    plain = json.loads((tmp_path / "own" / "study.json").read_text())
+    assert {name for name in {*described, *plain} if described.get(name) != plain.get(name)} == {"pad", "digest"}
+    assert "pad" not in plain
+    assert len(list((tmp_path / "own" / "groups").iterdir())) == 2
+    pd.testing.assert_frame_equal(padded.table(), own.table(), check_exact=False, rtol=0, atol=1e-4)
 
 
 def test_smallest_differences_are_found_with_the_chance_that_is_said():

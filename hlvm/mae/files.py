@@ -129,8 +129,10 @@ def describe_run(
     data: Source,
     members: Sequence[Member],
     train: TrainConfig,
+    *,
+    pad: bool = False,
 ) -> dict[str, Any]:
-    """Everything that the result of a run depends on, ready for JSON.
+    """Everything that the result of a run depends on, ready for JSON; ``pad`` is named only where it is true.
 
     Raises:
         ValueError: a mask strategy of your own that JSON cannot hold.
@@ -149,6 +151,7 @@ def describe_run(
             for member in members
         ],
         "train": dataclasses.asdict(train),
+        **({"pad": True} if pad else {}),
     }
 
 

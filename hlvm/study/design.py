@@ -18,6 +18,7 @@ from hlvm.graph import LatentGraph
 from hlvm.mae import LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.training.data import Source
 from hlvm.mae.training.groups import group_members
+from hlvm.mae.training.planner import worth_padding
 from hlvm.study.arms import Arm, arms_of
 from hlvm.study.comparisons import Comparison, Pair, drawn_pairs
 from hlvm.study.prediction import Prediction, predict_shares, regimes_of
@@ -107,6 +108,7 @@ class StudyDesign:
                 remedies={"intervals": "set intervals=True in ScoreConfig"},
             )
         self._regime: Regime | None = regime
+        self._pads: dict[LatentGraph, bool] = {}
 
     def __repr__(self) -> str:
         return (
@@ -206,8 +208,28 @@ class StudyDesign:
         Raises:
             ValueError: a mask, network, loss and graph that do not fit together.
         """
-        members: list[Member] = [arm.member(0) for arm in self.arms]
-        return [list(group.members) for group in group_members(graph, members, self.train)]
+        pad = self.pads(graph)
+        return [list(group.members) for group in group_members(graph, self._members, self.train, pad=pad)]
+
+    def pads(self, graph: LatentGraph) -> bool:
+        """Whether arms that differ only in the number of visible tokens share a program, which sizes and steps decide.
+
+        The study's seeds count, not those that a run ``until="decided"`` may add, so that it is known from the start.
+
+        Args:
+            graph: of the training data.
+
+        Raises:
+            ValueError: a mask, network, loss and graph that do not fit together.
+        """
+        if graph not in self._pads:
+            self._pads[graph] = worth_padding(graph, self._members, self.train, seeds=self.seeds)
+        return self._pads[graph]
+
+    @property
+    def _members(self) -> list[Member]:
+        """One of each arm."""
+        return [arm.member(0) for arm in self.arms]
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -154,6 +154,7 @@ class Session:
             on_progress=on_progress,
             checkpoints=None if states is None else mae.Checkpoints(folder=states, every=save_every, keep=1),
             devices=devices,
+            pad=self.study.pads(material.graph),
         )
         trained = time.perf_counter()
         scorer = self.scorer(group["generator"])

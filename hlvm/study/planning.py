@@ -12,6 +12,7 @@ import pandas as pd
 
 from hlvm.claims import ABOVE_ZERO, ClaimConfig, Looks, decision_power, drawn_limits
 from hlvm.mae import Cost, Plan, ViTConfig, plan_ensemble
+from hlvm.mae.training.groups import group_members, padded_groups
 from hlvm.mae.training.speed import clocked
 from hlvm.study.design import StudyDesign
 from hlvm.study.measuring import TRAIN_STREAM, Session
@@ -30,6 +31,8 @@ class StudyPlan:
 
     Attributes:
         training: programs, memory and time of the members of one generator.
+        pad: whether transformers that differ only in the number of visible tokens share a program.
+        saved: how many programs this saves, or would save.
         generators: how many are trained.
         at_once: groups that are trained and scored at a time.
         scoring: time of all scores, floors and ceilings, on one core; estimated from one that was made.
@@ -40,6 +43,8 @@ class StudyPlan:
     """
 
     training: Plan
+    pad: bool
+    saved: int
     generators: int
     at_once: int
     scoring: Cost
@@ -50,6 +55,13 @@ class StudyPlan:
 
     def __str__(self) -> str:
         lines = [str(self.training)]
+        if self.saved:
+            saves, at = f"saves {self.saved} program{'' if self.saved == 1 else 's'}", f"at {self.training.steps} steps"
+            lines.append(
+                f"numbers of visible tokens are padded into one program, which {saves}: {at} that is cheaper"
+                if self.pad
+                else f"one program per number of visible tokens: {at} cheaper than padding"
+            )
         if self.generators > 1:
             lines.append(f"this for each of {self.generators} generators")
         lines.append(f"scores: {self.scoring.cpu_seconds:,.0f} s of processor time")
@@ -85,20 +97,23 @@ def plan_study(study: StudyDesign, key: Any, *, devices: Sequence[Any] | None = 
     programs = study.programs(material.graph)
     here = list(jax.devices() if devices is None else devices)
     of_groups = shares(here, len(programs) * study.generators)
-    own = of_groups[0]
     members = [arm.member(seed) for arm in study.arms for seed in range(study.seeds)]
+    own = group_members(material.graph, [arm.member(0) for arm in study.arms], study.train)
     training = plan_ensemble(
         jax.random.fold_in(material.key, TRAIN_STREAM),
         material.training,
         members,
         study.train,
-        devices=own if len(own) > 1 else None,
+        devices=of_groups[0] if len(of_groups[0]) > 1 else None,
+        pad=study.pads(material.graph),
     )
     scoring = _scoring(study, session, training)
     seconds, cpu_seconds = _together(study, training, scoring, min(len(of_groups), len(programs) * study.generators))
     pairs = study.pairs(study.predict(), material.targets)
     return StudyPlan(
         training=training,
+        pad=study.pads(material.graph),
+        saved=len(own) - len(padded_groups(own)),
         generators=study.generators,
         at_once=min(len(of_groups), len(programs) * study.generators),
         scoring=scoring,

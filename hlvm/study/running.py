@@ -135,6 +135,7 @@ class Work:
                 for arm, member in zip(study.arms, described["members"], strict=True)
             ],
             "train": described["train"],
+            **({"pad": True} if study.pads(materials[0].graph) else {}),
             "seeds": study.seeds,
             "generators": study.generators,
             "score": dataclasses.asdict(study.score),
@@ -259,8 +260,8 @@ class Work:
         """The devices of a group, if sharing it is worth the waiting; ``None`` for the default device alone."""
         if len(devices) == 1:
             return None if devices[0] == jax.devices()[0] else devices
-        ensemble = self.session.ensemble(group)
-        chosen = worth_sharing(ensemble.data, ensemble.members, ensemble.config, devices)
+        _, data, members, train = self.session.ensemble(group)
+        chosen = worth_sharing(data, members, train, devices, pad=self.study.pads(data.graph))
         return chosen if chosen is not None or devices[0] == jax.devices()[0] else devices[:1]
 
     def _keep(self, name: str, result: GroupResult) -> None:

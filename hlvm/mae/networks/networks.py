@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -35,7 +35,17 @@ from hlvm.mae.networks.vit import MOST_UNROLLED, ViTNetwork
 from hlvm.mae.training.mask_draws import MaskPlan
 from hlvm.masking import Chance, Counted, Listed
 
-__all__ = ["Network", "attending", "build_network", "code_dim_of", "init_flat", "unflatten", "unrolled"]
+__all__ = [
+    "Network",
+    "attending",
+    "build_network",
+    "code_dim_of",
+    "fully_visible",
+    "init_flat",
+    "padded_to_most",
+    "unflatten",
+    "unrolled",
+]
 
 Network = LinearNetwork | BottleneckNetwork | ViTNetwork
 
@@ -128,15 +138,30 @@ def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "m
 
     Networks that differ in how many tokens they see share one program, whatever the number of keys.
     """
-    of_key = _initializer(_fully_visible(network), jax.default_backend())
+    of_key = _initializer(fully_visible(network), jax.default_backend())
     return jnp.stack([of_key(key) for key in keys])
 
 
-def _fully_visible(network: Network) -> Network:
+def fully_visible(network: Network) -> Network:
     """The network that sees all tokens: its parameters are the same."""
     if isinstance(network, LinearNetwork) or network.tokens is None:
         return network
     return dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+
+
+def padded_to_most(networks: Sequence[Network]) -> Network:
+    """The network that stands for several which differ only in how many tokens they see; of a single one itself.
+
+    Raises:
+        ValueError: they differ in something else.
+    """
+    if len({fully_visible(network) for network in networks}) != 1:
+        raise ValueError(f"{len(networks)} networks do not differ in the number of visible tokens alone")
+    first, *others = networks
+    if not others or isinstance(first, LinearNetwork):
+        return first
+    most = max(network.n_visible for network in networks if not isinstance(network, LinearNetwork))
+    return dataclasses.replace(first, n_visible=most, padded=True)
 
 
 @functools.lru_cache(maxsize=64)

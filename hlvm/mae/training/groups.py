@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
 from hlvm.mae.networks.linear import LinearNetwork
-from hlvm.mae.networks.networks import build_network, code_dim_of, init_flat
+from hlvm.mae.networks.networks import build_network, code_dim_of, fully_visible, init_flat, padded_to_most
 from hlvm.mae.result import seed_keys
 from hlvm.mae.training.data import ArrayData, Source
 from hlvm.mae.training.feeding import Feed, Feeder, feeder, table_of
@@ -31,7 +32,7 @@ from hlvm.mae.training.sizes import check_sizes
 from hlvm.mae.training.units import Columns, single
 from hlvm.masking import Sampled
 
-__all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "prepare", "shares"]
+__all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "padded_groups", "prepare", "shares"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,8 +89,10 @@ def group_members(
     train: TrainConfig,
     devices: Sequence[Any] | None = None,
     microbatch: int | None = None,
+    *,
+    pad: bool = False,
 ) -> list[Group]:
-    """Check all members and sort them into as few groups as there are programs.
+    """Check all members and sort them into as few groups as there are programs; for ``pad`` see ``fit_ensemble``.
 
     Raises:
         ValueError: no members or no devices; or a mask, network, loss and graph that do not fit together; or devices of
@@ -124,9 +127,25 @@ def group_members(
             raise MemberError(index, error, alone=len(members) == 1) from None
         found.setdefault(program, []).append((index, plan))
     groups = [Group(program, *zip(*rows, strict=True)) for program, rows in found.items()]
+    groups = padded_groups(groups) if pad else groups
     groups = [group._replace(program=_placed_on(group, train.batch, devices, microbatch)) for group in groups]
     check_sizes(graph, [(group.program, group.members) for group in groups], train)
     return groups
+
+
+def padded_groups(groups: Sequence[Group]) -> list[Group]:
+    """Groups that differ only in the number of visible tokens as one, in the place of the first."""
+    alike: dict[Program, list[Group]] = {}
+    for group in groups:
+        program = dataclasses.replace(group.program, network=fully_visible(group.program.network))
+        alike.setdefault(program, []).append(group)
+    found = []
+    for several in alike.values():
+        network = padded_to_most([group.program.network for group in several])
+        rows = [row for group in several for row in zip(group.members, group.plans, strict=True)]
+        rows.sort(key=operator.itemgetter(0))
+        found.append(Group(dataclasses.replace(several[0].program, network=network), *zip(*rows, strict=True)))
+    return found
 
 
 def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbatch: int | None) -> Program:

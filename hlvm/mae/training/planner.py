@@ -18,15 +18,16 @@ import jax.numpy as jnp
 from hlvm._keys import checked_key
 from hlvm._process.memory import check_fits
 from hlvm._process.provenance import available_cores
+from hlvm.graph import LatentGraph
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.networks.networks import unrolled
 from hlvm.mae.training.data import TrainingData, check_data, hold_out, standardization
-from hlvm.mae.training.groups import Member, Prepared, Tables, group_members, prepare
+from hlvm.mae.training.groups import Group, Member, Prepared, Tables, group_members, padded_groups, prepare
 from hlvm.mae.training.program import Program, compile_program
 from hlvm.mae.training.sizes import step_bytes, step_flops
 from hlvm.mae.training.speed import Cost, Speed, clocked, machine_speed, operations
 
-__all__ = ["Plan", "ProgramPlan", "plan_ensemble", "worth_sharing"]
+__all__ = ["Plan", "ProgramPlan", "plan_ensemble", "worth_padding", "worth_sharing"]
 
 _TIMED_STEPS = 3
 
@@ -42,6 +43,8 @@ _WAIT = 2e-4
 """Seconds that devices wait for each other at every step."""
 _CORE_SPEED = 2e10
 """Operations per processor second of whole steps, roughly, on cores of today."""
+_PROGRAM = 11.0
+"""Processor seconds to trace and compile a program: a fifth of those of five (benchmarks/results/programs.json)."""
 _HELD_OUT = 0.4
 """Compiling the loss on rows held out, over compiling steps."""
 _ENCODER = 0.12
@@ -214,6 +217,7 @@ def plan_ensemble(
     *,
     devices: Sequence[Any] | None = None,
     microbatch: int | None = None,
+    pad: bool = False,
     measure: bool = False,
 ) -> Plan:
     """Say what :func:`~hlvm.mae.fit_ensemble` will take, without training.
@@ -225,6 +229,7 @@ def plan_ensemble(
         train: the optimisation.
         devices: devices that share the work.
         microbatch: as for :func:`~hlvm.mae.fit`.
+        pad: as for :func:`~hlvm.mae.fit_ensemble`.
         measure: compile every program and time a few steps, which takes the time of compiling, less only where a cache
             of compiled programs is kept. Otherwise these times are estimated, to a factor of about two on a CPU that
             does nothing else.
@@ -237,7 +242,7 @@ def plan_ensemble(
     """
     key = checked_key(key)
     data = check_data(data)
-    groups = group_members(data.graph, members, train, devices, microbatch)
+    groups = group_members(data.graph, members, train, devices, microbatch, pad=pad)
     standardize_key, members_key = jax.random.split(key)
     data, held_out = hold_out(data, train.held_out, members_key)
     (shift, scale), preparing = clocked(lambda: standardization(data, standardize_key))
@@ -255,8 +260,33 @@ def plan_ensemble(
     )
 
 
+def worth_padding(graph: LatentGraph, members: Sequence[Member], train: TrainConfig, *, seeds: int = 1) -> bool:
+    """Say whether ``pad`` of :func:`~hlvm.mae.fit_ensemble` saves processor time, from sizes alone.
+
+    The same members and steps have the same answer everywhere, so that a run that goes on on another machine is the
+    same run. Steps count at the speed of a CPU: on an accelerator padding may pay for more steps than this says.
+
+    Args:
+        graph: of the data.
+        members: what to train.
+        train: the optimisation.
+        seeds: how often each of the members is trained.
+
+    Returns:
+        Whether compiling fewer programs saves more than longer steps take; ``False`` where nothing can be padded.
+
+    Raises:
+        ValueError: as :func:`~hlvm.mae.fit_ensemble`.
+    """
+    own = group_members(graph, members, train)
+    padded = padded_groups(own)
+    saved = _PROGRAM * (1 + _HELD_OUT if train.held_out else 1) * (len(own) - len(padded))
+    of_own, of_padded = (sum(_seconds(group, train) for group in groups) for groups in (own, padded))
+    return seeds * train.steps * (of_padded - of_own) < saved
+
+
 def worth_sharing(
-    data: TrainingData, members: Sequence[Member], train: TrainConfig, devices: Sequence[Any]
+    data: TrainingData, members: Sequence[Member], train: TrainConfig, devices: Sequence[Any], *, pad: bool = False
 ) -> Sequence[Any] | None:
     """Say whether cores as devices should share a run, without tracing anything.
 
@@ -265,6 +295,7 @@ def worth_sharing(
         members: what to train.
         train: the optimisation.
         devices: that could share it.
+        pad: as for :func:`~hlvm.mae.fit_ensemble`.
 
     Returns:
         ``devices``, or ``None`` where one of them is faster: steps are so short that waiting costs more than sharing
@@ -274,12 +305,17 @@ def worth_sharing(
         ValueError: as :func:`~hlvm.mae.fit_ensemble`.
     """
     shared = alone = 0.0
-    for group in group_members(check_data(data).graph, members, train, devices):
-        seconds = step_flops(group.program.network, len(group.members), train.batch) / _CORE_SPEED
+    for group in group_members(check_data(data).graph, members, train, devices, pad=pad):
+        seconds = _seconds(group, train)
         n_devices = 1 if group.program.mesh is None else group.program.mesh.size
         shared += _estimated(seconds, group.program, n_devices).seconds
         alone += seconds
     return devices if devices[0].platform != "cpu" or shared < alone else None
+
+
+def _seconds(group: Group, train: TrainConfig) -> float:
+    """Processor seconds of a step of a group, roughly."""
+    return step_flops(group.program.network, len(group.members), train.batch) / _CORE_SPEED
 
 
 def _plan(one: Prepared, speed: Speed | None) -> ProgramPlan:

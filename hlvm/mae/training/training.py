@@ -128,6 +128,7 @@ def fit_ensemble(
     checkpoints: Checkpoints | None = None,
     devices: Sequence[Any] | None = None,
     microbatch: int | None = None,
+    pad: bool = False,
 ) -> tuple[Fit, ...]:
     """Train many masked autoencoders in as few compiled programs as there are network shapes.
 
@@ -146,6 +147,9 @@ def fit_ensemble(
             process makes the same call with all devices, which then must be able to, and with the same folder of
             checkpoints on a file system that all of them see.
         microbatch: as for :func:`fit`.
+        pad: whether transformers that differ only in the number of visible tokens share a program. It lets all of them
+            see as many tokens as the one that sees most, the others padded: less to compile, and longer steps. Every
+            member ends as without it, up to rounding.
 
     Returns:
         One fit per member, in the given order.
@@ -161,7 +165,7 @@ def fit_ensemble(
     Warns:
         UserWarning: as for :func:`fit`.
     """
-    return _trained(key, data, members, train, on_progress, checkpoints, devices, microbatch)
+    return _trained(key, data, members, train, on_progress, checkpoints, devices, microbatch, pad)
 
 
 def _trained(
@@ -173,10 +177,11 @@ def _trained(
     checkpoints: Checkpoints | None,
     devices: Sequence[Any] | None,
     microbatch: int | None,
+    pad: bool = False,
 ) -> tuple[Fit, ...]:
     key = checked_key(key)
     data = check_data(data)
-    groups = group_members(data.graph, members, train, devices, microbatch)
+    groups = group_members(data.graph, members, train, devices, microbatch, pad=pad)
     standardize_key, members_key = jax.random.split(key)
     kept, held_out = hold_out(data, train.held_out, members_key)
     folder = None
@@ -187,7 +192,7 @@ def _trained(
             n_devices = 1 if devices is None else len(devices)
             parts = [group.program.parts for group in groups]
             _check_processes(devices)
-            what = describe_run(key, data, members, train)
+            what = describe_run(key, data, members, train, pad=pad)
             folder = stack.enter_context(run_folder(checkpoints, what, n_devices, parts))
         # One process of several must not stop while programs are compiled: the others would wait for it.
         if folder is not None and jax.process_count() > 1:
