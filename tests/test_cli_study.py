@@ -1,6 +1,7 @@
 """The command line: studies."""
 
 import json
+import os
 import pickle
 import re
 import shutil
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 
 from hlvm import mae
+from hlvm._files.digests import read_json
 from hlvm.claims import ClaimConfig
 from hlvm.cli import study as cli_study
 from hlvm.cli.settings_tables import checked_fields
@@ -240,8 +242,12 @@ def test_killed_study_goes_on(run, inputs, whole, tmp_path, monkeypatch):
         "from hlvm.cli import main; sys.exit(main())"
     )
     line = ["study", inputs / "graph.json", "--config", inputs / "study.json", "--out", tmp_path / "a"]
-    done = subprocess.run([sys.executable, "-c", program, *map(str, line)], capture_output=True, check=False)
+    as_here = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, line)], capture_output=True, env=as_here, check=False
+    )
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
+    assert read_json(tmp_path / "a" / "study.json")["devices"] == 1
     assert len(list((tmp_path / "a" / "groups").glob("*.json"))) == 1
     trained = []
     fit = mae.fit_ensemble
