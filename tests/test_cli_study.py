@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from hlvm import mae
+from hlvm._files.digests import read_json
 from hlvm.claims import ClaimConfig
 from hlvm.cli import study as cli_study
 from hlvm.cli.settings_tables import checked_fields
@@ -243,6 +244,7 @@ def test_killed_study_goes_on(run, inputs, whole, tmp_path, monkeypatch):
     line += ["--devices", "one"]  # as in this process, whose devices are made already
     done = subprocess.run([sys.executable, "-c", program, *map(str, line)], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
+    assert read_json(tmp_path / "a" / "study.json")["devices"] == 1
     assert len(list((tmp_path / "a" / "groups").glob("*.json"))) == 1
     trained = []
     fit = mae.fit_ensemble
