@@ -80,7 +80,7 @@ def linear_session(per_height):
 def test_code_that_is_the_root_holds_the_root_and_nothing_new_below():
     session = linear_session(2)
     root, scorer = session.material(0).truth.values["z2_0_0"], session.scorer(0)
-    scores = pd.DataFrame(by_height(scorer, scorer._scores(root, chance=False)[0]))
+    scores = pd.DataFrame(by_height(scorer, scorer.scores(root, chance=False)[0]))
     scores = scores.set_index(["part", "height"])["value"]
     assert scores["value", 2] > 0.98
     assert scores["noise", 2] > 0.98

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hlvm
-from hlvm import datasets, demo, images, mae, masking, mechanisms, scoring, simulator, testing, theory
+from hlvm import datasets, demo, images, mae, masking, mechanisms, scoring, simulator, study, testing, theory
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mae.files import describe_run
@@ -141,7 +141,11 @@ COMPILED = {
 
 A, B = (np.random.default_rng(seed).normal(size=(20, 2)) for seed in (0, 1))
 ROWS = scoring.kernel_r2(A, B, key=0)
+STUDY = study.Study(MODEL, masks=[MEMBER.mask], networks=MEMBER.network, train=TRAIN, seeds=2)
+
 SCORES = {
+    "study.Study.plan": lambda key: STUDY.plan(key),
+    "study.Study.run": lambda key: STUDY.run(key),
     "scoring.block_verdict": lambda key: scoring.block_verdict(A, B, key=key),
     "scoring.block_verdicts": lambda key: scoring.block_verdicts({"a": A}, {"a": B}, key=key),
     "scoring.bootstrap_mean": lambda key: scoring.bootstrap_mean(A[:, 0], key=key),

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_page_quotes_the_table_of_worst_directions():
         "worst_direction"
     ]
     page = PAGE.read_text(encoding="utf-8").replace("−", "-")
-    lines = [line for line in page.splitlines() if line.startswith("| ") and " % |" in line and " to " in line]
+    lines = [line for line in page.splitlines() if re.match(r"\| [\d.]+ % \|.* to ", line)]
     assert len(lines) == len({row["share"] for row in rows})
     for line in lines:
         share, *ranges = (cell.strip() for cell in line.strip("|").split("|"))
