@@ -32,6 +32,7 @@ def inputs(tmp_path_factory):
     ]
     fits = fit_ensemble(0, model, members, TrainConfig(steps=3, batch=4, warmup=1))
     save_fits(path / "runs" / "fits", fits)
+    GRAPH.save(path / "graph.json")
     (path / "mask.json").write_text('["x_0_0", "x_1_1"]')
     bare: dict = {"latents/z1_0_0": np.zeros((3, 2))}
     np.savez(path / "bare.npz", **bare)
@@ -127,6 +128,7 @@ def test_codes_that_are_read_back_otherwise_are_no_file(run, tmp_path, monkeypat
         ("runs samples.npz --out {new}/a.h5", "ends in .npz"),
         ("runs model.npz --out {new}/a.npz", "model.npz holds no rows to encode: hlvm sample model.npz --n N"),
         ("runs quadtree --out {new}/a.npz", "quadtree holds no rows to encode"),
+        ("runs graph.json --out {new}/a.npz", "graph.json holds no rows to encode"),
         ("runs bare.npz --out {new}/a.npz", "neither images nor values of 'x_0_0'"),
         ("runs other.npz --out {new}/a.npz", "comes from another graph than the one"),
         ("nowhere samples.npz --out {new}/a.npz", "fits.json: No such file"),

@@ -77,7 +77,7 @@ def encode(
         raise ValueError("give a mask or --as-trained, not both")
     check_new_file(out, ".npz")
     source = load_source(data)
-    if not hasattr(source, "latents"):
+    if not hasattr(source, "close"):
         raise ValueError(f"{data} holds no rows to encode: hlvm sample {data} --n N --out FILE draws some")
     use_compilation_cache()
     from hlvm import mae
