@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import scipy.stats
 
 from hlvm import HierarchicalModel, LatentGraph, mae
+from hlvm._files.digests import read_json, write_json
 from hlvm.claims import ClaimConfig
 from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
@@ -318,6 +320,40 @@ def test_diverged_fits_are_named_and_left_out():
     assert result.claims() == ()
 
 
+def test_own_comparisons_of_values_and_noises_are_told_apart(monkeypatch):
+    fake = FakeScores(dict(zip(STAGED, (0.5, 0.7, 0.9), strict=True)), 0.01)
+
+    def measure(session, group, **others):
+        found = fake(session, group, **others)
+        values = [{**one, "part": "value", "value": one["value"] ** 2} for one in found["records"]]
+        return found | {"records": found["records"] + values}
+
+    monkeypatch.setattr(Session, "measure", measure)
+    claims = [
+        Comparison(more={"ratio": 0.75}, less={"ratio": 0.25}, height=1, part=part) for part in ("noise", "value")
+    ]
+    of_noise, of_value = tiny(claims=claims, seeds=4).run(0).own_claims
+    ((name, noise),), ((other, value),) = of_noise.scores.items(), of_value.scores.items()
+    assert name != other
+    assert (noise.value, value.value) == pytest.approx((0.4, 0.56), abs=0.05)
+
+
+def test_own_comparison_of_what_is_not_scored_is_refused(monkeypatch):
+    """Data sets do not know what enters at their latents."""
+    monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
+    claim = Comparison(more={"ratio": 0.25}, less={"ratio": 0.75}, height=1)
+    with pytest.raises(ValueError, match='Comparison: part must be "value": noise is not scored'):
+        tiny(own_images(), claims=[claim]).run(0)
+
+
+def test_own_comparison_of_an_arm_that_diverged_is_left_out(monkeypatch):
+    claim = Comparison(more={"ratio": 0.75}, less={"ratio": 0.25}, height=1)
+    means = (math.nan, 0.7, 0.9)
+    _, result, _ = staged(monkeypatch, means, 0.01, claims=[claim])
+    assert result.own_claims == ()
+    assert len(result.claims()) == 1
+
+
 # ---------------------------------------------------------------------- stages
 
 
@@ -358,10 +394,10 @@ class FakeScores:
 STAGED = dict.fromkeys(["random ratio=0.25", "random ratio=0.5", "random ratio=0.75"])
 
 
-def staged(monkeypatch, means, sd, **run):
+def staged(monkeypatch, means, sd, *, claims=(), **run):
     fake = FakeScores(dict(zip(STAGED, means, strict=True)), sd)
     monkeypatch.setattr(Session, "measure", lambda *given, **others: fake(*given, **others))
-    study = tiny(masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], seeds=4)
+    study = tiny(masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], seeds=4, claims=claims)
     return study, study.run(0, **run), fake
 
 
@@ -387,6 +423,25 @@ def test_run_until_decided_trains_more_seeds_of_open_arms_only(monkeypatch, tmp_
     assert again.claims() == result.claims()
 
 
+def test_run_until_decided_keeps_out_what_the_first_look_left_out(monkeypatch):
+    """A seed diverges: with the fifth, its arm has as many differences as the first look wanted."""
+    fake = FakeScores(dict(zip(STAGED, (0.5, 0.51, 0.9), strict=True)), 0.03)
+
+    def measure(session, group, **others):
+        found = fake(session, group, **others)
+        for one in found["records"]:
+            if (one["arm"], one["seed"]) == ("random ratio=0.25", 0):
+                one["value"] = math.nan
+        return found
+
+    monkeypatch.setattr(Session, "measure", measure)
+    claim = Comparison(more={"ratio": 0.5}, less={"ratio": 0.25}, height=1)
+    study = tiny(masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], seeds=4, claims=[claim])
+    result = study.run(0, until="decided", most=5)
+    assert [stage["seeds"] for stage in result.stages] == [4, 5]
+    assert list(result.drawn) == ["height 1: random ratio=0.5 − random ratio=0.75"]
+
+
 def test_run_until_decided_draws_more_generators_where_there_are_several(monkeypatch):
     fake = FakeScores(dict(zip(STAGED, (0.5, 0.527, 0.9), strict=True)), 0.01)
     monkeypatch.setattr(Session, "measure", lambda *given, **others: fake(*given, **others))
@@ -405,6 +460,13 @@ def test_needed_says_what_open_claims_would_take(monkeypatch):
     assert row["seeds_needed"] > 4
 
 
+def test_needed_is_empty_where_nothing_is_open(monkeypatch):
+    _, decided, _ = staged(monkeypatch, (0.5, 0.5, 0.5), 0.001)
+    assert len(decided.drawn) == 3
+    assert decided.needed().empty
+    assert dataclasses.replace(decided, drawn={}, pairs=()).needed().empty
+
+
 def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
     study, pilot, _ = staged(monkeypatch, (0.5, 0.5, 0.5), 0.02)
     few, many = (np.asarray(tiny(masks=study.masks, seeds=seeds).power(pilot)["decided"]) for seeds in (4, 64))
@@ -412,6 +474,20 @@ def test_power_of_a_pilot_grows_with_seeds(monkeypatch):
     assert many.min() > 0.8
     with pytest.raises(ValueError, match="must have all arms"):
         tiny(masks=[RandomMask(ratio=0.4, unit=1)]).power(pilot)
+
+
+def test_power_of_a_pilot_of_values_alone(monkeypatch):
+    """Data sets do not know what enters at their latents."""
+    fake = FakeScores(dict(zip(STAGED, (0.5, 0.51, 0.52), strict=True)), 0.02)
+
+    def measure(session, group, **others):
+        found = fake(session, group, **others)
+        return found | {"records": [one | {"latent": "top", "part": "value"} for one in found["records"]]}
+
+    monkeypatch.setattr(Session, "measure", measure)
+    study = tiny(own_images(), masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], seeds=4)
+    pilot = study.run(0)
+    assert list(study.power(pilot)["claim"]) == list(pilot.drawn)
 
 
 def test_plan_counts_programs_scores_and_what_is_decided():
@@ -574,6 +650,17 @@ if __name__ == "__main__":
     subprocess.run([sys.executable, tmp_path / "program.py"], check=True, cwd=Path(__file__).parent.parent)
 
 
+def test_run_tells_that_it_goes_on_with_fewer_devices(monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    staged(monkeypatch, (0.5, 0.7, 0.9), 0.01, out=out)
+    assert read_json(out / "study.json")["devices"] == len(jax.devices())
+    write_json(out / "study.json", {**read_json(out / "study.json"), "devices": 99})
+    shutil.rmtree(out / "groups")
+    with pytest.warns(UserWarning, match="begun on 99 devices"):
+        staged(monkeypatch, (0.5, 0.7, 0.9), 0.01, out=out, resume=True)
+    assert load_study(out).settings == staged(monkeypatch, (0.5, 0.7, 0.9), 0.01)[1].settings
+
+
 def test_run_writes_the_prediction_before_it_trains(tmp_path, monkeypatch):
     seen = []
 
@@ -650,6 +737,15 @@ def test_run_refuses_before_it_trains(given, words, monkeypatch):
     monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
     with pytest.raises(ValueError, match=words):
         tiny(**given).run(0)
+
+
+def test_run_refuses_a_latent_that_does_not_vary(monkeypatch):
+    monkeypatch.setattr(Session, "measure", lambda *_, **__: pytest.fail("it trained"))
+    data = own_images()
+    latents = {**data.latents, "left": np.zeros((len(data), 1))}
+    same = Dataset.from_arrays(images=np.asarray(data.images), latents=latents, graph=data.graph)
+    with pytest.raises(ValueError, match="latent 'left' is the same in all samples to score on: leave 'left' out"):
+        tiny(same).run(0)
 
 
 def test_run_refuses_rows_that_are_not_finite(monkeypatch):

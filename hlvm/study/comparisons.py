@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from hlvm.claims import (
 )
 from hlvm.study.arms import Arm, unit_name
 from hlvm.study.prediction import Prediction
+from hlvm.study.scores import Part, Target
 
 __all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_pair"]
 
@@ -110,20 +111,25 @@ def drawn_pairs(arms: Sequence[Arm], prediction: Prediction, heights: Sequence[i
     return found
 
 
-def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction, heights: Mapping[str, int]) -> Pair:
+def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction, targets: Iterable[Target]) -> Pair:
     """The two arms that a comparison of the user's is about.
 
     Args:
         comparison: what is claimed.
         arms: of the study.
         prediction: shares by mask, latent and height.
-        heights: latent -> height, of those that are scored.
+        targets: what is scored.
 
     Raises:
-        ValueError: columns that name no arm or several, or a latent or height that is not scored.
+        ValueError: columns that name no arm or several, or a latent, height or part that is not scored.
     """
     more, less = (_named(what, getattr(comparison, what), arms) for what in ("more", "less"))
     latent = comparison.latent
+    heights_of_parts = {part: {t.latent: t.height for t in targets if t.part == part} for part in get_args(Part)}
+    heights = heights_of_parts[comparison.part]
+    if not heights:
+        (scored,) = (part for part, known in heights_of_parts.items() if known)
+        raise UsageError(f'must be "{scored}": {comparison.part} is not scored', argument="part", of="Comparison")
     known = heights.get(latent) if latent is not None else comparison.height
     if known is None or known not in heights.values():
         scored = ", ".join(heights) if latent is not None else ", ".join(map(str, sorted(set(heights.values()))))
@@ -142,7 +148,7 @@ def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction
     predicted = None if more.mask_name == less.mask_name or of[0] is None or of[1] is None else of[0] - of[1]
     where = f"height {known}" if latent is None else latent
     return Pair(
-        name=f"{where}: {more.name} − {less.name}",
+        name=f"{where}, {comparison.part}: {more.name} − {less.name}",
         first=more.name,
         second=less.name,
         height=known,

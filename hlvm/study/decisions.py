@@ -62,7 +62,8 @@ class Decisions:
         self.drawn = decide(self.pairs, records, self.config, looks=self.looks, before=self.drawn)
         differences = measured_differences([pair for _, pair in self.own], records)
         for i, (comparison, pair) in enumerate(self.own):
-            if i not in self.own_claims or self.own_claims[i].holds is None:
+            is_open = i not in self.own_claims or self.own_claims[i].holds is None
+            if is_open and _is_usable(differences[pair.name], None):
                 self.own_claims[i] = own_claim(comparison, pair, differences[pair.name], self.config, self.looks)
         claims = [*self.drawn.values(), *self.own_claims.values()]
         left = sum(claim.holds is None for claim in claims)
@@ -104,7 +105,8 @@ def decide(
     left = [pair for pair in pairs if pair.name not in before or before[pair.name].holds is None]
     differences = measured_differences(left, records)
     planned = set(looks.designs) if looks else None
-    usable = {name for name, of in differences.items() if _is_usable(of, planned)}
+    # What the first look left out stays out: the family is the same at every look.
+    usable = {name for name, of in differences.items() if _is_usable(of, planned) and (not before or name in before)}
     known = [pair for pair in pairs if pair.name in usable or (pair.name in before and pair not in left)]
     if not known:
         return {}

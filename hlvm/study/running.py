@@ -88,9 +88,8 @@ class Work:
         for generator in range(self.study.generators):
             material = self.session.material(generator)
             self.study.programs(material.graph)
-        heights = {target.latent: target.height for target in self.session.material(0).targets}
         for claim in self.study.claims:
-            own_pair(claim, self.study.arms, prediction, heights)
+            own_pair(claim, self.study.arms, prediction, self.session.material(0).targets)
         if self.out is None:
             return prediction
         described = self.described = json.loads(json.dumps(self.description()))
@@ -111,7 +110,8 @@ class Work:
             if not is_new_folder(self.out):
                 check_new_folder(self.out)
             make_folder(self.out)
-            write_json(path, described)
+            here = {} if self.scheduler is not None else {DEVICES: len(self.devices or jax.devices())}
+            write_json(path, described | here)
         if (self.out / PREDICTION).exists():
             return Prediction.from_dict(read_json(self.out / PREDICTION))
         pairs = self.study.pairs(prediction, self.session.material(0).targets)
@@ -361,10 +361,9 @@ def run_study(
     with ExitStack() as stack:
         prediction = work.open(stack, resume=resume)
         targets = work.session.material(0).targets
-        heights = {target.latent: target.height for target in targets}
         decisions = Decisions(
             pairs=study.pairs(prediction, targets),
-            own=[(claim, own_pair(claim, study.arms, prediction, heights)) for claim in study.claims],
+            own=[(claim, own_pair(claim, study.arms, prediction, targets)) for claim in study.claims],
             config=study.claim_config,
             looks=looks,
         )

@@ -23,12 +23,12 @@ from hlvm.scoring.regression.accuracy import accuracy
 from hlvm.scoring.row_groups import permuted, row_groups
 from hlvm.study.truth import Truth
 
-__all__ = ["Record", "ScoreConfig", "Scorer", "Target", "targets_of"]
+__all__ = ["Part", "Record", "ScoreConfig", "Scorer", "Target", "targets_of"]
 
 Record: TypeAlias = dict[str, Any]
 """One latent and part of one fit: names, ``value``, and its controls ``floor``, ``ceiling`` and ``chance``."""
 
-Part = Literal["value", "noise"]
+Part: TypeAlias = Literal["value", "noise"]
 _VIEW_STREAM = 3
 
 _REGRESSION = RegressionConfig(
@@ -123,7 +123,7 @@ def targets_of(truth: Truth, graph: LatentGraph, config: ScoreConfig, key: Any) 
         ValueError: a latent that the graph or the data does not have, or nothing to score.
     """
     heights = dict(zip(graph.nodes, map(int, graph.heights), strict=True))
-    known = [name for name in graph.nodes if name in truth.values and (config.observed or name in graph.latents)]
+    known = set(graph.nodes if config.observed else graph.latents) & truth.values.keys()
     for what, names in (("latents", config.latents or ()), ("categories", config.categories)):
         unknown = [name for name in names if name not in truth.values or name not in graph.latents]
         if unknown:
@@ -154,6 +154,9 @@ def targets_of(truth: Truth, graph: LatentGraph, config: ScoreConfig, key: Any) 
 
 def _target(name: str, height: int, part: Part, values: np.ndarray, *, categories: bool) -> Target:
     if not categories:
+        if not np.ptp(values, axis=0).any():
+            what = f"latent {name!r}" if part == "value" else f"the noise of {name!r}"
+            raise ValueError(f"{what} is the same in all samples to score on: leave {name!r} out of latents")
         return Target(name, height, part, np.asarray(values), None)
     labels = np.asarray(values).round().astype(np.int64)
     columns = [one_hot(column) for column in labels.T if len(np.unique(column)) > 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -168,8 +169,10 @@ class Study(StudyDesign):
             raise UsageError(f"must have all arms of this study, lacks {missing[0]!r}", argument="pilot")
         looks = None if most is None else self.looks("decided", most)
         generators, seeds = (self.generators, self.seeds) if looks is None else looks.designs[-1]
+        parts = {pair.name: pair.part for pair in pilot.pairs if pair.name in pilot.drawn}
+        pairs = [pair for pair in self.pairs(self.predict()) if pair.name in parts]
         return power_of(
-            [pair for pair in self.pairs(self.predict()) if pair.name in pilot.drawn],
+            [dataclasses.replace(pair, part=parts[pair.name]) for pair in pairs],
             pilot.records,
             self.claim_config,
             seeds=seeds,
