@@ -294,7 +294,7 @@ def test_study_killed_at_random_moments_ends_as_if_undisturbed(inputs, tmp_path)
         assert code in (0, -signal.SIGKILL)
         if code == 0:  # faster than the first one: sooner next time
             check_same(tmp_path / str(number), tmp_path / "whole")
-            number, moments[-1] = number + 1, moments[-1] * 0.8
+            number, moments[-1] = number + 1, moments[-1] * 0.5
         else:
             moments.pop()
     assert end(begin(str(number))) == 0
