@@ -84,6 +84,24 @@ def test_predict_equals_theory_and_goes_to_json_and_back():
     pd.testing.assert_frame_equal(back.heights, prediction.heights)
 
 
+def test_prediction_of_a_height_is_that_of_the_latents_that_are_scored():
+    """Cells below the first latent are hidden, below the first two, or below the third: the mean says otherwise."""
+    graph = LatentGraph.quadtree(2)
+    cells = {name: [cell for cell in graph.observed if graph.parents(cell) == (name,)] for name in graph.latents[1:]}
+    first, second, third, _ = cells
+    masks = [FixedMask(masked=tuple(cells[first][:2])), FixedMask(masked=tuple(cells[first][:2] + cells[second][:2]))]
+    masks.append(FixedMask(masked=tuple(cells[third][:2])))
+    study = tiny(graph, masks=masks, score=ScoreConfig(rows=80, latents=(first,)))
+    prediction, names = study.predict(), [arm.mask_name for arm in study.arms]
+    assert [prediction.of_heights(name)[1] for name in names] == [0.25, 0.5, 0.25]
+    assert [prediction.of_heights(name, [first]) for name in names] == [{1: 1.0}, {1: 1.0}, {1: 0.0}]
+    assert prediction.of_heights(names[0], graph.latents) == {1: 0.25, 2: 1.0}
+    pairs = study.pairs(prediction, study.material(0, 0).targets)
+    assert [pair.predicted for pair in pairs] == [0.0, 1.0, 1.0]
+    table = tiny(graph, masks=masks[::2], score=study.score).run(0).table("height")
+    assert table.groupby("arm", sort=False)["share_in_c"].unique().explode().tolist() == [1.0, 0.0]
+
+
 def test_predict_gives_each_regime_that_the_dims_allow():
     both = tiny().predict()
     assert set(both.latents["regime"]) == {"invertible", "general"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -79,7 +79,13 @@ class Comparison:
             raise UsageError(f"must be noise or value, got {self.part!r}", argument="part", of="Comparison")
 
 
-def drawn_pairs(arms: Sequence[Arm], prediction: Prediction, heights: Sequence[int], part: str) -> list[Pair]:
+def drawn_pairs(
+    arms: Sequence[Arm],
+    prediction: Prediction,
+    heights: Sequence[int],
+    part: str,
+    latents: Collection[str] | None = None,
+) -> list[Pair]:
     """Every pair of arms with the same network and loss at every height; of others the prediction says nothing.
 
     Args:
@@ -87,8 +93,9 @@ def drawn_pairs(arms: Sequence[Arm], prediction: Prediction, heights: Sequence[i
         prediction: shares by mask and height.
         heights: those that are scored.
         part: what is compared.
+        latents: those that are scored, whose mean is compared; ``None`` for all.
     """
-    shares = {arm.mask_name: prediction.of_heights(arm.mask_name) for arm in arms}
+    shares = {arm.mask_name: prediction.of_heights(arm.mask_name, latents) for arm in arms}
     found: list[Pair] = []
     for height in heights:
         for first, second in itertools.combinations(arms, 2):
@@ -140,7 +147,7 @@ def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction
             of="Comparison",
         )
     of = [
-        prediction.of_heights(arm.mask_name).get(known)
+        prediction.of_heights(arm.mask_name, heights).get(known)
         if latent is None
         else prediction.of_latents(arm.mask_name).get(latent)
         for arm in (more, less)

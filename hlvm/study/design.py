@@ -188,16 +188,17 @@ class StudyDesign:
 
         Args:
             prediction: see :meth:`predict`.
-            targets: what is scored; ``None`` for the noises of all heights.
+            targets: what is scored; ``None`` for the noises of all latents.
         """
         if not self.score.intervals:
             return ()
         if targets is None:
-            part, heights = "noise", sorted(set(prediction.heights["height"]))
+            part, latents, heights = "noise", None, sorted(set(prediction.heights["height"]))
         else:
             part = "noise" if any(target.part == "noise" for target in targets) else "value"
-            heights = sorted({target.height for target in targets if target.part == part and target.height > 0})
-        return tuple(drawn_pairs(self.arms, prediction, heights, part))
+            scored = [target for target in targets if target.part == part and target.height > 0]
+            latents, heights = {one.latent for one in scored}, sorted({one.height for one in scored})
+        return tuple(drawn_pairs(self.arms, prediction, heights, part, latents))
 
     def programs(self, graph: LatentGraph) -> list[list[int]]:
         """Positions of the arms that one compiled program trains together.

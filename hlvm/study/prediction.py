@@ -6,7 +6,7 @@ Like :mod:`hlvm.theory`, this module sees graphs and masks alone: never data, fi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -43,10 +43,25 @@ class Prediction:
         rows: Any = self.latents[(self.latents["mask"] == mask) & (self.latents["regime"] == self.regime)]
         return dict(zip(rows["latent"], rows["share_in_c"].astype(float), strict=True))
 
-    def of_heights(self, mask: str) -> dict[int, float]:
-        """Height -> share in ``c`` under one mask, in the regime that claims rest on."""
+    def of_heights(self, mask: str, latents: Collection[str] | None = None) -> dict[int, float]:
+        """Height -> share in ``c`` under one mask, in the regime that claims rest on.
+
+        Args:
+            mask: its name.
+            latents: means are over these alone, and heights without any are left out; ``None`` for all.
+        """
         rows: Any = self.heights[(self.heights["mask"] == mask) & (self.heights["regime"] == self.regime)]
-        return dict(zip(rows["height"].astype(int), rows["share_in_c"].astype(float), strict=True))
+        shares = dict(zip(rows["height"].astype(int), rows["share_in_c"].astype(float), strict=True))
+        if latents is None:
+            return shares
+        each: Any = self.latents[(self.latents["mask"] == mask) & (self.latents["regime"] == self.regime)]
+        found: dict[int, float] = {}
+        for height, share in shares.items():
+            of = each[each["height"] == height]
+            chosen = of[of["latent"].isin(latents)]
+            if len(chosen):
+                found[height] = share if len(chosen) == len(of) else float(chosen["share_in_c"].mean())
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction, ready for JSON."""

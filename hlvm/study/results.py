@@ -119,8 +119,8 @@ class StudyResult:
         """
         if by not in ("latent", "height"):
             raise ValueError(f'by: expected "latent" or "height", got {by!r}')
-        shares = self._shares(by)
         cell = ["latent", "height", "part", "score"] if by == "latent" else ["height", "part", "score"]
+        shares = self._shares(cell)
         numbers = ["value", "floor", "ceiling", "chance"]
         known: Any = self.records
         per_fit: Any = (
@@ -133,7 +133,7 @@ class StudyResult:
         for key, of_cell in per_fit.groupby(["arm", *cell], sort=False):
             names = dict(zip(["arm", *cell], key, strict=True))
             arm = arms[names["arm"]]
-            place = (names["arm"], names["latent"] if by == "latent" else names["height"])
+            place = (names["arm"], *key[1:])
             rows.append(
                 {name: arm[name] for name in _ARM}
                 | {"latent": ""}
@@ -259,11 +259,16 @@ class StudyResult:
             environment=self.environment,
         )
 
-    def _shares(self, by: str) -> dict[tuple[str, Any], float]:
-        found: dict[tuple[str, Any], float] = {}
+    def _shares(self, cell: list[str]) -> dict[tuple[Any, ...], float]:
+        """Arm and cell -> predicted share, the mean over the latents of the cell."""
+        known: Any = self.records
+        latents = {key: set(of["latent"]) for key, of in known.groupby(cell)}
+        found: dict[tuple[Any, ...], float] = {}
         for arm in self.settings["arms"]:
-            of = self.prediction.of_latents if by == "latent" else self.prediction.of_heights
-            found |= {(arm["arm"], place): share for place, share in of(arm["mask_name"]).items()}
+            each = self.prediction.of_latents(arm["mask_name"])
+            for key, names in latents.items():
+                of = each if "latent" in cell else self.prediction.of_heights(arm["mask_name"], names)
+                found[arm["arm"], *key] = of.get(key[0], math.nan)  # a latent, or a height
         return found
 
 

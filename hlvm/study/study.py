@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -149,7 +148,7 @@ class Study(StudyDesign):
         return Looks(**{"seeds": self.seeds, "generators": self.generators, what: tuple(stages)})
 
     def power(self, pilot: StudyResult, *, power: float = 0.8, most: int | None = None) -> pd.DataFrame:
-        """How likely this study decides each claim that its prediction draws, from what a pilot measured.
+        """How likely this study decides each claim that was drawn in a pilot and is about its arms.
 
         Args:
             pilot: a study of the same arms, with fewer seeds or generators.
@@ -169,10 +168,9 @@ class Study(StudyDesign):
             raise UsageError(f"must have all arms of this study, lacks {missing[0]!r}", argument="pilot")
         looks = None if most is None else self.looks("decided", most)
         generators, seeds = (self.generators, self.seeds) if looks is None else looks.designs[-1]
-        parts = {pair.name: pair.part for pair in pilot.pairs if pair.name in pilot.drawn}
-        pairs = [pair for pair in self.pairs(self.predict()) if pair.name in parts]
+        own = {arm.name for arm in self.arms}
         return power_of(
-            [dataclasses.replace(pair, part=parts[pair.name]) for pair in pairs],
+            [pair for pair in pilot.pairs if pair.name in pilot.drawn and {pair.first, pair.second} <= own],
             pilot.records,
             self.claim_config,
             seeds=seeds,
