@@ -18,6 +18,7 @@ from hlvm.study.arms import arms_of
 from hlvm.study.comparisons import drawn_pairs
 from hlvm.study.decisions import decide
 from hlvm.study.prediction import predict_shares
+from hlvm.study.scores import Target
 
 RATIOS, UNITS = (0.1, 0.25, 0.5, 0.75, 0.9), (1, 2, 4)
 GRID = [RandomMask(ratio=ratio, unit=unit) for unit in UNITS for ratio in RATIOS if unit < 4 or 0.2 < ratio < 0.8]
@@ -109,7 +110,8 @@ def study_result(masks, *, height=3, networks=None, losses=None, seeds=4, noise=
         for arm, number in itertools.product(arms, range(seeds))
     ]
     part = "noise" if "noise" in parts else "value"
-    pairs, scored = tuple(drawn_pairs(arms, prediction, range(1, height + 1), part)), pd.DataFrame(records)
+    targets = [Target(latent, heights[latent], part, np.zeros((0, 1)), None) for latent in chosen]
+    pairs, scored = tuple(drawn_pairs(arms, prediction, targets, part)), pd.DataFrame(records)
     return StudyResult(
         settings=settings,
         prediction=prediction,

@@ -61,7 +61,8 @@ def pairs_of(table, apart):
     arms = list(dict.fromkeys(table["arm"]))
     return pd.DataFrame(
         [
-            {"first": a, "second": b, "height": height, "latent": "", "part": "noise", "apart": apart(a, b)}
+            {"first": a, "second": b, "height": height, "latent": "", "part": "noise"}
+            | {"score": table["score"].iloc[0], "apart": apart(a, b)}
             for a, b in itertools.combinations(arms, 2)
             for height in HEIGHTS
         ]

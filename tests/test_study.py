@@ -18,7 +18,7 @@ import scipy.stats
 
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm._files.digests import read_json, write_json
-from hlvm.claims import ClaimConfig
+from hlvm.claims import ClaimConfig, Looks
 from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
 from hlvm.mae import BottleneckConfig, LossConfig, TrainConfig, ViTConfig
@@ -26,8 +26,9 @@ from hlvm.masking import BernoulliMask, FixedMask, RandomMask
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP
 from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
 from hlvm.study import Comparison, Prediction, ScoreConfig, Study, design, load_study
+from hlvm.study.comparisons import measured_differences
 from hlvm.study.decisions import decide
-from hlvm.study.measuring import Session
+from hlvm.study.measuring import Session, microbatch_of
 from hlvm.study.planning import smallest_differences
 from hlvm.study.running import STATES
 from hlvm.study.truth import generator_key
@@ -288,7 +289,7 @@ def test_claims_are_drawn_for_every_pair_of_arms_of_one_network():
     study = tiny(
         LatentGraph.quadtree(2), masks=[RandomMask(ratio=r) for r in (0.25, 0.5, 0.75)], networks=[NETWORK, ViTConfig()]
     )
-    pairs = study.pairs(study.predict())
+    pairs = study.pairs(study.predict(), study.material(0, 0).targets)
     assert len(pairs) == 2 * 3 * 2  # heights, pairs of masks, networks
     assert all(pair.predicted >= 0 for pair in pairs)
 
@@ -296,13 +297,14 @@ def test_claims_are_drawn_for_every_pair_of_arms_of_one_network():
 def test_decide_sees_what_holds_and_what_fails():
     """A measured table in the place of training: the direction that was predicted, its opposite, and no difference."""
     study = tiny(LatentGraph.quadtree(2), masks=[RandomMask(ratio=0.25, unit=u) for u in (1, 2)], seeds=4)
-    pairs = study.pairs(study.predict())
+    pairs = study.pairs(study.predict(), study.material(0, 0).targets)
     (direction,) = (pair for pair in pairs if pair.height == 1)
     assert direction.first == "random unit=1"
 
     def outcome(lead):
         rows = [
             {"arm": arm, "generator": 0, "seed": seed, "latent": "z", "height": height, "part": "noise", "value": value}
+            | {"score": "R²"}
             for height in (1, 2)
             for seed in range(4)
             for arm, value in (
@@ -314,6 +316,45 @@ def test_decide_sees_what_holds_and_what_fails():
 
     assert outcome(0.2) == [True, True]
     assert outcome(-0.2) == [False, True]
+
+
+def test_pairs_compare_means_of_one_score_only():
+    """Of scenes a height holds categories, whose accuracy is taken, and numbers: their means are no one thing."""
+    scenes = SceneImages(size=16, patch=8, objects=(1, 1))
+    study = tiny(scenes, score=ScoreConfig(rows=80, parts=("value",), per_height=None))
+    pairs = study.pairs(study.predict(), study.material(0, 0).targets)
+    lowest = [pair for pair in pairs if pair.height == 1]
+    assert {pair.score for pair in lowest} == {"R²", "accuracy"}
+    assert len({pair.name for pair in pairs}) == len(pairs)
+    records = pd.DataFrame(
+        {"arm": arm, "generator": 0, "seed": seed, "latent": latent, "height": 1, "part": "value"}
+        | {"score": score, "value": value * (arm == lowest[0].first)}
+        for arm in (lowest[0].first, lowest[0].second)
+        for seed in range(2)
+        for latent, score, value in (("a", "R²", 0.5), ("b", "accuracy", 0.1))
+    )
+    found = measured_differences(lowest, records)
+    assert {pair.score: found[pair.name][0].tolist() for pair in lowest} == {"R²": [0.5] * 2, "accuracy": [0.1] * 2}
+
+
+def test_claim_that_is_open_stays_in_the_family_if_a_later_seed_diverges():
+    study = tiny(LatentGraph.quadtree(1), masks=[RandomMask(ratio=r) for r in (0.25, 0.5)], seeds=2)
+    (pair,) = study.pairs(study.predict(), study.material(0, 0).targets)
+    looks = Looks(seeds=(2, 4))
+
+    def records(seeds, lost=()):
+        return pd.DataFrame(
+            {"arm": arm, "generator": 0, "seed": seed, "latent": "z", "height": 1, "part": "noise", "score": "R²"}
+            | {"value": np.nan if seed in lost else 0.5 + 0.3 * seed * (arm == pair.first)}
+            for arm in (pair.first, pair.second)
+            for seed in range(seeds)
+        )
+
+    first = decide([pair], records(2), ClaimConfig(), looks=looks)
+    assert first[pair.name].holds is None
+    second = decide([pair], records(4, lost=[3]), ClaimConfig(), looks=looks, before=first)
+    assert second[pair.name].holds is None
+    assert second[pair.name].scores == first[pair.name].scores
 
 
 def test_own_comparison_is_decided_beside_the_drawn_ones():
@@ -514,7 +555,7 @@ def test_plan_counts_programs_scores_and_what_is_decided():
     assert len(plan.training.programs) == 2
     parts = [plan.training.compiling.cpu_seconds, plan.training.training.cpu_seconds, plan.scoring.cpu_seconds]
     assert plan.cpu_seconds >= sum(parts) > 0
-    assert plan.claims == len(study.pairs(study.predict()))
+    assert plan.claims == len(study.pairs(study.predict(), study.material(0, 0).targets))
     assert plan.decides["difference"].is_monotonic_increasing
     assert "2 claims are drawn" in str(plan)
     assert "visible tokens" not in str(plan)  # there are none
@@ -677,6 +718,14 @@ def test_run_tells_that_it_goes_on_with_fewer_devices(monkeypatch, tmp_path):
     with pytest.warns(UserWarning, match="begun on 99 devices"):
         staged(monkeypatch, (0.5, 0.7, 0.9), 0.01, out=out, resume=True)
     assert load_study(out).settings == staged(monkeypatch, (0.5, 0.7, 0.9), 0.01)[1].settings
+
+
+def test_microbatch_divides_what_a_device_has():
+    vit = [mae.Member(mask=MASKS[0], network=ViTConfig(), seed=seed) for seed in range(3)]
+    assert microbatch_of(vit, 64, None) == 16
+    assert microbatch_of(vit, 24, None) == 8
+    assert microbatch_of(vit, 16, None) is None
+    assert microbatch_of([mae.Member(mask=MASKS[0], network=NETWORK)], 64, None) is None
 
 
 def test_run_writes_the_prediction_before_it_trains(tmp_path, monkeypatch):

@@ -122,7 +122,7 @@ def _run(
     try:
         with errors_of_settings(config, names, settings.words):
             if out is None:
-                print(planned.plan(settings.seed, devices=devices))
+                print(planned.plan(settings.seed, devices=devices, **settings.stages))
                 return 0
             found = _found(planned, settings, out, resume, scheduler, devices, save_every)
         _write_results(out, found)

@@ -57,7 +57,8 @@ def plot_study(
         table: ``StudyResult.table("height")`` as it is; or ``table("latent")``, with a panel per latent.
         part: ``"noise"``, what enters at a latent, or ``"value"``; ``None`` for noise where the table has it.
         told_apart: :attr:`hlvm.study.StudyResult.told_apart`: one row per pair of arms that was compared, with columns
-            ``first`` and ``second`` (arms), ``height``, ``latent`` (may be missing), ``part`` and ``apart``.
+            ``first`` and ``second`` (arms), ``height``, ``latent`` (may be missing), ``part``,
+            ``score`` and ``apart``.
         layout: ``"maps"``, ``"curves"`` or ``"arms"``; ``None`` for what fits.
         strategy: draw this one only.
         network: draw this one only.

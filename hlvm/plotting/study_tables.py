@@ -20,7 +20,7 @@ StudyLayout: TypeAlias = Literal["maps", "curves", "arms"]
 """Kind of picture: heat maps of ratio and masking unit, curves over one of them, or one row per arm."""
 
 _NEEDED = ("arm", "strategy", "ratio", "unit", "network", "loss", "height", "part", "score", "value")
-_OF_PAIRS = ("first", "second", "height", "part", "apart")
+_OF_PAIRS = ("first", "second", "height", "part", "score", "apart")
 _MOST_LINES = 3
 _MOST_PLACES = 40
 
@@ -69,7 +69,7 @@ class StudyTable:
         ratios: masking ratios, rising.
         layout: how it is drawn.
         predicted: column of the prediction.
-        pairs: which arms are told apart at a height and latent; empty where nothing is known.
+        pairs: which arms are told apart at a height and latent by a score; empty where nothing is known.
     """
 
     rows: pd.DataFrame
@@ -79,7 +79,7 @@ class StudyTable:
     ratios: list[float]
     layout: StudyLayout
     predicted: str
-    pairs: dict[tuple[int, str], dict[frozenset[str], bool]]
+    pairs: dict[tuple[int, str, str], dict[frozenset[str], bool]]
 
     @property
     def scores(self) -> str:
@@ -122,7 +122,7 @@ class StudyTable:
 
     def alike(self, place: Place) -> Callable[[str, str], bool] | None:
         """A function that tells whether two arms are not told apart; ``None`` where nothing was compared."""
-        known = self.pairs.get((place.height, place.latent))
+        known = self.pairs.get((place.height, place.latent, place.score))
         if known is None:
             return None
         return lambda first, second: not known.get(frozenset((first, second)), False)
@@ -253,13 +253,13 @@ def _check_cells(rows: Any, lines: list[Line], units: list[Any], ratios: list[fl
         )
 
 
-def _pairs(told_apart: pd.DataFrame | None, part: str) -> dict[tuple[int, str], dict[frozenset[str], bool]]:
+def _pairs(told_apart: pd.DataFrame | None, part: str) -> dict[tuple[int, str, str], dict[frozenset[str], bool]]:
     if told_apart is None:
         return {}
     _check_columns(told_apart, _OF_PAIRS, "told_apart", "give StudyResult.told_apart as it is")
     rows: Any = told_apart
-    found: dict[tuple[int, str], dict[frozenset[str], bool]] = {}
+    found: dict[tuple[int, str, str], dict[frozenset[str], bool]] = {}
     for row in rows[rows["part"] == part].to_dict("records"):
-        place = (int(row["height"]), str(row.get("latent") or ""))
+        place = (int(row["height"]), str(row.get("latent") or ""), str(row["score"]))
         found.setdefault(place, {})[frozenset((row["first"], row["second"]))] = bool(row["apart"])
     return found

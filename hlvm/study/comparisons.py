@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -34,6 +34,7 @@ class Pair:
         height: of the latents whose mean score is compared.
         latent: the only latent that is compared; ``None`` for all of the height.
         part: ``"noise"`` or ``"value"``.
+        score: ``"R²"`` or ``"accuracy"``: means are over latents of one score, as the other has other units.
         predicted: share in ``c`` of the first less that of the second; ``None`` where theory says nothing.
     """
 
@@ -43,6 +44,7 @@ class Pair:
     height: int
     latent: str | None
     part: str
+    score: str
     predicted: float | None
 
 
@@ -57,6 +59,7 @@ class Comparison:
         height: of the latents whose mean score is compared.
         latent: the only latent that is compared; give it or ``height``.
         part: ``"noise"``, what enters there, or ``"value"``.
+        score: ``"R²"`` or ``"accuracy"``, needed where a height has both.
         text: the claim in words; made from the rest if left empty.
         paper: what a paper says of it.
 
@@ -69,6 +72,7 @@ class Comparison:
     height: int | None = None
     latent: str | None = None
     part: str = "noise"
+    score: str = ""
     text: str = ""
     paper: Stance = dataclasses.field(default_factory=nothing)
 
@@ -79,46 +83,46 @@ class Comparison:
             raise UsageError(f"must be noise or value, got {self.part!r}", argument="part", of="Comparison")
 
 
-def drawn_pairs(
-    arms: Sequence[Arm],
-    prediction: Prediction,
-    heights: Sequence[int],
-    part: str,
-    latents: Collection[str] | None = None,
-) -> list[Pair]:
+def drawn_pairs(arms: Sequence[Arm], prediction: Prediction, targets: Iterable[Target], part: str) -> list[Pair]:
     """Every pair of arms with the same network and loss at every height; of others the prediction says nothing.
 
     Args:
         arms: of the study.
-        prediction: shares by mask and height.
-        heights: those that are scored.
+        prediction: shares by mask and latent.
+        targets: what is scored; observed variables are left out.
         part: what is compared.
-        latents: those that are scored, whose mean is compared; ``None`` for all.
     """
-    shares = {arm.mask_name: prediction.of_heights(arm.mask_name, latents) for arm in arms}
+    places: dict[tuple[int, str], list[str]] = {}
+    for target in targets:
+        if target.part == part and target.height > 0:
+            places.setdefault((target.height, target.score), []).append(target.latent)
+    several = {height for height, _ in places if sum(one == height for one, _ in places) > 1}
     found: list[Pair] = []
-    for height in heights:
+    for (height, score), latents in sorted(places.items()):
+        shares = {arm.mask_name: prediction.of_heights(arm.mask_name, latents)[height] for arm in arms}
+        where = f"height {height}, {score}" if height in several else f"height {height}"
         for first, second in itertools.combinations(arms, 2):
-            if (first.network, first.loss) != (second.network, second.loss) or height not in shares[first.mask_name]:
+            if (first.network, first.loss) != (second.network, second.loss):
                 continue
-            difference = shares[first.mask_name][height] - shares[second.mask_name][height]
+            difference = shares[first.mask_name] - shares[second.mask_name]
             # The arm that should find more comes first.
             more, less = (first, second) if difference >= 0 else (second, first)
             found.append(
                 Pair(
-                    name=f"height {height}: {more.name} − {less.name}",
+                    name=f"{where}: {more.name} − {less.name}",
                     first=more.name,
                     second=less.name,
                     height=height,
                     latent=None,
                     part=part,
+                    score=score,
                     predicted=abs(difference),
                 )
             )
     return found
 
 
-def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction, targets: Iterable[Target]) -> Pair:
+def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction, targets: Sequence[Target]) -> Pair:
     """The two arms that a comparison of the user's is about.
 
     Args:
@@ -146,8 +150,16 @@ def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction
             argument=what,
             of="Comparison",
         )
+    scores = {
+        t.score for t in targets if t.part == comparison.part and known == t.height and latent in (None, t.latent)
+    }
+    if (comparison.score and comparison.score not in scores) or (not comparison.score and len(scores) > 1):
+        problem = f"must be one of {', '.join(sorted(scores))}, got {comparison.score!r}"
+        raise UsageError(problem, argument="score", of="Comparison")
+    score = comparison.score or next(iter(scores))
+    of_score = {t.latent for t in targets if t.part == comparison.part and t.score == score}
     of = [
-        prediction.of_heights(arm.mask_name, heights).get(known)
+        prediction.of_heights(arm.mask_name, of_score).get(known)
         if latent is None
         else prediction.of_latents(arm.mask_name).get(latent)
         for arm in (more, less)
@@ -161,6 +173,7 @@ def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction
         height=known,
         latent=latent,
         part=comparison.part,
+        score=score,
         predicted=predicted,
     )
 
@@ -177,13 +190,12 @@ def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[s
     """
     found: dict[str, list[np.ndarray]] = {}
     table: Any = records
-    by: Any = table.groupby(["part", "height", "arm", "generator", "seed"])["value"].apply(
-        lambda v: v.mean(skipna=False)
-    )
-    single: Any = table.set_index(["part", "latent", "arm", "generator", "seed"])["value"]
+    cell = ["part", "height", "score", "arm", "generator", "seed"]
+    by: Any = table.groupby(cell)["value"].agg(lambda values: values.mean(skipna=False))
+    single: Any = table.set_index(["part", "latent", "score", "arm", "generator", "seed"])["value"]
     for pair in pairs:
         source, where = (by, pair.height) if pair.latent is None else (single, pair.latent)
-        first, second = (source.loc[(pair.part, where, name)] for name in (pair.first, pair.second))
+        first, second = (source.loc[(pair.part, where, pair.score, name)] for name in (pair.first, pair.second))
         difference = (first - second).dropna()
         found[pair.name] = [
             values.sort_index().to_numpy() for _, values in difference.groupby(level="generator") if len(values)

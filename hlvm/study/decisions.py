@@ -63,7 +63,7 @@ class Decisions:
         differences = measured_differences([pair for _, pair in self.own], records)
         for i, (comparison, pair) in enumerate(self.own):
             is_open = i not in self.own_claims or self.own_claims[i].holds is None
-            if is_open and _is_usable(differences[pair.name], None):
+            if is_open and _is_usable(differences[pair.name]):
                 self.own_claims[i] = own_claim(comparison, pair, differences[pair.name], self.config, self.looks)
         claims = [*self.drawn.values(), *self.own_claims.values()]
         left = sum(claim.holds is None for claim in claims)
@@ -104,21 +104,29 @@ def decide(
     before = before or {}
     left = [pair for pair in pairs if pair.name not in before or before[pair.name].holds is None]
     differences = measured_differences(left, records)
-    planned = set(looks.designs) if looks else None
+    if looks:
+        differences = {name: _as_planned(of, looks) for name, of in differences.items()}
     # What the first look left out stays out: the family is the same at every look.
-    usable = {name for name, of in differences.items() if _is_usable(of, planned) and (not before or name in before)}
-    known = [pair for pair in pairs if pair.name in usable or (pair.name in before and pair not in left)]
+    usable = {name: of for name, of in differences.items() if _is_usable(of) and (not before or name in before)}
+    known = [pair for pair in pairs if pair.name in usable or pair.name in before]
     if not known:
         return {}
-    kept = {pair.name for pair in known}
     return drawn_claims(
         {pair.name: pair.predicted for pair in known},
-        {name: differences[name] for name in usable},
+        usable,
         config,
         texts={pair.name: _worded(pair, config) for pair in known},
         looks=looks,
-        before={name: claim for name, claim in before.items() if name in kept} if before else None,
+        before=before or None,
     )
+
+
+def _as_planned(differences: Sequence[np.ndarray], looks: Looks) -> list[np.ndarray]:
+    """The differences of the latest look that is whole: of later ones some are missing where a fit diverged."""
+    for generators, seeds in reversed(looks.designs):
+        if len(differences) >= generators and all(len(of) >= seeds for of in differences[:generators]):
+            return [of[:seeds] for of in differences[:generators]]
+    return []
 
 
 def power_of(pairs: Sequence[Pair], records: pd.DataFrame, config: ClaimConfig, **planned: Any) -> pd.DataFrame:
@@ -130,16 +138,13 @@ def power_of(pairs: Sequence[Pair], records: pd.DataFrame, config: ClaimConfig, 
         config: margins and rate of errors.
         **planned: ``seeds``, ``generators``, ``looks``, ``power`` and ``most``.
     """
-    differences = {name: of for name, of in measured_differences(pairs, records).items() if _is_usable(of, None)}
+    differences = {name: of for name, of in measured_differences(pairs, records).items() if _is_usable(of)}
     limits = drawn_limits({pair.name: pair.predicted for pair in pairs if pair.name in differences}, config)
     return power_table(limits, {name: differences[name] for name in limits}, config, **planned)
 
 
-def _is_usable(differences: Sequence[np.ndarray], planned: set[tuple[int, int]] | None) -> bool:
-    counts = [len(of) for of in differences]
-    if planned is None:
-        return len(counts) > 1 or (len(counts) == 1 and counts[0] > 1)
-    return len(set(counts)) == 1 and (len(counts), counts[0]) in planned
+def _is_usable(differences: Sequence[np.ndarray]) -> bool:
+    return len(differences) > 1 or (len(differences) == 1 and len(differences[0]) > 1)
 
 
 def _worded(pair: Pair, config: ClaimConfig) -> str:

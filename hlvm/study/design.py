@@ -70,6 +70,8 @@ class StudyDesign:
         claim_config: ClaimConfig | None = None,
         regime: Regime | None = None,
     ) -> None:
+        if isinstance(data, type):
+            raise ValueError(f"data: give a {data.__name__} made with its settings, got the class itself")
         self.data = data = open_data(data) if isinstance(data, str | os.PathLike) else data
         self.masks = tuple(_several(masks))
         self.networks = tuple(_several(ViTConfig() if networks is None else networks))
@@ -183,22 +185,17 @@ class StudyDesign:
             targets=targets,
         )
 
-    def pairs(self, prediction: Prediction, targets: Sequence[Target] | None = None) -> tuple[Pair, ...]:
+    def pairs(self, prediction: Prediction, targets: Sequence[Target]) -> tuple[Pair, ...]:
         """Pairs of arms of which the prediction says something: of what enters, or of values where no noise is known.
 
         Args:
             prediction: see :meth:`predict`.
-            targets: what is scored; ``None`` for the noises of all latents.
+            targets: what is scored, see :meth:`material`.
         """
         if not self.score.intervals:
             return ()
-        if targets is None:
-            part, latents, heights = "noise", None, sorted(set(prediction.heights["height"]))
-        else:
-            part = "noise" if any(target.part == "noise" for target in targets) else "value"
-            scored = [target for target in targets if target.part == part and target.height > 0]
-            latents, heights = {one.latent for one in scored}, sorted({one.height for one in scored})
-        return tuple(drawn_pairs(self.arms, prediction, heights, part, latents))
+        part = "noise" if any(target.part == "noise" for target in targets) else "value"
+        return tuple(drawn_pairs(self.arms, prediction, targets, part))
 
     def programs(self, graph: LatentGraph) -> list[list[int]]:
         """Positions of the arms that one compiled program trains together.
@@ -238,4 +235,4 @@ def _several(given: Any) -> Sequence[Any]:
 
 
 def _is_factory(data: Any) -> bool:
-    return callable(data) and not hasattr(data, "graph")
+    return callable(data) and not isinstance(data, type) and not hasattr(data, "graph")

@@ -40,6 +40,7 @@ class StudyPlan:
         cpu_seconds: of all processors together, likewise.
         claims: how many claims the prediction draws.
         decides: what is decided, by how much seeds differ; see :func:`smallest_differences`.
+        stages: looks at the claims, of which the first is what the time is for.
     """
 
     training: Plan
@@ -52,6 +53,7 @@ class StudyPlan:
     cpu_seconds: float | None
     claims: int
     decides: pd.DataFrame
+    stages: int = 1
 
     def __str__(self) -> str:
         lines = [str(self.training)]
@@ -70,6 +72,8 @@ class StudyPlan:
                 f"the study, {self.at_once} groups at a time: about {self.seconds:,.0f} s, {self.cpu_seconds:,.0f} s "
                 "of processor time"
             )
+        if self.stages > 1:
+            lines.append(f"this is the first of {self.stages} looks; later ones train arms whose claims are open")
         lines.append(f"{self.claims} claims are drawn from the prediction, and decided as one family")
         if len(self.decides):
             lines.append("a claim is decided with a chance of 80 % if the standard deviation of its difference is")
@@ -81,13 +85,16 @@ class StudyPlan:
         return "\n".join(lines)
 
 
-def plan_study(study: StudyDesign, key: Any, *, devices: Sequence[Any] | None = None) -> StudyPlan:
+def plan_study(
+    study: StudyDesign, key: Any, *, devices: Sequence[Any] | None = None, looks: Looks | None = None
+) -> StudyPlan:
     """Say what a study will take and can decide, without training.
 
     Args:
         study: what is compared.
         key: as for the run.
         devices: as for the run.
+        looks: stages of the study; the time is that of the first, and what is decided is that of all.
 
     Raises:
         ValueError: whatever the run would refuse.
@@ -110,6 +117,7 @@ def plan_study(study: StudyDesign, key: Any, *, devices: Sequence[Any] | None = 
     scoring = _scoring(study, session, training)
     seconds, cpu_seconds = _together(study, training, scoring, min(len(of_groups), len(programs) * study.generators))
     pairs = study.pairs(study.predict(), material.targets)
+    design = (study.generators, study.seeds) if looks is None else looks.designs[-1]
     return StudyPlan(
         training=training,
         pad=study.pads(material.graph),
@@ -120,7 +128,10 @@ def plan_study(study: StudyDesign, key: Any, *, devices: Sequence[Any] | None = 
         seconds=seconds,
         cpu_seconds=cpu_seconds,
         claims=len(pairs),
-        decides=smallest_differences(len(pairs), study.claim_config, seeds=study.seeds, generators=study.generators),
+        decides=smallest_differences(
+            len(pairs), study.claim_config, seeds=design[1], generators=design[0], looks=looks
+        ),
+        stages=1 if looks is None else len(looks.designs),
     )
 
 

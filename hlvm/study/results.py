@@ -51,7 +51,7 @@ COLUMNS = (
 )
 """Columns of :meth:`StudyResult.table`; see there."""
 
-_TOLD_APART = ("first", "second", "height", "latent", "part", "predicted", "value", "low", "high", "apart")
+_TOLD_APART = ("first", "second", "height", "latent", "part", "score", "predicted", "value", "low", "high", "apart")
 _LEAST_SHARE = 1e-9  # an error rate is above 0
 _ARM = ["arm", "strategy", "ratio", "unit", "network", "loss"]
 
@@ -169,10 +169,8 @@ class StudyResult:
 
     def _seeds_needed(self) -> dict[str, int | None]:
         table: Any = self.needed()
-        return {
-            row["claim"]: None if pd.isna(row["seeds_needed"]) else int(row["seeds_needed"])
-            for _, row in table.iterrows()
-        }
+        found = table.set_index("claim")["seeds_needed"]
+        return {name: None if pd.isna(seeds) else int(seeds) for name, seeds in found.items()}
 
     def _config_of_family(self, left: int) -> ClaimConfig:
         """The config under which a table of the open claims is planned at the level of the whole family."""
@@ -185,15 +183,16 @@ class StudyResult:
         """Tell which pairs of arms were told apart: one row per drawn claim that was decided on.
 
         Columns ``first`` and ``second`` (arms), ``height``, ``latent`` (``""`` for all of the height), ``part``,
-        ``predicted`` (share of the first less that of the second), ``value``, ``low`` and ``high`` (the measured
-        difference and the interval that decided the claim) and ``apart``: whether that interval leaves zero out.
+        ``score``, ``predicted`` (share of the first less that of the second), ``value``, ``low`` and ``high`` (the
+        measured difference and the interval that decided the claim) and ``apart``: whether that interval leaves zero
+        out.
         """
         rows = []
         for pair in self.pairs:
             claim = self.drawn.get(pair.name)
             if claim is not None:
                 found = claim.scores[pair.name]
-                row = {name: getattr(pair, name) for name in ("first", "second", "height", "latent", "part")}
+                row = {name: getattr(pair, name) for name in ("first", "second", "height", "part", "score")}
                 row |= {"latent": pair.latent or "", "predicted": pair.predicted, **dataclasses.asdict(found)}
                 rows.append(row | {"apart": found.low > 0 or found.high < 0})
         return pd.DataFrame(rows, columns=list(_TOLD_APART))

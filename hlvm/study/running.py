@@ -21,7 +21,7 @@ import pandas as pd
 from hlvm._files import as_path, check_new_folder, is_new_folder, make_folder, only_writer
 from hlvm._files.digests import read_json, text_digest, write_json
 from hlvm._keys import checked_key, key_or_seed
-from hlvm._numbers import positive
+from hlvm._numbers import UsageError, positive
 from hlvm._process.provenance import available_cores, environment
 from hlvm.claims import Looks
 from hlvm.mae.files import describe_run
@@ -74,6 +74,7 @@ class Work:
         self.groups: dict[str, Group] = {}
         self.described: dict[str, Any] | None = None
         self.begun_on: int | None = None
+        self.measured = False
 
     # ------------------------------------------------------------------ folder
 
@@ -178,7 +179,7 @@ class Work:
             return
         watch = Watch(self.on_progress, self._sizes(groups), kept)
         folder = None if self.out is None else self.out.absolute()
-        digest = text_digest(json.dumps(self.description(), sort_keys=True))
+        digest = text_digest(json.dumps(self.described or self.description(), sort_keys=True))
         function = functools.partial(
             measure_group,
             study=self.study,
@@ -266,6 +267,7 @@ class Work:
 
     def _keep(self, name: str, result: GroupResult) -> None:
         plain: Any = json.loads(json.dumps(result))  # as it is read back
+        self.measured = True
         if self.out is not None:
             if not (self.out / STUDY).exists():
                 raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
@@ -302,9 +304,11 @@ class Work:
         )
         return found.drop(columns="place").astype(dict.fromkeys(("value", "floor", "ceiling", "chance"), float))
 
-    @staticmethod
-    def environment() -> dict[str, Any]:
-        """Versions and machine."""
+    def environment_of_results(self) -> dict[str, Any]:
+        """Versions and machine; of a study that is finished, and only read, those that it was done with."""
+        if not self.measured and self.out is not None and (self.out / RESULTS).exists():
+            with suppress(ValueError, KeyError):
+                return read_json(self.out / RESULTS)["environment"]
         return environment(*_DISTRIBUTIONS)
 
 
@@ -348,6 +352,10 @@ def run_study(
 ) -> StudyResult:
     """Run a study; see :meth:`hlvm.study.Study.run`."""
     check_scheduler(scheduler)
+    if resume and out is None:
+        raise UsageError("needs out, the folder of the study that was stopped", argument="resume")
+    if scheduler is not None and devices is not None:
+        raise UsageError("are those of this process: leave them out with a scheduler", argument="devices")
     work = Work(
         study=study,
         key=key_or_seed(key),
@@ -399,6 +407,6 @@ def _decided(work: Work, prediction: Prediction, decisions: Decisions) -> StudyR
         drawn=decisions.drawn,
         pairs=decisions.pairs,
         claim_config=decisions.config,
-        environment=work.environment(),
+        environment=work.environment_of_results(),
         stages=decisions.stages,
     )

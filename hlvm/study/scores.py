@@ -82,6 +82,9 @@ class ScoreConfig:
             if given is not None:
                 names = (given,) if isinstance(given, str) else tuple(given)
                 object.__setattr__(self, name, names)
+        if self.latents is not None and not self.latents:
+            problem = "must name at least one, or be None for those of each height"
+            raise UsageError(problem, argument="latents", of="ScoreConfig")
         if not self.parts or not set(self.parts) <= set(get_args(Part)):
             raise UsageError(
                 f"must be some of {', '.join(get_args(Part))}, got {self.parts!r}", argument="parts", of="ScoreConfig"
@@ -114,6 +117,11 @@ class Target(NamedTuple):
     part: Part
     columns: Float[np.ndarray, "n d"]
     labels: Int[np.ndarray, "n dims"] | None
+
+    @property
+    def score(self) -> str:
+        """The score: R², or the accuracy of categories."""
+        return "R²" if self.labels is None else "accuracy"
 
 
 def targets_of(truth: Truth, graph: LatentGraph, config: ScoreConfig, key: Any) -> list[Target]:
@@ -211,7 +219,7 @@ class Scorer:
                 "latent": target.latent,
                 "height": target.height,
                 "part": target.part,
-                "score": "R²" if target.labels is None else "accuracy",
+                "score": target.score,
                 "value": value,
                 "floor": floor,
                 "ceiling": ceiling,

@@ -55,12 +55,21 @@ class Study(StudyDesign):
         {1: 0.73, 2: 1.0}
     """
 
-    def plan(self, key: Any, *, devices: Sequence[Any] | None = None) -> StudyPlan:
+    def plan(
+        self,
+        key: Any,
+        *,
+        devices: Sequence[Any] | None = None,
+        until: Literal["decided"] | None = None,
+        most: int = 16,
+    ) -> StudyPlan:
         """What the study will take, compiling and scoring included, and what it can decide.
 
         Args:
             key: a JAX key or an int, as for :meth:`run`; the plan hardly depends on it.
             devices: as for :meth:`run`.
+            until: as for :meth:`run`.
+            most: as for :meth:`run`.
 
         Returns:
             The plan; ``print`` it.
@@ -68,7 +77,8 @@ class Study(StudyDesign):
         Raises:
             ValueError: whatever :meth:`run` would refuse.
         """
-        return plan_study(self, key_or_seed(key), devices=devices)
+        looks = None if until is None else self.looks(until, most)
+        return plan_study(self, key_or_seed(key), devices=devices, looks=looks)
 
     def run(
         self,
@@ -90,8 +100,8 @@ class Study(StudyDesign):
 
         Args:
             key: a JAX key or an int; everything random follows from it.
-            out: folder of the study: prediction, scores, fits, and states of training while it runs. ``None`` keeps
-                nothing.
+            out: folder of the study: prediction, scores, states of training while it runs, and, without a scheduler,
+                the fits. ``None`` keeps nothing.
             resume: go on with a study that was stopped, or read one that is finished: what is done is not done again.
             scheduler: ``None`` for this process, ``"local"`` for one Dask worker per core of this machine, or the
                 address of a Dask scheduler.

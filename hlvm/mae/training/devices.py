@@ -72,7 +72,10 @@ def fastest_devices(n: int | None = None) -> list[Any] | None:
             one_device_per_core(count)
     devices = jax.devices()
     if n is not None and len(devices) < n:
-        raise ValueError(f"the run was begun on {n} devices, and there are {len(devices)} here")
+        raise ValueError(
+            f"the run was begun on {n} devices, and there are {len(devices)} here: say which devices to take instead "
+            "(one, all or cores), and it ends alike up to rounding"
+        )
     chosen = devices[:n]
     return chosen if len(chosen) > 1 else None
 
