@@ -102,7 +102,8 @@ def figures():
             for unit in (1, 2)
         ]
     )
-    pairs = pd.DataFrame([{"first": "0.5 1", "second": "0.9 1", "height": 1, "part": "noise", "apart": True}])
+    pair = {"first": "0.5 1", "second": "0.9 1", "height": 1, "part": "noise", "score": "R²", "apart": True}
+    pairs = pd.DataFrame([pair])
     for layout, rows in (("maps", study), ("curves", study[study["unit"] == 1]), ("arms", study)):
         yield "plot_study", plotting.plot_study(rows, told_apart=pairs, layout=layout, title="title")
 

@@ -228,7 +228,7 @@ def _interval(found: RandomEffects, tail: float) -> Interval:
 def _step_down(
     p_values: Mapping[str, float], claims: int, error: float, per_look: Callable[[float], float]
 ) -> tuple[set[str], float]:
-    """Which tests Holm's procedure rejects, and the level of its last step, at which it rejects just these.
+    """Find the tests that Holm's procedure rejects, and the level of its last step, at which it rejects just these.
 
     Args:
         p_values: of the claims that are open.

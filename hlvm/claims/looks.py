@@ -129,7 +129,7 @@ def _chance(units: tuple[int, ...] | None, looks: int, tail: float) -> float:
 
 
 def _errors(units: tuple[int, ...], look: int, tail: float) -> Bool[np.ndarray, "points looks"]:
-    """Whether each look errs, over studies in which one look does.
+    """Tell whether each look errs, over studies in which one look does.
 
     Normal numbers up to that look are a direction and a length, which are independent. The angle to the axis of equal
     numbers is Student's statistic, drawn from its tail; the rest of the direction is uniform.

@@ -27,7 +27,7 @@ _POINTS = 4096  # of the integral over the estimated standard deviation; good to
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecisionPower:
-    """How likely each outcome of a claim is.
+    """Chances of the outcomes of a claim.
 
     Attributes:
         holds: chance that it comes out as yes.
@@ -56,7 +56,7 @@ def decision_power(
     margin: float = 0.03,
     tail: float = 0.025,
 ) -> DecisionPower:
-    """How likely each outcome of a claim of :func:`drawn_claims` is, of normal differences with a known truth.
+    """Chances of the outcomes of a claim of :func:`drawn_claims`, for normal differences with a known truth.
 
     Exact: the estimated standard deviation is integrated over its chi distribution. For the yes of a direction that is
     the noncentral t distribution, for two one-sided tests Owen's Q.
@@ -117,7 +117,7 @@ def power_table(
     power: float = 0.8,
     most: int = 1024,
 ) -> pd.DataFrame:
-    """How likely a planned design decides each claim, and the smallest designs that are likely enough to.
+    """Tabulate how likely a planned design decides each claim, and the smallest designs that are likely enough to.
 
     The pilot's means and variances are taken for the truth. A pilot of few seeds knows its variances badly, so the
     numbers of seeds are a guide, and no promise. Every claim is planned at the level of the strictest step of Holm's

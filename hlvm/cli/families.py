@@ -1,4 +1,4 @@
-"""What draws data, by its names on the command line: image families with their options, and kinds of mechanisms."""
+"""Sources of data by their names on the command line: image families with options, and kinds of mechanisms."""
 
 from __future__ import annotations
 

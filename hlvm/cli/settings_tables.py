@@ -67,7 +67,7 @@ def masks_of(data: Mapping[str, Any]) -> list[tuple[Any, str]]:
 
 
 def losses_of(data: Mapping[str, Any]) -> list[tuple[LossConfig, str]]:
-    """What is made small, and what to call each; the usual one if nothing is said."""
+    """The losses, and what to call each; the usual one if nothing is said."""
     return _made({"loss": {}, **data}, "loss", LossConfig, lambda table: LossConfig(**without_lists(table)))
 
 

@@ -50,7 +50,7 @@ class DrawnImages:
 
 
 def load_study_data(place: str, *, seed: int, generators: int, mechanism: str | None) -> Any:
-    """What a study is of.
+    """The data of a study.
 
     Args:
         place: as for :func:`hlvm.cli.input.load_source`.

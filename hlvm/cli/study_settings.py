@@ -1,4 +1,4 @@
-"""What a study compares, from a TOML or JSON file."""
+"""Settings of a study from a TOML or JSON file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TABLES = ("mask", "network", "loss", "train", "score", "claims", "claim")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """What a study compares; for the parts see :class:`hlvm.study.Study`.
+    """The parts of a study; see :class:`hlvm.study.Study`.
 
     Attributes:
         seed: of the key that everything random follows from.

@@ -1,4 +1,4 @@
-"""What data can be taken from, by its path: a data set, a saved model, a saved image model."""
+"""Data by its path: a data set, a saved model, a saved image model."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def plot_study(
     predicted: str = "share_in_c",
     title: str = "",
 ) -> Figure:
-    """What was predicted above what was measured, for every masking ratio and masking unit of a study.
+    """Draw what was predicted above what was measured, for every masking ratio and masking unit of a study.
 
     Heat maps have one column per height, the highest first, and one row of maps for the prediction of each strategy
     above one for every network and loss. Colours are the same throughout, 0 to 1; a measured score below 0 has the

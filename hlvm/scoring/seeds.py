@@ -43,12 +43,12 @@ class RandomEffects:
 
     @property
     def generators(self) -> int:
-        """How many generators there are; an interval over one speaks of that one only."""
+        """Number of generators; an interval over one speaks of that one only."""
         return len(self.seeds)
 
     @property
     def units(self) -> int:
-        """How many independent numbers the interval rests on: generators, or the seeds of a single one."""
+        """Number of independent values that the interval rests on: generators, or the seeds of a single one."""
         return self.generators if self.generators > 1 else self.seeds[0]
 
 

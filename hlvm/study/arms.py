@@ -50,7 +50,7 @@ class Arm:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What a table says of the arm."""
+        """The arm in columns of a table."""
         return {
             "arm": self.name,
             "strategy": self.strategy,

@@ -1,4 +1,4 @@
-"""What a study claims: every pair of arms whose prediction says something, by height, and comparisons of the user's."""
+"""Claims of a study: every pair of arms whose prediction says something, by height, and the user's own."""
 
 from __future__ import annotations
 

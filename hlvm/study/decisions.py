@@ -130,7 +130,7 @@ def _as_planned(differences: Sequence[np.ndarray], looks: Looks) -> list[np.ndar
 
 
 def power_of(pairs: Sequence[Pair], records: pd.DataFrame, config: ClaimConfig, **planned: Any) -> pd.DataFrame:
-    """How likely a design decides the claims, from measured differences; see :func:`hlvm.claims.power_table`.
+    """Estimate from measured differences how likely a design decides; see :func:`hlvm.claims.power_table`.
 
     Args:
         pairs: what is compared.

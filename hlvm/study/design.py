@@ -1,4 +1,4 @@
-"""What a study compares, and everything about it that is known before anything is trained."""
+"""The design of a study: everything about it that is known before anything is trained."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class StudyDesign:
 
     @functools.cached_property
     def regime(self) -> Regime:
-        """What theory may assume: as given, as is known of the generator, or what the dims allow."""
+        """The regime: as given, as is known of the generator, or what the dims allow."""
         if self._regime is not None:
             return self._regime
         if isinstance(self.data, LatentGraph):
@@ -151,7 +151,7 @@ class StudyDesign:
         return "general"
 
     def predict(self) -> Prediction:
-        """What theory says of every mask, from the graph alone.
+        """Predict the shares of every mask from the graph alone.
 
         Raises:
             ValueError: a mask that does not fit the graph, or a regime that its dims do not allow.
@@ -210,7 +210,7 @@ class StudyDesign:
         return [list(group.members) for group in group_members(graph, self._members, self.train, pad=pad)]
 
     def pads(self, graph: LatentGraph) -> bool:
-        """Whether arms that differ only in the number of visible tokens share a program, which sizes and steps decide.
+        """Tell whether arms that differ only in the number of visible tokens share a program: sizes and steps decide.
 
         The study's seeds count, not those that a run ``until="decided"`` may add, so that it is known from the start.
 

@@ -38,7 +38,7 @@ _SHOWN = 4
 
 
 class Group(TypedDict):
-    """What is trained and scored together: independent of the other groups, and not repeated on resume.
+    """Arms that are trained and scored together: independent of other groups, and not repeated on resume.
 
     Attributes:
         generator: number of the generator.
@@ -52,7 +52,7 @@ class Group(TypedDict):
 
 
 class Ensemble(NamedTuple):
-    """What is trained together: the arguments of :func:`hlvm.mae.fit_ensemble`.
+    """The arguments of :func:`hlvm.mae.fit_ensemble` for one group.
 
     Attributes:
         key: everything random about the training follows from it.
@@ -68,7 +68,7 @@ class Ensemble(NamedTuple):
 
 
 class GroupResult(TypedDict):
-    """What is kept of a group, ready for JSON.
+    """The result of a group as it is kept, ready for JSON.
 
     Attributes:
         records: scores, see :data:`hlvm.study.scores.Record`, with ``arm`` and ``generator``.
@@ -122,7 +122,7 @@ class Session:
             return self._scorers[generator]
 
     def ensemble(self, group: Group) -> Ensemble:
-        """What is trained of a group."""
+        """The ensemble of a group."""
         material, known = self.material(group["generator"]), {arm.name: arm for arm in self.study.arms}
         members = [known[name].member(seed) for name in group["arms"] for seed in group["seeds"]]
         return Ensemble(jax.random.fold_in(material.key, TRAIN_STREAM), material.training, members, self.study.train)

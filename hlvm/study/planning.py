@@ -1,4 +1,4 @@
-"""What a study will take, and what it can decide, before anything is trained."""
+"""The plan of a study: what it will take and can decide, before anything is trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hlvm.mae.training.groups import group_members, padded_groups
 from hlvm.mae.training.speed import clocked
 from hlvm.study.design import StudyDesign
 from hlvm.study.measuring import TRAIN_STREAM, Session
-from hlvm.study.running import shares
+from hlvm.study.sharing import shares
 
 __all__ = ["StudyPlan", "plan_study", "smallest_differences"]
 
@@ -27,7 +27,7 @@ _POWER = 0.8
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class StudyPlan:
-    """What a study will take and can decide; ``str(plan)`` is readable.
+    """The time that a study will take, and what it can decide; ``str(plan)`` is readable.
 
     Attributes:
         training: programs, memory and time of the members of one generator.

@@ -1,4 +1,4 @@
-"""What theory says of a study before anything is trained: shares in ``c``, and which arms should differ.
+"""The prediction of a study, before anything is trained: shares in ``c``, and which arms should differ.
 
 Like :mod:`hlvm.theory`, this module sees graphs and masks alone: never data, fits or scores.
 """

@@ -1,4 +1,4 @@
-"""How far a running study is, told by several threads."""
+"""Progress of a running study, told by several threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study found: tables, claims, and the folder they are read back from."""
+"""Results of a study: tables, claims, and the folder they are read back from."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _ARM = ["arm", "strategy", "ratio", "unit", "network", "loss"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResult:
-    """What a study found.
+    """The outcome of a study.
 
     Attributes:
         settings: everything that the results depend on, as ``study.json`` holds it.
@@ -155,7 +155,7 @@ class StudyResult:
         return (*self.own_claims, *self.drawn.values())
 
     def needed(self, *, power: float = 0.8) -> pd.DataFrame:
-        """What it would take to decide the drawn claims that are open.
+        """Say what it would take to decide the drawn claims that are open.
 
         Args:
             power: chance of a decision that is enough, between 0 and 1.
@@ -208,7 +208,7 @@ class StudyResult:
         loss: str | None = None,
         title: str = "",
     ) -> Figure:
-        """What was predicted above what was measured; see :func:`hlvm.plotting.plot_study`.
+        """Draw what was predicted above what was measured; see :func:`hlvm.plotting.plot_study`.
 
         Args:
             by: a panel per height, or per latent.
@@ -299,7 +299,7 @@ def _summary(of_cell: Any) -> dict[str, Any]:
 
 
 def result_to_dict(result: StudyResult) -> dict[str, Any]:
-    """What ``results.json`` holds: all but what other files of the folder do."""
+    """The content of ``results.json``: all but what other files of the folder hold."""
     return {
         "records": {
             "columns": list(result.records.columns),

@@ -22,7 +22,7 @@ from hlvm._files import as_path, check_new_folder, is_new_folder, make_folder, o
 from hlvm._files.digests import read_json, text_digest, write_json
 from hlvm._keys import checked_key, key_or_seed
 from hlvm._numbers import UsageError, positive
-from hlvm._process.provenance import available_cores, environment
+from hlvm._process.provenance import environment
 from hlvm.claims import Looks
 from hlvm.mae.files import describe_run
 from hlvm.mae.training.planner import worth_sharing
@@ -34,9 +34,10 @@ from hlvm.study.measuring import Group, GroupResult, Session, group_name, measur
 from hlvm.study.prediction import Prediction
 from hlvm.study.progress import StudyProgress, Watch
 from hlvm.study.results import StudyResult, result_to_dict
+from hlvm.study.sharing import shares
 from hlvm.study.workers import check_scheduler
 
-__all__ = ["Work", "devices_of_study", "run_study", "shares"]
+__all__ = ["Work", "devices_of_study", "run_study"]
 
 FORMAT, FORMAT_VERSION = "hlvm.study", 1
 STUDY, PREDICTION, GROUPS, STATES, FITS = "study.json", "prediction.json", "groups", "states", "fits"
@@ -313,7 +314,7 @@ class Work:
 
 
 def _settings(member: Mapping[str, Any]) -> dict[str, Any]:
-    """What an arm trains, without its seed."""
+    """Mask, network and loss of a member, without its seed."""
     return {name: member[name] for name in ("mask", "network", "loss")}
 
 
@@ -324,18 +325,6 @@ def devices_of_study(out: Path) -> int | None:
         ValueError: its description is damaged.
     """
     return read_json(out / STUDY).get(DEVICES) if (out / STUDY).exists() else None
-
-
-def shares(devices: Sequence[Any], n_groups: int) -> list[list[Any]]:
-    """Devices of each of the groups that run at a time, equally many: a result depends on their number by rounding.
-
-    Of a single device several groups make use at a time, since compiling and scoring leave it idle: on a CPU as many as
-    there are cores, on an accelerator, whose memory they share, two.
-    """
-    if len(devices) == 1:
-        return [list(devices)] * (available_cores() if devices[0].platform == "cpu" else 2)
-    of_each = max(1, len(devices) // n_groups)
-    return [list(devices[begin : begin + of_each]) for begin in range(0, len(devices) - of_each + 1, of_each)]
 
 
 def run_study(

@@ -39,7 +39,7 @@ _REGRESSION = RegressionConfig(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """What is scored, and how.
+    """Settings of the scores.
 
     Attributes:
         representation: of transformers the mean over visible tokens, the class token, or all tokens side by side;
@@ -125,7 +125,7 @@ class Target(NamedTuple):
 
 
 def targets_of(truth: Truth, graph: LatentGraph, config: ScoreConfig, key: Any) -> list[Target]:
-    """What is scored: the same latents for all arms and seeds.
+    """Choose what is scored: the same latents for all arms and seeds.
 
     Raises:
         ValueError: a latent that the graph or the data does not have, or nothing to score.

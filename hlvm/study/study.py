@@ -63,7 +63,7 @@ class Study(StudyDesign):
         until: Literal["decided"] | None = None,
         most: int = 16,
     ) -> StudyPlan:
-        """What the study will take, compiling and scoring included, and what it can decide.
+        """Say what the study will take, compiling and scoring included, and what it can decide.
 
         Args:
             key: a JAX key or an int, as for :meth:`run`; the plan hardly depends on it.
@@ -158,7 +158,7 @@ class Study(StudyDesign):
         return Looks(**{"seeds": self.seeds, "generators": self.generators, what: tuple(stages)})
 
     def power(self, pilot: StudyResult, *, power: float = 0.8, most: int | None = None) -> pd.DataFrame:
-        """How likely this study decides each claim that was drawn in a pilot and is about its arms.
+        """Estimate how likely this study decides each claim that was drawn in a pilot and is about its arms.
 
         Args:
             pilot: a study of the same arms, with fewer seeds or generators.

@@ -27,7 +27,7 @@ Factory: TypeAlias = Callable[[PRNGKeyArray], Any]
 """Called with a typed key, makes a generator; all that it makes must have the same graph."""
 
 StudyData: TypeAlias = HierarchicalModel | Images | Dataset | ArrayData | LatentGraph | Factory
-"""What a study can be of. A graph stands for generators with invertible mechanisms drawn at random."""
+"""Data of a study. A graph stands for generators with invertible mechanisms drawn at random."""
 
 _MOST_ROWS, _SHARE_OF_ROWS = 1600, 4
 _DATA_STREAM, _TRUTH_STREAM, _GENERATOR_STREAM = 0, 2, 4
@@ -101,7 +101,7 @@ def source_of(data: StudyData, key: PRNGKeyArray) -> Any:
 def truth_of(
     source: Any, key: PRNGKeyArray, rows: int | None, categories: frozenset[str] = frozenset()
 ) -> tuple[Source, Truth]:
-    """What to train on, and samples to score on.
+    """Split what to train on from samples to score on.
 
     Of a data set the samples are rows that are split off; of a generator they are drawn.
 

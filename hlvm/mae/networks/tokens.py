@@ -82,7 +82,7 @@ class Tokens:
 
     @functools.cached_property
     def own(self) -> np.ndarray | None:
-        """Which numbers of each token belong to a cell, (tokens, token_dim); ``None`` where no cell is padded."""
+        """The numbers of each token that belong to a cell, (tokens, token_dim); ``None`` where no cell is padded."""
         if min(self.cell_dims) == self._widest:
             return None
         dims = np.asarray(self.cell_dims)[self.cells_of_token]

@@ -264,7 +264,7 @@ def run_folder(
 
 
 def devices_of_run(folder: str | os.PathLike[str]) -> int | None:
-    """How many devices a run was last trained on; ``None`` if there is no run, or a damaged one.
+    """Number of devices a run was last trained on; ``None`` if there is no run, or a damaged one.
 
     Args:
         folder: of its states.

@@ -45,7 +45,7 @@ def _encoder(config: ViTConfig, tokens: Tokens) -> int:
 
 
 def _of_tokens(tokens: Tokens, width: int) -> int:
-    """What maps tokens to an embedding or back, and positions that are learned."""
+    """Count parameters that map tokens to an embedding or back, and positions that are learned."""
     return (tokens.token_dim + (0 if tokens.grid else tokens.n_tokens)) * width
 
 

@@ -1,4 +1,4 @@
-"""How fast this machine compiles, multiplies and moves numbers: what plans scale their counts by.
+"""Speed of this machine at compiling, multiplying and moving numbers: what plans scale their counts by.
 
 Three short measurements, of which the best of a few turns counts, since other work on the machine only slows them.
 On a CPU they are in seconds of processor time, which other work leaves alone.
