@@ -1,4 +1,4 @@
-"""How often claims that are drawn from a prediction err, and intervals cover, with a fake trainer.
+"""Error rates of claims drawn from a prediction, and coverage of intervals, with a fake trainer.
 
 python benchmarks/decisions.py [--studies 2000] [--out benchmarks/results/decisions.json]
 

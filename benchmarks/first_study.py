@@ -1,4 +1,4 @@
-"""Which small study shows a newcomer something: candidates for ``hlvm study --example``, and what each decides.
+"""Small studies that could show a newcomer something: candidates for ``hlvm study --example``, and what each decides.
 
 python benchmarks/first_study.py [--out benchmarks/results/first_study.json] [--only NAME ...]
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def in_own_process(name: str) -> dict[str, Any]:
-    """What one candidate finds, and its time from the start of its process to the end."""
+    """Run one candidate; its time from the start of its process to the end."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, __file__, "--worker", name],

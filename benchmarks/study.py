@@ -1,4 +1,4 @@
-"""How long a study takes, cold, and a ratio against the same arms by hand with PyTorch and scikit-learn.
+"""Time of a study, cold, and a ratio against the same arms by hand with PyTorch and scikit-learn.
 
 python benchmarks/study.py [--out benchmarks/results/study.json] [--quick] [--only full|nine]
 

@@ -57,7 +57,6 @@ def test_first_study_of_the_page_is_five_lines_that_run():
 
 @pytest.mark.slow
 def test_studies_page_runs_from_top_to_bottom():
-    """Own images: both units find the light, which all cells show, far better than an untrained encoder."""
     namespace = {}
     for block in code_blocks(DOCS / "studies.md", "python"):
         run(block, "studies.md", namespace)

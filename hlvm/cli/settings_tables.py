@@ -246,7 +246,7 @@ _EXPECTED: dict[Any, tuple[str, Callable[[Any], bool], int]] = {
     Patches | None: ("a list of lists of names", _are_groups, 2),
     Mapping[str, Any]: ("a table", lambda value: isinstance(value, dict), 0),
 }
-"""What one value of a field looks like in a file, by the field's type, and the most levels of lists in it."""
+"""Test and words of one value of a field in a file, by the field's type, and the most levels of lists in it."""
 
 
 _TABLES_INSIDE = (ViTConfig, RegressionConfig)

@@ -215,7 +215,7 @@ def _arrays(fit: Fit) -> dict[str, Any]:
 
 
 def describe_fit(fit: Fit) -> dict[str, Any]:
-    """What was trained, ready for JSON.
+    """Describe what was trained, ready for JSON.
 
     Raises:
         ValueError: a mask strategy of your own that JSON cannot hold.

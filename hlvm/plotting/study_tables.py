@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What is measured under one mask strategy with one network and loss.
+    """Rows of one mask strategy, network and loss.
 
     Attributes:
         strategy: its name.

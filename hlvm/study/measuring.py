@@ -25,7 +25,16 @@ from hlvm.study.arms import Arm
 from hlvm.study.design import Material, StudyDesign
 from hlvm.study.scores import Record, Scorer
 
-__all__ = ["Ensemble", "Group", "GroupResult", "Session", "measure_group"]
+__all__ = [
+    "TRAIN_STREAM",
+    "Ensemble",
+    "Group",
+    "GroupResult",
+    "Session",
+    "group_name",
+    "measure_group",
+    "microbatch_of",
+]
 
 TRAIN_STREAM = 1
 _PICTURE_STREAM = 5
@@ -182,8 +191,8 @@ class Session:
 def microbatch_of(members: Sequence[Member], batch: int, devices: Sequence[Any] | None) -> int | None:
     """In what parts a device goes through its samples of a batch of transformers; ``None`` for all at once.
 
-    Parts are powers of two that divide the samples. On a CPU small ones fit into a cache: parts of 16 take up to an
-    eighth less time for the smallest networks. On an accelerator they are as large as its memory allows, since all
+    Parts are powers of two that divide the samples. On a CPU small ones fit into a cache, which is faster.
+    On an accelerator they are as large as its memory allows, since all
     members of a group take their steps together.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which devices of one process the groups of a study have, several groups at a time."""
+"""Devices of one process shared by the groups of a study, several groups at a time."""
 
 from __future__ import annotations
 

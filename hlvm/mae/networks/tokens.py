@@ -1,4 +1,4 @@
-"""How observed variables are cut into tokens."""
+"""Tokens: observed variables, cut into equal parts for a transformer."""
 
 from __future__ import annotations
 

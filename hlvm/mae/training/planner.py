@@ -1,4 +1,4 @@
-"""What training an ensemble will take, before it starts: programs, parameters, memory, arithmetic and time.
+"""The plan of an ensemble before it is trained: programs, parameters, memory, arithmetic and time.
 
 Time is counted from the call to its end: preparing data and parameters, tracing and compiling every program, steps, and
 losses on rows held out. Preparing and tracing are done here as in training, so their time is known. Compiling is
@@ -31,8 +31,8 @@ __all__ = ["Plan", "ProgramPlan", "plan_ensemble", "worth_padding", "worth_shari
 
 _TIMED_STEPS = 3
 
-# Ratios of whole programs to the small pieces that are measured; found on two cores of an AMD EPYC with linear,
-# bottleneck and transformer networks of 4 to 64 cells, where they were between 2/3 and 3/2 of these.
+# Ratios of whole programs to the small pieces that are measured: fitted by hand on two cores of one machine, so good to
+# a factor of about two elsewhere.
 _COMPILING = 1.3
 _TRAFFIC = 0.6
 _THREADS = 0.85
@@ -87,7 +87,7 @@ class ProgramPlan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What training an ensemble will take; ``str(plan)`` is readable.
+    """The plan of an ensemble; ``str(plan)`` is readable.
 
     Attributes:
         programs: one per group of members that train together; each is compiled once.
