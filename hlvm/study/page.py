@@ -126,21 +126,27 @@ def _results(files: _Files, table: pd.DataFrame, told_apart: pd.DataFrame) -> It
 def _pictures_of_part(rows: Any, told_apart: pd.DataFrame) -> Iterator[tuple[Figure, str]]:
     """One figure, or one per network and loss where there are more than a figure shows."""
     heights = sorted(set(rows["height"]), reverse=True)
+    part = rows["part"].iloc[0]
+    caption = _CAPTION + (_MARKED if (told_apart["part"] == part).any() else _UNMARKED.get(part, ""))
     for start in range(0, len(heights), _MOST_HEIGHTS):
         shown = rows[rows["height"].isin(heights[start : start + _MOST_HEIGHTS])]
         if len(shown[["strategy", "network", "loss"]].drop_duplicates()) <= _MOST_LINES:
-            yield plot_study(shown, told_apart=told_apart), _CAPTION
+            yield plot_study(shown, told_apart=told_apart), caption
             continue
         for (network, loss), own in shown.groupby(["network", "loss"], sort=False):
             layout = None if own["strategy"].nunique() <= _MOST_LINES else "arms"
             name = ", ".join(filter(None, (network, loss)))
-            yield plot_study(own, told_apart=told_apart, layout=layout, title=name), f"{name}. {_CAPTION}"
+            yield plot_study(own, told_apart=told_apart, layout=layout, title=name), f"{name}. {caption}"
 
 
 _CAPTION = (
     "Predicted share of masks that put a latent into c, before training, and the score measured after it: means over "
-    "the latents of a height, seeds and generators. Differences that the claims do not tell apart are marked."
+    "the latents of a height, seeds and generators."
 )
+_MARKED = " Differences that the claims do not tell apart are marked."
+_UNMARKED = {
+    "value": " Values hold the latents above too, and score as far as these are found: no claim is drawn of them here."
+}
 
 
 # ---------------------------------------------------------------------- claims
