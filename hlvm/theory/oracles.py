@@ -1,0 +1,122 @@
+"""Oracles: what a model and a mask say about *how much* of each latent can be known, before anything is trained.
+
+An oracle answers for many masks at once. A cell is *visible*, a *target* (masked and asked for) or *absent* (neither
+seen nor asked for). Every answer says whether it is exact, linearised or estimated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hlvm.graph import LatentGraph
+
+__all__ = ["Answers", "How", "Oracle", "Part", "three_states"]
+
+How: TypeAlias = Literal["exact", "linearised", "estimated"]
+"""Where an answer comes from: a closed form, a linear model about the mean, or fresh draws of the generator."""
+
+Part: TypeAlias = Literal["value", "noise"]
+"""Of a latent: its value, or the noise that enters at it alone."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Numbers of many masks, with where they come from.
+
+    Attributes:
+        value: shape (n_masks, n), one column per latent or observed variable; NaN where the question has no answer.
+        error: shape (n_masks, n), standard errors; 0 where exact.
+        how: "exact", "linearised" or "estimated".
+        rows: fresh draws behind each mask; 0 if there are none.
+    """
+
+    value: Float[np.ndarray, "n_masks n"]
+    error: Float[np.ndarray, "n_masks n"]
+    how: How
+    rows: int = 0
+
+    @classmethod
+    def exact(cls, value: Float[np.ndarray, "n_masks n"]) -> Answers:
+        """Answers without error."""
+        return cls(value=value, error=np.zeros_like(value), how="exact")
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """What profiles and advice ask of a model of any kind.
+
+    Masks are boolean arrays (n_masks, n_observed) over ``graph.observed``, True = target. ``visible`` is of the same
+    shape; left out, everything that is no target is visible. ``key`` is needed where draws are.
+    """
+
+    @property
+    def graph(self) -> LatentGraph:
+        """The latent graph."""
+        ...
+
+    def latent_r2_batch(
+        self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
+    ) -> Answers:
+        """Share of each latent that the visible cells hold: R² of its best prediction, (n_masks, n_latents).
+
+        ``rows`` is the number of draws per mask, where there are draws.
+        """
+        ...
+
+    def relative_loss_batch(self, masks: Any, *, visible: Any = None, rows: int = 1, key: Any = None) -> Answers:
+        """Bayes loss of each target in units of its variance, (n_masks, n_observed); NaN where no target is."""
+        ...
+
+    def cut(self, height: int) -> Oracle:
+        """The model in which nothing above this height is shared: the highest nodes up to it become roots.
+
+        Each keeps its law. Cells below different new roots are independent, so the loss of a target is that of a
+        decoder which sees only what is below the target's ancestor of this height.
+
+        Raises:
+            ValueError: a graph that is no forest.
+        """
+        ...
+
+
+def three_states(
+    graph: LatentGraph, masks: Any, visible: Any = None
+) -> tuple[Bool[np.ndarray, "n_masks n_observed"], Bool[np.ndarray, "n_masks n_observed"]]:
+    """Check masks and what is visible beside them.
+
+    Args:
+        graph: the graph whose observed variables are masked.
+        masks: shape (n_masks, n_observed), True = target.
+        visible: same shape or (n_observed,); ``None``: all that is no target.
+
+    Returns:
+        Targets and visible cells.
+
+    Raises:
+        ValueError: not booleans, another shape, or a cell that is both.
+    """
+    targets = _of_cells(graph, masks, "masks")
+    seen = ~targets if visible is None else _of_cells(graph, np.atleast_2d(np.asarray(visible)), "visible")
+    if visible is not None:
+        if len(seen) not in (1, len(targets)):
+            raise ValueError(f"visible must have one row, or {len(targets)} as masks has, got {len(seen)}")
+        seen = np.broadcast_to(seen, targets.shape)
+    both = (targets & seen).any(axis=0)
+    if both.any():
+        name = graph.observed[int(both.argmax())]
+        raise ValueError(f"{name!r} is masked and visible at once: a cell is visible, a target, or neither")
+    return targets, seen
+
+
+def _of_cells(graph: LatentGraph, given: Any, what: str) -> np.ndarray:
+    array = np.asarray(given)
+    if array.dtype != bool or array.ndim != 2 or array.shape[1] != len(graph.observed):
+        raise ValueError(
+            f"{what} must be booleans of shape (n_masks, {len(graph.observed)}), one column per observed variable, got "
+            f"shape {array.shape} and type {array.dtype}"
+        )
+    return array
