@@ -12,6 +12,8 @@ from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeo
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
+from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
@@ -21,23 +23,31 @@ from hlvm.theory.one_mask.shared_information import (
     target_ancestors,
 )
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
+from hlvm.theory.oracles import Answer, Answers, Oracle
 from hlvm.theory.random_masks.membership import frontier_probability, membership_probability, patches_reached
 from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 
 __all__ = [
+    "Answer",
+    "Answers",
     "AssumptionReport",
     "BayesLoss",
     "DesignedMask",
+    "DiscreteTreeModel",
     "Finding",
     "GaussianOracle",
+    "GrammarOracle",
     "Impossible",
     "LevelProfile",
+    "Oracle",
+    "Outcomes",
     "ReducedRank",
     "Regime",
     "SearchTimeoutError",
     "SharedInformation",
     "SharedInformationBatch",
     "StrategyMatch",
+    "SymbolLoss",
     "TrekSeparation",
     "check_assumptions",
     "check_edges",

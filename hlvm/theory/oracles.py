@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from hlvm.graph import LatentGraph
 
-__all__ = ["Answers", "How", "Oracle", "Part", "three_states"]
+__all__ = ["Answer", "Answers", "How", "Oracle", "Part", "three_states"]
 
 How: TypeAlias = Literal["exact", "linearised", "estimated"]
 """Where an answer comes from: a closed form, a linear model about the mean, or fresh draws of the generator."""
@@ -43,6 +43,26 @@ class Answers:
     def exact(cls, value: Float[np.ndarray, "n_masks n"]) -> Answers:
         """Answers without error."""
         return cls(value=value, error=np.zeros_like(value), how="exact")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One number, with where it comes from; ``float()`` gives it alone.
+
+    Attributes:
+        value: the number.
+        error: its standard error; 0 where exact.
+        how: "exact", "linearised" or "estimated".
+        rows: fresh draws behind it; 0 if there are none.
+    """
+
+    value: float
+    error: float
+    how: How
+    rows: int = 0
+
+    def __float__(self) -> float:
+        return self.value
 
 
 @runtime_checkable

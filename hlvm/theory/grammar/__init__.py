@@ -1,0 +1,1 @@
+"""Exact answers for discrete trees, grammars among them."""

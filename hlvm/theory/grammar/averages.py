@@ -1,0 +1,238 @@
+"""Averages over the strings of a discrete tree: over all of them where there are few, else over strings drawn of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hlvm._keys import checked_key
+from hlvm._numbers import positive
+from hlvm.theory.grammar.inference import Inference
+from hlvm.theory.grammar.results import SymbolLoss
+from hlvm.theory.grammar.strings import Drawn, Pairs, Strings, all_strings
+from hlvm.theory.grammar.summaries import Summary, bits
+from hlvm.theory.oracles import Answer, Answers, Part
+
+__all__ = ["Averages"]
+
+_MOST_STRINGS = 2**12
+"""Averages go through all strings if there are so many at most."""
+
+_MOST_PAIRS = 2**20
+"""And with many masks, if there are so many strings and masks at most."""
+
+_MOST_OUTCOMES = 2**12
+"""Joint entropies of latents go through all their outcomes if there are so many at most."""
+
+
+class Averages:
+    """Averages of one tree.
+
+    Args:
+        inference: of the tree, nodes may be cut off. Strings are those of the whole tree, so that averages at several
+            heights are compared on the same ones.
+    """
+
+    def __init__(self, inference: Inference) -> None:
+        self.inference = inference
+        self.graph = inference.graph
+
+    # ------------------------------------------------------------------ strings
+
+    @cached_property
+    def _number(self) -> int:
+        return math.prod(self.inference.observed_symbols.tolist())
+
+    @cached_property
+    def _all(self) -> Strings:
+        cells = all_strings(self.inference.observed_symbols)
+        whole = self.inference.whole
+        weights = np.exp(whole.log_likelihood(whole.pairs(cells, None)).astype(np.float64))
+        kept = weights > 0
+        return Strings(cells=cells[kept], weights=weights[kept] / weights.sum(), how="exact")
+
+    def strings(self, rows: int, key: Any) -> Strings:
+        """All strings if there are few, else some that are drawn.
+
+        Raises:
+            ValueError: ``rows`` below 1, or no key where strings are drawn.
+        """
+        positive(rows, "rows")
+        if self._number <= _MOST_STRINGS:
+            return self._all
+        drawn = self._drawn(rows, key)
+        return Strings(cells=drawn, weights=np.full(rows, 1 / rows), how="estimated")
+
+    def _drawn(self, n: int, key: Any) -> np.ndarray:
+        if key is None:
+            raise ValueError(
+                f"more than {_MOST_STRINGS} strings are too many to go through, so some are drawn: give a key"
+            )
+        return self.inference.whole.sample(checked_key(key), n).cells
+
+    # ------------------------------------------------------------------ one mask
+
+    def _summary(self, strings: Strings, seen: Bool[np.ndarray, " n"]) -> Summary:
+        return self.inference.summary(Pairs(cells=strings.cells, visible=seen[None], shape=()))
+
+    def best_accuracy(self, seen: Bool[np.ndarray, " n"], strings: Strings) -> dict[str, float]:
+        """Mean of the largest probability of each latent."""
+        return self._named(strings.mean(self._summary(strings, seen).top)[0])
+
+    def latent_r2(self, seen: Bool[np.ndarray, " n"], part: Part, strings: Strings) -> dict[str, float]:
+        """R² of each latent."""
+        spread = strings.mean(self._spread(self._summary(strings, seen), part))[0]
+        return self._named(self._r2(spread, part))
+
+    def bayes_loss(self, target: Bool[np.ndarray, " n"], seen: Bool[np.ndarray, " n"], strings: Strings) -> SymbolLoss:
+        """Loss of each masked cell in bits, and of each column that it is rendered with."""
+        names = tuple(np.array(self.graph.observed)[target].tolist())
+        given = Pairs(cells=strings.cells, visible=seen[None], shape=())
+        found = self.inference.posterior(given, names, "symbols")
+        mse, errors, variance, losses, loss_errors, prior = [], [], [], [], [], []
+        for name in names:
+            node = self.graph.index[name]
+            law = self.inference.laws[node]
+            values = self.inference.parameters.values.get(node, np.eye(len(law)))
+            symbols = found[name].astype(np.float64)
+            mean, error = strings.mean(np.maximum(symbols @ values**2 - (symbols @ values) ** 2, 0.0))
+            mse.append(mean)
+            errors.append(error)
+            variance.append(np.maximum(law @ values**2 - (law @ values) ** 2, 0.0))
+            mean, error = strings.mean(_entropy(symbols))
+            losses.append(mean)
+            loss_errors.append(error)
+            prior.append(_entropy(law))
+        return SymbolLoss(
+            mse=np.concatenate(mse),
+            variance=np.concatenate(variance),
+            bits=np.array(losses),
+            prior_bits=np.array(prior),
+            mse_error=np.concatenate(errors),
+            bits_error=np.array(loss_errors),
+            how=strings.how,
+            rows=strings.rows,
+        )
+
+    def information(self, names: tuple[str, ...], seen: Bool[np.ndarray, " n"], strings: Strings, key: Any) -> Answer:
+        """Bits that the visible part tells about some latents together."""
+        nodes = [self.graph.position(name) for name in names]
+        wrong = [name for name, node in zip(names, nodes, strict=True) if node >= self.graph.n_latents]
+        if not names or len(set(names)) < len(names) or wrong:
+            raise ValueError(f"latents must be names of different latents, at least one, got {list(names)}")
+        sizes = [self.inference.parameters.n_symbols[node] for node in nodes]
+        if math.prod(sizes) > _MOST_OUTCOMES:
+            return self._drawn_information(names, seen, strings.rows or len(strings.cells), key)
+        if len(names) == 1:
+            posterior = self.inference.posterior(
+                Pairs(cells=strings.cells, visible=seen[None], shape=()), names, "symbols"
+            )
+            rest = _entropy(posterior[names[0]].astype(np.float64))
+            prior = _entropy(self.inference.laws[nodes[0]])
+        else:
+            given = Pairs(cells=strings.cells, visible=seen[None], shape=(len(strings.cells),))
+            nothing = Pairs(cells=strings.cells[:1], visible=np.zeros_like(seen)[None], shape=(1,))
+            rest, prior = (_entropy(self._joint(names, sizes, pairs)) for pairs in (given, nothing))
+            prior = prior[0]
+        mean, error = strings.mean(prior - rest)
+        return Answer(value=float(mean), error=float(error), how=strings.how, rows=strings.rows)
+
+    def _joint(self, names: tuple[str, ...], sizes: list[int], given: Pairs) -> Float[np.ndarray, "n outcomes"]:
+        """Posterior of some latents together."""
+        outcomes = itertools.product(*map(range, sizes))
+        logs = [self.inference.log_likelihood(given, dict(zip(names, outcome, strict=True))) for outcome in outcomes]
+        array = np.stack(logs, axis=1).astype(np.float64)
+        chance = np.exp(array - array.max(axis=1, keepdims=True))
+        return chance / chance.sum(axis=1, keepdims=True)
+
+    def _drawn_information(self, names: tuple[str, ...], seen: Bool[np.ndarray, " n"], rows: int, key: Any) -> Answer:
+        """The mean over draws of ``log2 p(latents | visible) / p(latents)``."""
+        if key is None:
+            raise ValueError(
+                f"{len(names)} latents have too many outcomes to go through, so some are drawn: give a key"
+            )
+        drawn = self.inference.sample(checked_key(key), rows)
+        known = {name: drawn.symbols[name] for name in names}
+        with_seen = Pairs(cells=drawn.cells, visible=seen[None], shape=(rows,))
+        without = Pairs(cells=drawn.cells, visible=np.zeros_like(seen)[None], shape=(rows,))
+        likelihood = self.inference.log_likelihood
+        each = likelihood(with_seen, known) - likelihood(with_seen) - likelihood(without, known)
+        each = bits(each.astype(np.float64))
+        error = each.std(ddof=1) / math.sqrt(rows) if rows > 1 else math.nan
+        return Answer(value=float(each.mean()), error=float(error), how="estimated", rows=rows)
+
+    # ------------------------------------------------------------------ many masks
+
+    def latent_r2_batch(self, seen: Bool[np.ndarray, "m n"], part: Part, rows: int, key: Any) -> Answers:
+        """R² of each latent for many masks."""
+        spread = self._over_strings(seen, rows, key, lambda summary: self._spread(summary, part))
+        total = self._total(part)
+        return Answers(value=self._r2(spread.value, part), error=spread.error / total, how=spread.how, rows=spread.rows)
+
+    def relative_loss_batch(
+        self, target: Bool[np.ndarray, "m n"], seen: Bool[np.ndarray, "m n"], rows: int, key: Any
+    ) -> Answers:
+        """Loss of each target in units of its variance, for many masks."""
+        spread = self._over_strings(seen, rows, key, lambda summary: summary.cell_spread)
+        total = self._cell_total
+        value, error = (np.where(target, part / total, np.nan) for part in (spread.value, spread.error))
+        return Answers(value=value, error=error, how=spread.how, rows=spread.rows)
+
+    def _over_strings(
+        self, seen: Bool[np.ndarray, "m n"], rows: int, key: Any, read: Callable[[Summary], np.ndarray]
+    ) -> Answers:
+        """Mean over strings of some numbers, mask by mask."""
+        n_masks = len(seen)
+        if self._number <= _MOST_STRINGS and len(self._all.cells) * n_masks <= _MOST_PAIRS:
+            strings = self._all
+            each = read(self.inference.summary(Pairs(cells=strings.cells, visible=seen, shape=())))
+            value, error = strings.mean(each.reshape(len(strings.cells), n_masks, -1))
+            return Answers(value=value, error=error, how="exact")
+        drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key), visible=seen)
+        each = read(self.inference.summary(drawn)).reshape(n_masks, rows, -1).astype(np.float64)
+        error = each.std(axis=1, ddof=1) / math.sqrt(rows) if rows > 1 else np.full_like(each[:, 0], np.nan)
+        return Answers(value=each.mean(axis=1), error=error, how="estimated", rows=rows)
+
+    # ------------------------------------------------------------------ spreads when nothing is seen
+
+    def _named(self, numbers: Float[np.ndarray, " n_latents"]) -> dict[str, float]:
+        return dict(zip(self.graph.latents, numbers.tolist(), strict=True))
+
+    def _spread(self, summary: Summary, part: Part) -> np.ndarray:
+        if part not in ("value", "noise"):
+            raise ValueError(f'part must be "value" or "noise", got {part!r}')
+        return (summary.spread if part == "value" else summary.noise_spread).astype(np.float64)
+
+    def _r2(self, spread: np.ndarray, part: Part) -> np.ndarray:
+        return np.clip(1 - spread / self._total(part), 0.0, 1.0)
+
+    def _total(self, part: Part) -> Float[np.ndarray, " n_latents"]:
+        nothing = self._nothing
+        total = (nothing.spread if part == "value" else nothing.noise_spread)[0].astype(np.float64)
+        return np.where(total > _CONSTANT, total, np.nan)
+
+    @cached_property
+    def _cell_total(self) -> Float[np.ndarray, " n_observed"]:
+        total = self._nothing.cell_spread[0].astype(np.float64)
+        return np.where(total > _CONSTANT, total, np.nan)
+
+    @cached_property
+    def _nothing(self) -> Summary:
+        """The summary when nothing is seen."""
+        nothing = np.zeros((1, self.graph.n_observed), dtype=np.int32)
+        return self.inference.summary(Pairs(cells=nothing, visible=np.zeros_like(nothing, dtype=bool), shape=()))
+
+
+_CONSTANT = 1e-6
+"""A variance up to this is that of a symbol that never changes, up to rounding."""
+
+
+def _entropy(probabilities: Float[np.ndarray, "... v"]) -> Float[np.ndarray, "..."]:
+    some = probabilities > 0
+    return bits(-np.where(some, probabilities * np.log(np.where(some, probabilities, 1.0)), 0.0).sum(axis=-1))

@@ -1,0 +1,174 @@
+"""Inference on strings and masks: the compiled programmes of one tree, with its tables and what is cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import jax
+import jax.core
+import numpy as np
+from jaxtyping import Float, Int
+
+from hlvm.graph import LatentGraph
+from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Weights
+from hlvm.theory.grammar.parameters import TreeParameters
+from hlvm.theory.grammar.results import Outcomes
+from hlvm.theory.grammar.strings import Pairs, pairs
+from hlvm.theory.grammar.summaries import Of, Questions, Summary
+
+__all__ = ["Inference"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inference:
+    """Answers about strings and masks as arrays.
+
+    Attributes:
+        questions: the compiled programmes.
+        cuts: nodes that are cut off from their parents, or ``None``.
+    """
+
+    questions: Questions
+    cuts: Cuts | None = None
+
+    @classmethod
+    def of(cls, parameters: TreeParameters, dtype: Literal["float32", "float64"]) -> Inference:
+        """Inference on a whole tree.
+
+        Raises:
+            ValueError: another dtype.
+        """
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
+        return cls(Questions(DynamicProgramme(parameters), dtype))
+
+    @property
+    def whole(self) -> Inference:
+        """The same with nothing cut off."""
+        return dataclasses.replace(self, cuts=None)
+
+    def cut(self, height: int) -> Inference:
+        """The same with nothing shared above a height."""
+        heights, arrays = np.asarray(self.graph.heights), self.graph.arrays
+        above = np.full(len(heights), np.iinfo(np.int64).max)
+        above[arrays.children] = heights[arrays.parents]
+        chosen = (heights <= height) & (above > height) & ~arrays.is_root
+        already = False if self.cuts is None else self.cuts.cut
+        return dataclasses.replace(self, cuts=Cuts(cut=already | chosen, laws=self.programme.laws))
+
+    # ------------------------------------------------------------------ the tree
+
+    @property
+    def programme(self) -> DynamicProgramme:
+        """The dynamic programme."""
+        return self.questions.programme
+
+    @property
+    def parameters(self) -> TreeParameters:
+        """Tables of the tree."""
+        return self.programme.parameters
+
+    @property
+    def graph(self) -> LatentGraph:
+        """The latent graph."""
+        return self.parameters.graph
+
+    @cached_property
+    def observed_symbols(self) -> Int[np.ndarray, " n_observed"]:
+        """Number of symbols of each observed variable."""
+        return np.array(self.parameters.n_symbols[self.graph.n_latents :])
+
+    @cached_property
+    def laws(self) -> list[Float[np.ndarray, " v"]]:
+        """Probabilities of each variable's symbols when nothing is seen, in the order of ``graph.nodes``."""
+        found: list[np.ndarray] = [np.zeros(0)] * len(self.graph.nodes)
+        for i, rows in self.programme.laws.items():
+            for node, law in zip(self.programme.groups[i].nodes.tolist(), rows, strict=True):
+                found[node] = law
+        return found
+
+    # ------------------------------------------------------------------ strings and masks
+
+    def pairs(self, cells: Any, visible: Any) -> Pairs:
+        """Check strings and what is visible of them; see :func:`hlvm.theory.grammar.strings.pairs`."""
+        return pairs(self.graph, self.observed_symbols, cells, visible)
+
+    def log_likelihood(
+        self, given: Pairs, known: Mapping[str, Any] | None = None, weights: Weights | None = None
+    ) -> Any:
+        """Log-likelihood of each pair; traced if any argument is."""
+        latents = None if known is None else self._known(known, len(given.cells))
+        tables = self.programme.weights if weights is None else weights
+
+        def rows(places: Any) -> tuple[Any, ...]:
+            return given.rows(places) if latents is None else (*given.rows(places), latents[given.strings(places)])
+
+        function = self.questions.log_likelihood
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((given.cells, latents, tables))):
+            return function(tables, self.cuts, *rows(np.arange(len(given)))).reshape(given.shape)
+        found = self.questions.run(function, tables, self.cuts, n=len(given), rows=rows)
+        return found.reshape(given.shape)
+
+    def posterior(self, given: Pairs, names: tuple[str, ...], of: Of) -> dict[str, np.ndarray]:
+        """Posterior of some variables, one row per pair."""
+        return self._run(self.questions.posterior, names, of, given=given)
+
+    def summary(self, given: Pairs) -> Summary:
+        """Numbers of every variable's posterior, one row per pair."""
+        return self._run(self.questions.summary, given=given)
+
+    def joint_entropy(self, given: Pairs) -> np.ndarray:
+        """Bits of everything hidden, one number per pair."""
+        return self._run(self.questions.joint_entropy, given=given)
+
+    def outcomes(self, key: Any, given: Pairs) -> Outcomes:
+        """One outcome for each pair: drawn, or the most likely one without a key."""
+        total, symbols, choices, cells = self._run(
+            self.questions.outcome, key, given=given, more=lambda places: (places.astype(np.uint32),)
+        )
+        shape, latents = given.shape, self.graph.latents
+        named = {name: symbols[:, i].reshape(shape) for i, name in enumerate(latents)}
+        named |= {name: cells[:, i].reshape(shape) for i, name in enumerate(self.graph.observed)}
+        return Outcomes(
+            symbols=named,
+            choices={name: choices[:, i].reshape(shape) for i, name in enumerate(latents)},
+            cells=cells.reshape(*shape, -1),
+            log_likelihood=total.reshape(shape),
+        )
+
+    def sample(self, key: Any, n: int) -> Outcomes:
+        """Strings with everything behind them, drawn with nothing given."""
+        n_observed = self.graph.n_observed
+        return self.outcomes(key, self.pairs(np.zeros((n, n_observed), dtype=np.int32), np.zeros(n_observed, bool)))
+
+    def _run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        given: Pairs,
+        more: Callable[[Any], tuple[Any, ...]] = lambda places: (),
+    ) -> Any:
+        return self.questions.run(
+            function,
+            self.programme.weights,
+            self.cuts,
+            *arguments,
+            n=len(given),
+            rows=lambda places: (*given.rows(places), *more(places)),
+        )
+
+    def _known(self, known: Mapping[str, Any], n: int) -> Any:
+        found = np.full((n, self.graph.n_latents), -1, dtype=np.int32)
+        for name, symbols in known.items():
+            node = self.graph.position(name)
+            if node >= self.graph.n_latents:
+                raise ValueError(f"known is about latents, but {name!r} is observed: make it visible")
+            array, end = np.asarray(symbols), self.parameters.n_symbols[node]
+            fits = array.shape in ((), (n,)) and array.dtype.kind in "iu"
+            if not fits or (array.size and not 0 <= array.min() <= array.max() < end):
+                raise ValueError(f"known[{name!r}] must be whole numbers 0 to {end - 1} of shape ({n},)")
+            found[:, node] = array
+        return found
