@@ -17,7 +17,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms import Mechanism, Noise
-from hlvm.simulator import checks, counterfactuals, density, files, forward, interventions, inversion, linear_gaussian
+from hlvm.simulator import (
+    checks,
+    counterfactuals,
+    density,
+    discrete_tree,
+    files,
+    forward,
+    interventions,
+    inversion,
+    linear_gaussian,
+)
 from hlvm.simulator.interventions import Do
 from hlvm.simulator.layout import Layout, mechanism_per_node, noise_per_node
 from hlvm.simulator.parts import ModelParts
@@ -265,7 +275,7 @@ class HierarchicalModel(ModelParts):
         """
         return interventions.conditional_shift(self, shifts)
 
-    # ------------------------------------------------------------------ the linear-Gaussian case
+    # ------------------------------------------------------------------ models with closed forms
 
     def linear_gaussian_parameters(self) -> dict[str, dict[str, np.ndarray]]:
         """The model as arrays, if every mechanism is linear with Gaussian noise, with ``standardize`` worked in.
@@ -282,6 +292,39 @@ class HierarchicalModel(ModelParts):
                 variable was set by an intervention.
         """
         return linear_gaussian.parameters(self)
+
+    def discrete_tree_parameters(self) -> dict[str, Any]:
+        """The model as tables, if it is a forest of symbols: :class:`~hlvm.mechanisms.ProductionRules` everywhere.
+
+        A latent with a parent takes a symbol of its vocabulary and chooses one of its synonyms. A root takes one of its
+        productions and chooses nothing. An observed variable with synonyms shows the production.
+
+        Returns:
+            Mappings by name, the keyword arguments of ``GrammarOracle.from_parameters`` in :mod:`hlvm.theory`:
+
+            * "n_symbols": number of symbols of every variable;
+            * "rules": latent -> what each choice writes for the children, whole numbers (symbols, choices, children);
+            * "probabilities": latent with a parent -> those of its choices given its symbol, (symbols, choices);
+            * "priors": root -> probabilities of its symbols;
+            * "channels": observed variable with synonyms -> from the symbol that is written to the production that is
+              shown, (symbols, productions).
+
+            Equal tables are one object.
+
+        Raises:
+            ValueError: a variable has two parents, another mechanism, a noise that is not discrete or more than one
+                number, or was set by an intervention.
+
+        Example:
+            >>> import jax
+            >>> from hlvm.mechanisms import production_rules
+            >>> graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
+            >>> mechanisms, noises = production_rules(graph, vocabulary=3, synonyms=2)
+            >>> model = HierarchicalModel.init(jax.random.key(0), graph, mechanisms, noise=noises)
+            >>> model.discrete_tree_parameters()["rules"]["z"].shape
+            (6, 1, 2)
+        """
+        return discrete_tree.parameters(self)
 
     # ------------------------------------------------------------------ files
 

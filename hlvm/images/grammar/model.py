@@ -121,6 +121,16 @@ class GrammarImages(StringGrammar):
             f"style={self.style!r})"
         )
 
+    def discrete_tree_parameters(self) -> dict[str, Any]:
+        """The grammar as tables, see :meth:`StringGrammar.discrete_tree_parameters`.
+
+        Returns:
+            Also "values": cell -> the pixels of each symbol's patch, float64 of shape (v, pixels), the same object for
+            all cells.
+        """
+        pixels = np.asarray(self.patches, dtype=np.float64).reshape(self.n_symbols, -1)
+        return {**super().discrete_tree_parameters(), "values": dict.fromkeys(self.graph.observed, pixels)}
+
     # ------------------------------------------------------------------ images
 
     @property

@@ -137,6 +137,20 @@ class StringGrammar:
             for column in np.asarray(table).reshape(-1, self.tuple_size).T
         )
 
+    def discrete_tree_parameters(self) -> dict[str, Any]:
+        """The grammar as tables by name of variable, for exact inference.
+
+        Returns:
+            The keyword arguments of ``GrammarOracle.from_parameters`` in :mod:`hlvm.theory`: "n_symbols" of every
+            variable, and "rules", latent -> the tuples of each symbol under each synonym, int64 of shape (symbols, m,
+            s). What is left out is uniform. All latents of a level hold one table, the same object.
+        """
+        root = self.graph.latents[0]
+        tables = {level: np.asarray(table, dtype=np.int64) for level, table in self.rules.items()}
+        n_symbols = {name: self.n_classes if name == root else self.n_symbols for name in self.graph.nodes}
+        rules = {name: tables[int(name[1:].split("_")[0])] for name in self.graph.latents}
+        return {"n_symbols": n_symbols, "rules": rules}
+
     # ------------------------------------------------------------------ strings
 
     def derive(
