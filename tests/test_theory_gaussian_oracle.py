@@ -121,10 +121,12 @@ def test_trees_and_dense_sides_agree(data, seed):
     graph, masked = data.draw(cases("tree"))
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, seed, quiet=graph.latents[1:2]))
     mask = np.isin(graph.observed, masked)
-    assert oracle._is_linear_time(mask)
-    on_tree = oracle._variances_given(mask)
-    oracle.__dict__["_is_forest"] = False
-    for one, other in zip(on_tree, oracle._variances_given(mask), strict=True):
+    assert oracle._posterior.is_linear_time(~mask[None])[0]
+    seen = ~mask[None]
+    on_tree = [oracle._posterior.latents(seen, part) for part in ("value", "noise")], oracle.bayes_loss(masked).mse
+    oracle._posterior.__dict__["is_forest"] = False
+    dense = [oracle._posterior.latents(seen, part) for part in ("value", "noise")], oracle.bayes_loss(masked).mse
+    for one, other in zip(on_tree, dense, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
@@ -399,7 +401,7 @@ def test_tree_posterior_keeps_its_digits_when_noise_is_tiny():
     mask = np.zeros(17, dtype=bool)
     mask[0] = True
     assert oracle.bayes_loss(mask).mse[0] == pytest.approx(1e-14 * (1 + 1 / 16), rel=1e-9)
-    oracle.__dict__["_is_forest"] = False
+    oracle._posterior.__dict__["is_forest"] = False
     assert oracle.bayes_loss(mask).mse[0] == pytest.approx(1e-14 * (1 + 1 / 16), rel=1e-6)
 
 
