@@ -112,12 +112,13 @@ class Posterior:
         """
         if not self.is_forest:
             return np.zeros(len(seen), dtype=bool)
-        linear = ~(seen & ~self._has_full_noise[self._first :]).any(axis=1)
+        linear = np.asarray(~(seen & ~self._has_full_noise[self._first :]).any(axis=1))
         if self.latents_are_numbers:
-            self._check_noise(seen[linear].any(axis=0), _FAINTEST_OF_ONE)
+            self._check_noise(np.asarray(seen[linear].any(axis=0)), _FAINTEST_OF_ONE)
             return linear
         # Precision matrices are sums of squares, and rounding takes the square of this ratio from the weak directions.
-        return linear & ~(seen & (self._noise_ratios[self._first :] > _FAINTEST_ON_TREES)).any(axis=1)
+        faint = seen & (self._noise_ratios[self._first :] > _FAINTEST_ON_TREES)
+        return linear & ~np.asarray(faint.any(axis=1))
 
     def can_be_known_on_tree(self, nodes: list[int]) -> bool:
         """Tell whether message passing also takes the values of these latents as known."""
