@@ -1,5 +1,6 @@
 """Random discrete trees small enough to go through everything that can happen in them, and that way of answering."""
 
+import itertools
 import math
 
 import numpy as np
@@ -47,6 +48,17 @@ def random_tables(rng, graph, *, most_symbols=3, most_choices=2, shared=False, n
             rules, chances = of_level.setdefault((graph.heights[node], tuple(written)), (rules, chances))
         tables["rules"][name], tables["probabilities"][name] = rules, chances
     return tables
+
+
+def varying_tables(graph, **settings):
+    """Random tables with which no variable is constant, and everything that can happen with them."""
+    nothing = np.zeros(graph.n_observed, dtype=bool)
+    for seed in itertools.count():
+        tables = random_tables(np.random.default_rng(seed), graph, **settings)
+        known = Enumeration(graph, tables)
+        laws = (known.posterior(node, nothing, nothing) for node in range(len(graph.nodes)))
+        if all(law.max() < 1 - 1e-2 for law in laws):
+            return tables, known
 
 
 def probabilities(rng, shape):

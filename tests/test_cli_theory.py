@@ -183,7 +183,7 @@ def test_theory_of_a_large_graph_shows_the_first_rows_and_many_ratios_side_by_si
 def test_theory_oracle_prints_what_the_oracle_computes(run, tmp_path, monkeypatch):
     asked, correlations = [], GaussianOracle.canonical_correlations
     monkeypatch.setattr(
-        GaussianOracle, "canonical_correlations", lambda *given: asked.append(given) or correlations(*given)
+        GaussianOracle, "canonical_correlations", lambda *a, **k: asked.append(a) or correlations(*a, **k)
     )
     run("sample", "tree.json", "--n", "1", "--out", "{new}/a.npz", "--mechanism", "linear-gaussian",
         "--save-model", "{new}/linear.npz")  # fmt: skip

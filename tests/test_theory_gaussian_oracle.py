@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_gaussian import dense, parameters, posterior
 from sklearn.cross_decomposition import CCA
 from sklearn.linear_model import LinearRegression
 from statsmodels.multivariate.cancorr import CanCorr
@@ -29,49 +30,10 @@ few = settings(property_test, max_examples=30)
 # ---------------------------------------------------------------------- models and dense answers
 
 
-def parameters(graph, seed, *, low=0.5, high=2.0, quiet=()):
-    """Random coefficients away from zero; no noise at the names in ``quiet``."""
-    rng = np.random.default_rng(seed)
-    coefficients, noise_scales, offsets = {}, {}, {}
-    for name in graph.nodes:
-        dim, parent_dim = graph.dim(name), sum(map(graph.dim, graph.parents(name)))
-        if parent_dim:
-            size = rng.uniform(low, high, (dim, parent_dim)) / np.sqrt(parent_dim)
-            coefficients[name] = size * rng.choice([-1, 1], size.shape)
-        noise_scales[name] = rng.uniform(low, high, dim) * (name not in quiet)
-        offsets[name] = rng.normal(size=dim)
-    return {"coefficients": coefficients, "noise_scales": noise_scales, "offsets": offsets}
-
-
-def dense(graph, given):
-    """Mean and covariance of all dims by solving v = B v + b + e for all variables at once, and slices by name."""
-    ends = np.cumsum([0, *graph.dims])
-    place = {name: np.arange(ends[i], ends[i + 1]) for i, name in enumerate(graph.nodes)}
-    coefficients, noise = np.zeros((ends[-1], ends[-1])), np.zeros((ends[-1], ends[-1]))
-    for name in graph.nodes:
-        if graph.parents(name):
-            above = np.concatenate([place[p] for p in graph.parents(name)])
-            coefficients[np.ix_(place[name], above)] = given["coefficients"][name]
-        scale = np.asarray(given["noise_scales"][name])
-        factor = np.diag(scale) if scale.ndim == 1 else scale
-        noise[np.ix_(place[name], place[name])] = factor @ factor.T
-    effects = np.linalg.inv(np.eye(ends[-1]) - coefficients)
-    mean = effects @ np.concatenate([given["offsets"][name] for name in graph.nodes])
-    return mean, effects @ noise @ effects.T, place
-
-
 def sides(graph, masked, place):
     visible = [name for name in graph.observed if name not in masked]
     hidden = [name for name in graph.observed if name in masked]
     return tuple(np.concatenate([place[name] for name in names]) for names in (hidden, visible))
-
-
-def posterior(covariance, target, visible):
-    """Regression coefficients and remaining covariance of the target given the visible columns."""
-    weights = np.linalg.pinv(covariance[np.ix_(visible, visible)], hermitian=True, rcond=1e-11)
-    weights = covariance[np.ix_(target, visible)] @ weights
-    rest = covariance[np.ix_(target, target)] - weights @ covariance[np.ix_(visible, target)]
-    return weights, rest
 
 
 def cases(kind, **kwargs):
@@ -121,10 +83,12 @@ def test_trees_and_dense_sides_agree(data, seed):
     graph, masked = data.draw(cases("tree"))
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, seed, quiet=graph.latents[1:2]))
     mask = np.isin(graph.observed, masked)
-    assert oracle._is_linear_time(mask)
-    on_tree = oracle._variances_given(mask)
-    oracle.__dict__["_is_forest"] = False
-    for one, other in zip(on_tree, oracle._variances_given(mask), strict=True):
+    assert oracle._posterior.is_linear_time(~mask[None])[0]
+    seen = ~mask[None]
+    on_tree = [oracle._posterior.latents(seen, part) for part in ("value", "noise")], oracle.bayes_loss(masked).mse
+    oracle._posterior.__dict__["is_forest"] = False
+    dense = [oracle._posterior.latents(seen, part) for part in ("value", "noise")], oracle.bayes_loss(masked).mse
+    for one, other in zip(on_tree, dense, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
@@ -399,7 +363,7 @@ def test_tree_posterior_keeps_its_digits_when_noise_is_tiny():
     mask = np.zeros(17, dtype=bool)
     mask[0] = True
     assert oracle.bayes_loss(mask).mse[0] == pytest.approx(1e-14 * (1 + 1 / 16), rel=1e-9)
-    oracle.__dict__["_is_forest"] = False
+    oracle._posterior.__dict__["is_forest"] = False
     assert oracle.bayes_loss(mask).mse[0] == pytest.approx(1e-14 * (1 + 1 / 16), rel=1e-6)
 
 

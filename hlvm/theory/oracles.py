@@ -7,14 +7,16 @@ seen nor asked for). Every answer says whether it is exact, linearised or estima
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from hlvm.graph import LatentGraph
+from hlvm.masking.masks import check_observed_names, how_many_to_mask, masked_array
 
-__all__ = ["Answer", "Answers", "How", "Oracle", "Part", "three_states"]
+__all__ = ["Answer", "Answers", "How", "Oracle", "Part", "three_states", "three_states_of_one"]
 
 How: TypeAlias = Literal["exact", "linearised", "estimated"]
 """Where an answer comes from: a closed form, a linear model about the mean, or fresh draws of the generator."""
@@ -42,7 +44,7 @@ class Answers:
     @classmethod
     def exact(cls, value: Float[np.ndarray, "n_masks n"]) -> Answers:
         """Answers without error."""
-        return cls(value=value, error=np.zeros_like(value), how="exact")
+        return cls(value=value, error=np.zeros(value.shape), how="exact")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,46 @@ def three_states(
         name = graph.observed[int(both.argmax())]
         raise ValueError(f"{name!r} is masked and visible at once: a cell is visible, a target, or neither")
     return targets, seen
+
+
+def three_states_of_one(
+    graph: LatentGraph, masked: Any, visible: Any = None, *, may_be_empty: bool = False
+) -> tuple[Bool[np.ndarray, " n_observed"], Bool[np.ndarray, " n_observed"]]:
+    """Check one mask and what is visible beside it, each by names or as booleans over ``graph.observed``.
+
+    Args:
+        graph: the graph whose observed variables are masked.
+        masked: the targets; ``None`` where there may be none.
+        visible: ``None``: all that is no target, at least one. Given, it may be empty.
+        may_be_empty: the question makes sense without a target.
+
+    Returns:
+        Targets and visible cells.
+
+    Raises:
+        ValueError: an unknown name, a latent, an array of another shape or type, a cell that is both, or no target.
+    """
+    if visible is None and masked is not None:
+        targets = masked_array(graph, masked)
+        return targets, ~targets
+    targets = _of_one(graph, () if masked is None else masked, "masked")
+    if not may_be_empty and not targets.any():
+        raise ValueError(f"nothing is masked: {how_many_to_mask(graph.n_observed)}")
+    checked = three_states(graph, targets[None], None if visible is None else _of_one(graph, visible, "visible"))
+    return checked[0][0], checked[1][0]
+
+
+def _of_one(graph: LatentGraph, given: Any, what: str) -> np.ndarray:
+    dtype = getattr(given, "dtype", None)
+    if dtype is not None and dtype.kind not in "UO":
+        return _of_cells(graph, np.asarray(given)[None], what)[0]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f'{what} is a collection of names such as ["x1", "x2"], or a boolean array, got {given!r}')
+    names = list(given)
+    check_observed_names(graph, names, what)
+    found = np.zeros(graph.n_observed, dtype=bool)
+    found[[graph.index[name] - graph.n_latents for name in names]] = True
+    return found
 
 
 def _of_cells(graph: LatentGraph, given: Any, what: str) -> np.ndarray:

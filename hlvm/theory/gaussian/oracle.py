@@ -9,41 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, get_args
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Bool, Float
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
-from hlvm.masking import masked_array
-from hlvm.theory.gaussian.parameters import Parameters
-from hlvm.theory.gaussian.results import BayesLoss, ReducedRank, ratio
-from hlvm.theory.gaussian.sides import Side, variance_given
-from hlvm.theory.gaussian.tree import TreePosterior, prior_variances
+from hlvm.theory.gaussian.bottleneck import best_bottleneck
+from hlvm.theory.gaussian.cut import cut_at
+from hlvm.theory.gaussian.information import information
+from hlvm.theory.gaussian.parameters import LinearGaussianModel, Parameters
+from hlvm.theory.gaussian.posterior import Posterior
+from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.gaussian.sides import correlations_between
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
+from hlvm.theory.oracles import Answers, Part, three_states, three_states_of_one
 
-__all__ = ["GaussianOracle", "LinearGaussianModel"]
-
-# How many times a variable's standard deviation may be that of its least noise.
-_FAINTEST_OF_ONE = 1e150  # with latents of one dim nothing is lost, up to where squares overflow
-_FAINTEST_ON_TREES = 1e5
-_FAINTEST = 1e10
+__all__ = ["GaussianOracle"]
 
 Mask = Collection[str] | Bool[Any, " n_observed"]
-
-
-class LinearGaussianModel(Protocol):
-    """Everything the oracle asks of a model, such as :class:`hlvm.simulator.HierarchicalModel`."""
-
-    @property
-    def graph(self) -> LatentGraph:
-        """The latent graph."""
-        ...
-
-    def linear_gaussian_parameters(self) -> Mapping[str, Mapping[str, Any]]:
-        """The keyword arguments of :meth:`GaussianOracle.from_parameters` beside the graph."""
-        ...
 
 
 class GaussianOracle:
@@ -72,6 +57,7 @@ class GaussianOracle:
                 "GaussianOracle.from_parameters for plain arrays"
             )
         self._parameters = Parameters.checked(model.graph, **model.linear_gaussian_parameters())
+        self._posterior = Posterior(self._parameters)
 
     @classmethod
     def from_parameters(
@@ -97,9 +83,7 @@ class GaussianOracle:
         Raises:
             ValueError: a name is unknown or missing, a shape does not fit the graph, or a number is not finite.
         """
-        oracle = cls.__new__(cls)
-        oracle._parameters = Parameters.checked(graph, coefficients, noise_scales, offsets)
-        return oracle
+        return cls._of(Parameters.checked(graph, coefficients, noise_scales, offsets))
 
     @property
     def graph(self) -> LatentGraph:
@@ -121,44 +105,47 @@ class GaussianOracle:
         chosen = self.graph.nodes if names is None else names
         return self._parameters.covariance([self.graph.position(name) for name in chosen])
 
-    def bayes_reconstruction(self, masked: Mask, values: Any) -> Float[np.ndarray, "n n_masked_dims"]:
+    def bayes_reconstruction(
+        self, masked: Mask, values: Any, *, visible: Mask | None = None
+    ) -> Float[np.ndarray, "n n_masked_dims"]:
         """Best reconstruction of the masked part: its mean given the visible part.
 
         Args:
-            masked: names of the masked observed variables, or a boolean array over ``graph.observed``, True = masked.
+            masked: what is asked for: names of observed variables, or a boolean array over ``graph.observed``.
             values: shape (n, observed dims), all observed variables side by side as in ``Sample.observed_matrix``;
-                masked columns are not read.
+                columns that are not visible are not read.
+            visible: what is seen, in the same form; ``None``: everything that is not masked. What is neither is absent.
 
         Returns:
             Masked columns in the graph's order, (n, masked dims).
 
         Raises:
-            ValueError: no mask of this graph, values of another shape or not finite where visible, larger than the
-                stated limit, or ill-conditioned.
+            ValueError: no mask of this graph, a variable both masked and visible, values of another shape or not finite
+                where visible, larger than the stated limit, or ill-conditioned.
         """
-        mask = masked_array(self.graph, masked)
-        hidden = self._parameters.columns(mask)
+        targets, seen = three_states_of_one(self.graph, masked, visible)
+        hidden, shown = self._parameters.columns(targets), self._parameters.columns(seen)
         data = np.asarray(values, dtype=np.float64)
         if data.ndim != 2 or data.shape[1] != len(hidden):
             raise ValueError(f"values must have shape (n, {len(hidden)}), all observed dims; got {data.shape}")
-        if not np.isfinite(data[:, ~hidden]).all():
+        if not np.isfinite(data[:, shown]).all():
             raise ValueError("values holds a number that is not finite in a visible column")
         means = self._observed_means
         centred = data - means
-        if self._is_linear_time(mask):
-            found = TreePosterior(self._parameters, ~mask).means(centred)
-            predicted = np.concatenate([found[node] for node in self._observed_nodes(mask)]).T
+        if self._posterior.is_linear_time(seen[None])[0]:
+            predicted = self._posterior.tree_posterior(seen[None]).observed_means(centred)[:, hidden]
         else:
-            side = self._side(~mask)
-            effects = self._parameters.observed_effects(self._observed_nodes(mask))
-            predicted = (centred[:, ~hidden] @ side.weights.T) @ (effects @ side.directions).T
+            side = self._posterior.side(seen)
+            effects = self._parameters.observed_effects(self._posterior.observed_nodes(targets))
+            predicted = (centred[:, shown] @ side.weights.T) @ (effects @ side.directions).T
         return means[hidden] + predicted
 
-    def bayes_loss(self, masked: Mask) -> BayesLoss:
+    def bayes_loss(self, masked: Mask, *, visible: Mask | None = None) -> BayesLoss:
         """Least mean squared error with which the masked part can be reconstructed.
 
         Args:
             masked: as in :meth:`bayes_reconstruction`.
+            visible: likewise.
 
         Returns:
             The error per masked column, and in units of the data's variance.
@@ -166,37 +153,136 @@ class GaussianOracle:
         Raises:
             ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
-        mask = masked_array(self.graph, masked)
-        _, mse = self._variances_given(mask)
-        n_latent_dims = self._parameters.starts[len(self.graph.latents)]
-        return BayesLoss(mse=mse, variance=self._variances[n_latent_dims:][self._parameters.columns(mask)])
+        targets, seen = three_states_of_one(self.graph, masked, visible)
+        hidden = self._parameters.columns(targets)
+        mse = self._posterior.observed(seen[None])[0, hidden]
+        return BayesLoss(mse=mse, variance=self._observed_dims(self._posterior.variances)[hidden])
 
-    def latent_r2(self, masked: Mask) -> dict[str, float]:
+    def relative_loss_batch(self, masks: Any, *, visible: Any = None, rows: int = 1, key: Any = None) -> Answers:
+        """Bayes loss of each target of many masks: mean over its dims of the error in units of the dim's variance.
+
+        Args:
+            masks: booleans (n_masks, n_observed), True = target; a mask may be without.
+            visible: booleans of the same shape or (n_observed,); ``None``: everything that is no target.
+            rows: not used, as nothing is drawn.
+            key: likewise.
+
+        Returns:
+            Exact numbers (n_masks, n_observed), NaN where no target is. Dims without variance count as 0.
+
+        Raises:
+            ValueError: arrays of another shape or type, a variable both masked and visible, larger than the stated
+                limit, or ill-conditioned.
+        """
+        del rows, key
+        targets, seen = three_states(self.graph, masks, visible)
+        found = self._posterior.observed(seen)
+        variance = self._observed_dims(self._posterior.variances)
+        np.divide(found, variance, out=found, where=variance > 0)
+        found[:, variance == 0] = 0.0
+        dims = np.asarray(self.graph.dims[self.graph.n_latents :])
+        if (dims > 1).any():
+            found = np.add.reduceat(found, np.cumsum(dims) - dims, axis=1) / dims
+        found[~targets] = np.nan
+        return Answers.exact(found)
+
+    def latent_r2(
+        self, masked: Mask | None = None, *, visible: Mask | None = None, part: Part = "value"
+    ) -> dict[str, float]:
         """Share of each latent that the visible part holds: R² of its best prediction, dims weighted by variance.
 
         Args:
-            masked: as in :meth:`bayes_reconstruction`.
+            masked: as in :meth:`bayes_reconstruction`, or ``None``: no target.
+            visible: likewise.
+            part: "value" of the latent, or the "noise" that enters at it alone: its value less its mean given its
+                parents. Of a root both are the same.
 
         Returns:
-            Latent -> R², 0 to 1; NaN for a latent without variance.
+            Latent -> R², 0 to 1; NaN for a latent without variance, or without noise.
 
         Raises:
             ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
-        rest, _ = self._variances_given(masked_array(self.graph, masked))
-        found = {}
-        for name, begin, end in zip(
-            self.graph.latents, self._parameters.starts, self._parameters.starts[1:], strict=False
-        ):
-            total = self._variances[begin:end].sum()
-            found[name] = float(np.clip(1 - rest[begin:end].sum() / total, 0, 1)) if total > 0 else float("nan")
-        return found
+        targets, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
+        found = self.latent_r2_batch(targets[None], visible=seen, part=part).value[0]
+        return dict(zip(self.graph.latents, found.tolist(), strict=True))
 
-    def canonical_correlations(self, masked: Mask) -> Float[np.ndarray, " n"]:
+    def latent_r2_batch(
+        self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
+    ) -> Answers:
+        """Answers of :meth:`latent_r2` for many masks: exact numbers (n_masks, n_latents).
+
+        Args:
+            masks: as in :meth:`relative_loss_batch`.
+            visible: likewise.
+            part: as in :meth:`latent_r2`.
+            rows: not used, as nothing is drawn.
+            key: likewise.
+
+        Raises:
+            ValueError: as :meth:`relative_loss_batch`, or another part.
+        """
+        del rows, key
+        if part not in get_args(Part):
+            raise UsageError(f'must be "value" or "noise", got {part!r}', argument="part")
+        _, seen = three_states(self.graph, masks, visible)
+        total = self._posterior.totals(part)
+        found = np.full((len(seen), len(total)), np.nan)
+        np.divide(self._posterior.latents(seen, part), total, out=found, where=total > 0)
+        return Answers.exact(np.clip(1 - found, 0, 1))
+
+    def information(
+        self,
+        latents: str | Collection[str],
+        masked: Mask | None = None,
+        *,
+        visible: Mask | None = None,
+        given: str | Collection[str] = (),
+    ) -> float:
+        """Mutual information between some latents, taken together, and the visible part, in bits.
+
+        Args:
+            latents: names.
+            masked: as in :meth:`latent_r2`.
+            visible: likewise.
+            given: latents whose values are known; of ``latents`` they say nothing new.
+
+        Returns:
+            ``I(latents; visible | given)``, 0 or more; infinite where the visible part fixes a function of the latents
+            without noise. ``I(u, v; x) = I(u; x) + I(v; x | u)``.
+
+        Raises:
+            ValueError: a name that is no latent, no mask of this graph, larger than the stated limit, or
+                ill-conditioned.
+        """
+        _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
+        new, known = self._latents_at(latents, "latents"), self._latents_at(given, "given")
+        return information(self._posterior, new, seen, known)
+
+    def cut(self, height: int) -> GaussianOracle:
+        """The model in which nothing above a height is shared: the highest nodes up to it become roots.
+
+        Each keeps its law. The loss of a target is then that of a decoder which sees only what is below the target's
+        ancestor of this height.
+
+        Args:
+            height: 0 or more; from the graph's height on nothing changes.
+
+        Returns:
+            The oracle of a graph with the same observed variables. Latents above the cut are gone. An observed variable
+            whose parent was above it has a parent of its own, with the law that the old one had.
+
+        Raises:
+            ValueError: a graph that is no forest, or no whole number of at least 0.
+        """
+        return GaussianOracle._of(cut_at(self._posterior, height))
+
+    def canonical_correlations(self, masked: Mask, *, visible: Mask | None = None) -> Float[np.ndarray, " n"]:
         """Canonical correlations between the masked and the visible part, largest first.
 
         Args:
             masked: as in :meth:`bayes_reconstruction`.
+            visible: likewise.
 
         Returns:
             As many as the smaller part has dims, 0 to 1.
@@ -207,20 +293,15 @@ class GaussianOracle:
         References:
             Angles between subspaces by singular values: :cite:t:`bjorck1973angles`.
         """
-        mask = masked_array(self.graph, masked)
-        one, other = self._side(mask), self._side(~mask)
-        product = one.gains[:, None] * (one.directions.T @ other.directions) * other.gains
-        n_masked = int(self._parameters.columns(mask).sum())
-        found = np.zeros(min(n_masked, len(self._observed_means) - n_masked))
-        correlations = scipy.linalg.svdvals(product)[: len(found)] if product.size else np.zeros(0)
-        found[: len(correlations)] = np.minimum(correlations, 1.0)
-        return found
+        targets, seen = three_states_of_one(self.graph, masked, visible)
+        return correlations_between(self._posterior.side(targets), self._posterior.side(seen))
 
-    def cross_covariance_rank(self, masked: Mask, *, tolerance: float = 1e-10) -> int:
+    def cross_covariance_rank(self, masked: Mask, *, visible: Mask | None = None, tolerance: float = 1e-10) -> int:
         """Rank of the covariance of the masked with the visible part: canonical correlations that are not zero.
 
         Args:
             masked: as in :meth:`bayes_reconstruction`.
+            visible: likewise.
             tolerance: correlations up to this count as zero. Rounding leaves them near 1e-15.
 
         Returns:
@@ -230,15 +311,18 @@ class GaussianOracle:
         Raises:
             ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
-        found = int((self.canonical_correlations(masked) > tolerance).sum())
-        return min(found, self.trek_separating_set(masked).dim)
+        found = int((self.canonical_correlations(masked, visible=visible) > tolerance).sum())
+        return min(found, self.trek_separating_set(masked).dim) if found else 0
 
-    def reduced_rank(self, masked: Mask, k: int, *, standardize: bool = True) -> ReducedRank:
+    def reduced_rank(
+        self, masked: Mask, k: int, *, visible: Mask | None = None, standardize: bool = True
+    ) -> ReducedRank:
         """Best linear bottleneck of ``k`` numbers from the visible to the masked part.
 
         Args:
             masked: as in :meth:`bayes_reconstruction`.
             k: numbers in the code, 0 up to the dims of the smaller part.
+            visible: as in :meth:`bayes_reconstruction`.
             standardize: minimise errors in units of each masked column's variance, as :mod:`hlvm.mae` does, instead of
                 squared units of the data.
 
@@ -252,28 +336,8 @@ class GaussianOracle:
             Reduced-rank regression: Izenman, "Reduced-rank regression for the multivariate linear model", Journal of
             Multivariate Analysis 5 (1975).
         """
-        mask = masked_array(self.graph, masked)
-        hidden = self._parameters.columns(mask)
-        most = int(min(hidden.sum(), (~hidden).sum()))
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k <= most:
-            raise ValueError(f"k must be a whole number from 0 to {most}, the dims of the smaller part; got {k!r}")
-        side = self._side(~mask)
-        bayes = self.bayes_loss(mask)
-        scale = np.sqrt(bayes.variance) if standardize else np.ones(len(bayes.variance))
-        seen = self._parameters.observed_effects(self._observed_nodes(mask)) @ side.directions
-        left, s, _ = scipy.linalg.svd(ratio(seen * side.gains, scale[:, None]), full_matrices=False)
-        explained = np.zeros(most)
-        explained[: len(s)] = s[:most] ** 2
-        beyond = np.append(np.cumsum(explained[::-1])[::-1], 0.0) / len(scale)
-        code = np.zeros((k, len(scale)))
-        code[: left.shape[1]] = left.T[:k]
-        return ReducedRank(
-            encoder=ratio(code, scale) @ seen @ side.weights,
-            decoder=scale[:, None] * code.T,
-            visible_means=self._observed_means[~hidden],
-            masked_means=self._observed_means[hidden],
-            losses=(bayes.relative if standardize else bayes.mean) + beyond,
-        )
+        targets, seen = three_states_of_one(self.graph, masked, visible)
+        return best_bottleneck(self._posterior, targets, seen, k, standardize=standardize)
 
     def trek_separating_set(self, masked: Mask) -> TrekSeparation:
         """Smallest trek-separating set of the two parts, from the graph and the ranks of the noises.
@@ -291,73 +355,23 @@ class GaussianOracle:
 
     # ------------------------------------------------------------------ inside
 
-    @cached_property
-    def _is_forest(self) -> bool:
-        return self.graph.arrays.is_forest
+    @classmethod
+    def _of(cls, parameters: Parameters) -> GaussianOracle:
+        oracle = cls.__new__(cls)
+        oracle._parameters, oracle._posterior = parameters, Posterior(parameters)
+        return oracle
 
-    def _is_linear_time(self, mask: Bool[np.ndarray, " n_observed"]) -> bool:
-        ranks, dims = self._parameters.noise_ranks, self.graph.dims
-        if not self._is_forest or any(ranks[node] != dims[node] for node in self._observed_nodes(~mask)):
-            return False
-        if all(dims[node] == 1 for node in range(len(self.graph.latents))):
-            self._check_noise(~mask, _FAINTEST_OF_ONE)
-            return True
-        # Precision matrices are sums of squares, and rounding takes the square of this ratio from the weak directions.
-        return bool((self._noise_ratios[~mask] <= _FAINTEST_ON_TREES).all())
-
-    def _side(self, chosen: Bool[np.ndarray, " n_observed"]) -> Side:
-        self._check_noise(chosen, _FAINTEST)
-        return Side.of(self._parameters, self._observed_nodes(chosen))
-
-    def _check_noise(self, chosen: Bool[np.ndarray, " n_observed"], most: float) -> None:
-        ratios = np.where(chosen, self._noise_ratios, 0.0)
-        worst = int(ratios.argmax())
-        if ratios[worst] > most:
-            raise ValueError(
-                f"the model is ill-conditioned: the least noise of {self.graph.observed[worst]!r} is a share of "
-                f"{1 / ratios[worst]:.1g} of the variable's standard deviation, and double precision allows shares "
-                f"down to {1 / most:.0e}: make it larger, or 0 for a dim without noise"
-            )
-
-    @cached_property
-    def _noise_ratios(self) -> Float[np.ndarray, " n_observed"]:
-        """For each observed variable, its largest standard deviation over that of its least noise that is not 0."""
-        found = []
-        for node in self._observed_nodes(np.ones(len(self.graph.observed), dtype=bool)):
-            scales = np.linalg.svd(self._parameters.factors[node], compute_uv=False)
-            scales = scales[: self._parameters.noise_ranks[node]]
-            variance = self._variances[self._parameters.starts[node] : self._parameters.starts[node + 1]]
-            found.append(float(np.sqrt(variance.max(initial=0.0))) / scales.min() if scales.size else 0.0)
-        return np.array(found)
-
-    def _observed_nodes(self, chosen: Bool[np.ndarray, " n_observed"]) -> list[int]:
-        return (len(self.graph.latents) + np.flatnonzero(chosen)).tolist()
+    def _observed_dims(self, of_all: np.ndarray) -> np.ndarray:
+        """The part of an array over all dims that is about observed variables."""
+        return of_all[self._parameters.starts[self.graph.n_latents] :]
 
     @cached_property
     def _observed_means(self) -> Float[np.ndarray, " n_observed_dims"]:
-        return np.concatenate(self._parameters.means[len(self.graph.latents) :])
+        return np.concatenate(self._parameters.means[self.graph.n_latents :])
 
-    @cached_property
-    def _variances(self) -> Float[np.ndarray, " n_dims"]:
-        """Variance of every dim, all variables side by side."""
-        if self._is_forest:
-            return prior_variances(self._parameters)
-        latent = (self._parameters.latent_effects**2).sum(axis=1)
-        nodes = list(range(len(self.graph.latents), len(self.graph.nodes)))
-        observed = (self._parameters.observed_effects(nodes) ** 2).sum(axis=1) + self._own_variances(nodes)
-        return np.concatenate([latent, observed])
-
-    def _own_variances(self, nodes: list[int]) -> Float[np.ndarray, " n"]:
-        return np.concatenate([(self._parameters.factors[node] ** 2).sum(axis=1) for node in nodes])
-
-    def _variances_given(self, mask: Bool[np.ndarray, " n_observed"]) -> tuple[np.ndarray, np.ndarray]:
-        """Variance given the visible part of each dim of the latents, and of the masked variables."""
-        n_latents, hidden = len(self.graph.latents), self._observed_nodes(mask)
-        if self._is_linear_time(mask):
-            found = TreePosterior(self._parameters, ~mask).covariances()
-            diagonals = [np.diagonal(matrix) for matrix in found]
-            return np.concatenate(diagonals[:n_latents]), np.concatenate([diagonals[node] for node in hidden])
-        side = self._side(~mask)
-        latent = variance_given(self._parameters.latent_effects, side)
-        seen = variance_given(self._parameters.observed_effects(hidden), side)
-        return latent, seen + self._own_variances(hidden)
+    def _latents_at(self, names: str | Collection[str], what: str) -> list[int]:
+        found = [self.graph.position(name) for name in ([names] if isinstance(names, str) else names)]
+        for node in found:
+            if node >= self.graph.n_latents:
+                raise ValueError(f"{what} lists latents, got the observed variable {self.graph.nodes[node]!r}")
+        return found

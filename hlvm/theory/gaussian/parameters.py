@@ -8,17 +8,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Bool, Float
 
 from hlvm.graph import LatentGraph
 
-__all__ = ["LARGEST_DENSE", "Parameters"]
+__all__ = ["LARGEST_DENSE", "LinearGaussianModel", "Parameters"]
 
 LARGEST_DENSE = 8192
 """Rows and columns of the largest matrix that is worked with: 512 MiB in float64."""
+
+
+class LinearGaussianModel(Protocol):
+    """Everything the oracle asks of a model, such as :class:`hlvm.simulator.HierarchicalModel`."""
+
+    @property
+    def graph(self) -> LatentGraph:
+        """The latent graph."""
+        ...
+
+    def linear_gaussian_parameters(self) -> Mapping[str, Mapping[str, Any]]:
+        """The keyword arguments of :meth:`GaussianOracle.from_parameters` beside the graph."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +118,13 @@ class Parameters:
             effects[rows, ends[node] : ends[node + 1]] = self.factors[node]
         return effects
 
+    @cached_property
+    def latent_noise(self) -> Float[np.ndarray, "n_latent_dims n_latent_noises"]:
+        """What enters at each latent alone, as a linear function of the latents' noises."""
+        n_latents = len(self.graph.latents)
+        check_size(self.starts[n_latents], "the latents together")
+        return np.asarray(scipy.linalg.block_diag(*self.factors[:n_latents]))
+
     def parent_rows(self, node: int) -> np.ndarray:
         """Places of a node's parents when all variables are laid side by side."""
         above = self.graph.parent_indices[node]
@@ -112,6 +133,8 @@ class Parameters:
     def observed_effects(self, nodes: list[int]) -> Float[np.ndarray, "n_dims n_latent_noises"]:
         """Observed variables, their own noise left out, as linear functions of the latents' noises."""
         effects = self.latent_effects
+        if not nodes:
+            return np.zeros((0, effects.shape[1]))
         return np.concatenate([self.coefficients[node] @ effects[self.parent_rows(node)] for node in nodes])
 
     def columns(self, sides: Bool[np.ndarray, " n_observed"]) -> Bool[np.ndarray, " n_observed_dims"]:
@@ -150,8 +173,8 @@ def check_size(n: int, what: str) -> None:
     if n > LARGEST_DENSE:
         raise ValueError(
             f"{what} hold {n} dims, and a dense matrix over more than {LARGEST_DENSE} is not made: use smaller dims or "
-            "a smaller graph (reconstruction, its loss and the latents' R² have no limit on trees with noise in every "
-            "observed dim)"
+            "a smaller graph (reconstruction, its loss, the latents' R² and information have no limit on trees with "
+            "noise in every dim concerned)"
         )
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from hlvm.theory.gaussian.parameters import Parameters, check_size, noise_rank
 
-__all__ = ["Side", "variance_given"]
+__all__ = ["Side", "correlations_between", "variance_given"]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -40,14 +40,25 @@ class Side:
     weights: Float[np.ndarray, "r n"]
 
     @classmethod
-    def of(cls, parameters: Parameters, nodes: list[int]) -> Side:
+    def of(cls, parameters: Parameters, nodes: list[int], known: Float[np.ndarray, "m g"] | None = None) -> Side:
         """The side that consists of some observed variables.
+
+        Args:
+            parameters: of the model.
+            nodes: positions of the observed variables, none allowed.
+            known: orthonormal directions of the latents' noises whose values are known; ``None``: none. They are taken
+                out of what the side can tell.
 
         Raises:
             ValueError: larger than the stated limit.
         """
         check_size(sum(parameters.graph.dims[node] for node in nodes), "the observed variables of one side")
         effects = parameters.observed_effects(nodes)
+        if known is not None:
+            effects = effects - (effects @ known) @ known.T
+        if not nodes:
+            none = np.zeros(0)
+            return cls(directions=np.zeros((effects.shape[1], 0)), gains=none, rest=none, weights=np.zeros((0, 0)))
         factors = [parameters.factors[node] for node in nodes]
         if all(noise_rank(factor) == len(factor) for factor in factors):
             return cls._with_noise(effects, factors)
@@ -85,6 +96,15 @@ def variance_given(effects: Float[np.ndarray, "n m"], side: Side) -> Float[np.nd
     seen = effects @ side.directions
     unseen = effects - seen @ side.directions.T
     return (unseen**2).sum(axis=1) + (seen**2) @ side.rest
+
+
+def correlations_between(one: Side, other: Side) -> Float[np.ndarray, " n"]:
+    """Canonical correlations of two sides, largest first, as many as the smaller side has dims."""
+    product = one.gains[:, None] * (one.directions.T @ other.directions) * other.gains
+    found = np.zeros(min(one.weights.shape[1], other.weights.shape[1]))
+    correlations = scipy.linalg.svdvals(product)[: len(found)] if product.size else np.zeros(0)
+    found[: len(correlations)] = np.minimum(correlations, 1.0)
+    return found
 
 
 def _inverse_root(factor: Float[np.ndarray, "d e"]) -> Float[np.ndarray, "d d"]:

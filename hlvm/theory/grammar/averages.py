@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float
 from hlvm._keys import checked_key
 from hlvm._numbers import positive
 from hlvm.theory.grammar.inference import Inference
-from hlvm.theory.grammar.results import SymbolLoss
+from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.strings import Drawn, Pairs, Strings, all_strings
 from hlvm.theory.grammar.summaries import Summary, bits
 from hlvm.theory.oracles import Answer, Answers, Part
@@ -51,30 +52,32 @@ class Averages:
 
     @cached_property
     def _all(self) -> Strings:
-        cells = all_strings(self.inference.observed_symbols)
-        whole = self.inference.whole
-        weights = np.exp(whole.log_likelihood(whole.pairs(cells, None)).astype(np.float64))
+        return self._all_of(self.inference.whole)
+
+    def _all_of(self, inference: Inference) -> Strings:
+        cells = all_strings(inference.observed_symbols)
+        weights = np.exp(inference.log_likelihood(inference.pairs(cells, None)).astype(np.float64))
         kept = weights > 0
         return Strings(cells=cells[kept], weights=weights[kept] / weights.sum(), how="exact")
 
-    def strings(self, rows: int, key: Any) -> Strings:
-        """All strings if there are few, else some that are drawn.
+    def strings(self, rows: int, key: Any, of: Inference | None = None) -> Strings:
+        """All strings if there are few, else some that are drawn; of the whole tree, unless said otherwise.
 
         Raises:
             ValueError: ``rows`` below 1, or no key where strings are drawn.
         """
         positive(rows, "rows")
         if self._number <= _MOST_STRINGS:
-            return self._all
-        drawn = self._drawn(rows, key)
-        return Strings(cells=drawn, weights=np.full(rows, 1 / rows), how="estimated")
+            return self._all if of is None else self._all_of(of)
+        drawn = self._drawn(rows, key, of)
+        return Strings(cells=drawn.cells, weights=np.full(rows, 1 / rows), how="estimated")
 
-    def _drawn(self, n: int, key: Any) -> np.ndarray:
+    def _drawn(self, n: int, key: Any, of: Inference | None = None) -> Outcomes:
         if key is None:
             raise ValueError(
                 f"more than {_MOST_STRINGS} strings are too many to go through, so some are drawn: give a key"
             )
-        return self.inference.whole.sample(checked_key(key), n).cells
+        return (of or self.inference.whole).sample(checked_key(key), n)
 
     # ------------------------------------------------------------------ one mask
 
@@ -120,52 +123,55 @@ class Averages:
             rows=strings.rows,
         )
 
-    def information(self, names: tuple[str, ...], seen: Bool[np.ndarray, " n"], strings: Strings, key: Any) -> Answer:
-        """Bits that the visible part tells about some latents together."""
-        nodes = [self.graph.position(name) for name in names]
-        wrong = [name for name, node in zip(names, nodes, strict=True) if node >= self.graph.n_latents]
-        if not names or len(set(names)) < len(names) or wrong:
-            raise ValueError(f"latents must be names of different latents, at least one, got {list(names)}")
-        sizes = [self.inference.parameters.n_symbols[node] for node in nodes]
-        if math.prod(sizes) > _MOST_OUTCOMES:
-            return self._drawn_information(names, seen, strings.rows or len(strings.cells), key)
-        if len(names) == 1:
-            posterior = self.inference.posterior(
-                Pairs(cells=strings.cells, visible=seen[None], shape=()), names, "symbols"
-            )
-            rest = _entropy(posterior[names[0]].astype(np.float64))
-            prior = _entropy(self.inference.laws[nodes[0]])
+    def information(
+        self, names: tuple[str, ...], given: tuple[str, ...], seen: Bool[np.ndarray, " n"], rows: int, key: Any
+    ) -> Answer:
+        """Bits that the visible part tells about some latents together, beyond those that are given."""
+        for name in (*names, *given):
+            if self.graph.position(name) >= self.graph.n_latents:
+                raise ValueError(f"latents and given are names of latents, but {name!r} is observed")
+        known = list(dict.fromkeys(given))
+        all_names = [*known, *(name for name in dict.fromkeys(names) if name not in known)]
+        sizes = [self.inference.parameters.n_symbols[self.graph.index[name]] for name in all_names]
+        if math.prod(sizes) <= _MOST_OUTCOMES:
+            strings = self.strings(rows, key, self.inference)
+            each = self._told(all_names, seen, strings) - self._told(known, seen, strings)
         else:
-            given = Pairs(cells=strings.cells, visible=seen[None], shape=(len(strings.cells),))
-            nothing = Pairs(cells=strings.cells[:1], visible=np.zeros_like(seen)[None], shape=(1,))
-            rest, prior = (_entropy(self._joint(names, sizes, pairs)) for pairs in (given, nothing))
-            prior = prior[0]
-        mean, error = strings.mean(prior - rest)
-        return Answer(value=float(mean), error=float(error), how=strings.how, rows=strings.rows)
+            drawn = self._drawn(positive(rows, "rows"), key, self.inference)
+            strings = Strings(cells=drawn.cells, weights=np.full(rows, 1 / rows), how="estimated")
+            each = self._told_of(drawn, all_names, seen) - self._told_of(drawn, known, seen)
+        mean, error = strings.mean(each)
+        value = max(float(mean), 0.0) if strings.how == "exact" else float(mean)  # rounding may take it below
+        return Answer(value=value, error=float(error), how=strings.how, rows=strings.rows)
 
-    def _joint(self, names: tuple[str, ...], sizes: list[int], given: Pairs) -> Float[np.ndarray, "n outcomes"]:
+    def _told(self, names: list[str], seen: Bool[np.ndarray, " n"], strings: Strings) -> Float[np.ndarray, " n"]:
+        """For each string, by how much what is visible of it lowers the entropy of some latents together."""
+        given = Pairs(cells=strings.cells, visible=seen[None], shape=(len(strings.cells),))
+        nothing = Pairs(cells=strings.cells[:1], visible=np.zeros_like(seen)[None], shape=(1,))
+        prior, rest = (_entropy(self._joint(names, pairs)) for pairs in (nothing, given))
+        return prior - rest
+
+    def _told_of(self, drawn: Outcomes, names: list[str], seen: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """For each draw, ``log2 p(latents | visible) / p(latents)``."""
+        if not names:
+            return np.zeros(len(drawn.cells))
+        known = {name: drawn.symbols[name] for name in names}
+        with_seen = Pairs(cells=drawn.cells, visible=seen[None], shape=(len(drawn.cells),))
+        without = dataclasses.replace(with_seen, visible=np.zeros_like(seen)[None])
+        likelihood = self.inference.log_likelihood
+        each = likelihood(with_seen, known) - likelihood(with_seen) - likelihood(without, known)
+        return bits(each.astype(np.float64))
+
+    def _joint(self, names: list[str], given: Pairs) -> Float[np.ndarray, "n outcomes"]:
         """Posterior of some latents together."""
+        if len(names) == 1:
+            return self.inference.posterior(given, tuple(names), "symbols")[names[0]].astype(np.float64)
+        sizes = [self.inference.parameters.n_symbols[self.graph.index[name]] for name in names]
         outcomes = itertools.product(*map(range, sizes))
         logs = [self.inference.log_likelihood(given, dict(zip(names, outcome, strict=True))) for outcome in outcomes]
         array = np.stack(logs, axis=1).astype(np.float64)
         chance = np.exp(array - array.max(axis=1, keepdims=True))
         return chance / chance.sum(axis=1, keepdims=True)
-
-    def _drawn_information(self, names: tuple[str, ...], seen: Bool[np.ndarray, " n"], rows: int, key: Any) -> Answer:
-        """The mean over draws of ``log2 p(latents | visible) / p(latents)``."""
-        if key is None:
-            raise ValueError(
-                f"{len(names)} latents have too many outcomes to go through, so some are drawn: give a key"
-            )
-        drawn = self.inference.sample(checked_key(key), rows)
-        known = {name: drawn.symbols[name] for name in names}
-        with_seen = Pairs(cells=drawn.cells, visible=seen[None], shape=(rows,))
-        without = Pairs(cells=drawn.cells, visible=np.zeros_like(seen)[None], shape=(rows,))
-        likelihood = self.inference.log_likelihood
-        each = likelihood(with_seen, known) - likelihood(with_seen) - likelihood(without, known)
-        each = bits(each.astype(np.float64))
-        error = each.std(ddof=1) / math.sqrt(rows) if rows > 1 else math.nan
-        return Answer(value=float(each.mean()), error=float(error), how="estimated", rows=rows)
 
     # ------------------------------------------------------------------ many masks
 
@@ -194,7 +200,7 @@ class Averages:
             each = read(self.inference.summary(Pairs(cells=strings.cells, visible=seen, shape=())))
             value, error = strings.mean(each.reshape(len(strings.cells), n_masks, -1))
             return Answers(value=value, error=error, how="exact")
-        drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key), visible=seen)
+        drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key).cells, visible=seen)
         each = read(self.inference.summary(drawn)).reshape(n_masks, rows, -1).astype(np.float64)
         error = each.std(axis=1, ddof=1) / math.sqrt(rows) if rows > 1 else np.full_like(each[:, 0], np.nan)
         return Answers(value=each.mean(axis=1), error=error, how="estimated", rows=rows)

@@ -22,9 +22,8 @@ from hlvm.theory.grammar.dynamic_programme import Weights
 from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
-from hlvm.theory.grammar.strings import seen_beside
 from hlvm.theory.grammar.summaries import Of
-from hlvm.theory.oracles import Answer, Answers, How, Part, three_states
+from hlvm.theory.oracles import Answer, Answers, How, Part, three_states, three_states_of_one
 
 __all__ = ["DiscreteTreeModel", "GrammarOracle"]
 
@@ -290,7 +289,7 @@ class GrammarOracle:
         Raises:
             ValueError: no mask of this graph, a cell that is masked and visible, or no key where strings are drawn.
         """
-        _, seen = seen_beside(self.graph, masked, visible)
+        _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
         return self._averages.best_accuracy(seen, self._averages.strings(rows, key))
 
     def latent_r2(
@@ -312,7 +311,7 @@ class GrammarOracle:
         Raises:
             ValueError: as :meth:`best_accuracy`.
         """
-        _, seen = seen_beside(self.graph, masked, visible)
+        _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
         return self._averages.latent_r2(seen, part, self._averages.strings(rows, key))
 
     def bayes_loss(self, masked: Any, *, visible: Any = None, rows: int = 4096, key: Any = None) -> SymbolLoss:
@@ -330,18 +329,26 @@ class GrammarOracle:
         Raises:
             ValueError: as :meth:`best_accuracy`.
         """
-        target, seen = seen_beside(self.graph, masked, visible)
+        target, seen = three_states_of_one(self.graph, masked, visible)
         return self._averages.bayes_loss(target, seen, self._averages.strings(rows, key))
 
     def information(
-        self, latents: Collection[str], masked: Any = None, *, visible: Any = None, rows: int = 4096, key: Any = None
+        self,
+        latents: Collection[str],
+        masked: Any = None,
+        *,
+        visible: Any = None,
+        given: Collection[str] = (),
+        rows: int = 4096,
+        key: Any = None,
     ) -> Answer:
         """Bits that the visible part tells about the symbols of some latents together.
 
         Args:
-            latents: names, at least one.
+            latents: names.
             masked: as for :meth:`best_accuracy`.
             visible: likewise.
+            given: latents that are known already; what the visible part tells beyond them is asked.
             rows: likewise.
             key: likewise.
 
@@ -351,8 +358,8 @@ class GrammarOracle:
         Raises:
             ValueError: as :meth:`best_accuracy`, or a name that is no latent.
         """
-        _, seen = seen_beside(self.graph, masked, visible)
-        return self._averages.information(tuple(latents), seen, self._averages.strings(rows, key), key)
+        _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
+        return self._averages.information(tuple(latents), tuple(given), seen, rows, key)
 
     # ------------------------------------------------------------------ many masks
 

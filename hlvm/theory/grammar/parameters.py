@@ -64,7 +64,7 @@ class TreeParameters:
         if not graph.arrays.is_forest:
             name = next(n for n, above in zip(graph.nodes, graph.parent_indices, strict=True) if len(above) > 1)
             raise ValueError(
-                f"exact answers need a tree, but {name!r} has several parents: use hlvm.study.estimated_oracle instead"
+                f"exact answers need a tree, but {name!r} has several parents: use hlvm.theory.estimated_oracle instead"
             )
         given = {
             "probabilities": probabilities or {},

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from hlvm.graph import LatentGraph
-from hlvm.masking.masks import check_observed_names, checked_names, masked_array
+from hlvm.masking.masks import check_observed_names, checked_names
 from hlvm.theory.oracles import How
 
-__all__ = ["Drawn", "Pairs", "Strings", "all_strings", "checked_cells", "pairs", "seen_beside"]
+__all__ = ["Drawn", "Pairs", "Strings", "all_strings", "checked_cells", "pairs"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,25 +117,6 @@ def _visible(graph: LatentGraph, visible: Any) -> tuple[Bool[np.ndarray, "m n"],
             f"shape {array.shape} and type {array.dtype}"
         )
     return np.atleast_2d(array), array.ndim == 1
-
-
-def seen_beside(
-    graph: LatentGraph, masked: Any, visible: Any
-) -> tuple[Bool[np.ndarray, " n_observed"], Bool[np.ndarray, " n_observed"]]:
-    """Target and visible cells of one mask; ``visible=None``: all that is no target."""
-    if masked is None and visible is None:
-        raise ValueError("give masked, the target, or visible: nothing says which cells are seen")
-    target = np.zeros(graph.n_observed, dtype=bool) if masked is None else masked_array(graph, masked)
-    if visible is None:
-        return target, ~target
-    seen, single = _visible(graph, visible)
-    if not single:
-        raise ValueError(f"visible is about one mask here, shape ({graph.n_observed},), got shape {seen.shape}")
-    both = target & seen[0]
-    if both.any():
-        name = graph.observed[int(both.argmax())]
-        raise ValueError(f"{name!r} is masked and visible at once: a cell is visible, a target, or neither")
-    return target, seen[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,84 @@
+"""Mutual information between latents and what is seen, in bits.
+
+On trees with noise in every dim concerned, the entropy of what is seen is a sum over the latents of what the noise of
+each adds to it, so information is a sum of differences per latent, exactly 0 where nothing changes. Elsewhere it is
+the sum of the logarithms of the sines of the angles between two subspaces of noises.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Bool, Float
+
+from hlvm.theory.gaussian.parameters import Parameters
+from hlvm.theory.gaussian.posterior import Posterior
+
+__all__ = ["information"]
+
+_SINGULAR = 1e-13
+"""Singular values of rows of length 1 up to this count as 0: the rows depend on each other."""
+
+_NO_SINE = 1e-12
+"""Sines up to this count as 0. Noise may be a share of 1e-10 of a standard deviation; rounding leaves 1e-15."""
+
+
+def information(
+    posterior: Posterior, latents: list[int], seen: Bool[np.ndarray, " n_observed"], given: list[int]
+) -> float:
+    """``I(latents; seen | given)`` in bits, 0 or more; infinite where what is seen fixes a function of the latents.
+
+    Args:
+        posterior: of the model.
+        latents: positions of the latents.
+        seen: True = visible.
+        given: positions of latents whose values are known.
+    """
+    new = sorted(set(latents) - set(given))
+    if not new or not seen.any():
+        return 0.0
+    if posterior.is_linear_time(seen[None])[0] and posterior.can_be_known_on_tree([*new, *given]):
+        return _on_tree(posterior, new, seen, given)
+    return _between_subspaces(posterior, new, seen, given)
+
+
+def _on_tree(posterior: Posterior, new: list[int], seen: np.ndarray, given: list[int]) -> float:
+    """``h(seen | given) - h(seen | given and new)``, each of which is a joint entropy less that of the latents."""
+    both = np.stack([seen, np.zeros_like(seen)])
+    before = posterior.tree_posterior(both, given).half_log_dets
+    after = posterior.tree_posterior(both, [*given, *new]).half_log_dets
+    return max(0.0, math.fsum((before[:, 0] - after[:, 0]) - (before[:, 1] - after[:, 1])))
+
+
+def _between_subspaces(posterior: Posterior, new: list[int], seen: np.ndarray, given: list[int]) -> float:
+    """With ``W`` spanning what is new, ``Cov(W'e | seen) = M M'`` for the ``M`` below."""
+    known = _basis(_effects(posterior.parameters, given))
+    effects = _effects(posterior.parameters, new)
+    wanted = _basis(effects - (effects @ known) @ known.T)
+    side = posterior.side(seen, known)
+    across = wanted.T @ side.directions
+    unseen = wanted.T - across @ side.directions.T
+    sines = scipy.linalg.svdvals(np.concatenate([across * np.sqrt(side.rest), unseen], axis=1)) if wanted.size else []
+    if min(sines, default=1.0) <= _NO_SINE:
+        return math.inf
+    return max(0.0, -math.fsum(np.log2(sines)))
+
+
+def _effects(parameters: Parameters, nodes: list[int]) -> Float[np.ndarray, "n m"]:
+    """Some latents' dims as functions of the noises, in units of their standard deviations; none without variance."""
+    rows = np.concatenate(
+        [np.arange(parameters.starts[i], parameters.starts[i + 1]) for i in [*nodes]] or [np.zeros(0)]
+    )
+    effects = parameters.latent_effects[rows.astype(int)]
+    lengths = np.sqrt((effects**2).sum(axis=1))
+    return effects[lengths > 0] / lengths[lengths > 0, None]
+
+
+def _basis(rows: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "m r"]:
+    """An orthonormal basis of what the rows span."""
+    if not len(rows):
+        return np.zeros((rows.shape[1], 0))
+    _, s, right = scipy.linalg.svd(rows, full_matrices=False)
+    return right[s > _SINGULAR].T
