@@ -10,6 +10,7 @@ from hlvm.theory.assumptions.edges import check_edges
 from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
+from hlvm.theory.exact import oracle_of
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
 from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
@@ -26,6 +27,7 @@ from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating
 from hlvm.theory.oracles import Answer, Answers, Oracle
 from hlvm.theory.random_masks.membership import frontier_probability, membership_probability, patches_reached
 from hlvm.theory.random_masks.profile import LevelProfile, level_profile
+from hlvm.theory.random_masks.quantities import MaskProfile, mask_profile
 
 __all__ = [
     "Answer",
@@ -39,6 +41,7 @@ __all__ = [
     "GrammarOracle",
     "Impossible",
     "LevelProfile",
+    "MaskProfile",
     "Oracle",
     "Outcomes",
     "ReducedRank",
@@ -55,7 +58,9 @@ __all__ = [
     "design_strategy",
     "frontier_probability",
     "level_profile",
+    "mask_profile",
     "membership_probability",
+    "oracle_of",
     "patches_reached",
     "shared_information",
     "shared_information_batch",

@@ -179,7 +179,10 @@ class Averages:
         """R² of each latent for many masks."""
         spread = self._over_strings(seen, rows, key, lambda summary: self._spread(summary, part))
         total = self._total(part)
-        return Answers(value=self._r2(spread.value, part), error=spread.error / total, how=spread.how, rows=spread.rows)
+        value = 1 - spread.value / total
+        if spread.how == "exact":
+            value = np.clip(value, 0.0, 1.0)  # of one string it may be negative, and a mean must keep that
+        return Answers(value=value, error=spread.error / total, how=spread.how, rows=spread.rows)
 
     def relative_loss_batch(
         self, target: Bool[np.ndarray, "m n"], seen: Bool[np.ndarray, "m n"], rows: int, key: Any

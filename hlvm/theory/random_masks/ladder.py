@@ -1,0 +1,123 @@
+"""The context ladder: how much of the loss is explained by context of each height (section 7 of ``docs/theory.md``).
+
+For a target cell and a height ``h`` let ``L_h`` be its Bayes loss given only the visible cells below its ancestors of
+height up to ``h``. The gain ``L_{h-1} - L_h`` is what knowing the wider context is worth: the *demand* for what enters
+at height ``h``. The gains of all heights add up to the loss when nothing is seen less the Bayes loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hlvm.graph import LatentGraph
+from hlvm.theory.oracles import How, Oracle, three_states
+
+__all__ = ["Ladder", "ladder_of_masks", "reaches"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ladder:
+    """Losses of targets by the height of their context.
+
+    Attributes:
+        heights: 0, the height at which nothing is seen, up to the height of the graph.
+        loss: shape (n_heights, n_masks, n_observed), in units of each cell's variance; NaN where no target is.
+        how: where the losses come from.
+    """
+
+    heights: range
+    loss: Float[np.ndarray, "n_heights n_masks n_observed"]
+    how: How
+
+    @property
+    def mean_loss(self) -> Float[np.ndarray, "n_masks n_heights"]:
+        """Mean loss of the targets of each mask, by the height of their context."""
+        targets = ~np.isnan(self.loss[0])
+        total = np.where(targets, self.loss, 0.0).sum(axis=2)
+        return (total / np.maximum(targets.sum(axis=1), 1)).T
+
+    @property
+    def gain(self) -> Float[np.ndarray, "n_heights_less_1 n_masks n_observed"]:
+        """What each height is worth to each target; 0 where no target is. Heights from 1 on."""
+        return np.nan_to_num(self.loss[:-1] - self.loss[1:])
+
+    def latent_gain(self, graph: LatentGraph) -> Float[np.ndarray, "n_masks n_latents"]:
+        """Part of each latent in the mean gain of its height, in a forest; the parts of a height add up to its gain."""
+        n_targets = np.maximum((~np.isnan(self.loss[0])).sum(axis=1), 1)
+        below = reaches(graph).astype(np.float64)
+        found = np.zeros((len(n_targets), graph.n_latents))
+        heights = np.asarray(graph.heights)[: graph.n_latents]
+        for height in np.unique(heights):
+            own = heights == height
+            found[:, own] = self.gain[height - 1] @ below[own].T
+        return found / n_targets[:, None]
+
+
+def ladder_of_masks(
+    oracle: Oracle, masks: Bool[np.ndarray, "n_masks n_observed"], *, rows: int = 1, key: Any = None
+) -> Ladder:
+    """Losses of the targets of some masks by the height of their context.
+
+    On a forest what is above a height is cut off. On other graphs each target is asked for given the visible cells that
+    descend from its ancestors of height up to ``h``, which takes a question per target.
+
+    Args:
+        oracle: of the model.
+        masks: True = target; all else is visible.
+        rows: draws per mask, where the oracle draws; the same ones at each height.
+        key: of these draws.
+
+    Returns:
+        The losses.
+
+    Raises:
+        ValueError: masks of another shape or type, or no key where one is needed.
+    """
+    graph = oracle.graph
+    targets, _ = three_states(graph, masks)
+    top = max(graph.heights)
+    nothing = np.where(targets, 1.0, np.nan)
+    each: list[np.ndarray] = [nothing]
+    how: How = "exact"
+    for height in range(1, top + 1):
+        if graph.arrays.is_forest:
+            asked = oracle if height == top else oracle.cut(height)
+            answers = asked.relative_loss_batch(targets, rows=rows, key=key)
+            each.append(answers.value)
+            how = answers.how
+        else:
+            loss, how = _from_contexts(oracle, targets, height, rows, key)
+            each.append(loss)
+    loss = np.stack(each)
+    loss[:, np.isnan(loss[-1])] = np.nan  # cells that never change have no loss in units of their variance
+    return Ladder(heights=range(top + 1), loss=loss, how=how)
+
+
+def _from_contexts(
+    oracle: Oracle, targets: Bool[np.ndarray, "n_masks n_observed"], height: int, rows: int, key: Any
+) -> tuple[Float[np.ndarray, "n_masks n_observed"], How]:
+    """Loss of each target given what is visible below its ancestors of height up to ``height``."""
+    contexts = _contexts(oracle.graph, height)
+    mask, cell = np.nonzero(targets)
+    alone = np.zeros((len(mask), targets.shape[1]), dtype=bool)
+    alone[np.arange(len(mask)), cell] = True
+    answers = oracle.relative_loss_batch(alone, visible=contexts[cell] & ~targets[mask], rows=rows, key=key)
+    found = np.full(targets.shape, np.nan)
+    found[mask, cell] = answers.value[alone]
+    return found, answers.how
+
+
+def _contexts(graph: LatentGraph, height: int) -> Bool[np.ndarray, "n_observed n_observed"]:
+    """For each cell, those that share an ancestor of this height or below with it."""
+    low = np.asarray(graph.heights)[: graph.n_latents] <= height
+    below = reaches(graph)[low].astype(np.float64)
+    return below.T @ below > 0
+
+
+def reaches(graph: LatentGraph) -> Bool[np.ndarray, "n_latents n_observed"]:
+    """Cells that descend from each latent."""
+    return graph.arrays.reached(np.eye(graph.n_observed, dtype=bool))[: graph.n_latents]
