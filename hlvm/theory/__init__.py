@@ -12,6 +12,10 @@ from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeo
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.grammar.correlations import correlation_decay, label_correlation, token_correlation
+from hlvm.theory.grammar.sample_laws import SAMPLE_LAWS, SampleLaw, expected_samples
+from hlvm.theory.grammar.sizes import GrammarSizes, SizedGrammar
+from hlvm.theory.grammar.thresholds import CorruptionTransition, corruption_transition, kesten_stigum, mean_belief
 from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
@@ -25,30 +29,42 @@ from hlvm.theory.random_masks.membership import frontier_probability, membership
 from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 
 __all__ = [
+    "SAMPLE_LAWS",
     "AssumptionReport",
     "BayesLoss",
+    "CorruptionTransition",
     "DesignedMask",
     "Finding",
     "GaussianOracle",
+    "GrammarSizes",
     "Impossible",
     "LevelProfile",
     "ReducedRank",
     "Regime",
+    "SampleLaw",
     "SearchTimeoutError",
     "SharedInformation",
     "SharedInformationBatch",
+    "SizedGrammar",
     "StrategyMatch",
     "TrekSeparation",
     "check_assumptions",
     "check_edges",
+    "correlation_decay",
+    "corruption_transition",
     "design_mask",
     "design_strategy",
+    "expected_samples",
     "frontier_probability",
+    "kesten_stigum",
+    "label_correlation",
     "level_profile",
+    "mean_belief",
     "membership_probability",
     "patches_reached",
     "shared_information",
     "shared_information_batch",
     "target_ancestors",
+    "token_correlation",
     "trek_separating_set",
 ]
