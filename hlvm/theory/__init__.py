@@ -13,6 +13,7 @@ from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
 from hlvm.theory.grammar.correlations import correlation_decay, label_correlation, token_correlation
+from hlvm.theory.grammar.population_dynamics import DensityEvolution, Evidence, density_evolution
 from hlvm.theory.grammar.sample_laws import SAMPLE_LAWS, SampleLaw, expected_samples
 from hlvm.theory.grammar.sizes import GrammarSizes, SizedGrammar
 from hlvm.theory.grammar.thresholds import CorruptionTransition, corruption_transition, kesten_stigum, mean_belief
@@ -33,7 +34,9 @@ __all__ = [
     "AssumptionReport",
     "BayesLoss",
     "CorruptionTransition",
+    "DensityEvolution",
     "DesignedMask",
+    "Evidence",
     "Finding",
     "GaussianOracle",
     "GrammarSizes",
@@ -52,6 +55,7 @@ __all__ = [
     "check_edges",
     "correlation_decay",
     "corruption_transition",
+    "density_evolution",
     "design_mask",
     "design_strategy",
     "expected_samples",
