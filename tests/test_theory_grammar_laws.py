@@ -164,6 +164,18 @@ def test_slopes_are_those_of_mean_belief(v, m, s):
         assert found.slope == pytest.approx(slope(found.fixed_point - step, found.fixed_point + step), rel=1e-4)
 
 
+def test_transition_is_missing_just_where_the_slope_is_one():
+    for v in range(3, 100, 2):
+        edge, below = (corruption_transition(sizes(v, (v + 1) // 2 - less)) for less in (0, 1))
+        assert (edge.slope_at_truth, edge.exists, below.exists) == (1.0, False, True)
+
+
+@pytest.mark.parametrize(("v", "m"), [(32, 8), (8, 4), (5000, 2), (5000, 2499)])
+def test_fixed_point_of_pairs_has_a_closed_form(v, m):
+    # The third zero of a cubic with zeros 1 and 1/v; for 2 and 2499 synonyms very close to one of them.
+    assert corruption_transition(sizes(v, m)).fixed_point == pytest.approx((m - 1) / (v - m), rel=1e-10)
+
+
 def test_transition_is_missing_with_too_many_rules():
     found = corruption_transition(sizes(8, 6))
     assert (found.exists, found.critical_noise) == (False, 0.0)

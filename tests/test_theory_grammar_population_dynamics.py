@@ -212,6 +212,22 @@ def test_masks_lose_high_symbols_at_less_noise_than_corruption():
     assert far[-1] < 0.06
 
 
+def test_large_patches_hide_the_class_below_the_transition_and_show_it_above():
+    # Going up, evidence grows with few rules and fades with many: a large patch leaves fewer levels to go.
+    ask = {"masked_shares": 0.4, "population": 150, "n_populations": 4, "key": 0}
+    few, many = (
+        [density_evolution(sizes(16, m, levels=5), patch_height=height, **ask).r2 for height in (0, 2)] for m in (2, 8)
+    )
+    assert few[0].value[0, -1] > few[1].value[0, -1] + 0.03
+    assert many[0].value[0, -1] < many[1].value[0, -1] - 0.03
+
+
+def test_density_evolution_refuses_to_draw_from_too_many_tuples():
+    grammar = sizes(64, 2, levels=1, s=11)
+    with pytest.raises(ValueError, match=r"grammar has 64\^11 tuples, too many to draw from: pass rules="):
+        density_evolution(grammar, masked_shares=0.5, population=10, n_populations=2, key=0)
+
+
 def test_density_evolution_gives_the_same_numbers_for_a_key():
     ask = {"masked_shares": [0.3], "population": 20, "n_populations": 2}
     first, again, other = (density_evolution(sizes(6, 2), key=key, **ask).truth.value for key in (7, 7, 8))

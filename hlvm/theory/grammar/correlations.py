@@ -20,7 +20,7 @@ def correlation_decay(grammar: SizedGrammar) -> float:
         grammar: anything with the sizes of a grammar.
 
     Raises:
-        UsageError: something without sizes.
+        ValueError: something without sizes.
     """
     return _decay(GrammarSizes.of(grammar))
 
@@ -46,7 +46,7 @@ def label_correlation(grammar: SizedGrammar) -> float:
         grammar: anything with the sizes of a grammar.
 
     Raises:
-        UsageError: something without sizes.
+        ValueError: something without sizes.
 
     References:
         :cite:t:`cagnetta2024rhm`, appendix C.
@@ -70,7 +70,7 @@ def token_correlation(grammar: SizedGrammar, height: int) -> float:
         height: height h of the leaves' lowest common ancestor, 1 to L.
 
     Raises:
-        UsageError: no such height, or something without sizes.
+        ValueError: no such height, or something without sizes.
 
     References:
         :cite:t:`cagnetta2024language`, section 3 and appendix D.

@@ -85,7 +85,7 @@ def density_evolution(
     A patch is the subtree of a node of height ``patch_height``; each is masked with the same probability,
     independently. A visible patch gives the exact message of its string, a masked one none. Where every tuple has one
     parent, a visible patch tells the symbol at its top, so the curve depends on the height above the patch alone:
-    patches of height h in L levels are single cells in L - h levels.
+    patches of height h in L levels are single cells in L - h levels. Memory grows as ``8 L v² population`` bytes.
 
     Args:
         grammar: anything with the sizes of a grammar.
@@ -104,7 +104,7 @@ def density_evolution(
         Means and standard errors per share and height.
 
     Raises:
-        UsageError: a size, share, height or rule out of range.
+        ValueError: a size, share, height or rule out of range.
 
     References:
         :cite:t:`mezard2006reconstruction` use population dynamics for reconstruction on trees. For random corruption

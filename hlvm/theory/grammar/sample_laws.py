@@ -27,7 +27,7 @@ class SampleLaw:
     """A law for the number of samples, with where it comes from.
 
     Attributes:
-        name: the key in :data:`SAMPLE_LAWS`.
+        name: the key in ``SAMPLE_LAWS``.
         formula: the law as text; h is the height, L the height of the class.
         title: title of the source.
         arxiv: its number on arXiv.
@@ -150,13 +150,13 @@ def expected_samples(grammar: SizedGrammar, height: int, law: str) -> int:
         grammar: anything with the sizes of a grammar, such as a :class:`~hlvm.images.StringGrammar` or
             :class:`GrammarSizes`.
         height: height h of the ancestor whose correlations are used, 1 to L.
-        law: a name in :data:`SAMPLE_LAWS`.
+        law: a name in ``SAMPLE_LAWS``.
 
     Returns:
         The number of samples, exactly as the formula gives it.
 
     Raises:
-        UsageError: no such law or height, or something without sizes.
+        ValueError: no such law or height, or something without sizes.
 
     References:
         "labels" :cite:p:`cagnetta2024rhm`, "tokens" :cite:p:`cagnetta2024language,cagnetta2025scaling`,

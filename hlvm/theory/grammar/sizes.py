@@ -11,7 +11,7 @@ __all__ = ["GrammarSizes", "SizedGrammar"]
 
 
 class SizedGrammar(Protocol):
-    """Anything with the sizes of a grammar: :class:`~hlvm.images.StringGrammar` has them, and `GrammarSizes`."""
+    """Anything with the sizes of a grammar, as a :class:`~hlvm.images.StringGrammar` or :class:`GrammarSizes`."""
 
     @property
     def n_symbols(self) -> int:
@@ -54,7 +54,7 @@ class GrammarSizes:
         tuple_size: s, at least 2.
 
     Raises:
-        UsageError: a size out of range, or more rules in a level than there are tuples.
+        ValueError: a size out of range, or more rules in a level than there are tuples.
 
     References:
         :cite:t:`cagnetta2024rhm`.
@@ -87,7 +87,7 @@ class GrammarSizes:
         """The sizes of a grammar, checked.
 
         Raises:
-            UsageError: something without these sizes, or sizes that no grammar has.
+            ValueError: something without these sizes, or sizes that no grammar has.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         missing = [name for name in names if not hasattr(grammar, name)]
@@ -116,7 +116,7 @@ class GrammarSizes:
         """A height as an ``int``.
 
         Raises:
-            UsageError: no whole number from ``minimum`` to L.
+            ValueError: no whole number from ``minimum`` to L.
         """
         number = whole_number(height, "height", minimum=minimum)
         if number > self.n_levels:

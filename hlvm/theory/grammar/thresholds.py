@@ -39,7 +39,7 @@ def mean_belief(grammar: SizedGrammar, below: float) -> float:
         Belief in the truth at the parent.
 
     Raises:
-        UsageError: a belief out of range, or something without sizes.
+        ValueError: a belief out of range, or something without sizes.
 
     References:
         :cite:t:`sclocchi2025transition`, :cite:t:`sclocchi2025probing`.
@@ -76,7 +76,8 @@ class CorruptionTransition:
         slope_at_truth: ``s m (v - 1) / (v^s - 1)``, the slope of :func:`mean_belief` where all is known.
         slope_at_chance: its slope where nothing is known. At 1 or more, any trace of evidence grows, and the critical
             noise is 1.
-        fixed_point: the belief p* from which neither is reached; 1/v if any trace grows, NaN without transition.
+        fixed_point: the belief p* from which neither is reached, ``(m - 1) / (v - m)`` with pairs (s = 2); 1/v if any
+            trace grows, NaN without transition.
         slope: slope of :func:`mean_belief` at p*.
         critical_noise: the leaf's noise ε* at which its belief ``1 - ε + ε / v`` is p*; 0 without transition.
         exponent: ``log s / log slope``, with which the length of correlated changes diverges at ε*; NaN where p* does
@@ -96,17 +97,19 @@ def corruption_transition(grammar: SizedGrammar) -> CorruptionTransition:
     """Find the noise at the leaves beyond which nothing is known of high symbols, for random corruption.
 
     The source's leaves are noisy but never wrong: each holds the belief ``1 - ε + ε / v`` in its true symbol. That is
-    the mean message under masks of single cells with share ε, but masks leave each message certain or empty, and what
-    fluctuates so is lost far earlier: :func:`density_evolution` gives the curve for masks.
+    the mean message under masks of single cells with share ε. But a mask leaves each message certain or empty, and
+    messages that fluctuate lose the class earlier: near ε = 0.3 where they lose it at 0.731 here.
+    :func:`density_evolution` gives the curve for masks. A transition exists under the same condition: near the truth,
+    the slope is the growth of the number of wrong candidates from one height to the next.
 
     Args:
         grammar: anything with the sizes of a grammar; the number of levels does not matter.
 
     Returns:
-        Whether there is a transition, and where. At v = 32, m = 8, s = 2: p* = 0.2917, slope 1.442, ε* = 0.731.
+        The transition, if there is one. With v = 32, m = 8 and s = 2: p* = 0.2917, slope 1.442 and ε* = 0.731.
 
     Raises:
-        UsageError: something without sizes, or a single rule a symbol.
+        ValueError: something without sizes.
 
     References:
         :cite:t:`sclocchi2025transition`, :cite:t:`sclocchi2025probing`. The latter reads ε* ≈ 0.74 off its data. It
@@ -114,7 +117,10 @@ def corruption_transition(grammar: SizedGrammar) -> CorruptionTransition:
     """
     sizes = GrammarSizes.of(grammar)
     chance = 1 / sizes.n_symbols
-    at_truth, at_chance = _slope(sizes, 1.0), _slope(sizes, chance)
+    v, m, size, others = sizes.n_symbols, sizes.n_synonyms, sizes.tuple_size, sizes.n_tuples - 1
+    # Quotients of whole numbers, so that a slope of 1 is 1.
+    at_truth = size * m * (v - 1) / others
+    at_chance = size * (sizes.n_tuples // v) * (v - 1) / (m * others)
     common = {"slope_at_truth": at_truth, "slope_at_chance": at_chance}
     if at_truth >= 1:
         return CorruptionTransition(
@@ -124,10 +130,7 @@ def corruption_transition(grammar: SizedGrammar) -> CorruptionTransition:
         return CorruptionTransition(
             exists=True, fixed_point=chance, slope=at_chance, critical_noise=1.0, exponent=math.nan, **common
         )
-    # Divided by its two known zeros, the difference has only the one that is sought.
-    fixed = float(
-        root_scalar(lambda p: (_mean_belief(sizes, p) - p) / ((p - chance) * (1 - p)), bracket=_inside(chance)).root
-    )
+    fixed = _between(sizes)
     slope = _slope(sizes, fixed)
     return CorruptionTransition(
         exists=True,
@@ -139,9 +142,18 @@ def corruption_transition(grammar: SizedGrammar) -> CorruptionTransition:
     )
 
 
-def _inside(chance: float) -> tuple[float, float]:
-    margin = 1e-6 * (1 - chance)
-    return chance + margin, 1 - margin
+def _between(sizes: GrammarSizes) -> float:
+    """The fixed point between chance and truth, which is there when the slopes at both are below 1.
+
+    ``F(p) = p`` is ``(v^s - m v) p^(s+1) - (v^s - m) p^s + (m v - 1) p - (m - 1) = 0``. Divided by ``p - 1`` that is
+    ``(v^s - m v) p^s - m (v - 1) (p^(s-1) + ... + p) + m - 1``; here it is divided by ``p - 1/v`` too.
+    """
+    v, m, tuples = sizes.n_symbols, sizes.n_synonyms, sizes.n_tuples
+    coefficients = [(tuples - m * v) / tuples]
+    for _ in range(sizes.tuple_size - 1):
+        coefficients.append(coefficients[-1] / v - m * (v - 1) / tuples)
+    found = root_scalar(lambda p: np.polyval(coefficients, p), bracket=(1 / v, 1.0), xtol=1e-15, rtol=1e-14)
+    return float(found.root)
 
 
 def kesten_stigum(transition: Any, branching: int) -> float:
@@ -158,7 +170,7 @@ def kesten_stigum(transition: Any, branching: int) -> float:
         The number of children times the squared modulus of the second largest eigenvalue.
 
     Raises:
-        UsageError: no square matrix of probabilities whose rows sum to 1, or no children.
+        ValueError: no square matrix of probabilities whose rows sum to 1, or no children.
 
     References:
         The bound of Kesten and Stigum; :cite:t:`janson2004robust` prove that it is sharp for noisy leaves.
