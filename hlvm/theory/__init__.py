@@ -13,8 +13,13 @@ from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.exact import oracle_of
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.grammar.correlations import correlation_decay, label_correlation, token_correlation
 from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
+from hlvm.theory.grammar.population_dynamics import DensityEvolution, Evidence, density_evolution
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
+from hlvm.theory.grammar.sample_laws import SAMPLE_LAWS, SampleLaw, expected_samples
+from hlvm.theory.grammar.sizes import GrammarSizes, SizedGrammar
+from hlvm.theory.grammar.thresholds import CorruptionTransition, corruption_transition, kesten_stigum, mean_belief
 from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
@@ -30,15 +35,20 @@ from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 from hlvm.theory.random_masks.quantities import MaskProfile, mask_profile
 
 __all__ = [
+    "SAMPLE_LAWS",
     "Answer",
     "Answers",
     "AssumptionReport",
     "BayesLoss",
+    "CorruptionTransition",
+    "DensityEvolution",
     "DesignedMask",
     "DiscreteTreeModel",
+    "Evidence",
     "Finding",
     "GaussianOracle",
     "GrammarOracle",
+    "GrammarSizes",
     "Impossible",
     "LevelProfile",
     "MaskProfile",
@@ -46,24 +56,34 @@ __all__ = [
     "Outcomes",
     "ReducedRank",
     "Regime",
+    "SampleLaw",
     "SearchTimeoutError",
     "SharedInformation",
     "SharedInformationBatch",
+    "SizedGrammar",
     "StrategyMatch",
     "SymbolLoss",
     "TrekSeparation",
     "check_assumptions",
     "check_edges",
+    "correlation_decay",
+    "corruption_transition",
+    "density_evolution",
     "design_mask",
     "design_strategy",
+    "expected_samples",
     "frontier_probability",
+    "kesten_stigum",
+    "label_correlation",
     "level_profile",
     "mask_profile",
+    "mean_belief",
     "membership_probability",
     "oracle_of",
     "patches_reached",
     "shared_information",
     "shared_information_batch",
     "target_ancestors",
+    "token_correlation",
     "trek_separating_set",
 ]

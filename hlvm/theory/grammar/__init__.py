@@ -1,1 +1,1 @@
-"""Exact answers for discrete trees, grammars among them."""
+"""Discrete trees and random grammars: exact answers, laws of samples, thresholds, density evolution."""

@@ -54,7 +54,7 @@ class GrammarOracle:
         ValueError: the model has no discrete tree, or its tables do not fit its graph.
 
     References:
-        Belief propagation on random hierarchy models: :cite:t:`sclocchi2025hierarchies`;
+        Belief propagation on random hierarchy models: :cite:t:`sclocchi2025transition`;
         :cite:t:`garnierbrun2024transformers`.
 
     Example:
