@@ -222,20 +222,14 @@ class Averages:
         return np.clip(1 - spread / self._total(part), 0.0, 1.0)
 
     def _total(self, part: Part) -> Float[np.ndarray, " n_latents"]:
-        nothing = self._nothing
-        total = (nothing.spread if part == "value" else nothing.noise_spread)[0].astype(np.float64)
+        total = np.array([self.inference.prior_spread(node, part) for node in range(self.graph.n_latents)])
         return np.where(total > _CONSTANT, total, np.nan)
 
     @cached_property
     def _cell_total(self) -> Float[np.ndarray, " n_observed"]:
-        total = self._nothing.cell_spread[0].astype(np.float64)
+        first = self.graph.n_latents
+        total = np.array([self.inference.prior_spread(first + i, "value") for i in range(self.graph.n_observed)])
         return np.where(total > _CONSTANT, total, np.nan)
-
-    @cached_property
-    def _nothing(self) -> Summary:
-        """The summary when nothing is seen."""
-        nothing = np.zeros((1, self.graph.n_observed), dtype=np.int32)
-        return self.inference.summary(Pairs(cells=nothing, visible=np.zeros_like(nothing, dtype=bool), shape=()))
 
 
 _CONSTANT = 1e-6

@@ -75,6 +75,16 @@ class DynamicProgramme:
         """Groups of latents."""
         return {i: group for i, group in enumerate(self.groups) if group.rules is not None}
 
+    @cached_property
+    def places(self) -> dict[int, tuple[int, int]]:
+        """Steps of the programme at which one of several alternatives is taken -> (nodes, alternatives)."""
+        found = {}
+        for i, group in enumerate(self.groups):
+            if group.rules is not None:
+                found[3 * i] = (len(group.nodes), group.n_choices)
+            found[3 * i + 1] = found[3 * i + 2] = (len(group.nodes), group.n_symbols)
+        return found
+
     # ------------------------------------------------------------------ evidence
 
     def evidence(

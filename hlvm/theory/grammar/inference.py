@@ -18,6 +18,7 @@ from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes
 from hlvm.theory.grammar.strings import Pairs, pairs
 from hlvm.theory.grammar.summaries import Of, Questions, Summary
+from hlvm.theory.oracles import Part
 
 __all__ = ["Inference"]
 
@@ -89,6 +90,17 @@ class Inference:
             for node, law in zip(self.programme.groups[i].nodes.tolist(), rows, strict=True):
                 found[node] = law
         return found
+
+    def prior_spread(self, node: int, part: Part) -> float:
+        """Variance when nothing is seen: of a cell as it is rendered, of a latent's one-hot symbol or noise."""
+        law, tables = self.laws[node], self.parameters
+        if node >= self.graph.n_latents:
+            values = tables.values.get(node, np.eye(len(law)))
+            return float((law @ values**2 - (law @ values) ** 2).sum())
+        if part == "noise":
+            both = law[:, None] * tables.probabilities[node]
+            law = both if node in tables.priors or node in tables.channels else both.sum(axis=0)
+        return float(1 - (law**2).sum())
 
     # ------------------------------------------------------------------ strings and masks
 

@@ -12,11 +12,12 @@ References:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 __all__ = ["Entropy", "LogMax", "LogSum", "Sampling", "Semiring", "log_sum"]
 
@@ -72,10 +73,10 @@ class Sampling:
     """Sums of weights whose gradient is 1 at the alternatives of one outcome, drawn from the posterior.
 
     Attributes:
-        keys: shape (batch,), one key for each string, so that its outcome does not depend on the others.
+        noise: place -> Gumbel noise of shape (nodes, alternatives, batch); see :meth:`DynamicProgramme.places`.
     """
 
-    keys: PRNGKeyArray
+    noise: Mapping[int, Float[Array, "k a b"]]
 
     def lift(self, logs: Float[Array, "..."]) -> Any:
         """The logarithms themselves."""
@@ -83,13 +84,8 @@ class Sampling:
 
     def plus(self, element: Any, place: int) -> Any:
         """As :class:`LogSum`, with one alternative drawn in proportion to its weight."""
-        nodes, _, alternatives, _ = element.shape
-
-        def noise(key: PRNGKeyArray) -> Float[Array, "k 1 a"]:
-            # One draw serves all cases: only one of them is on the way.
-            return jax.random.gumbel(jax.random.fold_in(key, place), (nodes, 1, alternatives), dtype=element.dtype)
-
-        return _chosen(element, element + jnp.moveaxis(jax.vmap(noise)(self.keys), 0, -1), log_sum(element, 2))
+        # One draw serves all cases: only one of them is on the way.
+        return _chosen(element, element + self.noise[place][:, None], log_sum(element, 2))
 
 
 @dataclasses.dataclass(frozen=True)

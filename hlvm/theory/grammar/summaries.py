@@ -129,7 +129,7 @@ class Questions:
             weights, evidence = self._start(weights, cells, visible)
             semiring = LogMax()
             if key is not None:
-                semiring = Sampling(jax.vmap(lambda place: jax.random.fold_in(key, place))(places))
+                semiring = Sampling(self._noise(key, places))
             found = self.programme.marginals(semiring, weights, evidence, cuts)
             symbols, choices = {}, {}
             for i, chosen in found.latents.items():
@@ -142,6 +142,18 @@ class Questions:
             return found.total, *each
 
         return jax.jit(run)
+
+    def _noise(self, key: Any, rows: Any) -> dict[int, Array]:
+        """Gumbel noise of each place; that of a row depends on the row alone. One draw, which compiles once."""
+        shapes = self.programme.places
+        ends = np.cumsum([nodes * alternatives for nodes, alternatives in shapes.values()]).tolist()
+        draw = lambda row: jax.random.gumbel(jax.random.fold_in(key, row), (ends[-1],), dtype=self.dtype)  # noqa: E731
+        noise = jax.vmap(draw)(rows).T
+        begins = [0, *ends[:-1]]
+        return {
+            place: noise[begin:end].reshape(*shape, -1)
+            for (place, shape), begin, end in zip(shapes.items(), begins, ends, strict=True)
+        }
 
     @cached_property
     def summary(self) -> Callable[..., Summary]:

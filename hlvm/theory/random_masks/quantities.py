@@ -17,7 +17,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import Listed, MaskSampler
 from hlvm.theory.exact import oracle_of
 from hlvm.theory.one_mask.shared_information import Regime
-from hlvm.theory.oracles import Oracle, Part
+from hlvm.theory.oracles import How, Oracle, Part
 from hlvm.theory.random_masks.averages import Asked, Draws, all_are_known, asked, masks_of
 from hlvm.theory.random_masks.ladder import ladder_of_masks
 from hlvm.theory.random_masks.membership import membership_probability
@@ -84,8 +84,8 @@ def mask_profile(
 ) -> MaskProfile:
     """Share, availability and demand of every latent and height under random masks, before anything is trained.
 
-    Shares need the graph alone. Availability and demand need an oracle. All strategies are asked about the same strings,
-    so that their differences are less noisy than each of them.
+    Shares need the graph alone. Availability and demand need an oracle. All strategies are asked about the same
+    strings, so that their differences are less noisy than each of them.
 
     Args:
         model: a model with an exact oracle, or an oracle of any kind (see :func:`hlvm.theory.oracle_of`); for shares
@@ -247,15 +247,12 @@ class _Asking:
     def __init__(self, oracle: Oracle, masks: Bool[np.ndarray, "m n"], drawn: int, rows: int, key: Any) -> None:
         self.oracle, self.masks, self.drawn = oracle, masks, drawn
         self.key = None if key is None else jax.random.fold_in(key, _OF_STRINGS)
-        how = oracle.latent_r2_batch(masks[:1], key=self.key).how
-        of_strings = how == "estimated"
         # From several strings for each mask of a list follows the error of the mean.
-        self.rows = max(rows, 1 if drawn else 2) if of_strings else 1
-        self.about = {
-            "masked_share": float(masks.mean()),
-            "n_masks": drawn,
-            "how": "estimated" if of_strings or (drawn and how == "exact") else how,
-        }
+        self.rows = max(rows, 1 if drawn else 2)
+        self.about: dict[str, Any] = {"masked_share": float(masks.mean()), "n_masks": drawn}
+
+    def _say(self, how: How) -> None:
+        self.about["how"] = "estimated" if self.drawn and how == "exact" else how
 
     @property
     def repeated(self) -> Bool[np.ndarray, "m_times_rows n"]:
@@ -265,12 +262,14 @@ class _Asking:
     def latent_r2(self, part: Part) -> Float[np.ndarray, "m rows n_latents"]:
         """Each string's part in the R² of each latent."""
         answers = self.oracle.latent_r2_batch(self.repeated, part=part, key=self.key)
+        self._say(answers.how)
         return answers.value.reshape(len(self.masks), self.rows, -1)
 
     def ladder(self) -> tuple[Float[np.ndarray, "m rows n_heights"], Float[np.ndarray, "m rows n_latents"] | None]:
         """Losses by the height of the context, and the parts of latents in the gains where the graph is a forest."""
         found, graph = ladder_of_masks(self.oracle, self.repeated, key=self.key), self.oracle.graph
         each = found.latent_gain(graph) if graph.arrays.is_forest else None
+        self._say(found.how)
         shape = (len(self.masks), self.rows, -1)
         return found.mean_loss.reshape(shape), None if each is None else each.reshape(shape)
 
