@@ -112,8 +112,9 @@ def checked_filter(value: Any, rules: Mapping[int, Any], n_symbols: int) -> int 
     level = whole_number(value, "filtered_at", minimum=0)
     if level >= top:
         raise UsageError(
-            f"must be a level below the class, 0 to {top - 1}, got {level}: use None for no filter",
+            f"must be a level below the class, 0 to {top - 1}, got {level}",
             argument="filtered_at",
+            remedies={"filter": "use None for no filter"},
         )
     nodes = size ** (top - level)
     if nodes * n_classes * n_symbols > _MOST_NUMBERS:
