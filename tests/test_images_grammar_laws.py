@@ -29,6 +29,7 @@ LAWS = {
     "noise": grammar(leaf_noise=0.3),
     "filter": grammar(filtered_at=1),
     "filter of blocks": grammar(tuple_size=(2, 1), filtered_at=1),
+    "filter of squares": grammar(tuple_size=(2, 2), filtered_at=1),
     "cells independent": grammar(filtered_at=0, leaf_noise=0.2, rule_probabilities=RULES),
     "all": grammar(rule_probabilities=RULES, class_probabilities=[0.8, 0.2], leaf_noise=0.4, filtered_at=1),
 }
@@ -74,17 +75,19 @@ def test_graph_counts_the_numbers_that_enter_at_each_node(name):
         assert model.graph.dim(node) == (2 if node in model.graph.latents else 1)
 
 
-@pytest.mark.parametrize("level", [0, 1, 2])
-@pytest.mark.parametrize("tuple_size", [2, (2, 1)])
-def test_filter_keeps_the_law_of_each_node_given_the_class(level, tuple_size):
-    sizes = {"n_levels": 3, "n_symbols": 2, "n_synonyms": 2, "tuple_size": tuple_size}
-    full = grammar(rule_probabilities={3: [0.3, 0.7], 2: [[0.2, 0.8], [0.6, 0.4]]}, **sizes)
+@pytest.mark.parametrize(
+    ("level", "n_levels", "tuple_size"),
+    [(0, 3, 2), (1, 3, 2), (2, 3, 2), (0, 3, (2, 1)), (1, 3, (2, 1)), (0, 2, (2, 2)), (1, 2, (2, 2))],
+)
+def test_filter_keeps_the_law_of_each_node_given_the_class(level, n_levels, tuple_size):
+    sizes = {"n_levels": n_levels, "n_symbols": 2, "n_synonyms": 2, "tuple_size": tuple_size}
+    full = grammar(rule_probabilities={n_levels: [0.3, 0.7], 1: [[0.2, 0.8], [0.6, 0.4]]}, **sizes)
     cut = dataclasses.replace(full, filtered_at=level)
     ways = enumerate_tree(full.graph, **full.discrete_tree_parameters())
     found = cut.discrete_tree_parameters()
     root = full.graph.nodes[0]
     nodes = cut.graph.children(root)
-    assert len(nodes) == 2 ** (3 - level)
+    assert len(nodes) == full.tuple_size ** (n_levels - level)
     for node in nodes:
         law = law_of(ways, [root, node])
         expected = [[law.get((label, symbol), 0.0) * 2 for symbol in range(2)] for label in range(2)]

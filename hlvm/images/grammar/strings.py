@@ -257,7 +257,8 @@ class StringGrammar:
             labels: classes, whole numbers of shape (n,); ``None`` draws them.
             do: latent -> (symbol, synonym) it is set to, shape (2,) or (n, 2). What is below follows, what is above
                 stays. A symbol that the rule above does not give makes a string that does not belong to the grammar.
-                Noise keeps what it replaced.
+                Noise keeps what it replaced. A symbol that changes and has other probabilities picks its rule by the
+                same random number.
 
         Raises:
             ValueError: ``n`` below 1, labels or values of another shape, type or range, a name that is no latent, or
@@ -354,9 +355,10 @@ class StringGrammar:
         symbols of this level and above stay, the class included. The symbols below the chosen nodes become those that
         the same synonyms give under the new tuples. Cells that noise replaced keep what it put there.
 
-        The other rule is drawn uniformly among the m - 1 others. Then exchanged strings have the distribution of the
-        strings themselves. At a level with probabilities it is drawn by these, without the rule that there was, and a
-        node that has no other rule keeps its own; then the distribution is another one.
+        The other rule is drawn uniformly among the m - 1 others; exchanged strings of a uniform grammar have the
+        distribution of the strings themselves. At a level with probabilities it is drawn by these, without the rule
+        that there was; a node that has no other rule keeps its own, and nodes below keep theirs even if their new
+        symbols would not take them. The distribution is then another one.
 
         Args:
             key: a JAX key or an int.
