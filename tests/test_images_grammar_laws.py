@@ -299,6 +299,21 @@ def test_derive_of_any_law_can_be_compiled():
     assert np.array_equal(inside, model.derive(jax.random.key(2), 50).cells)
 
 
+def test_derive_of_any_law_runs_under_strict_flags():
+    model = LAWS["all"]
+
+    def everything():
+        before = model.derive(jax.random.key(2), 40)
+        done = model.derive(jax.random.key(2), 40, do={"z1_0_0": (1, 0)})
+        return before, done, model.exchange_synonyms(jax.random.key(2), before, level=1)
+
+    plain = everything()
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), jax.debug_key_reuse(True):
+        strict = everything()
+    for one, other in zip(plain, strict, strict=True):
+        assert np.array_equal(one.cells, other.cells)
+
+
 # ---------------------------------------------------------------------- power laws
 
 

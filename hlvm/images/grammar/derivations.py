@@ -284,7 +284,7 @@ def other_synonyms(
     if weights is None:
         step = jax.random.randint(key, before.shape, 1, n_synonyms)
         return jnp.where(chosen, (before + step) % n_synonyms, before)
-    others = jnp.where(jnp.arange(n_synonyms) == before[..., None], 0.0, weights)
+    others = jnp.where(jax.nn.one_hot(before, n_synonyms, dtype=bool), 0.0, weights)
     drawn = jax.random.categorical(key, jnp.log(others)).astype(before.dtype)
     return jnp.where(chosen & (others > 0).any(axis=-1), drawn, before)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -39,8 +40,9 @@ def thresholds(probabilities: Float[np.ndarray, "*rows _"]) -> Float[np.ndarray,
 
 
 def pick(numbers: Float[Array, "*nodes"], cuts: Float[Array, "..."]) -> Int[Array, "*nodes"]:
-    """In which part of the unit interval each number lies."""
-    return (numbers[..., None] >= cuts).sum(axis=-1, dtype="int32")
+    """The part of the unit interval that each number lies in; cuts are common to all, or of each."""
+    aligned = jnp.expand_dims(cuts, tuple(range(numbers.ndim + 1 - cuts.ndim)))
+    return (numbers[..., None] >= aligned).sum(axis=-1, dtype="int32")
 
 
 # ---------------------------------------------------------------------- checks
