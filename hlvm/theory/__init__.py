@@ -10,8 +10,9 @@ from hlvm.theory.assumptions.edges import check_edges
 from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
+from hlvm.theory.gaussian.crossings import critical_ratio
 from hlvm.theory.gaussian.oracle import GaussianOracle
-from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.one_mask.shared_information import (
     Regime,
     SharedInformation,
@@ -32,6 +33,7 @@ __all__ = [
     "GaussianOracle",
     "Impossible",
     "LevelProfile",
+    "RandomMaskCode",
     "ReducedRank",
     "Regime",
     "SearchTimeoutError",
@@ -41,6 +43,7 @@ __all__ = [
     "TrekSeparation",
     "check_assumptions",
     "check_edges",
+    "critical_ratio",
     "design_mask",
     "design_strategy",
     "frontier_probability",

@@ -8,6 +8,7 @@ the sum of the logarithms of the sines of the angles between two subspaces of no
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import scipy.linalg
@@ -26,22 +27,28 @@ _NO_SINE = 1e-12
 
 
 def information(
-    posterior: Posterior, latents: list[int], seen: Bool[np.ndarray, " n_observed"], given: list[int]
+    posterior: Posterior,
+    latents: str | Collection[str],
+    seen: Bool[np.ndarray, " n_observed"],
+    given: str | Collection[str],
 ) -> float:
-    """``I(latents; seen | given)`` in bits, 0 or more; infinite where what is seen fixes a function of the latents.
-
-    Args:
-        posterior: of the model.
-        latents: positions of the latents.
-        seen: True = visible.
-        given: positions of latents whose values are known.
-    """
-    new = sorted(set(latents) - set(given))
+    """See :meth:`hlvm.theory.GaussianOracle.information`; ``seen`` is True where visible."""
+    wanted, known = (_positions(posterior, names, what) for names, what in ((latents, "latents"), (given, "given")))
+    new = sorted(wanted - known)
     if not new or not seen.any():
         return 0.0
-    if posterior.is_linear_time(seen[None])[0] and posterior.can_be_known_on_tree([*new, *given]):
-        return _on_tree(posterior, new, seen, given)
-    return _between_subspaces(posterior, new, seen, given)
+    if posterior.is_linear_time(seen[None])[0] and posterior.can_be_known_on_tree([*new, *known]):
+        return _on_tree(posterior, new, seen, sorted(known))
+    return _between_subspaces(posterior, new, seen, sorted(known))
+
+
+def _positions(posterior: Posterior, names: str | Collection[str], what: str) -> set[int]:
+    graph = posterior.parameters.graph
+    found = {graph.position(name) for name in ([names] if isinstance(names, str) else names)}
+    for node in found:
+        if node >= graph.n_latents:
+            raise ValueError(f"{what} lists latents, got the observed variable {graph.nodes[node]!r}")
+    return found
 
 
 def _on_tree(posterior: Posterior, new: list[int], seen: np.ndarray, given: list[int]) -> float:
