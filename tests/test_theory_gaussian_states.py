@@ -291,18 +291,30 @@ def test_information_loses_nothing_on_a_deep_tree():
 # ---------------------------------------------------------------------- many masks
 
 
-def test_many_masks_on_a_large_tree_match_one_by_one():
-    graph = LatentGraph.quadtree(6, root_dim=1, noise_dim=0)
+def test_many_masks_on_a_large_tree_match_one_by_one(monkeypatch):
+    graph = LatentGraph.quadtree(5, root_dim=1, noise_dim=0)
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, 0))
-    masks = np.random.default_rng(0).random((1300, 4096)) < 0.7
-    assert oracle._posterior.tree.numbers_per_mask * len(masks) > 2**22, "more than are worked on at once"
-    loss, r2 = oracle.relative_loss_batch(masks), oracle.latent_r2_batch(masks)
-    for row in (0, 700, 1299):
-        np.testing.assert_allclose(
-            loss.value[row, masks[row]], (alone := oracle.bayes_loss(masks[row])).mse / alone.variance
-        )
-        np.testing.assert_allclose(r2.value[row], list(oracle.latent_r2(masks[row]).values()))
-    assert (loss.how, loss.rows, loss.error.any()) == ("exact", 0, False)
+    masks = np.random.default_rng(0).random((100, 1024)) < 0.7
+    together = (
+        oracle.relative_loss_batch(masks),
+        oracle.latent_r2_batch(masks),
+        oracle.latent_r2_batch(masks, part="noise"),
+    )
+    monkeypatch.setattr("hlvm.theory.gaussian.posterior._NUMBERS_AT_ONCE", 7 * oracle._posterior.tree.numbers_per_mask)
+    in_parts = (
+        oracle.relative_loss_batch(masks),
+        oracle.latent_r2_batch(masks),
+        oracle.latent_r2_batch(masks, part="noise"),
+    )
+    for one, other in zip(together, in_parts, strict=True):
+        np.testing.assert_array_equal(one.value, other.value)
+        assert (one.how, one.rows, one.error.any()) == ("exact", 0, False)
+    for row in (0, 6, 7, 99):
+        alone = oracle.bayes_loss(masks[row])
+        np.testing.assert_allclose(together[0].value[row, masks[row]], alone.mse / alone.variance)
+        np.testing.assert_allclose(together[1].value[row], list(oracle.latent_r2(masks[row]).values()))
+        found = oracle.latent_r2(masks[row], part="noise")
+        np.testing.assert_allclose(together[2].value[row], list(found.values()))
 
 
 def test_each_distinct_mask_is_worked_on_once(monkeypatch):

@@ -353,7 +353,7 @@ class GaussianOracle:
         return best_code(self._parameters, visibility, k, loss=loss, standardize=standardize)
 
     def critical_ratios(self, patches: Patches, k: int, *, standardize: bool = True) -> tuple[float, ...]:
-        """Masking ratios at which the best code of ``k`` numbers changes what it holds; see `critical_ratio`.
+        """Masking ratios where the best code of ``k`` numbers changes what it holds; see :func:`critical_ratio`.
 
         Args:
             patches: what is masked together, each patch independently.
