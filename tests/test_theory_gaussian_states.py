@@ -173,6 +173,36 @@ def test_information_matches_determinants_and_the_chain_rule(kind, data, seed):
 
 
 @many
+@given(graph=any_graphs(), seed=st.integers(0, 2**29))
+def test_information_without_noise_matches_pseudo_determinants(graph, seed):
+    """Where variables have no noise: infinite if ranks do not add up, else by determinants on what varies."""
+    given_parameters = model(graph, 4 * seed)
+    oracle = GaussianOracle.from_parameters(graph, **given_parameters)
+    _, covariance, place = dense(graph, given_parameters)
+    _, visible = random_states(graph, seed, 1)
+    rng = np.random.default_rng(seed)
+    first, second = ([name for name in graph.latents if rng.random() < 0.5] for _ in range(2))
+
+    def bits(names):
+        columns = columns_of(dict.fromkeys(names), place)
+        strengths = np.linalg.eigvalsh(covariance[np.ix_(columns, columns)])
+        strengths = strengths[strengths > 1e-9 * strengths.max(initial=0.0)]
+        return np.log2(strengths).sum() / 2, len(strengths)
+
+    def expected(names):
+        one, other, joint = bits(names), bits(seen), bits([*names, *seen])
+        return one[0] + other[0] - joint[0] if one[1] + other[1] == joint[1] else math.inf
+
+    seen = chosen(graph, visible[0])
+    one, both = expected(first), expected([*first, *second])
+    assert oracle.information(first, visible=visible[0]) == pytest.approx(one, abs=1e-6)
+    assert oracle.information([*first, *second], visible=visible[0]) == pytest.approx(both, abs=1e-6)
+    if math.isfinite(both):
+        found = oracle.information(second, visible=visible[0], given=first)
+        assert found == pytest.approx(both - one, abs=1e-6)
+
+
+@many
 @given(graph=trees(), seed=st.integers(0, 2**31))
 def test_information_on_trees_and_between_subspaces_agree(graph, seed):
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, seed))
@@ -271,6 +301,22 @@ def test_information_of_a_latent_without_noise_is_that_of_its_parent():
         assert oracle.information("a", ["x2"]) == pytest.approx(expected)
         assert oracle.information(["a", "b"], ["x2"]) == pytest.approx(expected)
         assert oracle.information("a", ["x2"], given="b") == 0
+
+
+@pytest.mark.parametrize("noise", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("kind", ["tree", "dag"])
+def test_information_follows_the_chain_rule_at_low_noise(kind, noise):
+    graph = LatentGraph.quadtree(2) if kind == "tree" else overlapping_fields(5, dims=2, noise_dims=2)
+    given_parameters = parameters(graph, 1)
+    for name in graph.observed:
+        given_parameters["noise_scales"][name] *= noise
+    oracle = GaussianOracle.from_parameters(graph, **given_parameters)
+    visible = np.random.default_rng(0).random(len(graph.observed)) < 0.6
+    one, two = graph.latents[:2], graph.latents[2:4]
+    whole = oracle.information(one + two, visible=visible)
+    parts = oracle.information(one, visible=visible), oracle.information(two, visible=visible, given=one)
+    assert whole == pytest.approx(sum(parts), rel=1e-14)
+    assert min(parts) > 1
 
 
 def test_information_loses_nothing_on_a_deep_tree():

@@ -153,13 +153,17 @@ class Posterior:
         """
         if not self.is_forest:
             return np.zeros(len(seen), dtype=bool)
-        linear = np.asarray(~(seen & ~self._has_full_noise[self._first :]).any(axis=1))
+        linear = self.has_full_noise(seen)
         if self.latents_are_numbers:
             self._check_noise(np.asarray(seen[linear].any(axis=0)), _FAINTEST_OF_ONE)
             return linear
         # Precision matrices are sums of squares, and rounding takes the square of this ratio from the weak directions.
         faint = seen & (self._noise_ratios[self._first :] > _FAINTEST_ON_TREES)
         return linear & ~np.asarray(faint.any(axis=1))
+
+    def has_full_noise(self, seen: Bool[np.ndarray, "n_masks n_observed"]) -> Bool[np.ndarray, " n_masks"]:
+        """Tell for each mask whether every visible variable has noise in every dim."""
+        return np.asarray(~(seen & ~self._has_full_noise[self._first :]).any(axis=1))
 
     def can_be_known_on_tree(self, nodes: list[int]) -> bool:
         """Tell whether message passing also takes the values of these latents as known."""
