@@ -11,8 +11,9 @@ from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.exact import oracle_of
+from hlvm.theory.gaussian.crossings import critical_ratio
 from hlvm.theory.gaussian.oracle import GaussianOracle
-from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.grammar.correlations import correlation_decay, label_correlation, token_correlation
 from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
 from hlvm.theory.grammar.population_dynamics import DensityEvolution, Evidence, density_evolution
@@ -54,6 +55,7 @@ __all__ = [
     "MaskProfile",
     "Oracle",
     "Outcomes",
+    "RandomMaskCode",
     "ReducedRank",
     "Regime",
     "SampleLaw",
@@ -68,6 +70,7 @@ __all__ = [
     "check_edges",
     "correlation_decay",
     "corruption_transition",
+    "critical_ratio",
     "density_evolution",
     "design_mask",
     "design_strategy",
