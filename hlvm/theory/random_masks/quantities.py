@@ -279,6 +279,6 @@ class _Asking:
         if self.drawn:
             return by_mask.mean(axis=0), by_mask.std(axis=0, ddof=1) / math.sqrt(len(values))
         error = np.zeros_like(by_mask[0])
-        if self.rows > 1:
+        if self.about["how"] != "exact":
             error = np.sqrt((values.var(axis=1, ddof=1) / self.rows).sum(axis=0)) / len(values)
         return by_mask.mean(axis=0), error
