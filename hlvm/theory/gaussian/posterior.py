@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from hlvm._numbers import UsageError
 from hlvm.theory.gaussian.parameters import Parameters
 from hlvm.theory.gaussian.sides import Side, variance_given
 from hlvm.theory.gaussian.tree import Tree, TreePosterior
-from hlvm.theory.oracles import Part
+from hlvm.theory.oracles import Part, check_part
 
 __all__ = ["Posterior"]
 
@@ -110,8 +108,7 @@ class Posterior:
         self, seen: Bool[np.ndarray, "n_masks n_observed"], part: Part
     ) -> Float[np.ndarray, "n_masks n_latents"]:
         """Share of each latent that is known, 0 to 1; NaN where there is nothing to know."""
-        if part not in get_args(Part):
-            raise UsageError(f'must be "value" or "noise", got {part!r}', argument="part")
+        check_part(part)
         total = self.totals(part)
         found = np.full((len(seen), len(total)), np.nan)
         np.divide(self.latents(seen, part), total, out=found, where=total > 0)

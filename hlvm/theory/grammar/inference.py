@@ -128,9 +128,9 @@ class Inference:
         """Posterior of some variables, one row per pair."""
         return self._run(self.questions.posterior, names, of, given=given)
 
-    def summary(self, given: Pairs) -> Summary:
-        """Numbers of every variable's posterior, one row per pair."""
-        return self._run(self.questions.summary, given=given)
+    def summary(self, given: Pairs, *, of_noise: bool = False) -> Summary:
+        """Numbers of every variable's posterior, one row per pair; those of noises only if asked for."""
+        return self._run(self.questions.summary, of_noise, given=given)
 
     def joint_entropy(self, given: Pairs) -> np.ndarray:
         """Bits of everything hidden, one number per pair."""

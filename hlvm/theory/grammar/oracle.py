@@ -23,7 +23,7 @@ from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.summaries import Of
-from hlvm.theory.oracles import Answer, Answers, How, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answer, Answers, Part, check_part, three_states, three_states_of_one
 
 __all__ = ["DiscreteTreeModel", "GrammarOracle"]
 
@@ -131,10 +131,10 @@ class GrammarOracle:
 
     @property
     def parameters(self) -> Weights:
-        """The tables of probabilities: "probabilities", "priors" and "channels".
+        """Tables "probabilities", "priors" and "channels", each under the name of the first variable that holds it.
 
-        Each maps the first variable that holds a table to the table; variables that share one appear once. Tables in
-        this form can be given to :meth:`log_likelihood`, which is differentiable in them.
+        Variables that share a table appear once. :meth:`log_likelihood` takes such tables, and is differentiable in
+        them.
         """
         return self._inference.programme.weights
 
@@ -241,11 +241,7 @@ class GrammarOracle:
         return self._inference.summary(given).log_loss.reshape(*given.shape, -1)
 
     def most_likely(self, cells: Any, visible: Any = None) -> Outcomes:
-        """The most likely symbols and choices of everything, given the visible cells.
-
-        Raises:
-            ValueError: as :meth:`log_likelihood`.
-        """
+        """The most likely symbols and choices of everything, given the visible cells; see :meth:`log_likelihood`."""
         return self._inference.outcomes(None, self._inference.pairs(cells, visible))
 
     def sample_posterior(self, key: Any, cells: Any, visible: Any = None) -> Outcomes:
@@ -311,6 +307,7 @@ class GrammarOracle:
         Raises:
             ValueError: as :meth:`best_accuracy`.
         """
+        check_part(part)
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
         return self._averages.latent_r2(seen, part, self._averages.strings(rows, key))
 
@@ -363,11 +360,6 @@ class GrammarOracle:
 
     # ------------------------------------------------------------------ many masks
 
-    @property
-    def how(self) -> How:
-        """Where answers about one string come from: they are exact. Averages over strings say so themselves."""
-        return "exact"
-
     def latent_r2_batch(
         self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
     ) -> Answers:
@@ -380,6 +372,7 @@ class GrammarOracle:
             ValueError: masks of another shape or type, a cell that is masked and visible, or no key where strings are
                 drawn.
         """
+        check_part(part)
         _, seen = three_states(self.graph, masks, visible)
         return self._averages.latent_r2_batch(seen, part, rows, key)
 
