@@ -1,7 +1,7 @@
 """The Gaussian oracle on masks with three states: many at once, noises, information, cuts."""
 
 import math
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_gaussian import dense, parameters, posterior
 from oracle_contract import OracleContract
+from scipy.stats import multivariate_normal
 from strategies import graphs, property_test
 
 from hlvm.graph import LatentGraph, diamond, overlapping_fields
@@ -409,3 +410,25 @@ def test_names_of_cut_latents_do_not_collide():
     cut = GaussianOracle.from_parameters(graph, **parameters(graph, 0)).cut(1)
     assert cut.graph.latents == ("a of x1", "a of x1'", "a of x2")
     assert cut.graph.parents("x1") == ("a of x1'",)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_losses_in_turn_add_up_to_the_likelihood(seed):
+    """The identity that every oracle must pass: over all orders of the cells, mean of the sums of their log-losses."""
+    graph = LatentGraph.from_edges([("a", "b"), ("a", "x1"), ("b", "x2"), ("b", "x3"), ("a", "x4")], dims=1)
+    given = parameters(graph, seed)
+    mean, covariance, place = dense(graph, given)
+    columns = np.concatenate([place[name] for name in graph.observed])
+    oracle = GaussianOracle.from_parameters(graph, **given)
+    x = np.random.default_rng(seed).normal(size=(3, len(columns))) + mean[columns]
+    total = np.zeros(len(x))
+    orders = list(permutations(range(len(columns))))
+    for order in orders:
+        for k, cell in enumerate(order):
+            seen = [graph.observed[i] for i in order[:k]]
+            target = [graph.observed[cell]]
+            variance = float(oracle.bayes_loss(target, visible=seen).mse[0])
+            best = oracle.bayes_reconstruction(target, x, visible=seen)[:, 0]
+            total += 0.5 * (np.log(2 * np.pi * variance) + (x[:, cell] - best) ** 2 / variance) / len(orders)
+    expected = -multivariate_normal(mean[columns], covariance[np.ix_(columns, columns)]).logpdf(x)
+    np.testing.assert_allclose(total, expected, atol=1e-9)
