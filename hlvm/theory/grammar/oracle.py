@@ -173,15 +173,22 @@ class GrammarOracle:
         return self._inference.log_likelihood(self._inference.pairs(cells, visible), known, parameters)
 
     def posterior(
-        self, cells: Any, visible: Any = None, *, names: Collection[str] | None = None, of: Of = "symbols"
-    ) -> dict[str, Float[np.ndarray, "..."]]:
-        """Probabilities of the symbols of each latent given the visible cells.
+        self,
+        cells: Any,
+        visible: Any = None,
+        *,
+        names: Collection[str] | None = None,
+        of: Of = "symbols",
+        parameters: Weights | None = None,
+    ) -> dict[str, Any]:
+        """Probabilities of the symbols of each latent given the visible cells; may be traced, as the likelihood.
 
         Args:
             cells: as for :meth:`log_likelihood`.
             visible: likewise.
             names: variables asked for, cells among them; ``None``: all latents.
             of: "symbols", or "productions" for a latent's symbol and choice together.
+            parameters: as for :meth:`log_likelihood`.
 
         Returns:
             Variable -> (n, [n_masks,] n_symbols), or (..., n_symbols, m) for productions of a latent; NaN where what is
@@ -196,7 +203,7 @@ class GrammarOracle:
         if of not in ("symbols", "productions"):
             raise ValueError(f'of must be "symbols" or "productions", got {of!r}')
         given = self._inference.pairs(cells, visible)
-        found = self._inference.posterior(given, wanted, of)
+        found = self._inference.posterior(given, wanted, of, parameters)
         return {name: array.reshape(*given.shape, *array.shape[1:]) for name, array in found.items()}
 
     def entropy(self, cells: Any, visible: Any = None) -> Float[np.ndarray, "..."]:
