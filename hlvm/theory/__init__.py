@@ -10,6 +10,8 @@ from hlvm.theory.assumptions.edges import check_edges
 from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
+from hlvm.theory.estimated.linearised import LinearisedOracle
+from hlvm.theory.estimated.oracle import EstimatedLoss, EstimatedOracle, estimated_oracle
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
 from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
@@ -34,11 +36,14 @@ __all__ = [
     "BayesLoss",
     "DesignedMask",
     "DiscreteTreeModel",
+    "EstimatedLoss",
+    "EstimatedOracle",
     "Finding",
     "GaussianOracle",
     "GrammarOracle",
     "Impossible",
     "LevelProfile",
+    "LinearisedOracle",
     "Oracle",
     "Outcomes",
     "ReducedRank",
@@ -53,6 +58,7 @@ __all__ = [
     "check_edges",
     "design_mask",
     "design_strategy",
+    "estimated_oracle",
     "frontier_probability",
     "level_profile",
     "membership_probability",
