@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import threadpoolctl
@@ -16,7 +16,7 @@ from hlvm._numbers import UsageError, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.theory.estimated.columns import Columns
 from hlvm.theory.estimated.draws import Draws, SampledModel, are_categories, draws_of
-from hlvm.theory.estimated.linearised import LinearisedOracle
+from hlvm.theory.estimated.linearised import LinearisableModel, LinearisedOracle
 from hlvm.theory.estimated.regression import Inputs, held_out_residuals
 from hlvm.theory.gaussian.results import BayesLoss
 from hlvm.theory.oracles import Answers, How, Part, three_states, three_states_of_one
@@ -32,8 +32,16 @@ _on_one_thread = threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 """Many factorisations of moderate size: on a busy machine, threads that wait for each other cost ten times more."""
 
 
+@overload
 def estimated_oracle(
-    model: SampledModel, *, method: Method = "regression", rows: int = 4000, key: Any = None
+    model: SampledModel, *, method: Literal["regression"] = "regression", rows: int = 4000, key: Any
+) -> EstimatedOracle: ...
+@overload
+def estimated_oracle(
+    model: LinearisableModel, *, method: Literal["linearised"], rows: int = 4000, key: Any = None
+) -> LinearisedOracle: ...
+def estimated_oracle(
+    model: Any, *, method: Method = "regression", rows: int = 4000, key: Any = None
 ) -> EstimatedOracle | LinearisedOracle:
     """Make an oracle of a model without a closed form.
 
