@@ -21,6 +21,9 @@ from jaxtyping import Float, Int
 __all__ = ["Inputs", "held_out_residuals"]
 
 _LANDMARKS = 400
+_LANDMARKS_PER_ROOT = 8
+"""Landmarks: this times the root of the number of fitted rows, so that more rows find more curved functions, or 400."""
+
 _BANDWIDTHS = (0.5, 1.5)
 """Multiples of the median distance."""
 
@@ -88,7 +91,8 @@ def held_out_residuals(
     best = _Best(fitted, held, groups)
     n, scale = len(fitted), np.sqrt(max(1, linear.shape[1]))
     best.offer(linear, [ridge * n for ridge in _LINEAR_RIDGES])
-    squared = _squared_distances(soft, soft[: min(n, _LANDMARKS)])
+    n_landmarks = min(n, max(_LANDMARKS, int(_LANDMARKS_PER_ROOT * np.sqrt(n))))
+    squared = _squared_distances(soft, soft[:n_landmarks])
     unit = _median(squared[: min(n, _MEDIAN_ROWS)])
     for bandwidth in _BANDWIDTHS:
         kernel = np.exp(squared * (-0.5 / (bandwidth * unit) ** 2))
