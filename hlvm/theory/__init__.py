@@ -10,6 +10,8 @@ from hlvm.theory.assumptions.edges import check_edges
 from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
+from hlvm.theory.estimated.linearised import LinearisedOracle
+from hlvm.theory.estimated.oracle import EstimatedLoss, EstimatedOracle, estimated_oracle
 from hlvm.theory.exact import oracle_of
 from hlvm.theory.gaussian.crossings import critical_ratio
 from hlvm.theory.gaussian.oracle import GaussianOracle
@@ -45,6 +47,8 @@ __all__ = [
     "DensityEvolution",
     "DesignedMask",
     "DiscreteTreeModel",
+    "EstimatedLoss",
+    "EstimatedOracle",
     "Evidence",
     "Finding",
     "GaussianOracle",
@@ -52,6 +56,7 @@ __all__ = [
     "GrammarSizes",
     "Impossible",
     "LevelProfile",
+    "LinearisedOracle",
     "MaskProfile",
     "Oracle",
     "Outcomes",
@@ -74,6 +79,7 @@ __all__ = [
     "density_evolution",
     "design_mask",
     "design_strategy",
+    "estimated_oracle",
     "expected_samples",
     "frontier_probability",
     "kesten_stigum",
