@@ -82,6 +82,19 @@ def test_ladder_of_a_graph_that_is_no_tree_sees_what_its_ancestors_reach(diamond
     np.testing.assert_allclose(ladder.loss[2], diamond.relative_loss_batch(masks).value)
 
 
+def test_last_rung_of_a_graph_that_is_no_tree_sees_everything():
+    """x1 and x3 share no ancestor, but are dependent given x2: without x3 the gains would not add up."""
+    graph = LatentGraph.from_edges([("a", "x1"), ("a", "x2"), ("b", "x2"), ("b", "x3")], dims=1)
+    masks = np.array([[True, False, False]])
+    noises = {name: 0.1 if name == "x2" else 1.0 for name in graph.nodes}
+    ones = {"x1": [[1.0]], "x2": [[1.0, 1.0]], "x3": [[1.0]]}
+    oracle = GaussianOracle.from_parameters(graph, coefficients=ones, noise_scales=noises)
+    ladder = ladder_of_masks(oracle, masks)
+    assert ladder.loss[1, 0, 0] == pytest.approx(oracle.bayes_loss(["x1"]).relative)
+    assert ladder.loss[1, 0, 0] == pytest.approx(0.6689, abs=1e-4)
+    assert oracle.bayes_loss(["x1"], visible=["x2"]).relative == pytest.approx(0.7512, abs=1e-4)
+
+
 def test_gains_of_latents_add_up_to_the_gain_of_their_height(tree):
     ladder = ladder_of_masks(tree, MASKS)
     each = ladder.latent_gain(TREE)

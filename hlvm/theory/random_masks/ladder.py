@@ -1,8 +1,9 @@
 """The context ladder: how much of the loss is explained by context of each height (section 7 of ``docs/theory.md``).
 
 For a target cell and a height ``h`` let ``L_h`` be its Bayes loss given only the visible cells below its ancestors of
-height up to ``h``. The gain ``L_{h-1} - L_h`` is what knowing the wider context is worth: the *demand* for what enters
-at height ``h``. The gains of all heights add up to the loss when nothing is seen less the Bayes loss.
+height up to ``h``; at the graph's own height, given all visible cells. The gain ``L_{h-1} - L_h`` is what knowing the
+wider context is worth: the *demand* for what enters at height ``h``. The gains of all heights add up to the loss when
+nothing is seen less the Bayes loss.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def ladder_of_masks(
     """Losses of the targets of some masks by the height of their context.
 
     On a forest what is above a height is cut off. On other graphs each target is asked for given the visible cells that
-    descend from its ancestors of height up to ``h``, which takes a question per target.
+    descend from its ancestors of height up to ``h``, which takes a question per target. The last height sees all that is
+    visible: cells without a common ancestor may still be dependent, given a cell that descends from both's.
 
     Args:
         oracle: of the model.
@@ -84,7 +86,7 @@ def ladder_of_masks(
     each: list[np.ndarray] = [nothing]
     how: How = "exact"
     for height in range(1, top + 1):
-        if graph.arrays.is_forest:
+        if graph.arrays.is_forest or height == top:
             asked = oracle if height == top else oracle.cut(height)
             answers = asked.relative_loss_batch(targets, rows=rows, key=key)
             each.append(answers.value)
