@@ -64,8 +64,8 @@ def ladder_of_masks(
     """Losses of the targets of some masks by the height of their context.
 
     On a forest what is above a height is cut off. On other graphs each target is asked for given the visible cells that
-    descend from its ancestors of height up to ``h``, which takes a question per target. The last height sees all that is
-    visible: cells without a common ancestor may still be dependent, given a cell that descends from both's.
+    descend from its ancestors of height up to ``h``, which takes a question per target. The last height sees all that
+    is visible: cells without a common ancestor may still be dependent, given a cell that descends from both's.
 
     Args:
         oracle: of the model.
