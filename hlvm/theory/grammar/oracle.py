@@ -375,7 +375,7 @@ class GrammarOracle:
         """R² of each latent for many masks, see :meth:`latent_r2`; each mask has ``rows`` strings of its own.
 
         Returns:
-            Values of shape (n_masks, n_latents). Errors are NaN with one row: average over masks.
+            Values of shape (n_masks, n_latents). Errors are NaN with one row; average over masks then.
 
         Raises:
             ValueError: masks of another shape or type, a cell that is masked and visible, or no key where strings are
