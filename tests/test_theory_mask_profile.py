@@ -10,7 +10,7 @@ from hlvm.images import GrammarImages
 from hlvm.masking import FixedMask, MaskList, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
-from hlvm.theory import GaussianOracle, GrammarOracle, mask_profile, membership_probability, oracle_of
+from hlvm.theory import GaussianOracle, GrammarOracle, estimated_oracle, mask_profile, membership_probability, oracle_of
 from hlvm.theory.random_masks.ladder import ladder_of_masks
 
 TREE = LatentGraph.from_edges(LatentGraph.tree(2, 3).edges, dims=1)
@@ -80,6 +80,19 @@ def test_ladder_of_a_graph_that_is_no_tree_sees_what_its_ancestors_reach(diamond
             loss = diamond.bayes_loss([name], visible=seen)
             assert ladder.loss[1, row, cell] == pytest.approx(loss.relative, abs=1e-10)
     np.testing.assert_allclose(ladder.loss[2], diamond.relative_loss_batch(masks).value)
+
+
+def test_last_rung_of_a_graph_that_is_no_tree_sees_everything():
+    """x1 and x3 share no ancestor, but are dependent given x2: without x3 the gains would not add up."""
+    graph = LatentGraph.from_edges([("a", "x1"), ("a", "x2"), ("b", "x2"), ("b", "x3")], dims=1)
+    masks = np.array([[True, False, False]])
+    noises = {name: 0.1 if name == "x2" else 1.0 for name in graph.nodes}
+    ones = {"x1": [[1.0]], "x2": [[1.0, 1.0]], "x3": [[1.0]]}
+    oracle = GaussianOracle.from_parameters(graph, coefficients=ones, noise_scales=noises)
+    ladder = ladder_of_masks(oracle, masks)
+    assert ladder.loss[1, 0, 0] == pytest.approx(oracle.bayes_loss(["x1"]).relative)
+    assert ladder.loss[1, 0, 0] == pytest.approx(0.6689, abs=1e-4)
+    assert oracle.bayes_loss(["x1"], visible=["x2"]).relative == pytest.approx(0.7512, abs=1e-4)
 
 
 def test_gains_of_latents_add_up_to_the_gain_of_their_height(tree):
@@ -203,6 +216,23 @@ def test_demand_of_a_noisy_quadtree_peaks_at_high_ratios():
     assert ratios[int(demand[2].to_numpy().argmax())] in (0.75, 0.9)
     assert ratios[int(demand[3].to_numpy().argmax())] in (0.9, 0.95)
     assert demand.loc["0.1", 3] < 0.003
+
+
+def test_mask_profile_of_estimates_has_the_error_that_masks_share(tree):
+    """Rows of a regression serve all masks: more masks do not make their error smaller."""
+    graph = LatentGraph.from_edges(LatentGraph.tree(2, 2).edges, dims=1)
+    model = HierarchicalModel.init(0, graph, LinearGaussian())
+    oracle = estimated_oracle(model, rows=400, key=0)
+    masks = np.array([[True, False, False, True], [False, True, False, False]])
+    profile = mask_profile(oracle, {"two": MaskList.of(graph, masks)}, ("availability", "demand"))
+    answers = oracle.latent_r2_batch(masks)
+    found = profile.table[(profile.table["part"] == "value") & (profile.table["latent"] != "")]
+    np.testing.assert_allclose(found["error"], answers.error.mean(axis=0))
+    assert set(profile.table["how"]) == {"estimated"}
+    demand = profile.table[profile.table["quantity"] == "demand"]
+    assert (demand["error"] > 0).all()
+    exact = mask_profile(oracle_of(model), {"two": MaskList.of(graph, masks)}, ("availability", "demand")).table
+    assert np.abs(exact["value"] - profile.table["value"]).max() < 0.1
 
 
 # ---------------------------------------------------------------------- bad input

@@ -1,8 +1,9 @@
-"""The oracle of discrete trees: everything about strings and masks by exact belief propagation (``docs/theory.md``).
+"""The oracle of discrete trees: everything about strings and masks by exact belief propagation.
 
-Grammar images, trees with :class:`~hlvm.mechanisms.ProductionRules`, noisy leaves and any tree of conditional
-probability tables are discrete trees. Answers about one string are exact. Averages over strings are exact where all
-strings can be gone through, and estimated from strings drawn of the model elsewhere; they say which.
+Section 8 of ``docs/theory.md``. Grammar images, trees with :class:`~hlvm.mechanisms.ProductionRules`, noisy leaves and
+any tree of conditional probability tables are discrete trees. Answers about one string are exact. Averages over
+strings are exact where all strings can be gone through, and estimated from strings drawn of the model elsewhere; they
+say which.
 """
 
 from __future__ import annotations
@@ -373,7 +374,7 @@ class GrammarOracle:
         """R² of each latent for many masks, see :meth:`latent_r2`; each mask has ``rows`` strings of its own.
 
         Returns:
-            Values of shape (n_masks, n_latents). Errors are NaN with one row: average over masks.
+            Values of shape (n_masks, n_latents). Errors are NaN with one row; average over masks then.
 
         Raises:
             ValueError: masks of another shape or type, a cell that is masked and visible, or no key where strings are
