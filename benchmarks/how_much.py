@@ -80,7 +80,7 @@ def of_grammars() -> Iterator[dict[str, Any]]:
             )
             profiles.append(mask_profile(grammar, ratios(MASKED_OF_32), n_masks=N_MASKS))
         asked = [profile.of_heights("demand")[N_LEVELS] for profile in profiles]
-        yield {"synonyms": m, "asks_most": [float(str(of.idxmax())) for of in asked], "rows": means(profiles)}
+        yield {"synonyms": m, "asks_most": [float(str(of.idxmax())) for of in asked], "curves": means(profiles)}
 
 
 def noisy_quadtree() -> GaussianOracle:
@@ -93,24 +93,22 @@ def noisy_quadtree() -> GaussianOracle:
 
 
 def means(profiles: list[MaskProfile]) -> list[dict[str, Any]]:
-    """Rows of heights, as means over generators."""
+    """Curves of heights over the masking ratio, as means over generators."""
     table: Any = pd.concat([profile.table for profile in profiles])
-    table = table[table["latent"] == ""]
-    keys = ["strategy", "quantity", "part", "height"]
-    found = []
-    for (ratio, quantity, part, height), rows in table.groupby(keys, sort=False):
-        found.append(
-            {
-                "ratio": float(ratio),
-                "quantity": quantity,
-                "part": part,
-                "height": int(height),
-                "value": float(rows["value"].mean()),
-                "error": float(np.sqrt((rows["error"] ** 2).sum()) / len(rows)),
-                "how": rows["how"].iloc[0],
-            }
-        )
-    return found
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    keys = ["quantity", "part", "height", "strategy"]
+    for (quantity, part, height, ratio), rows in table[table["latent"] == ""].groupby(keys, sort=False):
+        about = {"quantity": quantity, "part": part, "height": int(height), "how": rows["how"].iloc[0]}
+        curve = found.setdefault((quantity, part, height), {**about, "ratio": [], "value": [], "error": []})
+        curve["ratio"].append(float(ratio))
+        curve["value"].append(rounded(rows["value"].mean()))
+        curve["error"].append(rounded(np.sqrt((rows["error"] ** 2).sum()) / len(rows)))
+    return list(found.values())
+
+
+def rounded(number: Any) -> float:
+    """Six decimals, far below every error."""
+    return round(float(number), 6)
 
 
 def of_patches() -> Iterator[dict[str, Any]]:
@@ -132,8 +130,8 @@ def of_patches() -> Iterator[dict[str, Any]]:
                 "synonyms": m,
                 "patch_height": height,
                 "masked_shares": list(MASKED_SHARES),
-                "r2": curve.r2.value[:, -1].tolist(),
-                "error": curve.r2.error[:, -1].tolist(),
+                "r2": [*map(rounded, curve.r2.value[:, -1])],
+                "error": [*map(rounded, curve.r2.error[:, -1])],
             }
 
 
@@ -142,13 +140,15 @@ def show(grammars: list[dict[str, Any]], quadtree: list[dict[str, Any]], evoluti
     table = Table(title="Ratio that asks most, and its demand with its standard error")
     for heading in ("generator", *(f"height {height}" for height in range(1, N_LEVELS + 1))):
         table.add_column(heading)
-    each = {f"grammar, {of['synonyms']} synonyms": of["rows"] for of in grammars} | {"quadtree": quadtree}
-    for name, rows in each.items():
+    each = {f"grammar, {of['synonyms']} synonyms": of["curves"] for of in grammars} | {"quadtree": quadtree}
+    for name, curves in each.items():
         cells = []
         for height in range(1, N_LEVELS + 1):
-            of = [row for row in rows if row["quantity"] == "demand" and row["height"] == height]
-            best = max(of, key=lambda row: row["value"], default=None)
-            cells.append(f"{best['ratio']:.3g}: {best['value']:.4f} ± {best['error']:.4f}" if best else "")
+            for curve in curves:
+                if (curve["quantity"], curve["height"]) == ("demand", height):
+                    best = int(np.argmax(curve["value"]))
+                    ratio, value, error = (curve[what][best] for what in ("ratio", "value", "error"))
+                    cells.append(f"{ratio:.3g}: {value:.4f} ± {error:.4f}")
         table.add_row(name, *cells)
     Console().print(table)
     for of in grammars:

@@ -1,7 +1,7 @@
 """Figures of the page on how much is known and asked for, drawn from what benchmarks/how_much.py found."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,17 @@ def draw_all(folder: Path) -> None:
 
 def quantities(found: Mapping[str, Any]) -> Figure:
     """Share, availability and demand of each height over the masked share; a column for each generator."""
-    columns = {f"grammar, {of['synonyms']} synonyms": of["rows"] for of in found["grammars"]}
+    columns = {f"grammar, {of['synonyms']} synonyms": of["curves"] for of in found["grammars"]}
     columns["noisy quadtree"] = found["quadtree"]
     figure = Figure(figsize=(10.0, 7.0), layout="constrained")
     panels = figure.subplots(len(ROWS), len(columns), sharex=True, sharey="row")
-    top = max(row["height"] for rows in columns.values() for row in rows)
+    top = max(curve["height"] for curves in columns.values() for curve in curves)
     shades = matplotlib.colormaps["viridis"](np.linspace(0.9, 0.05, top))
-    for place, (name, rows) in enumerate(columns.items()):
+    for place, (name, curves) in enumerate(columns.items()):
         panels[0, place].set_title(name, fontsize=10)
         for axes, quantity in zip(panels[:, place], ROWS, strict=True):
-            _curves(axes, [row for row in rows if row["quantity"] == quantity and row["part"] != "noise"], shades)
+            for curve in (of for of in curves if of["quantity"] == quantity and of["part"] != "noise"):
+                _draw(axes, curve, shades[curve["height"] - 1])
         panels[-1, place].set_xlabel("masked share")
     for axes, label in zip(panels[:, 0], ROWS.values(), strict=True):
         axes.set_ylabel(label)
@@ -53,17 +54,14 @@ def quantities(found: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, rows: Sequence[Mapping[str, Any]], shades: Any) -> None:
-    """One line for each height, with a band of two standard errors; of demands, a dot at the largest."""
-    for height in sorted({row["height"] for row in rows}):
-        own = [row for row in rows if row["height"] == height]
-        ratio, value, error = (np.array([row[what] for row in own]) for what in ("ratio", "value", "error"))
-        shade = shades[height - 1]
-        axes.plot(ratio, value, color=shade, linewidth=2)
-        axes.fill_between(ratio, np.maximum(value - 2 * error, 1e-9), value + 2 * error, color=shade, alpha=0.2, lw=0)
-        if rows[0]["quantity"] == "demand":
-            best = int(value.argmax())
-            axes.plot(ratio[best], value[best], "o", color=shade, markeredgecolor="black", clip_on=False, zorder=3)
+def _draw(axes: Axes, curve: Mapping[str, Any], shade: Any) -> None:
+    """A line with a band of two standard errors; of demands, a dot at the largest."""
+    ratio, value, error = (np.array(curve[what]) for what in ("ratio", "value", "error"))
+    axes.plot(ratio, value, color=shade, linewidth=2)
+    axes.fill_between(ratio, np.maximum(value - 2 * error, 1e-9), value + 2 * error, color=shade, alpha=0.2, lw=0)
+    if curve["quantity"] == "demand":
+        best = int(value.argmax())
+        axes.plot(ratio[best], value[best], "o", color=shade, markeredgecolor="black", clip_on=False, zorder=3)
 
 
 def patches(found: Mapping[str, Any]) -> Figure:

@@ -135,7 +135,7 @@ def test_citation_file_names_this_version():
 
 def test_how_much_page_has_the_demands_that_were_measured():
     found = json.loads((ROOT / "benchmarks" / "results" / "how_much.json").read_text(encoding="utf-8"))
-    measured = {f"class, {of['synonyms']} synonyms": _demands(of["rows"], 5) for of in found["grammars"]}
+    measured = {f"class, {of['synonyms']} synonyms": _demands(of["curves"], 5) for of in found["grammars"]}
     measured |= {name: _demands(found["quadtree"], h) for h, name in ((1, "height 1"), (2, "height 2"), (3, "root"))}
     ladder = (DOCS / "how_much.md").read_text(encoding="utf-8").partition("## The ladder")[2].partition("###")[0]
     seen, ratios = set(), []
@@ -152,9 +152,10 @@ def test_how_much_page_has_the_demands_that_were_measured():
     assert seen == set(measured)
 
 
-def _demands(rows, height):
+def _demands(curves, height):
     """Masked share -> thousandths of a cell's variance."""
-    return {row["ratio"]: 1000 * row["value"] for row in rows if (row["quantity"], row["height"]) == ("demand", height)}
+    (curve,) = (of for of in curves if (of["quantity"], of["height"]) == ("demand", height))
+    return {ratio: 1000 * value for ratio, value in zip(curve["ratio"], curve["value"], strict=True)}
 
 
 def test_theory_page_mean_heights_are_what_the_engine_computes():

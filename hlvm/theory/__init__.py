@@ -1,7 +1,7 @@
 """Theory: from a graph and a mask to what a masked autoencoder can learn.
 
-Predictions are made from the graph alone: this package knows nothing of simulated data, trained
-networks or scores. The derivations are in ``docs/theory.md``.
+Predictions are made from the graph alone, or from the graph and a generator's parameters: this package
+knows nothing of simulated data, trained networks or scores. The derivations are in ``docs/theory.md``.
 """
 
 import hlvm._process.imports  # noqa: F401
