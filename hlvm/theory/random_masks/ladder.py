@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from hlvm.graph import LatentGraph
 from hlvm.theory.oracles import How, Oracle, three_states
 
-__all__ = ["Ladder", "ladder_of_masks", "reaches"]
+__all__ = ["Ladder", "ladder_of_masks", "loss_within", "reaches"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,24 +77,28 @@ def ladder_of_masks(
     Raises:
         ValueError: masks of another shape or type, or no key where one is needed.
     """
-    graph = oracle.graph
-    targets, _ = three_states(graph, masks)
-    top = max(graph.heights)
+    targets, _ = three_states(oracle.graph, masks)
+    top = max(oracle.graph.heights)
     nothing = np.where(targets, 1.0, np.nan)
     each: list[np.ndarray] = [nothing]
     how: How = "exact"
     for height in range(1, top + 1):
-        if graph.arrays.is_forest:
-            asked = oracle if height == top else oracle.cut(height)
-            answers = asked.relative_loss_batch(targets, rows=rows, key=key)
-            each.append(answers.value)
-            how = answers.how
-        else:
-            loss, how = _from_contexts(oracle, targets, height, rows, key)
-            each.append(loss)
+        loss, how = loss_within(oracle, targets, height, rows=rows, key=key)
+        each.append(loss)
     loss = np.stack(each)
     loss[:, np.isnan(loss[-1])] = np.nan  # cells that never change have no loss in units of their variance
     return Ladder(heights=range(top + 1), loss=loss, how=how)
+
+
+def loss_within(
+    oracle: Oracle, targets: Bool[np.ndarray, "n_masks n_observed"], height: int, *, rows: int = 1, key: Any = None
+) -> tuple[Float[np.ndarray, "n_masks n_observed"], How]:
+    """Loss of each target given what is visible below its ancestors of height up to ``height``, which is at least 1."""
+    if not oracle.graph.arrays.is_forest:
+        return _from_contexts(oracle, targets, height, rows, key)
+    whole = height == max(oracle.graph.heights)
+    answers = (oracle if whole else oracle.cut(height)).relative_loss_batch(targets, rows=rows, key=key)
+    return answers.value, answers.how
 
 
 def _from_contexts(
