@@ -22,6 +22,9 @@ _LOOKS = {
     "subtree": {"marker": "^", "ls": "-"},
     "grid": {"marker": "D", "ls": ":"},
     "bernoulli": {"marker": "v", "ls": "-."},
+    "ratio_range": {"marker": "<", "ls": ""},
+    "fixed": {"marker": "X", "ls": ""},
+    "list": {"marker": "h", "ls": ""},
     "designed": {"marker": "*", "ls": ""},
 }
 _OTHER = {"marker": "P", "ls": ":"}
@@ -60,7 +63,8 @@ def plot_advice(advice: Advice, *, title: str = "") -> Figure:
             drawn = {"color": colors[unit], "marker": look["marker"], "ms": size, "lw": 1.3, "zorder": 3}
             _points(over_ratio, of["masked_share"], of, ls=look["ls"], **drawn)
             _points(trade_off, of["availability"], of, xerr=2 * of["availability_error"], ls="", **drawn)
-            name = shortened(printable(f"{kind}, {unit}"), 2.4, _FONT) or "…"
+            words = unit if unit.startswith(kind) else f"{kind}, {unit}"
+            name = shortened(printable(words), 2.4, _FONT) or "…"
             handles.append(
                 Line2D([], [], color=colors[unit], marker=look["marker"], ms=size, ls=look["ls"], label=name)
             )
