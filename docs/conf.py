@@ -14,6 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import experiment_pages
 import figures
 import grammar_figures
+import how_much_figures
 import image_figures
 import mae_figures
 import mask_figures
@@ -87,7 +88,15 @@ def shorten_signature(
 
 def setup(app: Sphinx) -> None:
     """Draw the figures and register what is our own."""
-    of_modules = (figures, grammar_figures, image_figures, mae_figures, mask_figures, scoring_figures)
+    of_modules = (
+        figures,
+        grammar_figures,
+        how_much_figures,
+        image_figures,
+        mae_figures,
+        mask_figures,
+        scoring_figures,
+    )
     for module in (experiment_pages, *of_modules):
         module.draw_all(HERE / "_static" / "generated")
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))

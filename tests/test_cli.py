@@ -21,6 +21,7 @@ from hlvm._files.digests import read_json
 from hlvm.cli import input as cli_input
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
+from hlvm.images import load_image_model
 from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
 
@@ -109,6 +110,15 @@ def test_sample_draws_again_from_an_image_model_that_it_has_saved(run, tmp_path)
     assert (tmp_path / "sheet.png").exists()
 
 
+def test_sample_draws_from_a_grammar_that_is_not_uniform(run, tmp_path):
+    options = ("--zipf", "1", "--synonyms", "2", "--leaf-noise", "0.25", "--filtered-at", "0", "--levels", "1")
+    code, _, err = run("sample", "grammar", *options, "--n", "3", "--out", "{new}/a.npz", "--save-model", "{new}/model")
+    assert (code, err) == (0, "")
+    model = load_image_model(tmp_path / "model")
+    np.testing.assert_allclose(model.rule_probabilities[1], [[2 / 3, 1 / 3]] * 8)
+    assert (model.leaf_noise, model.filtered_at) == (0.25, 0)
+
+
 def test_score_prints_and_writes_the_scores(run, tmp_path):
     code, out, err = run("score", "z_hat.npy", "z.npy", "--out", "{new}/scores.json")
     assert (code, err) == (0, "")
@@ -164,6 +174,14 @@ SAMPLE = [
     ("sample tree.json --n 5 --out {new}/no/a.npz", "does not exist: make it first"),
     ("sample shapes --n 5 --out {new}/a.npz --levels 2", "--levels goes with grammar, not with shapes"),
     ("sample grammar --n 5 --out {new}/a.npz --objects 1 2", "--objects goes with shapes"),
+    ("sample shapes --n 5 --out {new}/a.npz --leaf-noise 0.1", "--leaf-noise goes with grammar, not with shapes"),
+    ("sample tree.json --n 5 --out {new}/a.npz --filtered-at 1", "--filtered-at goes with a family of images"),
+    (
+        "sample grammar --n 5 --out {new}/a.npz --leaf-noise 2",
+        "--leaf-noise must be a probability from 0 to 1, got 2.0",
+    ),
+    ("sample grammar --n 5 --out {new}/a.npz --filtered-at 3", "--filtered-at must be a level below the class, 0 to 2"),
+    ("sample grammar --n 5 --out {new}/a.npz --zipf nan", "--zipf must be finite"),
     ("sample shapes --n 5 --out {new}/a.npz --mechanism coupling", "--mechanism goes with graphs, not with shapes"),
     ("sample tree.json --n 5 --out {new}/a.npz --size 8", "--size goes with a family of images"),
     (

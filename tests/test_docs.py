@@ -1,6 +1,7 @@
 """What the documentation shows must run, and what it cites must exist."""
 
 import doctest
+import json
 import re
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_quickstart_comments_tell_the_values():
         pytest.param(
             page,
             id=str(page.relative_to(ROOT)),
-            marks=[pytest.mark.slow] if page.name in ("mae.md", "simulator.md") else [],
+            marks=[pytest.mark.slow] if page.name in ("how_much.md", "mae.md", "simulator.md") else [],
         )
         for page in PAGES
     ],
@@ -130,6 +131,30 @@ def test_links_between_files_lead_somewhere():
 def test_citation_file_names_this_version():
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert re.search(r"^version: (.+)$", text, re.MULTILINE).group(1) == hlvm.__version__
+
+
+def test_how_much_page_has_the_demands_that_were_measured():
+    found = json.loads((ROOT / "benchmarks" / "results" / "how_much.json").read_text(encoding="utf-8"))
+    measured = {f"class, {of['synonyms']} synonyms": _demands(of["rows"], 5) for of in found["grammars"]}
+    measured |= {name: _demands(found["quadtree"], h) for h, name in ((1, "height 1"), (2, "height 2"), (3, "root"))}
+    ladder = (DOCS / "how_much.md").read_text(encoding="utf-8").partition("## The ladder")[2].partition("###")[0]
+    seen, ratios = set(), []
+    for line in ladder.splitlines():
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if name in ("masked share", "noisy quadtree"):
+            ratios = [int(a) / int(b) for a, _, b in (cell.partition("/") for cell in cells)]
+        elif name in measured:
+            seen.add(name)
+            values = [measured[name][ratio] for ratio in ratios]
+            assert [float(cell.strip("*")) for cell in cells] == pytest.approx(values, abs=0.6)
+            bold = [cell.startswith("*") for cell in cells]
+            assert values[bold.index(True)] == max(measured[name].values())
+    assert seen == set(measured)
+
+
+def _demands(rows, height):
+    """Masked share -> thousandths of a cell's variance."""
+    return {row["ratio"]: 1000 * row["value"] for row in rows if (row["quantity"], row["height"]) == ("demand", height)}
 
 
 def test_theory_page_mean_heights_are_what_the_engine_computes():

@@ -15,9 +15,9 @@ from scipy import stats
 
 from hlvm.graph import LatentGraph
 from hlvm.images import Derivation, GrammarImages, ImageSample, latents_of_patches
-from hlvm.images.grammar import rules as _rules
 from hlvm.images.grammar import symbol_patches as _symbol_patches
 from hlvm.masking import masked_array
+from hlvm.mechanisms import rule_tables
 from hlvm.theory import check_assumptions, shared_information
 
 FALSE_ALARMS = 1e-3
@@ -168,21 +168,20 @@ def test_init_is_deterministic_and_pinned():
 
 
 @pytest.mark.parametrize("few", [2**16, 0], ids=["shuffled", "drawn until distinct"])
-def test_draw_rules_is_uniform(few, monkeypatch):
-    monkeypatch.setattr(_rules, "_FEW_TUPLES", few)
-    monkeypatch.setattr(_rules, "_CROWDED", 1)
-    sizes = {"level": 1, "n_above": 1, "n_synonyms": 2, "n_symbols": 2, "tuple_size": 2}
-    drawn = Counter(str(_rules.draw_rules(jax.random.key(seed), **sizes).tolist()) for seed in range(600))
+def test_draw_tuples_is_uniform(few, monkeypatch):
+    monkeypatch.setattr(rule_tables, "_FEW_TUPLES", few)
+    monkeypatch.setattr(rule_tables, "_CROWDED", 1)
+    sizes = {"n_rules": 2, "n_symbols": 2, "tuple_size": 2}
+    drawn = Counter(str(rule_tables.draw_tuples([0, seed], **sizes).tolist()) for seed in range(600))
     assert len(drawn) == 4 * 3  # ordered pairs of different tuples
     assert stats.chisquare(list(drawn.values())).pvalue > FALSE_ALARMS
 
 
 def test_other_rules_agree_on_part_of_a_tuple_as_often_as_derived():
     """The formula of the documentation, for 3 symbols with 2 rules of 3 places each, of which 2 are looked at."""
-    sizes = {"level": 1, "n_above": 3, "n_synonyms": 2, "n_symbols": 3, "tuple_size": 3}
     counts = []
     for seed in range(400):
-        seen = _rules.draw_rules(jax.random.key(seed), **sizes).reshape(-1, 3)[:, :2]
+        seen = rule_tables.draw_tuples([0, seed], n_rules=6, n_symbols=3, tuple_size=3)[:, :2]
         counts.append((seen[:, None] == seen).all(axis=-1).sum(axis=1).mean() - 1)
     expected = (3 * 2 - 1) * (3 - 1) / (3**3 - 1)
     assert stats.ttest_1samp(counts, expected).pvalue > FALSE_ALARMS

@@ -23,16 +23,17 @@ from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
 from hlvm.mae import BottleneckConfig, LossConfig, TrainConfig, ViTConfig
 from hlvm.masking import BernoulliMask, FixedMask, RandomMask
-from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP
+from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, LinearGaussian
 from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
 from hlvm.study import Comparison, Prediction, ScoreConfig, Study, design, load_study
 from hlvm.study.comparisons import measured_differences
 from hlvm.study.decisions import decide
 from hlvm.study.measuring import Session, microbatch_of
 from hlvm.study.planning import smallest_differences
+from hlvm.study.prediction import predict_quantities
 from hlvm.study.running import STATES
-from hlvm.study.truth import generator_key
-from hlvm.theory import membership_probability
+from hlvm.study.truth import generator_key, source_of
+from hlvm.theory import mask_profile, membership_probability
 
 GRAPH = LatentGraph.quadtree(1)
 NETWORK = BottleneckConfig(code_dim=2, width=8, depth=1)
@@ -83,6 +84,56 @@ def test_predict_equals_theory_and_goes_to_json_and_back():
     back = Prediction.from_dict(json.loads(json.dumps(prediction.to_dict())))
     pd.testing.assert_frame_equal(back.latents, prediction.latents)
     pd.testing.assert_frame_equal(back.heights, prediction.heights)
+
+
+def linear_model(seed=0):
+    graph = LatentGraph.from_edges(LatentGraph.quadtree(2).edges, dims=1, grid=(4, 4))
+    return HierarchicalModel.init(seed, graph, LinearGaussian())
+
+
+def test_predict_asks_exact_oracles_where_there_are_any():
+    study = tiny(linear_model())
+    found = study.predict()
+    name = study.arms[0].mask_name
+    expected = mask_profile(study.data, {name: study.arms[0].mask}, ("availability", "demand"))
+    assert found.quantity(name, "availability", "noise") == pytest.approx(
+        expected.of_latents("availability", "noise").loc[name].to_dict()
+    )
+    assert found.quantity(name, "demand", latents=study.graph.latents) == pytest.approx(
+        expected.of_heights("demand").loc[name].to_dict()
+    )
+    back = Prediction.from_dict(json.loads(json.dumps(found.to_dict())))
+    pd.testing.assert_frame_equal(back.quantities, found.quantities)
+    assert study.predict(quantities=False).quantities.empty
+    assert tiny().predict().quantities.empty
+
+
+def test_predict_averages_oracles_over_generators():
+    study = tiny(lambda key: linear_model(key), generators=2)
+    assert study.predict().quantities.empty  # without a key nobody knows which generators
+    both = study.predict(3).quantities
+    keys = [generator_key(jax.random.key(3), number) for number in range(2)]
+    each = [predict_quantities([source_of(study.data, key)], {a.mask_name: a.mask for a in study.arms}) for key in keys]
+    np.testing.assert_allclose(both["value"], (each[0]["value"] + each[1]["value"]) / 2)
+    assert (both["error"] >= np.abs(each[0]["value"] - each[1]["value"]) / 2 - 1e-12).all()
+
+
+def test_study_tells_and_draws_what_oracles_say(tmp_path):
+    study = tiny(linear_model())
+    found = study.run(0, out=tmp_path / "run")
+    table = found.table("height")
+    known = found.prediction
+    for row in table.to_dict("records"):
+        mask = next(arm.mask_name for arm in study.arms if arm.name == row["arm"])
+        names = set(found.records["latent"])
+        expected = known.quantity(mask, "availability", row["part"], names)[row["height"]]
+        assert row["availability"] == pytest.approx(expected)
+        assert row["demand"] == pytest.approx(known.quantity(mask, "demand", "", names)[row["height"]])
+    pd.testing.assert_frame_equal(load_study(tmp_path / "run").table("height"), table)
+    found.plot(predicted="demand")
+    found.report(tmp_path / "page.html")
+    assert "How much can be known, and how much is asked for" in (tmp_path / "page.html").read_text()
+    assert tiny().run(0).table()["demand"].isna().all()
 
 
 def test_prediction_of_a_height_is_that_of_the_latents_that_are_scored():

@@ -58,7 +58,8 @@ class Loud:
     def relative_loss_batch(self, masks, *, visible=None, rows=1, key=None):
         noise, seen = self._strings(len(masks), rows, key), 1 - masks.mean(axis=1, keepdims=True)
         gain = 0.0 if self.height is not None else 0.1 * seen + 0.01 * noise
-        return Answers(value=np.where(masks, 0.5 - gain, np.nan), error=0 * noise, how="estimated", rows=rows)
+        value = np.where(masks, 0.5 - gain, np.nan)
+        return Answers(value=value, error=np.full(masks.shape, np.nan), how="estimated", rows=rows)
 
     def latent_r2_batch(self, masks, *, visible=None, part="value", rows=1, key=None):
         value = np.repeat(0.5 + 0.05 * self._strings(len(masks), rows, key), self.graph.n_latents, axis=1)
@@ -139,7 +140,7 @@ def test_advise_asks_every_candidate_about_the_same_strings():
     advice = advise(oracle, 2, {"few": few, "many": many, "two": two}, n_masks=51, rows=3)
     rows = advice.table.set_index("strategy")
     assert len({(rows, *key) for _, rows, key in oracle.asked}) == 1
-    assert {n for n, _, _ in oracle.asked} == {51, 50}  # a list is repeated as often as it fits
+    assert {n for n, _, _ in oracle.asked} == {153, 150}  # a list is repeated as often as it fits; 3 strings each
     assert rows.loc["few", "below_best_error"] == 0
     # The strings add the same to both, so the difference is that of what is seen, without error.
     assert rows.loc["many", "below_best"] == pytest.approx(0.1 * (3 / 4 - 1 / 4))
@@ -149,6 +150,22 @@ def test_advise_asks_every_candidate_about_the_same_strings():
     # The spread between the two masks of a list is no mistake of their mean.
     assert rows.loc["two", "demand_error"] == pytest.approx(0.01 / np.sqrt(3 * 50), rel=0.3)
     assert (rows["how"] == "estimated").all()
+
+
+def test_advise_counts_errors_that_all_masks_share():
+    class Regression(Loud):
+        def relative_loss_batch(self, masks, *, visible=None, rows=1, key=None):
+            answers = super().relative_loss_batch(masks, visible=visible, rows=rows, key=key)
+            return Answers(value=answers.value, error=np.full(masks.shape, 0.03), how="estimated", rows=400)
+
+        def cut(self, height):
+            return Regression(self.graph, height)
+
+    masks = {"few": FixedMask(masked=("x_0",)), "many": FixedMask(masked=("x_0", "x_1", "x_2"))}
+    few, many = advise(Regression(LatentGraph.tree(2, 2)), 2, masks, n_masks=4000).table.itertuples()
+    assert [few.demand_error, many.demand_error] == pytest.approx([0.03 * np.sqrt(2)] * 2, rel=1e-3)
+    assert (few.below_best_error, many.below_best_error) == (0, pytest.approx(0.06, rel=1e-3))
+    assert many.tie
 
 
 def test_advise_marks_ties_and_the_front():

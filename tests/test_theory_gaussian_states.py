@@ -1,7 +1,7 @@
 """The Gaussian oracle on masks with three states: many at once, noises, information, cuts."""
 
 import math
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_gaussian import dense, parameters, posterior
 from oracle_contract import OracleContract
+from scipy.stats import multivariate_normal
 from strategies import graphs, property_test
 
 from hlvm.graph import LatentGraph, diamond, overlapping_fields
@@ -173,6 +174,36 @@ def test_information_matches_determinants_and_the_chain_rule(kind, data, seed):
 
 
 @many
+@given(graph=any_graphs(), seed=st.integers(0, 2**29))
+def test_information_without_noise_matches_pseudo_determinants(graph, seed):
+    """Where variables have no noise: infinite if ranks do not add up, else by determinants on what varies."""
+    given_parameters = model(graph, 4 * seed)
+    oracle = GaussianOracle.from_parameters(graph, **given_parameters)
+    _, covariance, place = dense(graph, given_parameters)
+    _, visible = random_states(graph, seed, 1)
+    rng = np.random.default_rng(seed)
+    first, second = ([name for name in graph.latents if rng.random() < 0.5] for _ in range(2))
+
+    def bits(names):
+        columns = columns_of(dict.fromkeys(names), place)
+        strengths = np.linalg.eigvalsh(covariance[np.ix_(columns, columns)])
+        strengths = strengths[strengths > 1e-9 * strengths.max(initial=0.0)]
+        return np.log2(strengths).sum() / 2, len(strengths)
+
+    def expected(names):
+        one, other, joint = bits(names), bits(seen), bits([*names, *seen])
+        return one[0] + other[0] - joint[0] if one[1] + other[1] == joint[1] else math.inf
+
+    seen = chosen(graph, visible[0])
+    one, both = expected(first), expected([*first, *second])
+    assert oracle.information(first, visible=visible[0]) == pytest.approx(one, abs=1e-6)
+    assert oracle.information([*first, *second], visible=visible[0]) == pytest.approx(both, abs=1e-6)
+    if math.isfinite(both):
+        found = oracle.information(second, visible=visible[0], given=first)
+        assert found == pytest.approx(both - one, abs=1e-6)
+
+
+@many
 @given(graph=trees(), seed=st.integers(0, 2**31))
 def test_information_on_trees_and_between_subspaces_agree(graph, seed):
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, seed))
@@ -273,6 +304,22 @@ def test_information_of_a_latent_without_noise_is_that_of_its_parent():
         assert oracle.information("a", ["x2"], given="b") == 0
 
 
+@pytest.mark.parametrize("noise", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("kind", ["tree", "dag"])
+def test_information_follows_the_chain_rule_at_low_noise(kind, noise):
+    graph = LatentGraph.quadtree(2) if kind == "tree" else overlapping_fields(5, dims=2, noise_dims=2)
+    given_parameters = parameters(graph, 1)
+    for name in graph.observed:
+        given_parameters["noise_scales"][name] *= noise
+    oracle = GaussianOracle.from_parameters(graph, **given_parameters)
+    visible = np.random.default_rng(0).random(len(graph.observed)) < 0.6
+    one, two = graph.latents[:2], graph.latents[2:4]
+    whole = oracle.information(one + two, visible=visible)
+    parts = oracle.information(one, visible=visible), oracle.information(two, visible=visible, given=one)
+    assert whole == pytest.approx(sum(parts), rel=1e-14)
+    assert min(parts) > 1
+
+
 def test_information_loses_nothing_on_a_deep_tree():
     """A chain of 300 links: what reaches the root is small, and known in closed form."""
     n = 300
@@ -291,18 +338,30 @@ def test_information_loses_nothing_on_a_deep_tree():
 # ---------------------------------------------------------------------- many masks
 
 
-def test_many_masks_on_a_large_tree_match_one_by_one():
-    graph = LatentGraph.quadtree(6, root_dim=1, noise_dim=0)
+def test_many_masks_on_a_large_tree_match_one_by_one(monkeypatch):
+    graph = LatentGraph.quadtree(5, root_dim=1, noise_dim=0)
     oracle = GaussianOracle.from_parameters(graph, **parameters(graph, 0))
-    masks = np.random.default_rng(0).random((1300, 4096)) < 0.7
-    assert oracle._posterior.tree.numbers_per_mask * len(masks) > 2**22, "more than are worked on at once"
-    loss, r2 = oracle.relative_loss_batch(masks), oracle.latent_r2_batch(masks)
-    for row in (0, 700, 1299):
-        np.testing.assert_allclose(
-            loss.value[row, masks[row]], (alone := oracle.bayes_loss(masks[row])).mse / alone.variance
-        )
-        np.testing.assert_allclose(r2.value[row], list(oracle.latent_r2(masks[row]).values()))
-    assert (loss.how, loss.rows, loss.error.any()) == ("exact", 0, False)
+    masks = np.random.default_rng(0).random((100, 1024)) < 0.7
+    together = (
+        oracle.relative_loss_batch(masks),
+        oracle.latent_r2_batch(masks),
+        oracle.latent_r2_batch(masks, part="noise"),
+    )
+    monkeypatch.setattr("hlvm.theory.gaussian.posterior._NUMBERS_AT_ONCE", 7 * oracle._posterior.tree.numbers_per_mask)
+    in_parts = (
+        oracle.relative_loss_batch(masks),
+        oracle.latent_r2_batch(masks),
+        oracle.latent_r2_batch(masks, part="noise"),
+    )
+    for one, other in zip(together, in_parts, strict=True):
+        np.testing.assert_array_equal(one.value, other.value)
+        assert (one.how, one.rows, one.error.any()) == ("exact", 0, False)
+    for row in (0, 6, 7, 99):
+        alone = oracle.bayes_loss(masks[row])
+        np.testing.assert_allclose(together[0].value[row, masks[row]], alone.mse / alone.variance)
+        np.testing.assert_allclose(together[1].value[row], list(oracle.latent_r2(masks[row]).values()))
+        found = oracle.latent_r2(masks[row], part="noise")
+        np.testing.assert_allclose(together[2].value[row], list(found.values()))
 
 
 def test_each_distinct_mask_is_worked_on_once(monkeypatch):
@@ -351,3 +410,25 @@ def test_names_of_cut_latents_do_not_collide():
     cut = GaussianOracle.from_parameters(graph, **parameters(graph, 0)).cut(1)
     assert cut.graph.latents == ("a of x1", "a of x1'", "a of x2")
     assert cut.graph.parents("x1") == ("a of x1'",)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_losses_in_turn_add_up_to_the_likelihood(seed):
+    """The identity that every oracle must pass: over all orders of the cells, mean of the sums of their log-losses."""
+    graph = LatentGraph.from_edges([("a", "b"), ("a", "x1"), ("b", "x2"), ("b", "x3"), ("a", "x4")], dims=1)
+    given = parameters(graph, seed)
+    mean, covariance, place = dense(graph, given)
+    columns = np.concatenate([place[name] for name in graph.observed])
+    oracle = GaussianOracle.from_parameters(graph, **given)
+    x = np.random.default_rng(seed).normal(size=(3, len(columns))) + mean[columns]
+    total = np.zeros(len(x))
+    orders = list(permutations(range(len(columns))))
+    for order in orders:
+        for k, cell in enumerate(order):
+            seen = [graph.observed[i] for i in order[:k]]
+            target = [graph.observed[cell]]
+            variance = float(oracle.bayes_loss(target, visible=seen).mse[0])
+            best = oracle.bayes_reconstruction(target, x, visible=seen)[:, 0]
+            total += 0.5 * (np.log(2 * np.pi * variance) + (x[:, cell] - best) ** 2 / variance) / len(orders)
+    expected = -multivariate_normal(mean[columns], covariance[np.ix_(columns, columns)]).logpdf(x)
+    np.testing.assert_allclose(total, expected, atol=1e-9)

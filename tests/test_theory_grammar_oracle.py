@@ -38,13 +38,13 @@ def drawn_strings(rng, known, n):
     return np.array([[rng.choice(len(law[k]), p=law[k]) for law in laws] for k in range(n)])
 
 
-def equal_to_enumeration(seed, n):
-    """Every string, or three of them, and every mask, or eight of them."""
+def equal_to_enumeration(seed, n, *, most_strings=27, most_cells=3):
+    """Every string, or three where there are many, and every mask, or eight."""
     for rng, graph, tables, known in random_cases(seed, n):
         cells = graph.n_observed
-        every_mask = np.array(list(itertools.product([False, True], repeat=cells))) if cells <= 3 else None
+        every_mask = np.array(list(itertools.product([False, True], repeat=cells))) if cells <= most_cells else None
         visible = rng.random((8, cells)) < rng.random() if every_mask is None else every_mask
-        strings = known.strings()[0] if known.n_strings <= 27 else drawn_strings(rng, known, 3)
+        strings = known.strings()[0] if known.n_strings <= most_strings else drawn_strings(rng, known, 3)
         with jax.disable_jit():  # every tree would be compiled anew
             oracle = GrammarOracle.from_parameters(graph, **tables, dtype="float64")
             likelihood = oracle.log_likelihood(strings, visible)
@@ -69,7 +69,7 @@ def test_oracle_equals_enumeration():
 
 @pytest.mark.slow
 def test_oracle_equals_enumeration_on_many_trees():
-    equal_to_enumeration(1, 200)
+    equal_to_enumeration(1, 200, most_strings=81, most_cells=4)
 
 
 # ---------------------------------------------------------------------- one tree
@@ -336,6 +336,21 @@ def test_log_likelihood_is_differentiable_in_probabilities(case, oracle):
             up, down = (loss({**moved, "probabilities": {**moved["probabilities"], name: side}}) for side in sides)
             slope[place] = (up - down) / (2 * step)
     np.testing.assert_allclose(gradient["probabilities"][name], slope, atol=1e-6)
+
+
+def test_posterior_may_be_traced_and_is_differentiable(case, oracle):
+    strings = case[2].strings()[0][:2]
+    seen = np.array([True, False, False, True])
+    with jax.enable_x64(True):
+        inside = jax.jit(lambda cells: oracle.posterior(cells, seen)["z1"])(jnp.asarray(strings))
+        np.testing.assert_allclose(inside, oracle.posterior(strings, seen)["z1"], atol=1e-12)
+        tables = jax.tree.map(jnp.asarray, dict(oracle.parameters))
+        first = lambda weights: oracle.posterior(strings, seen, parameters=weights)["z1"][0, 0]  # noqa: E731
+        prior, step = tables["priors"]["z0"], 1e-6
+        slope = jax.grad(first)(tables)["priors"]["z0"]
+        for place in range(len(prior)):
+            up, down = (first({**tables, "priors": {"z0": prior.at[place].add(sign * step)}}) for sign in (1, -1))
+            assert slope[place] == pytest.approx((up - down) / (2 * step), abs=1e-6)
 
 
 def test_posterior_of_impossible_string_is_nan():

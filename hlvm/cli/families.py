@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import tyro
 
+from hlvm._numbers import UsageError, positive
+
 __all__ = ["FAMILIES", "MECHANISMS", "Mechanism", "check_mechanism", "image_model", "mechanism_of"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "quadtree": ("size",),
     "shapes": ("size", "objects", "classes"),
-    "grammar": ("classes", "symbols", "synonyms", "levels", "strips"),
+    "grammar": ("classes", "symbols", "synonyms", "levels", "strips", "zipf", "leaf_noise", "filtered_at"),
 }
 """Name -> the options of ``hlvm sample`` that go with it."""
 
@@ -55,6 +57,7 @@ def image_model(name: str, key: Any, given: Mapping[str, Any] | None = None) -> 
         ValueError: a value that the family does not take.
     """
     from hlvm.images import GrammarImages, QuadtreeImages, SceneImages
+    from hlvm.mechanisms import zipf
 
     options = dict(given or {})
     if name == "quadtree":
@@ -66,11 +69,20 @@ def image_model(name: str, key: Any, given: Mapping[str, Any] | None = None) -> 
             objects=options.get("objects", (1, 1)),
             n_classes=options.get("classes", defaults["n_classes"]),
         )
+    synonyms, exponent = options.get("synonyms", 4), options.get("zipf")
+    try:
+        rules = None if exponent is None else zipf(positive(synonyms, "n_synonyms"), exponent)
+    except UsageError as error:  # the option has the name of the law
+        argument = "zipf" if error.argument == "exponent" else error.argument
+        raise UsageError(error.problem, argument=argument) from None
     return GrammarImages.init(
         key,
         n_symbols=options.get("symbols", 8),
         n_classes=options.get("classes", 8),
-        n_synonyms=options.get("synonyms", 4),
+        n_synonyms=synonyms,
         n_levels=options.get("levels", 3),
         tuple_size=2 if options.get("strips") else (2, 2),
+        rule_probabilities=rules,
+        leaf_noise=options.get("leaf_noise", 0.0),
+        filtered_at=options.get("filtered_at"),
     )

@@ -33,6 +33,7 @@ __all__ = ["sample"]
 
 _SHEET = 64
 _Whole = Annotated[int | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
+_Number = Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")]
 
 
 def sample(
@@ -48,6 +49,9 @@ def sample(
     synonyms: _Whole = None,
     levels: _Whole = None,
     strips: Flag = False,
+    zipf: _Number = None,
+    leaf_noise: _Number = None,
+    filtered_at: _Whole = None,
     mechanism: Mechanism = None,
     save_model: OptionalFile = None,
     preview: OptionalFile = None,
@@ -78,6 +82,11 @@ def sample(
         synonyms: grammar: rules of each symbol; 4 if left out.
         levels: grammar: levels of rules; 3 if left out.
         strips: grammar: write strips, two symbols at a time, instead of squares of four.
+        zipf: grammar: the k-th rule of each symbol has a probability in proportion to k to the minus this power; all
+            are equally likely if left out.
+        leaf_noise: grammar: probability that a cell is replaced by a random symbol; 0 if left out.
+        filtered_at: grammar: level, from 0 for the cells, whose symbols are independent given the class; no filter if
+            left out.
         mechanism: graphs: kind of the structural functions; invertible-mlp if left out.
         save_model: also write the model, to a new .npz file; an image model, to a new folder.
         preview: images: also write a contact sheet of the first images to this new .png file.
@@ -92,6 +101,7 @@ def sample(
     check_seed(seed)
     options = {"size": size, "objects": objects, "classes": classes, "symbols": symbols, "synonyms": synonyms}
     options |= {"levels": levels, "strips": strips or None}
+    options |= {"zipf": zipf, "leaf_noise": leaf_noise, "filtered_at": filtered_at}
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(source, given, mechanism)
     check_new_file(out, ".npz", ".h5", ".hdf5")
@@ -156,15 +166,20 @@ def _check_options(source: str, given: Mapping[str, Any], mechanism: str | None)
     if source not in FAMILIES:
         if given:
             raise ValueError(
-                f"--{next(iter(given))} goes with a family of images ({', '.join(FAMILIES)}): leave it out"
+                f"{_option(next(iter(given)))} goes with a family of images ({', '.join(FAMILIES)}): leave it out"
             )
         return
     for name in given:
         if name not in FAMILIES[source]:
             fits = [family for family, names in FAMILIES.items() if name in names]
-            raise ValueError(f"--{name} goes with {' and '.join(fits)}, not with {source}: leave it out")
+            raise ValueError(f"{_option(name)} goes with {' and '.join(fits)}, not with {source}: leave it out")
     if mechanism is not None:
         raise ValueError(f"--mechanism goes with graphs, not with {source}: leave it out")
+
+
+def _option(name: str) -> str:
+    """The option of an argument."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_room(out: Path, n: int, model: Any, image_type: str) -> None:

@@ -13,6 +13,7 @@ __all__ = ["in_command_words", "parse_error_in_one_line"]
 _REMEDIES = {
     "choose": "try --choose any",
     "dims": "leave dims out of the graph's file, which then takes those that invertible mechanisms imply",
+    "filter": "leave it out for no filter",
     "grid": 'put "grid": [ROWS, COLUMNS] into the graph\'s file',
     "groups": "",
     "height": "choose another --height",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ _FORMAT, _FORMAT_VERSION = "hlvm.images", 1
 _FAMILIES: dict[str, type[Any]] = {"scenes": SceneImages, "quadtree": QuadtreeImages, "grammar": GrammarImages}
 _TUPLES = ("objects", "tuple_shape")
 _DIGESTS = "digests"
+_PROBABILITIES, _CLASSES = "probabilities.npz", "classes"
 
 
 def can_be_saved(model: Any) -> bool:
@@ -51,9 +53,37 @@ def save_image_model(model: Any, folder: str | os.PathLike[str]) -> None:
         rules: dict[str, Any] = {str(level): np.asarray(table) for level, table in fields.pop("rules").items()}
         with atomic_path(place / "rules.npz") as temporary:
             np.savez(temporary, **rules)
-        arrays = ("rules.npz",)
+        arrays = ("rules.npz", *_write_law(model, fields, place))
     header = {"format": _FORMAT, "version": _FORMAT_VERSION, "family": family, "fields": fields}
     write_json(place / "images.json", {**header, _DIGESTS: {name: digest_of_file(place / name) for name in arrays}})
+
+
+def _write_law(model: GrammarImages, fields: dict[str, Any], place: Path) -> tuple[str, ...]:
+    """Write the probabilities of a grammar, if it has any, and leave in its fields only what was given."""
+    tables: dict[str, Any] = {}
+    for level, table in (fields.pop("rule_probabilities") or {}).items():
+        tables[str(level)], fields["rule_probabilities"] = table, _PROBABILITIES
+    if fields.pop("class_probabilities") is not None:
+        tables[_CLASSES], fields["class_probabilities"] = model.class_probabilities, _PROBABILITIES
+    for name, default in (("leaf_noise", 0.0), ("filtered_at", None)):
+        if fields[name] == default:
+            fields.pop(name)
+    if not tables:
+        return ()
+    with atomic_path(place / _PROBABILITIES) as temporary:
+        np.savez(temporary, **tables)
+    return (_PROBABILITIES,)
+
+
+def _read_law(fields: dict[str, Any], place: Path) -> None:
+    """Put the probabilities of a grammar into its fields, where they name the file."""
+    given = [name for name in ("rule_probabilities", "class_probabilities") if name in fields]
+    if given:
+        tables = dict(read_npz(place / _PROBABILITIES))
+        if "class_probabilities" in given:
+            fields["class_probabilities"] = tables.pop(_CLASSES)
+        if "rule_probabilities" in given:
+            fields["rule_probabilities"] = {int(level): table for level, table in tables.items()}
 
 
 def load_image_model(folder: str | os.PathLike[str]) -> Any:
@@ -81,6 +111,7 @@ def load_image_model(folder: str | os.PathLike[str]) -> Any:
             fields["model"] = HierarchicalModel.load(place / "model.npz")
         if family is GrammarImages:
             fields["rules"] = {int(level): table for level, table in read_npz(place / "rules.npz").items()}
+            _read_law(fields, place)
         return family(**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from None

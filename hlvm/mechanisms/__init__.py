@@ -36,7 +36,7 @@ from hlvm.mechanisms.functions import FunctionMechanism, InvertibleFunctionMecha
 from hlvm.mechanisms.heteroscedastic import Heteroscedastic
 from hlvm.mechanisms.invertible_mlp import InvertibleMLP
 from hlvm.mechanisms.linear_gaussian import LinearGaussian
-from hlvm.mechanisms.noises import Bernoulli, Categorical, Gaussian, Laplace, Noise, StudentT, Uniform
+from hlvm.mechanisms.noises import Bernoulli, Categorical, Gaussian, Laplace, Noise, StudentT, Uniform, zipf
 from hlvm.mechanisms.polar import Polar
 from hlvm.mechanisms.post_nonlinear import PostNonlinear
 from hlvm.mechanisms.production import ProductionRules, production_rules
@@ -69,4 +69,5 @@ __all__ = [
     "noise_from_dict",
     "noise_to_dict",
     "production_rules",
+    "zipf",
 ]

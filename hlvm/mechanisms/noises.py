@@ -17,11 +17,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm._keys import checked_key
+from hlvm._numbers import UsageError, positive
 
-__all__ = ["Bernoulli", "Categorical", "Gaussian", "Laplace", "Noise", "StudentT", "Uniform"]
+__all__ = ["Bernoulli", "Categorical", "Gaussian", "Laplace", "Noise", "StudentT", "Uniform", "zipf"]
 
 _HALF_WIDTH = math.sqrt(3)  # of a uniform law with variance one
 _LAPLACE_SCALE = math.sqrt(0.5)  # of a Laplace law with variance one
+
+_MOST_LOG = 690  # of a ratio between probabilities: 1e300, near the largest double
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -242,3 +245,33 @@ class Categorical(Noise):
         known = (values == jnp.round(values)) & (values >= 0) & (values < self.n_symbols)
         index = jnp.where(known, values, 0).astype(jnp.int32)
         return jnp.where(known, jnp.log(jnp.asarray(weights))[index], -jnp.inf)
+
+
+def zipf(n: int, exponent: float | int = 1.0) -> tuple[float, ...]:
+    """Probabilities of Zipf's law: the k-th of n values, k from 1, has a probability in proportion to ``k**-exponent``.
+
+    For :class:`Categorical`, and for the rules, classes and symbols of :class:`~hlvm.images.GrammarImages`.
+
+    Args:
+        n: number of values, at least 1.
+        exponent: 0 gives the uniform law; a negative one turns the order around.
+
+    Raises:
+        ValueError: ``n`` below 1, or an exponent that is not finite or so large that probabilities vanish.
+
+    References:
+        :cite:t:`cagnetta2025powerlaw` give production rules such a law, with the exponent 1 + a.
+
+    Example:
+        >>> [round(p, 3) for p in zipf(4, 1)]
+        [0.48, 0.24, 0.16, 0.12]
+    """
+    size = positive(n, "n")
+    if not math.isfinite(exponent) or abs(exponent) * math.log(size) > _MOST_LOG:
+        raise UsageError(
+            f"must be finite and leave every one of {size} values a probability above 1e-300, got {exponent}",
+            argument="exponent",
+        )
+    weights = [k**-exponent for k in range(1, size + 1)]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mechanisms.base import Mechanism, Params, whole_fields
 from hlvm.mechanisms.noises import Categorical, Noise
+from hlvm.mechanisms.rule_tables import draw_tuples
 
 __all__ = ["ProductionRules", "production_rules"]
-
-_MAX_TUPLES = 2**22
-"""Drawing rules shuffles all possible tuples of children's symbols; more of them than this take too long."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,6 @@ class ProductionRules(Mechanism):
             raise ValueError(f"ProductionRules: position {self.position} is not among {self.children} children")
         if self.rules not in ("level", "siblings"):
             raise ValueError(f'ProductionRules: rules are shared by "level" or "siblings", got {self.rules!r}')
-        if self.unambiguous and self.vocabulary**self.children > _MAX_TUPLES:
-            raise ValueError(
-                f"ProductionRules: {self.vocabulary} symbols for {self.children} children make more than {_MAX_TUPLES} "
-                f"tuples: use fewer symbols or children, or unambiguous=False"
-            )
 
     @property
     def n_symbols(self) -> int:
@@ -104,16 +99,31 @@ class ProductionRules(Mechanism):
         return int(self.synonyms > 1)
 
     def init(self, key: Any, parent_dim: int, noise_size: int, dim: int) -> Params:
-        """Draw the whole table and keep this child's column, (number of rules,)."""
-        key = checked_key(key)
-        rows, tuples = self.inputs**parent_dim, self.vocabulary**self.children
-        if self.unambiguous:
-            codes = jax.random.permutation(key, tuples)[:rows]
-            column = codes // self.vocabulary**self.position % self.vocabulary
-        else:
-            table = jax.random.randint(key, (rows * self.children,), 0, self.vocabulary).reshape(rows, self.children)
-            column = table[:, self.position]
-        return {"column": column.astype(jnp.int32)}
+        """Draw the whole table and keep this child's column, (number of rules,).
+
+        Tables are drawn by the code that draws those of grammar images. It runs in NumPy, also while a model is being
+        compiled: the compiled program calls it back.
+        """
+        words = jax.random.key_data(checked_key(key))
+        n_rules = self.inputs**parent_dim
+        draw = functools.partial(self._columns, n_rules=n_rules)
+        column = jax.ShapeDtypeStruct((n_rules,), jnp.int32)
+        return {"column": jax.pure_callback(draw, column, words, vmap_method="expand_dims")}
+
+    def _columns(self, words: Any, n_rules: int) -> np.ndarray:
+        """This child's column of the table of each key, (..., rules), from the words of the keys, (..., words)."""
+        keys = np.asarray(words)
+        columns = [
+            draw_tuples(
+                seed,
+                n_rules=n_rules,
+                n_symbols=self.vocabulary,
+                tuple_size=self.children,
+                distinct=self.unambiguous,
+            )[:, self.position]
+            for seed in keys.reshape(-1, keys.shape[-1]).tolist()
+        ]
+        return np.stack(columns).reshape(*keys.shape[:-1], n_rules)
 
     def apply(self, params: Params, parents: Float[Array, " p"], noise: Float[Array, " e"]) -> Float[Array, " d"]:
         """Look up the symbol and add the choice."""
@@ -195,7 +205,7 @@ def production_rules(
                 children=len(nodes),
                 position=position,
                 rules=rules,
-                unambiguous=productions ** len(above) <= vocabulary ** len(nodes) <= _MAX_TUPLES,
+                unambiguous=productions ** len(above) <= vocabulary ** len(nodes),
             )
     roots = {graph.nodes[node]: Categorical(n=productions) for node in families[()]}
     return mechanisms, roots

@@ -1,14 +1,20 @@
-"""A linear-Gaussian model as plain arrays, for closed forms."""
+"""A linear-Gaussian model, or what a model is to first order, as plain arrays for closed forms."""
 
 from __future__ import annotations
 
+import math
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hlvm._numbers import UsageError
 from hlvm.mechanisms import Gaussian, LinearGaussian
+from hlvm.simulator.forward import propagate
+from hlvm.simulator.layout import take
 from hlvm.simulator.parts import ModelParts
 
-__all__ = ["parameters"]
+__all__ = ["linearised", "parameters"]
 
 
 def parameters(model: ModelParts) -> dict[str, dict[str, np.ndarray]]:
@@ -34,6 +40,51 @@ def parameters(model: ModelParts) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
+def linearised(model: ModelParts) -> dict[str, dict[str, np.ndarray]]:
+    """See ``HierarchicalModel.linearised_parameters``."""
+    _check_derivatives(model)
+    found: dict[str, dict[str, np.ndarray]] = {"coefficients": {}, "noise_scales": {}, "offsets": {}}
+    loc, size = jnp.zeros(model.layout.n_noises), np.ones(model.layout.n_noises)
+    if model.noise_shift is not None:
+        loc, size = model.noise_shift.loc, np.asarray(model.noise_shift.scale, dtype=np.float64)
+    values, scale = propagate(model, loc[:, None])[:, 0], np.asarray(model.scale, dtype=np.float64)
+    for group, params in zip(model.layout.groups, model.params, strict=True):
+        k = len(group.nodes)
+        noise, means = loc[group.noises].reshape(k, -1), np.asarray(values[group.values], np.float64).reshape(k, -1)
+        parents = take(values, group.parent_rows)
+        by_parents, by_noise = (
+            np.zeros((k, group.dim, 0)),
+            np.broadcast_to(np.eye(group.dim), (k, group.dim, group.dim)),
+        )
+        if group.mechanism is not None:
+            of_both = jax.jacfwd(group.mechanism.apply, argnums=(1, 2))
+            by_parents, by_noise = (np.asarray(part, np.float64) for part in jax.vmap(of_both)(params, parents, noise))
+        spread = scale[group.values].reshape(k, -1, 1)
+        for i, node in enumerate(group.nodes):
+            name, law = model.graph.nodes[node], model.layout.noises[node]
+            coefficients = by_parents[i] / spread[i]
+            own = size[group.noises].reshape(k, -1)[i] * math.sqrt(law.variance)
+            if group.mechanism is not None:
+                found["coefficients"][name] = coefficients
+            found["noise_scales"][name] = by_noise[i] * own / spread[i]
+            found["offsets"][name] = means[i] - coefficients @ np.asarray(parents[i], np.float64)
+    return found
+
+
+def _check_derivatives(model: ModelParts) -> None:
+    for node, (name, noise) in enumerate(zip(model.graph.nodes, model.layout.noises, strict=True)):
+        if noise.discrete or model.layout.n_symbols_of(node) is not None:
+            raise UsageError(f"variable {name!r} is made of symbols: there are no derivatives by them")
+        if not math.isfinite(noise.variance):
+            raise UsageError(f"the noise of {name!r} has no variance: the linear model about the mean has none either")
+    _check_interventions(model)
+
+
+def _check_interventions(model: ModelParts) -> None:
+    if model.interventions:
+        raise ValueError(f"variable {model.interventions[0]!r} was set by an intervention: it has no noise of its own")
+
+
 def _check(model: ModelParts) -> None:
     for name, mechanism, noise in zip(model.graph.nodes, model.layout.mechanisms, model.layout.noises, strict=True):
         if not isinstance(mechanism, LinearGaussian | None):
@@ -43,5 +94,4 @@ def _check(model: ModelParts) -> None:
             )
         if noise != Gaussian():
             raise UsageError(f"variable {name!r} has the noise {noise}: closed forms need Gaussian noises everywhere")
-    if model.interventions:
-        raise ValueError(f"variable {model.interventions[0]!r} was set by an intervention: it has no noise of its own")
+    _check_interventions(model)

@@ -293,6 +293,17 @@ class HierarchicalModel(ModelParts):
         """
         return linear_gaussian.parameters(self)
 
+    def linearised_parameters(self) -> dict[str, dict[str, np.ndarray]]:
+        """The model to first order about the point where every noise has its mean, in the form of the method above.
+
+        Coefficients are derivatives of each variable by its parents, noise scales are derivatives by its noise, times
+        the noise's standard deviation, (dim, noise size). Of a linear-Gaussian model this is the model itself.
+
+        Raises:
+            ValueError: a variable is made of symbols or was set by an intervention, or a noise has no variance.
+        """
+        return linear_gaussian.linearised(self)
+
     def discrete_tree_parameters(self) -> dict[str, Any]:
         """The model as tables, if it is a forest of symbols: :class:`~hlvm.mechanisms.ProductionRules` everywhere.
 

@@ -21,7 +21,7 @@ from hlvm.mae.training.groups import group_members
 from hlvm.mae.training.planner import worth_padding
 from hlvm.study.arms import Arm, arms_of
 from hlvm.study.comparisons import Comparison, Pair, drawn_pairs
-from hlvm.study.prediction import Prediction, predict_shares, regimes_of
+from hlvm.study.prediction import Prediction, predict_quantities, predict_shares, regimes_of
 from hlvm.study.scores import ScoreConfig, Target, targets_of
 from hlvm.study.truth import StudyData, Truth, generator_key, regime_of, source_of, truth_of
 from hlvm.theory import Regime
@@ -150,13 +150,27 @@ class StudyDesign:
             return "invertible"
         return "general"
 
-    def predict(self) -> Prediction:
-        """Predict the shares of every mask from the graph alone.
+    def predict(self, key: Any = None, *, quantities: bool = True) -> Prediction:
+        """Predict the shares of every mask from the graph, and from exact oracles how much is known and asked for.
+
+        Args:
+            key: that of the study, where ``data`` is a function: it decides which generators there are. ``None`` leaves
+                their oracles out.
+            quantities: whether to ask oracles, which takes some seconds.
+
+        Returns:
+            The prediction; :attr:`Prediction.quantities` is empty where a generator has no exact oracle.
 
         Raises:
             ValueError: a mask that does not fit the graph, or a regime that its dims do not allow.
         """
-        return predict_shares(self.graph, {arm.mask_name: arm.mask for arm in self.arms}, regime=self.regime)
+        masks = {arm.mask_name: arm.mask for arm in self.arms}
+        found = predict_shares(self.graph, masks, regime=self.regime)
+        if not quantities or isinstance(self.data, LatentGraph) or (key is None and _is_factory(self.data)):
+            return found
+        typed = checked_key(0 if key is None else key)
+        models = [source_of(self.data, generator_key(typed, number)) for number in range(self.generators)]
+        return dataclasses.replace(found, quantities=predict_quantities(models, masks))
 
     def material(self, key: Any, generator: int) -> Material:
         """Data of one generator: what is trained on, samples to score on, and what is scored.

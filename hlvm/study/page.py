@@ -121,22 +121,55 @@ def _results(files: _Files, table: pd.DataFrame, told_apart: pd.DataFrame) -> It
             for figure, caption in _pictures_of_part(rows[rows["part"] == part], told_apart)
         ]
         yield Section(heading=f"{_PARTS.get(part, part)}: predicted, and measured", figures=figures)
+    yield from _how_much(files, rows, told_apart)
 
 
-def _pictures_of_part(rows: Any, told_apart: pd.DataFrame) -> Iterator[tuple[Figure, str]]:
+def _how_much(files: _Files, rows: Any, told_apart: pd.DataFrame) -> Iterator[Section]:
+    """What exact oracles say, above what was measured; of what enters at the latents, where it was scored."""
+    rows = rows[rows["part"] == ("noise" if (rows["part"] == "noise").any() else "value")]
+    largest = rows.groupby("height")["demand"].transform("max")
+    rows = rows.assign(**{_DEMAND: rows["demand"] / largest.where(largest > 0)})
+    figures = [
+        (files.add(figure), words)
+        for column, caption in _QUANTITIES.items()
+        if rows[column].notna().any()
+        for figure, words in _pictures_of_part(rows, told_apart, column, caption)
+    ]
+    if figures:
+        yield Section(heading="How much can be known, and how much is asked for", figures=figures)
+
+
+_DEMAND = "demand / largest"
+_QUANTITIES = {
+    "availability": (
+        "Predicted share of each latent that anybody can know from the visible part, by an exact oracle, and the score "
+        "measured after training."
+    ),
+    _DEMAND: (
+        "Predicted demand, what knowing the latents of a height takes off the loss of a masked cell, as a share of the "
+        "largest among the arms, and the score measured after training."
+    ),
+}
+
+
+def _pictures_of_part(
+    rows: Any, told_apart: pd.DataFrame, predicted: str = "share_in_c", caption: str = ""
+) -> Iterator[tuple[Figure, str]]:
     """One figure, or one per network and loss where there are more than a figure shows."""
     heights = sorted(set(rows["height"]), reverse=True)
     part = rows["part"].iloc[0]
-    caption = _CAPTION + (_MARKED if (told_apart["part"] == part).any() else _UNMARKED.get(part, ""))
+    caption = caption or _CAPTION
+    caption += _MARKED if (told_apart["part"] == part).any() else _UNMARKED.get(part, "")
     for start in range(0, len(heights), _MOST_HEIGHTS):
         shown = rows[rows["height"].isin(heights[start : start + _MOST_HEIGHTS])]
         if len(shown[["strategy", "network", "loss"]].drop_duplicates()) <= _MOST_LINES:
-            yield plot_study(shown, told_apart=told_apart), caption
+            yield plot_study(shown, told_apart=told_apart, predicted=predicted), caption
             continue
         for (network, loss), own in shown.groupby(["network", "loss"], sort=False):
             layout = None if own["strategy"].nunique() <= _MOST_LINES else "arms"
             name = ", ".join(filter(None, (network, loss)))
-            yield plot_study(own, told_apart=told_apart, layout=layout, title=name), f"{name}. {caption}"
+            figure = plot_study(own, told_apart=told_apart, layout=layout, predicted=predicted, title=name)
+            yield figure, f"{name}. {caption}"
 
 
 _CAPTION = (
@@ -249,20 +282,21 @@ def _losses(
 
 def _scores(table: pd.DataFrame) -> Section:
     rows: Any = table
+    known = [name for name in ("availability", "demand") if rows[name].notna().any()]
     cells = [
         (
             row["arm"],
             f"{row['height']}",
             row["part"],
             row["score"],
-            *(_number(row["share_in_c"]),),
+            *(_number(row[name]) for name in ("share_in_c", *known)),
             f"{_number(row['value'])} [{_number(row['low'])}, {_number(row['high'])}]",
             *(_number(row[name]) for name in ("floor", "ceiling", "chance")),
             f"{row['seeds']} × {row['generators']}",
         )
         for row in rows.to_dict("records")
     ]
-    header = ("arm", "height", "part", "score", "share in c", "measured [95 %]", "floor", "ceiling", "chance")
+    header = ("arm", "height", "part", "score", "share in c", *known, "measured [95 %]", "floor", "ceiling", "chance")
     return Section(
         heading="Scores by height",
         text=["Floor: untrained encoders. Ceiling: the visible part itself. Chance: rows shuffled."],

@@ -116,7 +116,7 @@ def plan_study(
     )
     scoring = _scoring(study, session, training)
     seconds, cpu_seconds = _together(study, training, scoring, min(len(of_groups), len(programs) * study.generators))
-    pairs = study.pairs(study.predict(), material.targets)
+    pairs = study.pairs(study.predict(quantities=False), material.targets)
     design = (study.generators, study.seeds) if looks is None else looks.designs[-1]
     return StudyPlan(
         training=training,

@@ -1,12 +1,12 @@
-"""The prediction of a study, before anything is trained: shares in ``c``, and which arms should differ.
+"""The prediction of a study, before anything is trained: shares in ``c``, and how much can be known and is asked for.
 
-Like :mod:`hlvm.theory`, this module sees graphs and masks alone: never data, fits or scores.
+Like :mod:`hlvm.theory`, this module sees graphs, masks and parameters of generators: never data, fits or scores.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -14,10 +14,10 @@ import pandas as pd
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import law_of
-from hlvm.theory import Regime, level_profile, membership_probability
+from hlvm.theory import Regime, level_profile, mask_profile, membership_probability, oracle_of
 from hlvm.theory.random_masks.averages import all_are_known
 
-__all__ = ["Prediction", "predict_shares", "regimes_of"]
+__all__ = ["Prediction", "predict_quantities", "predict_shares", "regimes_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,12 +31,15 @@ class Prediction:
         heights: columns ``mask``, ``regime``, ``height``, ``share_in_c`` (mean over the latents of the height),
             ``error``, ``frontier_share`` and ``dim`` (expected dims of ``c`` that enter there).
         masked: mask -> expected share of the observed variables that is hidden.
+        quantities: how much of each latent can be known, and how much is asked for, where the generator has an exact
+            oracle: the columns of :attr:`hlvm.theory.MaskProfile.table` with the mask as ``strategy``. Empty otherwise.
     """
 
     regime: Regime
     latents: pd.DataFrame
     heights: pd.DataFrame
     masked: Mapping[str, float]
+    quantities: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     def of_latents(self, mask: str) -> dict[str, float]:
         """Latent -> share in ``c`` under one mask, in the regime that claims rest on."""
@@ -63,14 +66,45 @@ class Prediction:
                 found[height] = share if len(chosen) == len(of) else float(chosen["share_in_c"].mean())
         return found
 
+    def quantity(
+        self, mask: str, quantity: str, part: str = "", latents: Collection[str] | None = None
+    ) -> dict[Any, float]:
+        """Availability or demand under one mask; empty where nothing is known of it.
+
+        Args:
+            mask: its name.
+            quantity: "availability" or "demand".
+            part: of an availability "noise" or "value".
+            latents: names for means by height over these alone, sums of a demand; ``None`` for each latent by itself.
+
+        Returns:
+            Latent -> number, or height -> number.
+        """
+        if self.quantities.empty:
+            return {}
+        known: Any = self.quantities
+        rows = known[(known["strategy"] == mask) & (known["quantity"] == quantity) & (known["part"] == part)]
+        each = rows[rows["latent"] != ""]
+        if latents is None:
+            return dict(zip(each["latent"], each["value"].astype(float), strict=True))
+        if quantity == "demand" and not len(each):  # of graphs that are no forests demands are known by height only
+            return dict(zip(rows["height"].astype(int), rows["value"].astype(float), strict=True))
+        chosen = each[each["latent"].isin(latents)].groupby("height")["value"]
+        found = chosen.sum() if quantity == "demand" else chosen.mean()
+        return {int(height): float(value) for height, value in found.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """The prediction, ready for JSON."""
-        return {
+        found = {
             "regime": self.regime,
             "latents": self.latents.to_dict("list"),
             "heights": self.heights.to_dict("list"),
             "masked": dict(self.masked),
         }
+        if self.quantities.empty:
+            return found
+        table = self.quantities.astype(object).where(self.quantities.notna(), None)  # JSON has no NaN
+        return {**found, "quantities": table.to_dict("list")}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Prediction:
@@ -81,7 +115,10 @@ class Prediction:
         """
         try:
             frames = {name: pd.DataFrame(data[name]) for name in ("latents", "heights")}
-            return cls(regime=data["regime"], masked=dict(data["masked"]), **frames)
+            quantities = pd.DataFrame(data.get("quantities", {}))
+            if not quantities.empty:
+                quantities = quantities.astype({"value": float, "error": float})
+            return cls(regime=data["regime"], masked=dict(data["masked"]), quantities=quantities, **frames)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"expected a prediction as Prediction.to_dict writes it: {error!r}") from None
 
@@ -148,3 +185,31 @@ def _memberships(graph: LatentGraph, mask: Any, regime: Regime, key: Any, n_mask
     """Share of every latent, and the number of masks drawn for it; 0 where it is exact."""
     shares = membership_probability(graph, mask, regime=regime, key=key, n_masks=n_masks)
     return shares, 0 if all_are_known(graph, law_of(mask, graph), n_masks, regime) else n_masks
+
+
+def predict_quantities(
+    models: Sequence[Any], masks: Mapping[str, Any], *, key: Any = 0, n_masks: int = 256
+) -> pd.DataFrame:
+    """Availability and demand of every latent and height, where the generators have exact oracles.
+
+    Args:
+        models: the generators, of one graph; means are over them.
+        masks: name -> strategy.
+        key: a JAX key or an int.
+        n_masks: masks drawn for each strategy.
+
+    Returns:
+        See :attr:`Prediction.quantities`; empty if a generator has no exact oracle.
+    """
+    try:
+        oracles = [oracle_of(model) for model in models]
+    except ValueError:
+        return pd.DataFrame()
+    tables = [mask_profile(one, masks, ("availability", "demand"), key=key, n_masks=n_masks).table for one in oracles]
+    if len(tables) == 1:
+        return tables[0]
+    values, errors = (np.stack([table[column].to_numpy(float) for table in tables]) for column in ("value", "error"))
+    found = tables[0].assign(value=values.mean(axis=0))
+    # Between generators, which differ by more than the draws of each.
+    found["error"] = np.sqrt(np.maximum(values.var(axis=0, ddof=1), (errors**2).mean(axis=0)) / len(tables))
+    return found

@@ -38,6 +38,8 @@ COLUMNS = (
     "part",
     "score",
     "share_in_c",
+    "availability",
+    "demand",
     "value",
     "low",
     "high",
@@ -106,7 +108,10 @@ class StudyResult:
             by: ``"latent"`` for every latent that was scored, ``"height"`` for the mean over those of a height.
 
         Returns:
-            Columns :data:`COLUMNS`. ``share_in_c``: predicted share in the shared information, 0 to 1. ``value``: mean
+            Columns :data:`COLUMNS`. ``share_in_c``: predicted share in the shared information, 0 to 1.
+            ``availability``: predicted R² of the part given what is visible, 0 to 1; ``demand``: predicted share of a
+            masked cell's variance that knowing the latents takes off the loss, see :func:`hlvm.theory.mask_profile`;
+            both NaN where the generator has no exact oracle. ``value``: mean
             of the ``score`` (R², or accuracy of categories), with ``low`` and ``high``, its 95 % interval over
             generators, or over the seeds of a single one; NaN where there is one of each. ``floor``: untrained
             encoders; ``ceiling``: the visible part itself; ``chance``: rows shuffled. ``var_between`` and
@@ -120,7 +125,7 @@ class StudyResult:
         if by not in ("latent", "height"):
             raise ValueError(f'by: expected "latent" or "height", got {by!r}')
         cell = ["latent", "height", "part", "score"] if by == "latent" else ["height", "part", "score"]
-        shares = self._shares(cell)
+        predicted = self._predicted(cell)
         numbers = ["value", "floor", "ceiling", "chance"]
         known: Any = self.records
         per_fit: Any = (
@@ -138,7 +143,7 @@ class StudyResult:
                 {name: arm[name] for name in _ARM}
                 | {"latent": ""}
                 | names
-                | {"share_in_c": shares.get(place, math.nan)}
+                | predicted.get(place, {})
                 | _summary(of_cell)
                 | {name: float(of_cell[name].mean()) for name in ("floor", "ceiling", "chance")}
             )
@@ -206,6 +211,7 @@ class StudyResult:
         strategy: str | None = None,
         network: str | None = None,
         loss: str | None = None,
+        predicted: Literal["share_in_c", "availability", "demand"] = "share_in_c",
         title: str = "",
     ) -> Figure:
         """Draw what was predicted above what was measured; see :func:`hlvm.plotting.plot_study`.
@@ -217,6 +223,7 @@ class StudyResult:
             strategy: draw this one only.
             network: draw this one only.
             loss: draw this one only.
+            predicted: the prediction that is drawn; the last two need a generator with an exact oracle.
             title: text above.
 
         Raises:
@@ -230,6 +237,7 @@ class StudyResult:
             strategy=strategy,
             network=network,
             loss=loss,
+            predicted=predicted,
             title=title,
         )
 
@@ -258,16 +266,23 @@ class StudyResult:
             environment=self.environment,
         )
 
-    def _shares(self, cell: list[str]) -> dict[tuple[Any, ...], float]:
-        """Arm and cell -> predicted share, the mean over the latents of the cell."""
+    def _predicted(self, cell: list[str]) -> dict[tuple[Any, ...], dict[str, float]]:
+        """Arm and cell -> predicted share, availability and demand of the latents of the cell."""
         known: Any = self.records
         latents = {key: set(of["latent"]) for key, of in known.groupby(cell)}
-        found: dict[tuple[Any, ...], float] = {}
+        prediction, by_latent = self.prediction, "latent" in cell
+        found: dict[tuple[Any, ...], dict[str, float]] = {}
         for arm in self.settings["arms"]:
-            each = self.prediction.of_latents(arm["mask_name"])
+            mask = arm["mask_name"]
+            shares = prediction.of_latents(mask)
             for key, names in latents.items():
-                of = each if "latent" in cell else self.prediction.of_heights(arm["mask_name"], names)
-                found[arm["arm"], *key] = of.get(key[0], math.nan)  # a latent, or a height
+                chosen = None if by_latent else names
+                of = {
+                    "share_in_c": shares if by_latent else prediction.of_heights(mask, names),
+                    "availability": prediction.quantity(mask, "availability", key[cell.index("part")], chosen),
+                    "demand": prediction.quantity(mask, "demand", "", chosen),
+                }
+                found[arm["arm"], *key] = {name: numbers.get(key[0], math.nan) for name, numbers in of.items()}
         return found
 
 

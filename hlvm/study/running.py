@@ -86,14 +86,14 @@ class Work:
             ValueError: anything that training or scoring would refuse; or the folder belongs to another study, holds
                 something else, or is used by another process.
         """
-        prediction = self.study.predict()
+        prediction = self.study.predict(quantities=False)
         for generator in range(self.study.generators):
             material = self.session.material(generator)
             self.study.programs(material.graph)
         for claim in self.study.claims:
             own_pair(claim, self.study.arms, prediction, self.session.material(0).targets)
         if self.out is None:
-            return prediction
+            return self.study.predict(self.key)
         described = self.described = json.loads(json.dumps(self.description()))
         stack.enter_context(only_writer(self.out))
         path = self.out / STUDY
@@ -116,6 +116,7 @@ class Work:
             write_json(path, described | here)
         if (self.out / PREDICTION).exists():
             return Prediction.from_dict(read_json(self.out / PREDICTION))
+        prediction = self.study.predict(self.key)
         pairs = self.study.pairs(prediction, self.session.material(0).targets)
         write_json(self.out / PREDICTION, {**prediction.to_dict(), "pairs": [dataclasses.asdict(one) for one in pairs]})
         return prediction

@@ -11,9 +11,12 @@ from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
 from hlvm.theory.design.masks_for_a_target import Advice, advise
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
+from hlvm.theory.estimated.linearised import LinearisedOracle
+from hlvm.theory.estimated.oracle import EstimatedLoss, EstimatedOracle, estimated_oracle
 from hlvm.theory.exact import oracle_of
+from hlvm.theory.gaussian.crossings import critical_ratio
 from hlvm.theory.gaussian.oracle import GaussianOracle
-from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.grammar.correlations import correlation_decay, label_correlation, token_correlation
 from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
 from hlvm.theory.grammar.population_dynamics import DensityEvolution, Evidence, density_evolution
@@ -46,6 +49,8 @@ __all__ = [
     "DensityEvolution",
     "DesignedMask",
     "DiscreteTreeModel",
+    "EstimatedLoss",
+    "EstimatedOracle",
     "Evidence",
     "Finding",
     "GaussianOracle",
@@ -53,9 +58,11 @@ __all__ = [
     "GrammarSizes",
     "Impossible",
     "LevelProfile",
+    "LinearisedOracle",
     "MaskProfile",
     "Oracle",
     "Outcomes",
+    "RandomMaskCode",
     "ReducedRank",
     "Regime",
     "SampleLaw",
@@ -71,9 +78,11 @@ __all__ = [
     "check_edges",
     "correlation_decay",
     "corruption_transition",
+    "critical_ratio",
     "density_evolution",
     "design_mask",
     "design_strategy",
+    "estimated_oracle",
     "expected_samples",
     "frontier_probability",
     "kesten_stigum",

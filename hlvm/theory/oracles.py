@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names, how_many_to_mask, masked_array
 
-__all__ = ["Answer", "Answers", "How", "Oracle", "Part", "three_states", "three_states_of_one"]
+__all__ = ["Answer", "Answers", "How", "Oracle", "Part", "check_part", "three_states", "three_states_of_one"]
 
 How: TypeAlias = Literal["exact", "linearised", "estimated"]
 """Where an answer comes from: a closed form, a linear model about the mean, or fresh draws of the generator."""
@@ -103,6 +103,16 @@ class Oracle(Protocol):
             ValueError: a graph that is no forest.
         """
         ...
+
+
+def check_part(part: str) -> None:
+    """Refuse what is no part of a latent.
+
+    Raises:
+        ValueError: neither "value" nor "noise".
+    """
+    if part not in get_args(Part):
+        raise ValueError(f'part must be "value" or "noise", got {part!r}')
 
 
 def three_states(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -15,12 +15,16 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from hlvm.graph import LatentGraph
 from hlvm.graph.arrays import GraphArrays
-from hlvm.images.grammar.rules import TupleIndex, find
+from hlvm.images.grammar.law import Thresholds
+from hlvm.images.grammar.probabilities import pick
+from hlvm.images.grammar.rules import TupleIndex, find, whole_numbers
 from hlvm.simulator.layout import Leaf
 
 __all__ = [
+    "Choices",
     "Derivation",
     "all_choices",
+    "choices_of",
     "draw_choices",
     "fixed_pairs",
     "grammar_graph",
@@ -31,20 +35,27 @@ __all__ = [
 ]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["symbols", "synonyms"], meta_fields=[])
+_LAST = 2**32 - 1
+"""The number that makes a second key of one that is also split: splitting counts upwards from zero."""
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["symbols", "synonyms", "replaced"], meta_fields=[])
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Derivation:
     """Strings with every symbol and every choice behind them, from the class (level L) down to the cells (level 0).
 
     Attributes:
         symbols: level, 0 to L -> symbols, int32 of shape (n, rows, columns) of that level; the class is (n, 1, 1).
-            -1 where parsing found no symbol.
+            -1 where parsing found no symbol. A filtered grammar has no levels between the class and the filter.
         synonyms: level, 1 to L -> which rule each symbol took, int32, same shape, 0 to m - 1. -1 where parsing found
-            none.
+            none. The class of a filtered grammar has one rule, 0.
+        replaced: symbols that noise put in the place of the written ones, int32 of the shape of the cells, -1 where it
+            put none; ``None``: the strings are as they were written.
     """
 
     symbols: Mapping[int, Leaf]
     synonyms: Mapping[int, Leaf]
+    replaced: Leaf | None = None
 
     @property
     def cells(self) -> Int[Array, "n rows columns"]:
@@ -54,7 +65,7 @@ class Derivation:
     @property
     def labels(self) -> Int[Array, " n"]:
         """Class of each string; -1 for a string that is none."""
-        return self.symbols[len(self.synonyms)][:, 0, 0]
+        return self.symbols[max(self.symbols)][:, 0, 0]
 
     @property
     def valid(self) -> Bool[Array, " n"]:
@@ -65,29 +76,58 @@ class Derivation:
         return self.symbols[0].shape[0]
 
     def __repr__(self) -> str:
-        return f"Derivation({len(self)} strings of shape {self.symbols[0].shape[1:]}, {len(self.synonyms)} levels)"
+        return f"Derivation({len(self)} strings of shape {self.symbols[0].shape[1:]}, {len(self.symbols) - 1} levels)"
 
 
-def grammar_graph(shapes: Sequence[tuple[int, int]]) -> LatentGraph:
-    """The tree over levels of nodes with these rows and columns, from the cells, level 0, up to the class."""
+class Choices(NamedTuple):
+    """What enters anew at the nodes of strings.
+
+    Choices are whole numbers, int32. Where they are real numbers, uniform on [0, 1), they say by the probabilities
+    there what is chosen.
+
+    Attributes:
+        labels: classes, (n,).
+        synonyms: level, from 1 -> which rule each symbol takes, (n, rows, columns) of the level.
+        nodes: symbols of the level that the grammar is filtered at, (n, rows, columns); ``None``: not filtered.
+        replaced: see :class:`Derivation`.
+    """
+
+    labels: Leaf
+    synonyms: Mapping[int, Leaf]
+    nodes: Leaf | None = None
+    replaced: Leaf | None = None
+
+
+def grammar_graph(
+    shapes: Mapping[int, tuple[int, int]], *, filtered: bool = False, leaf_noise: bool = False
+) -> LatentGraph:
+    """The tree over levels of nodes with these rows and columns.
+
+    Args:
+        shapes: level -> rows and columns, of the cells, level 0, the class, and the levels between that there are.
+        filtered: whether symbols right below the class are drawn anew, rather than written.
+        leaf_noise: whether cells are.
+    """
     nodes: list[str] = []
     parents: list[tuple[int, ...]] = []
-    above = 0
-    for level in reversed(range(len(shapes))):
+    noise_dims: list[int] = []
+    above, top = 0, max(shapes)
+    upper = shapes[top]
+    for level in sorted(shapes, reverse=True):
         rows, columns = shapes[level]
         prefix, start = f"z{level}_" if level else "x_", len(nodes)
         row, column = (side.ravel() for side in np.indices((rows, columns)))
         nodes += [f"{prefix}{r}_{c}" for r, c in zip(row.tolist(), column.tolist(), strict=True)]
-        if level == len(shapes) - 1:
+        drawn = level == top or (filtered and above == 0 and start == 1) or (leaf_noise and level == 0)
+        noise_dims += [int(drawn) + int(level > 0)] * (rows * columns)
+        if level == top:
             parents.append(())
         else:
-            above_rows, above_columns = shapes[level + 1]
-            place = row // (rows // above_rows) * above_columns + column // (columns // above_columns)
+            place = row // (rows // upper[0]) * upper[1] + column // (columns // upper[1])
             parents += [(p,) for p in (above + place).tolist()]
-        above = start
-    n_cells = len(nodes) - above
-    dims, noise_dims = (2,) * above + (1,) * n_cells, (2,) + (1,) * (above - 1) + (0,) * n_cells
-    return LatentGraph(tuple(nodes), GraphArrays.of(parents, dims, noise_dims), shapes[0])
+        above, upper = start, (rows, columns)
+    dims = (2,) * above + (1,) * (len(nodes) - above)
+    return LatentGraph(tuple(nodes), GraphArrays.of(parents, dims, tuple(noise_dims)), shapes[0])
 
 
 # ---------------------------------------------------------------------- choices
@@ -106,9 +146,36 @@ def all_choices(
     return number, synonyms
 
 
+def choices_of(
+    derivation: Derivation,
+    shapes: Mapping[int, tuple[int, int]],
+    filtered_at: int | None,
+    n_symbols: Mapping[int, int],
+    n_synonyms: int,
+) -> Choices:
+    """Choices that write strings again.
+
+    Raises:
+        ValueError: strings of another grammar: levels, shapes or values that this one does not have.
+    """
+    top, n = max(shapes), len(derivation)
+    if sorted(derivation.symbols) != sorted(shapes):
+        raise ValueError(f"strings of this grammar have levels {sorted(shapes)}, got {sorted(derivation.symbols)}")
+    labels = whole_numbers(derivation.labels, "labels", (n,), n_symbols[top])
+    synonyms: dict[int, Array] = {}
+    for level in range(1, (top if filtered_at is None else filtered_at) + 1):
+        chosen = derivation.synonyms[level]
+        synonyms[level] = whole_numbers(chosen, f"synonyms[{level}]", (n, *shapes[level]), n_synonyms)
+    nodes = None
+    if filtered_at is not None:
+        shape = (n, *shapes[filtered_at])
+        nodes = whole_numbers(derivation.symbols[filtered_at], f"symbols[{filtered_at}]", shape, n_symbols[filtered_at])
+    return Choices(labels, synonyms, nodes, derivation.replaced)
+
+
 def fixed_pairs(
     graph: LatentGraph,
-    shapes: Sequence[tuple[int, int]],
+    shapes: Mapping[int, tuple[int, int]],
     n_values: Mapping[str, tuple[int, int]],
     do: Mapping[str, Any],
     n: int,
@@ -154,26 +221,72 @@ def _checked_pair(name: str, value: Any, ends: tuple[int, int], n: int) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("n", "n_classes", "n_synonyms", "shapes"))
 def draw_choices(
-    key: PRNGKeyArray, n: int, n_classes: int, n_synonyms: int, shapes: tuple[tuple[int, int], ...]
-) -> tuple[Int[Array, " n"], dict[int, Int[Array, "n _ _"]]]:
-    """Classes, and synonyms of the levels with these shapes."""
+    key: PRNGKeyArray,
+    n: int,
+    n_classes: int,
+    n_synonyms: int,
+    shapes: tuple[tuple[int, int], ...],
+    law: Thresholds,
+) -> Choices:
+    """Draw what enters anew.
+
+    Args:
+        key: a typed key.
+        n: number of strings.
+        n_classes: number of classes.
+        n_synonyms: number of rules of each symbol.
+        shapes: rows and columns of the cells and of the levels whose symbols choose rules, from level 1 up.
+        law: of the choices that are not uniform.
+    """
     label_key, synonym_key = jax.random.split(key)
-    ends = np.cumsum([rows * columns for rows, columns in shapes]).tolist()
-    drawn = jax.random.randint(synonym_key, (n, ends[-1]), 0, n_synonyms)  # one call: each takes long to compile
-    synonyms = {
-        level: drawn[:, begin:end].reshape(n, *shape)
-        for level, (begin, end, shape) in enumerate(zip([0, *ends], ends, shapes, strict=False), start=1)
+    rule_key, node_key, cell_key = jax.random.split(jax.random.fold_in(jax.random.clone(key), _LAST), 3)
+    cells, *latents = shapes
+    ends = np.cumsum([0, *(rows * columns for rows, columns in latents)]).tolist()
+    synonyms: dict[int, Array] = {}
+    if len(law.rules) < len(latents):
+        drawn = jax.random.randint(synonym_key, (n, ends[-1]), 0, n_synonyms)  # one call: each takes long to compile
+        synonyms = _by_level(drawn, latents, ends)
+    if law.rules:
+        numbers = _by_level(jax.random.uniform(rule_key, (n, ends[-1])), latents, ends)
+        synonyms |= {level: numbers[level] for level in law.rules}
+    if law.classes is None:
+        labels = jax.random.randint(label_key, (n,), 0, n_classes)
+    else:
+        labels = pick(jax.random.uniform(label_key, (n,)), law.classes)
+    nodes = replaced = None
+    if law.nodes is not None:
+        nodes = jax.random.uniform(node_key, (n, *law.nodes.shape[:2]))
+    if law.cells is not None:
+        replaced = pick(jax.random.uniform(cell_key, (n, *cells)), law.cells) - 1
+    return Choices(labels, synonyms, nodes, replaced)
+
+
+def _by_level(drawn: Array, shapes: Sequence[tuple[int, int]], ends: Sequence[int]) -> dict[int, Array]:
+    """One row of numbers per string, parted among the levels from 1 up."""
+    return {
+        level: drawn[:, begin:end].reshape(len(drawn), *shape)
+        for level, (begin, end, shape) in enumerate(zip(ends[:-1], ends[1:], shapes, strict=True), start=1)
     }
-    return jax.random.randint(label_key, (n,), 0, n_classes), synonyms
 
 
 @functools.partial(jax.jit, static_argnames="n_synonyms")
 def other_synonyms(
-    key: PRNGKeyArray, before: Int[Array, "n rows columns"], chosen: Bool[Array | np.ndarray, "..."], n_synonyms: int
+    key: PRNGKeyArray,
+    before: Int[Array, "n rows columns"],
+    chosen: Bool[Array | np.ndarray, "..."],
+    n_synonyms: int,
+    weights: Float[Array, "n rows columns synonyms"] | None,
 ) -> Int[Array, "n rows columns"]:
-    """Another synonym for each chosen node, uniformly among the others."""
-    step = jax.random.randint(key, before.shape, 1, n_synonyms)
-    return jnp.where(chosen, (before + step) % n_synonyms, before)
+    """Another synonym for each chosen node among the others, uniformly or with these weights.
+
+    A node all of whose other synonyms have weight zero keeps its own.
+    """
+    if weights is None:
+        step = jax.random.randint(key, before.shape, 1, n_synonyms)
+        return jnp.where(chosen, (before + step) % n_synonyms, before)
+    others = jnp.where(jax.nn.one_hot(before, n_synonyms, dtype=bool), 0.0, weights)
+    drawn = jax.random.categorical(key, jnp.log(others)).astype(before.dtype)
+    return jnp.where(chosen & (others > 0).any(axis=-1), drawn, before)
 
 
 # ---------------------------------------------------------------------- strings
@@ -183,22 +296,44 @@ def other_synonyms(
 def produce(
     rules: Mapping[int, Int[Array, "_ _ _"]],
     tuple_shape: tuple[int, int],
-    labels: Int[Array, " n"],
-    synonyms: Mapping[int, Int[Array, "n _ _"]],
+    choices: Choices,
     fixed: Mapping[int, tuple[Array, Array]],
+    law: Thresholds,
 ) -> Derivation:
     """From choices down to strings, with some nodes set as by :func:`fixed_pairs`."""
-    symbols, chosen = {len(rules): labels[:, None, None]}, dict(synonyms)
-    for level in range(len(rules), 0, -1):
-        if level in fixed:
-            mask, pairs = fixed[level]
-            symbols[level] = jnp.where(mask, pairs[..., 0], symbols[level])
-            chosen[level] = jnp.where(mask, pairs[..., 1], chosen[level])
+    top = len(rules)
+    symbols, chosen = {top: choices.labels[:, None, None]}, dict(choices.synonyms)
+    if choices.nodes is not None:
+        chosen[top] = jnp.zeros_like(symbols[top])
+        symbols[top] = _with_fixed(fixed, top, 0, symbols[top])
+        symbols[len(choices.synonyms)] = _symbols_of_nodes(choices.nodes, symbols[top][:, 0, 0], law)
+    for level in range(len(choices.synonyms), 0, -1):
+        symbols[level] = _with_fixed(fixed, level, 0, symbols[level])
+        if jnp.issubdtype(chosen[level].dtype, jnp.floating):
+            chosen[level] = pick(chosen[level], law.rules[level][symbols[level]])
+        chosen[level] = _with_fixed(fixed, level, 1, chosen[level])
         tuples = rules[level][symbols[level], chosen[level]]
         n, rows, columns, _ = tuples.shape
         blocks = tuples.reshape(n, rows, columns, *tuple_shape).transpose(0, 1, 3, 2, 4)
         symbols[level - 1] = blocks.reshape(n, rows * tuple_shape[0], columns * tuple_shape[1])
-    return Derivation(symbols=symbols, synonyms=chosen)
+    if choices.replaced is not None:
+        symbols[0] = jnp.where(choices.replaced < 0, symbols[0], choices.replaced)
+    return Derivation(symbols=symbols, synonyms=chosen, replaced=choices.replaced)
+
+
+def _with_fixed(fixed: Mapping[int, tuple[Array, Array]], level: int, place: int, drawn: Array) -> Array:
+    """Symbols (place 0) or synonyms (place 1) of a level, with those that are set."""
+    if level not in fixed:
+        return drawn
+    mask, pairs = fixed[level]
+    return jnp.where(mask, pairs[..., place], drawn)
+
+
+def _symbols_of_nodes(nodes: Array, labels: Array, law: Thresholds) -> Array:
+    """Symbols at the level that a grammar is filtered at."""
+    if not jnp.issubdtype(nodes.dtype, jnp.floating):
+        return nodes
+    return pick(nodes, jnp.moveaxis(jnp.asarray(law.nodes)[:, :, labels], 2, 0))
 
 
 @functools.partial(jax.jit, static_argnames=("tuple_shape", "n_symbols", "n_synonyms"))
@@ -227,7 +362,7 @@ def named(graph: LatentGraph, derivation: Derivation) -> dict[str, Float[Array, 
     Not compiled as a whole: a program with so many results takes long to compile, and the slices are cheap.
     """
     names, found = iter(graph.latents), {}
-    for level in range(len(derivation.synonyms), 0, -1):
+    for level in sorted(derivation.synonyms, reverse=True):
         pairs = jnp.stack([derivation.symbols[level], derivation.synonyms[level]], axis=-1).astype(jnp.float32)
         pairs = pairs.reshape(len(pairs), -1, 2)
         for node in range(pairs.shape[1]):

@@ -84,6 +84,10 @@ class GrammarImages(StringGrammar):
         tuple_size: int | tuple[int, ...] = (2, 2),
         patch_pixels: int = 8,
         style: PatchStyle = "colour",
+        rule_probabilities: Any = None,
+        class_probabilities: Any = None,
+        leaf_noise: float | int = 0.0,
+        filtered_at: int | None = None,
     ) -> GrammarImages:
         """Draw the rules: at each level uniformly without replacement from all v^s tuples.
 
@@ -98,9 +102,14 @@ class GrammarImages(StringGrammar):
                 symbols.
             patch_pixels: pixels along each side of a cell.
             style: see the class.
+            rule_probabilities: see :class:`~hlvm.images.StringGrammar`, as the following. The rules are the same with
+                and without them.
+            class_probabilities: of the classes.
+            leaf_noise: probability that a cell is replaced by a random symbol.
+            filtered_at: level whose symbols are independent given the class.
 
         Raises:
-            ValueError: a size out of range, or more rules than there are tuples.
+            ValueError: a size out of range, more rules than there are tuples, or probabilities that do not add up.
         """
         shape = check_sizes(n_symbols, tuple_size, n_levels)
         pictures.check_style(patch_pixels, style)
@@ -112,14 +121,20 @@ class GrammarImages(StringGrammar):
             n_levels=n_levels,
             tuple_size=shape[0] * shape[1],
         )
-        return cls(rules=rules, n_symbols=n_symbols, tuple_shape=shape, patch_pixels=patch_pixels, style=style)
+        return cls(
+            rules=rules,
+            n_symbols=n_symbols,
+            tuple_shape=shape,
+            rule_probabilities=rule_probabilities,
+            class_probabilities=class_probabilities,
+            leaf_noise=leaf_noise,
+            filtered_at=filtered_at,
+            patch_pixels=patch_pixels,
+            style=style,
+        )
 
     def __repr__(self) -> str:
-        return (
-            f"GrammarImages(n_symbols={self.n_symbols}, n_classes={self.n_classes}, n_synonyms={self.n_synonyms}, "
-            f"n_levels={self.n_levels}, tuple_size={self.tuple_shape}, patch_pixels={self.patch_pixels}, "
-            f"style={self.style!r})"
-        )
+        return f"GrammarImages({self._settings}, patch_pixels={self.patch_pixels}, style={self.style!r})"
 
     def discrete_tree_parameters(self) -> dict[str, Any]:
         """The grammar as tables, see :meth:`StringGrammar.discrete_tree_parameters`.

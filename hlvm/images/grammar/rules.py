@@ -1,4 +1,4 @@
-"""Production rules of a grammar: tables drawn without repeats, and the way back from a tuple to what produced it."""
+"""Production rules of a grammar: checked tables, and the way back from a tuple to what produced it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
 from hlvm._numbers import positive, whole_number
+from hlvm.mechanisms.rule_tables import draw_tuples, numbered_tuples
 
 __all__ = [
     "TupleIndex",
@@ -19,18 +20,11 @@ __all__ = [
     "checked_nodes",
     "checked_rules",
     "draw_grammar",
-    "draw_rules",
     "find",
     "refuse_too_many_tuples",
     "tuple_index",
     "whole_numbers",
 ]
-
-_FEW_TUPLES = 2**16
-"""With at most so many tuples in all, all of them are put in a random order and the first ones taken."""
-
-_CROWDED = 4
-"""The same when more than one tuple in so many is needed: drawing until enough differ would take long."""
 
 _MOST_KEYS = 2**31 - 1
 """Keys of the index must fit 32 bits, and this number is none of them."""
@@ -152,7 +146,7 @@ def checked_rules(rules: Mapping[int, Any], n_symbols: int, tuple_size: int) -> 
 
 def _refuse_repeats(level: int, table: np.ndarray, n_symbols: int) -> None:
     tuples = table.reshape(-1, table.shape[-1])
-    number = _numbered(tuples, n_symbols)[1]
+    number = numbered_tuples(tuples, n_symbols)[1]
     distinct, first = np.unique(number, return_index=True)
     if len(distinct) < len(tuples):
         again = int(np.flatnonzero(first[number] != np.arange(len(tuples)))[0])
@@ -170,53 +164,20 @@ def _refuse_repeats(level: int, table: np.ndarray, n_symbols: int) -> None:
 def draw_grammar(
     key: PRNGKeyArray, *, n_symbols: int, n_classes: int, n_synonyms: int, n_levels: int, tuple_size: int
 ) -> dict[int, Int[np.ndarray, "_ _ _"]]:
-    """Draw the rules of every level, 1 up to that of the classes; more than there are tuples are refused."""
+    """Draw the rules of every level, 1 up to that of the classes; more than there are tuples are refused.
+
+    Each level has its own stream of random numbers.
+    """
     positive(n_classes, "n_classes")
     positive(n_synonyms, "n_synonyms")
     rules: dict[int, np.ndarray] = {}
     for level in range(1, n_levels + 1):
         n_above, what = (n_symbols, "symbols") if level < n_levels else (n_classes, "classes")
         refuse_too_many_tuples(what, n_above, n_synonyms, n_symbols, tuple_size)
-        rules[level] = draw_rules(
-            key, level=level, n_above=n_above, n_synonyms=n_synonyms, n_symbols=n_symbols, tuple_size=tuple_size
-        )
+        words = np.asarray(jax.random.key_data(key)).ravel().tolist()
+        drawn = draw_tuples([*words, level], n_rules=n_above * n_synonyms, n_symbols=n_symbols, tuple_size=tuple_size)
+        rules[level] = drawn.reshape(n_above, n_synonyms, tuple_size)
     return rules
-
-
-def draw_rules(
-    key: PRNGKeyArray, *, level: int, n_above: int, n_synonyms: int, n_symbols: int, tuple_size: int
-) -> Int[np.ndarray, "above synonyms size"]:
-    """Draw the rules of one level: distinct tuples, uniformly without replacement from all ``n_symbols**tuple_size``.
-
-    The draw uses raw 64-bit numbers of NumPy's PCG64, so a key gives the same rules with every version and on every
-    platform. Their remainders are uniform up to a relative error of ``n_symbols / 2**64``.
-
-    Args:
-        key: a typed key; each level has its own stream.
-        level: number of the level.
-        n_above: how many symbols have rules.
-        n_synonyms: rules of each of them.
-        n_symbols: symbols that tuples are made of.
-        tuple_size: their length.
-
-    Returns:
-        The tuples of each symbol, int32.
-    """
-    bits = np.random.PCG64(np.random.SeedSequence([*np.asarray(jax.random.key_data(key)).ravel().tolist(), level]))
-    wanted, n_tuples = n_above * n_synonyms, n_symbols**tuple_size
-    if n_tuples <= max(_FEW_TUPLES, _CROWDED * wanted):
-        codes = np.argsort(bits.random_raw(n_tuples), kind="stable")[:wanted]
-        tuples = np.stack(np.unravel_index(codes, (n_symbols,) * tuple_size), axis=-1)
-    else:
-        tuples = np.zeros((0, tuple_size), dtype=np.uint64)
-        while len(tuples) < wanted:
-            # The first occurrences among independent uniform draws, in their order, are draws without replacement.
-            raw = bits.random_raw((wanted - len(tuples) + 8) * tuple_size).reshape(-1, tuple_size)
-            tuples = np.concatenate([tuples, raw % np.uint64(n_symbols)])
-            _, first = np.unique(_numbered(tuples, n_symbols)[1], return_index=True)
-            tuples = tuples[np.sort(first)]
-        tuples = tuples[:wanted]
-    return tuples.astype(np.int32).reshape(n_above, n_synonyms, tuple_size)
 
 
 class TupleIndex(NamedTuple):
@@ -235,21 +196,11 @@ class TupleIndex(NamedTuple):
 
 def tuple_index(table: Int[np.ndarray, "above synonyms size"], n_symbols: int) -> TupleIndex:
     """Index the rules of one level."""
-    found, place = _numbered(table.reshape(-1, table.shape[-1]), n_symbols)
+    found, place = numbered_tuples(table.reshape(-1, table.shape[-1]), n_symbols)
     keys = np.full((len(found), len(place)), _MOST_KEYS, dtype=np.int32)
     for row, some in zip(keys, found, strict=True):
         row[: len(some)] = some
     return TupleIndex(jnp.asarray(keys), jnp.asarray(np.argsort(place).astype(np.int32)))
-
-
-def _numbered(tuples: np.ndarray, n_symbols: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Keys per place as in :class:`TupleIndex`, and a number per tuple that tells different tuples apart."""
-    beginning = np.zeros(len(tuples), dtype=np.int64)
-    keys: list[np.ndarray] = []
-    for symbols in tuples.astype(np.int64).T:
-        found, beginning = np.unique(beginning * n_symbols + symbols, return_inverse=True)
-        keys.append(found)
-    return keys, beginning
 
 
 def find(index: TupleIndex, tuples: Int[Array, "*nodes size"], n_symbols: int) -> Int[Array, "*nodes"]:

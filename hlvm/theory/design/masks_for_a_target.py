@@ -57,8 +57,7 @@ class Advice:
               latents; ``noise_availability``: that of the noise that enters at them alone. Latents or noises that never
               change are left out; NaN if there are no others;
             * ``demand_error``, ``availability_error``, ``noise_availability_error``: standard errors over the masks and
-              strings that were drawn, 0 where the number is exact. What a regression behind an estimated oracle adds by
-              itself is not in them;
+              strings that were drawn, and of an estimated oracle's regression; 0 where the number is exact;
             * ``below_best``: by how much the demand is below that of the first row; ``below_best_error``, the standard
               error of this difference, from the same strings;
             * ``tie``: whether that is at most two standard errors, so that the candidate is not told apart from the

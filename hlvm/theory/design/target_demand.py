@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 
 from hlvm.graph import LatentGraph
 from hlvm.masking import Counted, Law, Listed
-from hlvm.theory.oracles import How, Oracle, Part
+from hlvm.theory.oracles import Answers, How, Oracle, Part
 from hlvm.theory.random_masks.averages import Asked, Draws, masks_of
-from hlvm.theory.random_masks.ladder import loss_within, reaches
+from hlvm.theory.random_masks.ladder import loss_within, reaches, shared_error
 
 __all__ = ["PairedMean", "TargetDemand", "TargetQuestions"]
 
@@ -26,21 +26,30 @@ _ROUNDING = 1e-6
 
 
 class PairedMean(NamedTuple):
-    """A mean over masks and strings, and what each of these adds to its mistake; nothing where it is exact."""
+    """A mean over masks and strings, and its mistake.
+
+    Attributes:
+        value: the mean.
+        parts: what each mask with its strings adds to the mistake; nothing where it is exact.
+        shared: standard error that does not average out over masks, as of a regression on the same rows for all.
+    """
 
     value: float
     parts: Float[np.ndarray, " n"]
+    shared: float
 
     @property
     def error(self) -> float:
         """Standard error."""
-        return float(np.sqrt((self.parts**2).sum()))
+        return math.hypot(float(np.linalg.norm(self.parts)), self.shared)
 
     def error_of_difference(self, other: PairedMean) -> float:
-        """Standard error of the difference of two means over the same strings."""
+        """Standard error of the difference of two means over the same strings; what is shared is taken as apart."""
+        if other is self:
+            return 0.0
         n = max(len(self.parts), len(other.parts))
         mine, others = (np.pad(mean.parts, (0, n - len(mean.parts))) for mean in (self, other))
-        return float(np.sqrt(((mine - others) ** 2).sum()))
+        return math.hypot(float(np.linalg.norm(mine - others)), self.shared, other.shared)
 
 
 class TargetDemand(NamedTuple):
@@ -92,21 +101,21 @@ class TargetQuestions:
     def about(self, of: Asked) -> TargetDemand:
         """Demand and availability under the masks of one strategy."""
         masks, listed = self._masks(of)
-        demand, how = self._demand(masks)
-        known = {part: self._availability(masks, part) for part in ("value", "noise")}
-        exact = how == "exact"
-        if exact and listed:
-            masks = masks[:listed]
+        # Each string is asked for by itself: then no error that an oracle gives is one of strings.
+        asked = np.repeat(masks, self.rows, axis=0)
+        demand, how = self._demand(asked)
+        known = {part: self._availability(asked, part) for part in ("value", "noise")}
 
-        def mean(each: Float[np.ndarray, " n"]) -> PairedMean:
-            return _mean(each, listed, exact=exact)
+        def mean(each: _Each) -> PairedMean:
+            by_mask = each.values.reshape(len(masks), self.rows).mean(axis=1)
+            return _mean(by_mask, each.shared, listed, drawn=how == "estimated")
 
         return TargetDemand(
-            masked_share=float(masks.mean()),
+            masked_share=float((masks[:listed] if listed else masks).mean()),
             demand=mean(demand),
             availability=mean(known["value"]),
             noise_availability=mean(known["noise"]),
-            how="estimated" if exact and not listed else how,
+            how="estimated" if how == "exact" and not listed else how,
             n_masks=0 if listed else len(masks),
         )
 
@@ -122,38 +131,51 @@ class TargetQuestions:
         parts, _ = masks_of(self.graph, of, Draws(self.of_masks, n), "general")
         return np.concatenate(list(parts)), 0
 
-    def _demand(self, masks: Bool[np.ndarray, "m n"]) -> tuple[Float[np.ndarray, " m"], How]:
+    def _demand(self, masks: Bool[np.ndarray, "m n"]) -> tuple[_Each, How]:
         """What knowing the target takes off the loss per masked cell."""
-        total, constant, how = np.zeros(len(masks)), np.zeros(masks.shape, dtype=bool), "exact"
-        known: dict[int, np.ndarray] = {0: np.where(masks, 1.0, np.nan)}
+        total, constant, how, shared = np.zeros(len(masks)), np.zeros(masks.shape, dtype=bool), "exact", 0.0
+        nothing = np.where(masks, 1.0, np.nan)
+        known = {0: Answers.exact(nothing)}
         for height, cells in self.cells.items():
             for each in {height - 1, height} - known.keys():
-                known[each], how = loss_within(self.oracle, masks, each, rows=self.rows, key=self.of_strings)
-            constant |= np.isnan(known[height]) & masks
-            gain = np.nan_to_num(known[height - 1] - known[height])
+                known[each] = loss_within(self.oracle, masks, each, key=self.of_strings)
+            below, here = known[height - 1], known[height]
+            constant |= np.isnan(here.value) & masks
+            gain = np.nan_to_num(below.value - here.value)
             total += np.where(np.abs(gain) > _ROUNDING, gain, 0.0) @ cells.astype(np.float64)
-        return total / np.maximum((masks & ~constant).sum(axis=1), 1), how
+            hidden = masks.any(axis=0)
+            shared = math.hypot(shared, *(float(shared_error(each)[hidden].mean()) for each in (below, here)))
+            how = here.how
+        return _Each(total / np.maximum((masks & ~constant).sum(axis=1), 1), shared), how
 
-    def _availability(self, masks: Bool[np.ndarray, "m n"], part: Part) -> Float[np.ndarray, " m"]:
+    def _availability(self, masks: Bool[np.ndarray, "m n"], part: Part) -> _Each:
         """Mean R² over the latents of the target; NaN if none of them changes."""
-        answers = self.oracle.latent_r2_batch(masks, part=part, rows=self.rows, key=self.of_strings)
-        values = answers.value[:, self.wanted]
-        values = values[:, ~np.isnan(values[0])]  # whether a latent changes does not depend on the mask
-        return values.mean(axis=1) if values.shape[1] else np.full(len(masks), np.nan)
+        answers = self.oracle.latent_r2_batch(masks, part=part, key=self.of_strings)
+        asked = self.wanted & ~np.isnan(answers.value[0])  # whether a latent changes does not depend on the mask
+        if not asked.any():
+            return _Each(np.full(len(masks), np.nan), 0.0)
+        return _Each(answers.value[:, asked].mean(axis=1), float(shared_error(answers)[asked].mean()))
 
 
-def _mean(each: Float[np.ndarray, " n"], listed: int, *, exact: bool) -> PairedMean:
+class _Each(NamedTuple):
+    """A number for each mask, and the error that they share."""
+
+    values: Float[np.ndarray, " m"]
+    shared: float
+
+
+def _mean(each: Float[np.ndarray, " n"], shared: float, listed: int, *, drawn: bool) -> PairedMean:
     """Mean over masks and strings; of a list the spread within each of its masks counts, of drawn masks all of it."""
     n = len(each)
-    if exact and listed:
-        return PairedMean(float(each[:listed].mean()), np.zeros(0))
+    if listed and not drawn:
+        return PairedMean(float(each[:listed].mean()), np.zeros(0), shared)
     value, times = float(each.mean()), n // listed if listed else n
     if listed and times > 1:
         by_mask = each.reshape(times, listed)
         off = (by_mask - by_mask.mean(axis=0)).reshape(-1)
     else:  # a list that fits once: the spread between its masks is counted, too, which is more than there is
         off, times = each - value, n
-    return PairedMean(value, off / n * math.sqrt(times / (times - 1)))
+    return PairedMean(value, off / n * math.sqrt(times / (times - 1)), shared)
 
 
 def _all_masks(graph: LatentGraph, law: Law, most: int) -> Bool[np.ndarray, "m n"] | None:

@@ -47,8 +47,8 @@ def best_bottleneck(
     )
 
 
-def checked_rank(k: int, most: int, why: str) -> int:
+def checked_rank(k: int, most: int, why: str, *, least: int = 0) -> int:
     """A number of numbers in a code, or a ValueError."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 <= k <= most:
-        raise ValueError(f"k must be a whole number from 0 to {most}, {why}; got {k!r}")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not least <= k <= most:
+        raise ValueError(f"k must be a whole number from {least} to {most}, {why}; got {k!r}")
     return int(k)

@@ -1,13 +1,15 @@
 """Mutual information between latents and what is seen, in bits.
 
 On trees with noise in every dim concerned, the entropy of what is seen is a sum over the latents of what the noise of
-each adds to it, so information is a sum of differences per latent, exactly 0 where nothing changes. Elsewhere it is
-the sum of the logarithms of the sines of the angles between two subspaces of noises.
+each adds to it, so information is a sum of differences per latent, exactly 0 where nothing changes. On other models
+with noise in every visible dim it is a difference of two entropies. Elsewhere it is the sum of the logarithms of the
+sines of the angles between two subspaces of noises.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import scipy.linalg
@@ -26,22 +28,30 @@ _NO_SINE = 1e-12
 
 
 def information(
-    posterior: Posterior, latents: list[int], seen: Bool[np.ndarray, " n_observed"], given: list[int]
+    posterior: Posterior,
+    latents: str | Collection[str],
+    seen: Bool[np.ndarray, " n_observed"],
+    given: str | Collection[str],
 ) -> float:
-    """``I(latents; seen | given)`` in bits, 0 or more; infinite where what is seen fixes a function of the latents.
-
-    Args:
-        posterior: of the model.
-        latents: positions of the latents.
-        seen: True = visible.
-        given: positions of latents whose values are known.
-    """
-    new = sorted(set(latents) - set(given))
+    """See :meth:`hlvm.theory.GaussianOracle.information`; ``seen`` is True where visible."""
+    wanted, known = (_positions(posterior, names, what) for names, what in ((latents, "latents"), (given, "given")))
+    new = sorted(wanted - known)
     if not new or not seen.any():
         return 0.0
-    if posterior.is_linear_time(seen[None])[0] and posterior.can_be_known_on_tree([*new, *given]):
-        return _on_tree(posterior, new, seen, given)
-    return _between_subspaces(posterior, new, seen, given)
+    if posterior.is_linear_time(seen[None])[0] and posterior.can_be_known_on_tree([*new, *known]):
+        return _on_tree(posterior, new, seen, sorted(known))
+    if posterior.has_full_noise(seen[None])[0]:
+        return max(0.0, _entropy(posterior, seen, known) - _entropy(posterior, seen, wanted | known))
+    return _between_subspaces(posterior, new, seen, sorted(known))
+
+
+def _positions(posterior: Posterior, names: str | Collection[str], what: str) -> set[int]:
+    graph = posterior.parameters.graph
+    found = {graph.position(name) for name in ([names] if isinstance(names, str) else names)}
+    for node in found:
+        if node >= graph.n_latents:
+            raise ValueError(f"{what} lists latents, got the observed variable {graph.nodes[node]!r}")
+    return found
 
 
 def _on_tree(posterior: Posterior, new: list[int], seen: np.ndarray, given: list[int]) -> float:
@@ -50,6 +60,12 @@ def _on_tree(posterior: Posterior, new: list[int], seen: np.ndarray, given: list
     before = posterior.tree_posterior(both, given).half_log_dets
     after = posterior.tree_posterior(both, [*given, *new]).half_log_dets
     return max(0.0, math.fsum((before[:, 0] - after[:, 0]) - (before[:, 1] - after[:, 1])))
+
+
+def _entropy(posterior: Posterior, seen: np.ndarray, known: set[int]) -> float:
+    """Entropy of what is seen, given some latents, above that of its own noise, in bits."""
+    side = posterior.side(seen, _basis(_effects(posterior.parameters, sorted(known))))
+    return -math.fsum(np.log2(side.rest)) / 2
 
 
 def _between_subspaces(posterior: Posterior, new: list[int], seen: np.ndarray, given: list[int]) -> float:

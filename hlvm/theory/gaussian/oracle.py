@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
+from hlvm.masking import Patches
 from hlvm.theory.gaussian.bottleneck import best_bottleneck
+from hlvm.theory.gaussian.crossings import crossings_of
 from hlvm.theory.gaussian.cut import cut_at
 from hlvm.theory.gaussian.information import information
 from hlvm.theory.gaussian.parameters import LinearGaussianModel, Parameters
 from hlvm.theory.gaussian.posterior import Posterior
-from hlvm.theory.gaussian.results import BayesLoss, ReducedRank
+from hlvm.theory.gaussian.random_mask_code import RandomMaskLoss, best_code
+from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.gaussian.sides import correlations_between
+from hlvm.theory.gaussian.visibility import Visibility
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
 from hlvm.theory.oracles import Answers, Part, three_states, three_states_of_one
 
@@ -124,21 +127,14 @@ class GaussianOracle:
                 where visible, larger than the stated limit, or ill-conditioned.
         """
         targets, seen = three_states_of_one(self.graph, masked, visible)
-        hidden, shown = self._parameters.columns(targets), self._parameters.columns(seen)
+        hidden = self._parameters.columns(targets)
         data = np.asarray(values, dtype=np.float64)
         if data.ndim != 2 or data.shape[1] != len(hidden):
             raise ValueError(f"values must have shape (n, {len(hidden)}), all observed dims; got {data.shape}")
-        if not np.isfinite(data[:, shown]).all():
+        if not np.isfinite(data[:, self._parameters.columns(seen)]).all():
             raise ValueError("values holds a number that is not finite in a visible column")
-        means = self._observed_means
-        centred = data - means
-        if self._posterior.is_linear_time(seen[None])[0]:
-            predicted = self._posterior.tree_posterior(seen[None]).observed_means(centred)[:, hidden]
-        else:
-            side = self._posterior.side(seen)
-            effects = self._parameters.observed_effects(self._posterior.observed_nodes(targets))
-            predicted = (centred[:, shown] @ side.weights.T) @ (effects @ side.directions).T
-        return means[hidden] + predicted
+        predicted = self._posterior.means(targets, seen, data - self._observed_means)
+        return self._observed_means[hidden] + predicted
 
     def bayes_loss(self, masked: Mask, *, visible: Mask | None = None) -> BayesLoss:
         """Least mean squared error with which the masked part can be reconstructed.
@@ -156,7 +152,7 @@ class GaussianOracle:
         targets, seen = three_states_of_one(self.graph, masked, visible)
         hidden = self._parameters.columns(targets)
         mse = self._posterior.observed(seen[None])[0, hidden]
-        return BayesLoss(mse=mse, variance=self._observed_dims(self._posterior.variances)[hidden])
+        return BayesLoss(mse=mse, variance=self._posterior.observed_variances[hidden])
 
     def relative_loss_batch(self, masks: Any, *, visible: Any = None, rows: int = 1, key: Any = None) -> Answers:
         """Bayes loss of each target of many masks: mean over its dims of the error in units of the dim's variance.
@@ -164,8 +160,8 @@ class GaussianOracle:
         Args:
             masks: booleans (n_masks, n_observed), True = target; a mask may be without.
             visible: booleans of the same shape or (n_observed,); ``None``: everything that is no target.
-            rows: not used, as nothing is drawn.
-            key: likewise.
+            rows: not used, as nothing is drawn, nor is ``key``.
+            key: see ``rows``.
 
         Returns:
             Exact numbers (n_masks, n_observed), NaN where no target is. Dims without variance count as 0.
@@ -176,13 +172,7 @@ class GaussianOracle:
         """
         del rows, key
         targets, seen = three_states(self.graph, masks, visible)
-        found = self._posterior.observed(seen)
-        variance = self._observed_dims(self._posterior.variances)
-        np.divide(found, variance, out=found, where=variance > 0)
-        found[:, variance == 0] = 0.0
-        dims = np.asarray(self.graph.dims[self.graph.n_latents :])
-        if (dims > 1).any():
-            found = np.add.reduceat(found, np.cumsum(dims) - dims, axis=1) / dims
+        found = self._posterior.relative_losses(seen)
         found[~targets] = np.nan
         return Answers.exact(found)
 
@@ -216,20 +206,15 @@ class GaussianOracle:
             masks: as in :meth:`relative_loss_batch`.
             visible: likewise.
             part: as in :meth:`latent_r2`.
-            rows: not used, as nothing is drawn.
-            key: likewise.
+            rows: not used, as nothing is drawn, nor is ``key``.
+            key: see ``rows``.
 
         Raises:
             ValueError: as :meth:`relative_loss_batch`, or another part.
         """
         del rows, key
-        if part not in get_args(Part):
-            raise UsageError(f'must be "value" or "noise", got {part!r}', argument="part")
         _, seen = three_states(self.graph, masks, visible)
-        total = self._posterior.totals(part)
-        found = np.full((len(seen), len(total)), np.nan)
-        np.divide(self._posterior.latents(seen, part), total, out=found, where=total > 0)
-        return Answers.exact(np.clip(1 - found, 0, 1))
+        return Answers.exact(self._posterior.shares(seen, part))
 
     def information(
         self,
@@ -256,8 +241,7 @@ class GaussianOracle:
                 ill-conditioned.
         """
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
-        new, known = self._latents_at(latents, "latents"), self._latents_at(given, "given")
-        return information(self._posterior, new, seen, known)
+        return information(self._posterior, latents, seen, given)
 
     def cut(self, height: int) -> GaussianOracle:
         """The model in which nothing above a height is shared: the highest nodes up to it become roots.
@@ -339,6 +323,52 @@ class GaussianOracle:
         targets, seen = three_states_of_one(self.graph, masked, visible)
         return best_bottleneck(self._posterior, targets, seen, k, standardize=standardize)
 
+    def random_mask_autoencoder(
+        self,
+        strategy: Any,
+        k: int,
+        *,
+        key: Any = None,
+        n_masks: int = 1000,
+        loss: RandomMaskLoss = "all",
+        standardize: bool = True,
+    ) -> RandomMaskCode:
+        """Best linear autoencoder with one code of ``k`` numbers for all masks that a strategy draws.
+
+        Args:
+            strategy: any that :func:`hlvm.masking.law_of` takes. Laws are taken as they are; a strategy without one is
+                drawn from.
+            k: numbers in the code, 0 up to all observed dims.
+            key: a JAX key or an int, where masks must be drawn.
+            n_masks: how many of them.
+            loss: "all" columns count, which has a closed form, or those that are "masked". Then the code is searched
+                for from several starts, a better one may exist, and columns² times masking units are at most 2²⁶.
+            standardize: as in :meth:`reduced_rank`.
+
+        Raises:
+            ValueError: no strategy for this graph, no key where one is needed, ``k`` out of range, or larger than a
+                stated limit.
+        """
+        visibility = Visibility.of(strategy, self.graph, key=key, n_masks=n_masks)
+        return best_code(self._parameters, visibility, k, loss=loss, standardize=standardize)
+
+    def critical_ratios(self, patches: Patches, k: int, *, standardize: bool = True) -> tuple[float, ...]:
+        """Masking ratios where the best code of ``k`` numbers changes what it holds; see :func:`critical_ratio`.
+
+        Args:
+            patches: what is masked together, each patch independently.
+            k: numbers in the code, from 1 to one less than all observed dims. The loss counts all columns.
+            standardize: as in :meth:`reduced_rank`.
+
+        Returns:
+            Ratios, increasing, found on a grid of 64 steps and refined: where the space that the code spans jumps.
+            Where two modes mix on the way, it turns gradually, and nothing is reported.
+
+        Raises:
+            ValueError: patches of another graph, ``k`` out of range, or larger than the stated limit.
+        """
+        return crossings_of(self._parameters, patches, k, standardize=standardize)
+
     def trek_separating_set(self, masked: Mask) -> TrekSeparation:
         """Smallest trek-separating set of the two parts, from the graph and the ranks of the noises.
 
@@ -361,17 +391,6 @@ class GaussianOracle:
         oracle._parameters, oracle._posterior = parameters, Posterior(parameters)
         return oracle
 
-    def _observed_dims(self, of_all: np.ndarray) -> np.ndarray:
-        """The part of an array over all dims that is about observed variables."""
-        return of_all[self._parameters.starts[self.graph.n_latents] :]
-
     @cached_property
     def _observed_means(self) -> Float[np.ndarray, " n_observed_dims"]:
         return np.concatenate(self._parameters.means[self.graph.n_latents :])
-
-    def _latents_at(self, names: str | Collection[str], what: str) -> list[int]:
-        found = [self.graph.position(name) for name in ([names] if isinstance(names, str) else names)]
-        for node in found:
-            if node >= self.graph.n_latents:
-                raise ValueError(f"{what} lists latents, got the observed variable {self.graph.nodes[node]!r}")
-        return found

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from hlvm.theory.gaussian.parameters import Parameters
 from hlvm.theory.gaussian.sides import Side, variance_given
 from hlvm.theory.gaussian.tree import Tree, TreePosterior
-from hlvm.theory.oracles import Part
+from hlvm.theory.oracles import Part, check_part
 
 __all__ = ["Posterior"]
 
@@ -62,6 +62,11 @@ class Posterior:
         observed = (self.parameters.observed_effects(nodes) ** 2).sum(axis=1) + self._own_variances(nodes)
         return np.concatenate([latent, observed])
 
+    @property
+    def observed_variances(self) -> Float[np.ndarray, " n_observed_dims"]:
+        """The part of :attr:`variances` that is of observed variables."""
+        return self.variances[self.parameters.starts[self._first] :]
+
     def totals(self, part: Part) -> Float[np.ndarray, " n_latents"]:
         """Variance of each latent, or of the noise that enters at it, dims summed."""
         if part == "noise":
@@ -99,6 +104,39 @@ class Posterior:
         n_dims = self.parameters.starts[-1] - self.parameters.starts[self._first]
         return self._answered(seen, n_dims, TreePosterior.observed_variances, dense)
 
+    def shares(
+        self, seen: Bool[np.ndarray, "n_masks n_observed"], part: Part
+    ) -> Float[np.ndarray, "n_masks n_latents"]:
+        """Share of each latent that is known, 0 to 1; NaN where there is nothing to know."""
+        check_part(part)
+        total = self.totals(part)
+        found = np.full((len(seen), len(total)), np.nan)
+        np.divide(self.latents(seen, part), total, out=found, where=total > 0)
+        return np.clip(1 - found, 0, 1)
+
+    def relative_losses(self, seen: Bool[np.ndarray, "n_masks n_observed"]) -> Float[np.ndarray, "n_masks n_observed"]:
+        """Mean over the dims of each observed variable of what is left of their variance, as shares of it."""
+        found = self.observed(seen)
+        variance = self.observed_variances
+        np.divide(found, variance, out=found, where=variance > 0)
+        found[:, variance == 0] = 0.0
+        dims = self.parameters.graph.arrays.dims[self._first :]
+        return found if (dims == 1).all() else np.add.reduceat(found, np.cumsum(dims) - dims, axis=1) / dims
+
+    def means(
+        self,
+        targets: Bool[np.ndarray, " n_observed"],
+        seen: Bool[np.ndarray, " n_observed"],
+        centred: Float[np.ndarray, "n n_observed_dims"],
+    ) -> Float[np.ndarray, "n n_target_dims"]:
+        """Means of some observed variables given others, all centred."""
+        hidden, shown = self.parameters.columns(targets), self.parameters.columns(seen)
+        if self.is_linear_time(seen[None])[0]:
+            return self.tree_posterior(seen[None]).observed_means(centred)[:, hidden]
+        side = self.side(seen)
+        effects = self.parameters.observed_effects(self.observed_nodes(targets))
+        return (centred[:, shown] @ side.weights.T) @ (effects @ side.directions).T
+
     def side(self, chosen: Bool[np.ndarray, " n_observed"], known: Float[np.ndarray, "m g"] | None = None) -> Side:
         """One side of a mask; ``known`` are orthonormal directions of the latents' noises that are known already."""
         self._check_noise(chosen, _FAINTEST)
@@ -112,13 +150,17 @@ class Posterior:
         """
         if not self.is_forest:
             return np.zeros(len(seen), dtype=bool)
-        linear = np.asarray(~(seen & ~self._has_full_noise[self._first :]).any(axis=1))
+        linear = self.has_full_noise(seen)
         if self.latents_are_numbers:
             self._check_noise(np.asarray(seen[linear].any(axis=0)), _FAINTEST_OF_ONE)
             return linear
         # Precision matrices are sums of squares, and rounding takes the square of this ratio from the weak directions.
         faint = seen & (self._noise_ratios[self._first :] > _FAINTEST_ON_TREES)
         return linear & ~np.asarray(faint.any(axis=1))
+
+    def has_full_noise(self, seen: Bool[np.ndarray, "n_masks n_observed"]) -> Bool[np.ndarray, " n_masks"]:
+        """Tell for each mask whether every visible variable has noise in every dim."""
+        return np.asarray(~(seen & ~self._has_full_noise[self._first :]).any(axis=1))
 
     def can_be_known_on_tree(self, nodes: list[int]) -> bool:
         """Tell whether message passing also takes the values of these latents as known."""

@@ -81,8 +81,9 @@ class Averages:
 
     # ------------------------------------------------------------------ one mask
 
-    def _summary(self, strings: Strings, seen: Bool[np.ndarray, " n"]) -> Summary:
-        return self.inference.summary(Pairs(cells=strings.cells, visible=seen[None], shape=()))
+    def _summary(self, strings: Strings, seen: Bool[np.ndarray, " n"], part: Part = "value") -> Summary:
+        given = Pairs(cells=strings.cells, visible=seen[None], shape=())
+        return self.inference.summary(given, of_noise=part == "noise")
 
     def best_accuracy(self, seen: Bool[np.ndarray, " n"], strings: Strings) -> dict[str, float]:
         """Mean of the largest probability of each latent."""
@@ -90,7 +91,7 @@ class Averages:
 
     def latent_r2(self, seen: Bool[np.ndarray, " n"], part: Part, strings: Strings) -> dict[str, float]:
         """R² of each latent."""
-        spread = strings.mean(self._spread(self._summary(strings, seen), part))[0]
+        spread = strings.mean(self._spread(self._summary(strings, seen, part), part))[0]
         return self._named(self._r2(spread, part))
 
     def bayes_loss(self, target: Bool[np.ndarray, " n"], seen: Bool[np.ndarray, " n"], strings: Strings) -> SymbolLoss:
@@ -177,7 +178,7 @@ class Averages:
 
     def latent_r2_batch(self, seen: Bool[np.ndarray, "m n"], part: Part, rows: int, key: Any) -> Answers:
         """R² of each latent for many masks."""
-        spread = self._over_strings(seen, rows, key, lambda summary: self._spread(summary, part))
+        spread = self._over_strings(seen, rows, key, lambda summary: self._spread(summary, part), part)
         total = self._total(part)
         value = 1 - spread.value / total
         if spread.how == "exact":
@@ -194,17 +195,25 @@ class Averages:
         return Answers(value=value, error=error, how=spread.how, rows=spread.rows)
 
     def _over_strings(
-        self, seen: Bool[np.ndarray, "m n"], rows: int, key: Any, read: Callable[[Summary], np.ndarray]
+        self,
+        seen: Bool[np.ndarray, "m n"],
+        rows: int,
+        key: Any,
+        read: Callable[[Summary], np.ndarray],
+        part: Part = "value",
     ) -> Answers:
         """Mean over strings of some numbers, mask by mask."""
         n_masks = len(seen)
         if self._number <= _MOST_STRINGS and len(self._all.cells) * n_masks <= _MOST_PAIRS:
             strings = self._all
-            each = read(self.inference.summary(Pairs(cells=strings.cells, visible=seen, shape=())))
+            given = Pairs(cells=strings.cells, visible=seen, shape=())
+            each = read(self.inference.summary(given, of_noise=part == "noise"))
             value, error = strings.mean(each.reshape(len(strings.cells), n_masks, -1))
             return Answers(value=value, error=error, how="exact")
         drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key).cells, visible=seen)
-        each = read(self.inference.summary(drawn)).reshape(n_masks, rows, -1).astype(np.float64)
+        each = (
+            read(self.inference.summary(drawn, of_noise=part == "noise")).reshape(n_masks, rows, -1).astype(np.float64)
+        )
         error = each.std(axis=1, ddof=1) / math.sqrt(rows) if rows > 1 else np.full_like(each[:, 0], np.nan)
         return Answers(value=each.mean(axis=1), error=error, how="estimated", rows=rows)
 
@@ -214,8 +223,6 @@ class Averages:
         return dict(zip(self.graph.latents, numbers.tolist(), strict=True))
 
     def _spread(self, summary: Summary, part: Part) -> np.ndarray:
-        if part not in ("value", "noise"):
-            raise ValueError(f'part must be "value" or "noise", got {part!r}')
         return (summary.spread if part == "value" else summary.noise_spread).astype(np.float64)
 
     def _r2(self, spread: np.ndarray, part: Part) -> np.ndarray:

@@ -43,12 +43,14 @@ class Marginals(NamedTuple):
     Attributes:
         total: shape (batch,), the result.
         cells: group of leaves -> (nodes, symbols, batch).
-        latents: group of latents -> (nodes, symbols, choices, batch).
+        latents: group of latents -> (nodes, symbols, batch).
+        productions: group of latents -> (nodes, symbols, choices, batch); empty if they were not asked for.
     """
 
     total: Float[Array, " batch"]
     cells: Mapping[int, Float[Array, "k v b"]]
-    latents: Mapping[int, Float[Array, "k v m b"]]
+    latents: Mapping[int, Float[Array, "k v b"]]
+    productions: Mapping[int, Float[Array, "k v m b"]]
 
 
 class DynamicProgramme:
@@ -99,13 +101,13 @@ class DynamicProgramme:
             found[i] = jnp.where(is_symbol | ~seen[:, None], 0.0, -jnp.inf).astype(dtype)
         return found
 
-    def known(self, symbols: Int[Array, "b n_latents"], dtype: Any) -> dict[int, Float[Array, "k v 1 b"]]:
+    def known(self, symbols: Int[Array, "b n_latents"], dtype: Any) -> dict[int, Float[Array, "k v b"]]:
         """The same for latents whose symbol is known; -1 where it is not."""
         found = {}
         for i, group in self.inner.items():
             shown = symbols.T[group.nodes][:, None]
             is_symbol = shown == jnp.arange(group.n_symbols)[None, :, None]
-            found[i] = jnp.where(is_symbol | (shown < 0), 0.0, -jnp.inf).astype(dtype)[:, :, None]
+            found[i] = jnp.where(is_symbol | (shown < 0), 0.0, -jnp.inf).astype(dtype)
         return found
 
     # ------------------------------------------------------------------ up and down
@@ -115,8 +117,9 @@ class DynamicProgramme:
         semiring: Semiring,
         weights: Weights,
         cells: Mapping[int, Float[Array, "k v b"]],
-        latents: Mapping[int, Float[Array, "k v m b"]] | None = None,
+        latents: Mapping[int, Float[Array, "k v b"]] | None = None,
         cuts: Cuts | None = None,
+        productions: Mapping[int, Float[Array, "k v m b"]] | None = None,
     ) -> Any:
         """Run the programme.
 
@@ -124,8 +127,9 @@ class DynamicProgramme:
             semiring: what is added up.
             weights: probabilities, not logarithms.
             cells: as :meth:`evidence` gives it, or other logarithms of weights.
-            latents: logarithms of more weights of symbols and choices.
+            latents: logarithms of more weights of symbols.
             cuts: nodes cut off from their parents.
+            productions: logarithms of more weights of symbols and choices.
 
         Returns:
             The element of all outcomes that agree with the evidence; leaves of shape (batch,).
@@ -138,9 +142,11 @@ class DynamicProgramme:
             else:
                 element = _sum(*(self._written(group, slot, messages) for slot in range(len(group.slots))))
                 element = _sum(element, semiring.lift(_table(group.probabilities, weights["probabilities"])[..., None]))
+                if productions:
+                    element = _sum(element, semiring.lift(productions[i]))
+                element = semiring.plus(element, 3 * i)
                 if latents is not None:
                     element = _sum(element, semiring.lift(latents[i]))
-                element = semiring.plus(element, 3 * i)
             if group.priors is not None:
                 prior = semiring.lift(_table(group.priors, weights["priors"])[:, None, :, None])
                 whole = semiring.plus(_sum(_map(lambda x: x[:, None], element), prior), 3 * i + 1)
@@ -188,19 +194,27 @@ class DynamicProgramme:
         weights: Weights,
         cells: Mapping[int, Float[Array, "k v b"]],
         cuts: Cuts | None = None,
-        latents: Mapping[int, Float[Array, "k v 1 b"]] | None = None,
+        *,
+        of_productions: bool = False,
     ) -> Marginals:
-        """Gradients with respect to the weights of every symbol and choice; arguments as for :meth:`inside`."""
+        """Gradients with respect to the weights of every symbol, and of every production if asked for.
+
+        Arguments are those of :meth:`inside`. Productions are as many times more numbers as there are choices.
+        """
         some = next(iter(cells.values()))
-        zeros = {
-            i: jnp.zeros((len(g.nodes), g.n_symbols, g.n_choices, some.shape[-1]), dtype=some.dtype)
-            for i, g in self.inner.items()
-        }
-        if latents is not None:
-            zeros = {i: zero + latents[i] for i, zero in zeros.items()}
-        total, pull = jax.vjp(lambda c, z: self.inside(semiring, weights, c, z, cuts), dict(cells), zeros)
-        found = pull(jnp.ones_like(total))
-        return Marginals(total, *found)
+
+        def zeros(*more: int) -> Array:
+            return jnp.zeros((*more, some.shape[-1]), dtype=some.dtype)
+
+        symbols = {i: zeros(len(g.nodes), g.n_symbols) for i, g in self.inner.items()}
+        both = {i: zeros(len(g.nodes), g.n_symbols, g.n_choices) for i, g in self.inner.items()}
+        total, pull = jax.vjp(
+            lambda *given: self.inside(semiring, weights, given[0], given[1], cuts, given[2]),
+            dict(cells),
+            symbols,
+            both if of_productions else {},
+        )
+        return Marginals(total, *pull(jnp.ones_like(total)))
 
     # ------------------------------------------------------------------ orders
 
@@ -216,8 +230,7 @@ class DynamicProgramme:
         def run() -> dict[int, Array]:
             nothing = {i: jnp.zeros((len(g.nodes), g.n_symbols, 1)) for i, g in self.leaves.items()}
             found = self.marginals(LogSum(), self.weights, nothing)
-            symbols = {i: array.sum(axis=2) for i, array in found.latents.items()} | dict(found.cells)
-            return {i: array[..., 0] for i, array in symbols.items()}
+            return {i: array[..., 0] for i, array in {**found.latents, **found.cells}.items()}
 
         with jax.enable_x64(True):
             return {i: np.asarray(array) for i, array in jax.jit(run)().items()}

@@ -113,24 +113,16 @@ class Inference:
     ) -> Any:
         """Log-likelihood of each pair; traced if any argument is."""
         latents = None if known is None else self._known(known, len(given.cells))
-        tables = self.programme.weights if weights is None else weights
+        more = (lambda places: ()) if latents is None else (lambda places: (latents[given.strings(places)],))
+        return self._run(self.questions.log_likelihood, given=given, more=more, weights=weights).reshape(given.shape)
 
-        def rows(places: Any) -> tuple[Any, ...]:
-            return given.rows(places) if latents is None else (*given.rows(places), latents[given.strings(places)])
+    def posterior(self, given: Pairs, names: tuple[str, ...], of: Of, weights: Weights | None = None) -> dict[str, Any]:
+        """Posterior of some variables, one row per pair; traced if any argument is."""
+        return self._run(self.questions.posterior, names, of, given=given, weights=weights)
 
-        function = self.questions.log_likelihood
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((given.cells, latents, tables))):
-            return function(tables, self.cuts, *rows(np.arange(len(given)))).reshape(given.shape)
-        found = self.questions.run(function, tables, self.cuts, n=len(given), rows=rows)
-        return found.reshape(given.shape)
-
-    def posterior(self, given: Pairs, names: tuple[str, ...], of: Of) -> dict[str, np.ndarray]:
-        """Posterior of some variables, one row per pair."""
-        return self._run(self.questions.posterior, names, of, given=given)
-
-    def summary(self, given: Pairs) -> Summary:
-        """Numbers of every variable's posterior, one row per pair."""
-        return self._run(self.questions.summary, given=given)
+    def summary(self, given: Pairs, *, of_noise: bool = False) -> Summary:
+        """Numbers of every variable's posterior, one row per pair; those of noises only if asked for."""
+        return self._run(self.questions.summary, of_noise, given=given)
 
     def joint_entropy(self, given: Pairs) -> np.ndarray:
         """Bits of everything hidden, one number per pair."""
@@ -162,15 +154,17 @@ class Inference:
         *arguments: Any,
         given: Pairs,
         more: Callable[[Any], tuple[Any, ...]] = lambda places: (),
+        weights: Weights | None = None,
     ) -> Any:
-        return self.questions.run(
-            function,
-            self.programme.weights,
-            self.cuts,
-            *arguments,
-            n=len(given),
-            rows=lambda places: (*given.rows(places), *more(places)),
-        )
+        """Ask about pairs batch after batch; all at once while a function is traced."""
+        tables = self.programme.weights if weights is None else weights
+
+        def rows(places: Any) -> tuple[Any, ...]:
+            return (*given.rows(places), *more(places))
+
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((given.cells, tables))):
+            return function(tables, self.cuts, *arguments, *rows(np.arange(len(given))))
+        return self.questions.run(function, tables, self.cuts, *arguments, n=len(given), rows=rows)
 
     def _known(self, known: Mapping[str, Any], n: int) -> Any:
         found = np.full((n, self.graph.n_latents), -1, dtype=np.int32)

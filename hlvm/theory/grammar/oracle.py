@@ -1,8 +1,9 @@
-"""The oracle of discrete trees: everything about strings and masks by exact belief propagation (``docs/theory.md``).
+"""The oracle of discrete trees: everything about strings and masks by exact belief propagation.
 
-Grammar images, trees with :class:`~hlvm.mechanisms.ProductionRules`, noisy leaves and any tree of conditional
-probability tables are discrete trees. Answers about one string are exact. Averages over strings are exact where all
-strings can be gone through, and estimated from strings drawn of the model elsewhere; they say which.
+Section 8 of ``docs/theory.md``. Grammar images, trees with :class:`~hlvm.mechanisms.ProductionRules`, noisy leaves and
+any tree of conditional probability tables are discrete trees. Answers about one string are exact. Averages over
+strings are exact where all strings can be gone through, and estimated from strings drawn of the model elsewhere; they
+say which.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.summaries import Of
-from hlvm.theory.oracles import Answer, Answers, How, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answer, Answers, Part, check_part, three_states, three_states_of_one
 
 __all__ = ["DiscreteTreeModel", "GrammarOracle"]
 
@@ -131,10 +132,10 @@ class GrammarOracle:
 
     @property
     def parameters(self) -> Weights:
-        """The tables of probabilities: "probabilities", "priors" and "channels".
+        """Tables "probabilities", "priors" and "channels", each under the name of the first variable that holds it.
 
-        Each maps the first variable that holds a table to the table; variables that share one appear once. Tables in
-        this form can be given to :meth:`log_likelihood`, which is differentiable in them.
+        Variables that share a table appear once. :meth:`log_likelihood` takes such tables, and is differentiable in
+        them.
         """
         return self._inference.programme.weights
 
@@ -173,15 +174,22 @@ class GrammarOracle:
         return self._inference.log_likelihood(self._inference.pairs(cells, visible), known, parameters)
 
     def posterior(
-        self, cells: Any, visible: Any = None, *, names: Collection[str] | None = None, of: Of = "symbols"
-    ) -> dict[str, Float[np.ndarray, "..."]]:
-        """Probabilities of the symbols of each latent given the visible cells.
+        self,
+        cells: Any,
+        visible: Any = None,
+        *,
+        names: Collection[str] | None = None,
+        of: Of = "symbols",
+        parameters: Weights | None = None,
+    ) -> dict[str, Any]:
+        """Probabilities of the symbols of each latent given the visible cells; may be traced, as the likelihood.
 
         Args:
             cells: as for :meth:`log_likelihood`.
             visible: likewise.
             names: variables asked for, cells among them; ``None``: all latents.
             of: "symbols", or "productions" for a latent's symbol and choice together.
+            parameters: as for :meth:`log_likelihood`.
 
         Returns:
             Variable -> (n, [n_masks,] n_symbols), or (..., n_symbols, m) for productions of a latent; NaN where what is
@@ -196,7 +204,7 @@ class GrammarOracle:
         if of not in ("symbols", "productions"):
             raise ValueError(f'of must be "symbols" or "productions", got {of!r}')
         given = self._inference.pairs(cells, visible)
-        found = self._inference.posterior(given, wanted, of)
+        found = self._inference.posterior(given, wanted, of, parameters)
         return {name: array.reshape(*given.shape, *array.shape[1:]) for name, array in found.items()}
 
     def entropy(self, cells: Any, visible: Any = None) -> Float[np.ndarray, "..."]:
@@ -241,11 +249,7 @@ class GrammarOracle:
         return self._inference.summary(given).log_loss.reshape(*given.shape, -1)
 
     def most_likely(self, cells: Any, visible: Any = None) -> Outcomes:
-        """The most likely symbols and choices of everything, given the visible cells.
-
-        Raises:
-            ValueError: as :meth:`log_likelihood`.
-        """
+        """The most likely symbols and choices of everything, given the visible cells; see :meth:`log_likelihood`."""
         return self._inference.outcomes(None, self._inference.pairs(cells, visible))
 
     def sample_posterior(self, key: Any, cells: Any, visible: Any = None) -> Outcomes:
@@ -311,6 +315,7 @@ class GrammarOracle:
         Raises:
             ValueError: as :meth:`best_accuracy`.
         """
+        check_part(part)
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
         return self._averages.latent_r2(seen, part, self._averages.strings(rows, key))
 
@@ -363,23 +368,19 @@ class GrammarOracle:
 
     # ------------------------------------------------------------------ many masks
 
-    @property
-    def how(self) -> How:
-        """Where answers about one string come from: they are exact. Averages over strings say so themselves."""
-        return "exact"
-
     def latent_r2_batch(
         self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
     ) -> Answers:
         """R² of each latent for many masks, see :meth:`latent_r2`; each mask has ``rows`` strings of its own.
 
         Returns:
-            Values of shape (n_masks, n_latents). Errors are NaN with one row: average over masks.
+            Values of shape (n_masks, n_latents). Errors are NaN with one row; average over masks then.
 
         Raises:
             ValueError: masks of another shape or type, a cell that is masked and visible, or no key where strings are
                 drawn.
         """
+        check_part(part)
         _, seen = three_states(self.graph, masks, visible)
         return self._averages.latent_r2_batch(seen, part, rows, key)
 

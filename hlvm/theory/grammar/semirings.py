@@ -5,8 +5,8 @@ by ``plus``. The gradient of the result with respect to the weights of the alter
 posterior probabilities under :class:`LogSum`, the best ones under :class:`LogMax`, random ones under :class:`Sampling`.
 
 References:
-    Goodman, "Semiring parsing", Computational Linguistics 25 (1999); gradients of samples and maxima as in Rush,
-    "Torch-Struct: deep structured prediction library", ACL demonstrations (2020).
+    Semirings: :cite:t:`goodman1999semiring`; gradients as posteriors: :cite:t:`eisner2016backprop`, and of samples and
+    maxima: :cite:t:`rush2020torchstruct`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Summary(NamedTuple):
         entropy: bits of each latent's symbol.
         top: largest probability of each latent's symbol.
         spread: expected squared error of each latent's one-hot symbol.
-        noise_spread: the same of what enters at each latent alone.
+        noise_spread: the same of what enters at each latent alone; ``None`` if it was not asked for.
         cell_entropy: bits of each cell.
         cell_spread: expected squared error of each cell as it is rendered, summed over its values.
         log_loss: bits that the string's own symbol costs at each cell.
@@ -104,16 +104,15 @@ class Questions:
             weights: Weights, cuts: Cuts | None, names: tuple[str, ...], of: Of, cells: Any, visible: Any
         ) -> dict[str, Array]:
             weights, evidence = self._start(weights, cells, visible)
-            found = self.programme.marginals(LogSum(), weights, evidence, cuts)
+            both = of == "productions"
+            found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=both)
             graph, possible = self.programme.parameters.graph, found.total > -jnp.inf
             places = {node: (i, k) for i, g in enumerate(self.programme.groups) for k, node in enumerate(g.nodes)}
             answers = {}
             for name in names:
                 i, k = places[graph.index[name]]
-                if i in found.cells:
-                    array = found.cells[i][k]
-                else:
-                    array = found.latents[i][k] if of == "productions" else found.latents[i][k].sum(axis=1)
+                of_latents = found.productions if both else found.latents
+                array = (found.cells if i in found.cells else of_latents)[i][k]
                 answers[name] = jnp.where(possible, array, jnp.nan).transpose(array.ndim - 1, *range(array.ndim - 1))
             return answers
 
@@ -130,11 +129,9 @@ class Questions:
             semiring = LogMax()
             if key is not None:
                 semiring = Sampling(self._noise(key, places))
-            found = self.programme.marginals(semiring, weights, evidence, cuts)
-            symbols, choices = {}, {}
-            for i, chosen in found.latents.items():
-                symbols[i] = jnp.argmax(chosen.sum(axis=2), axis=1)
-                choices[i] = jnp.argmax(chosen.sum(axis=1), axis=1)
+            found = self.programme.marginals(semiring, weights, evidence, cuts, of_productions=True)
+            symbols = {i: jnp.argmax(chosen, axis=1) for i, chosen in found.latents.items()}
+            choices = {i: jnp.argmax(chosen.sum(axis=1), axis=1) for i, chosen in found.productions.items()}
             shown = {i: jnp.argmax(chosen, axis=1) for i, chosen in found.cells.items()}
             order = self.programme.in_order
             possible = (found.total > -jnp.inf)[:, None]
@@ -157,22 +154,23 @@ class Questions:
 
     @cached_property
     def summary(self) -> Callable[..., Summary]:
-        """Numbers of the posterior of everything."""
+        """Numbers of the posterior of everything, or all but those of noises."""
 
-        def run(weights: Weights, cuts: Cuts | None, cells: Any, visible: Any) -> Summary:
+        def run(weights: Weights, cuts: Cuts | None, of_noise: bool, cells: Any, visible: Any) -> Summary:
             weights, evidence = self._start(weights, cells, visible)
-            found = self.programme.marginals(LogSum(), weights, evidence, cuts)
+            found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=of_noise)
             return self._summarise(found, cells)
 
-        return jax.jit(run)
+        return jax.jit(run, static_argnums=2)
 
     def _summarise(self, found: Marginals, cells: Int[Array, "b n"]) -> Summary:
         programme, order = self.programme, self.programme.in_order
         parts: dict[str, dict[int, Array]] = {field: {} for field in Summary._fields}
-        for i, both in found.latents.items():
-            symbols, group = both.sum(axis=2), programme.groups[i]
+        for i, symbols in found.latents.items():
             parts["entropy"][i], parts["top"][i] = _entropy(symbols), symbols.max(axis=1)
             parts["spread"][i] = 1 - (symbols**2).sum(axis=1)
+        for i, both in found.productions.items():
+            group = programme.groups[i]
             own = both.sum(axis=1)[:, None] if group.priors is None and group.channels is None else both
             parts["noise_spread"][i] = 1 - (own**2).sum(axis=(1, 2))
         for i, symbols in found.cells.items():
@@ -186,7 +184,8 @@ class Questions:
             chance = jnp.where(is_symbol, symbols, 0.0).sum(axis=1)
             parts["log_loss"][i] = -bits(jnp.log(chance))
         possible = (found.total > -jnp.inf)[:, None]
-        return Summary(*(jnp.where(possible, order(parts[field]), jnp.nan) for field in Summary._fields))
+        each = (order(parts[field]) if parts[field] else None for field in Summary._fields)
+        return Summary(*(None if found is None else jnp.where(possible, found, jnp.nan) for found in each))
 
     # ------------------------------------------------------------------ batches
 

@@ -1,8 +1,9 @@
 """The context ladder: how much of the loss is explained by context of each height (section 7 of ``docs/theory.md``).
 
 For a target cell and a height ``h`` let ``L_h`` be its Bayes loss given only the visible cells below its ancestors of
-height up to ``h``. The gain ``L_{h-1} - L_h`` is what knowing the wider context is worth: the *demand* for what enters
-at height ``h``. The gains of all heights add up to the loss when nothing is seen less the Bayes loss.
+height up to ``h``; at the graph's own height, given all visible cells. The gain ``L_{h-1} - L_h`` is what knowing the
+wider context is worth: the *demand* for what enters at height ``h``. The gains of all heights add up to the loss when
+nothing is seen less the Bayes loss.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from hlvm.graph import LatentGraph
-from hlvm.theory.oracles import How, Oracle, three_states
+from hlvm.theory.oracles import Answers, How, Oracle, three_states
 
-__all__ = ["Ladder", "ladder_of_masks", "loss_within", "reaches"]
+__all__ = ["Ladder", "ladder_of_masks", "loss_within", "reaches", "shared_error"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,11 +27,13 @@ class Ladder:
     Attributes:
         heights: 0, the height at which nothing is seen, up to the height of the graph.
         loss: shape (n_heights, n_masks, n_observed), in units of each cell's variance; NaN where no target is.
+        error: shape (n_heights,), mean standard error of the losses at each height, as far as the oracle knows it.
         how: where the losses come from.
     """
 
     heights: range
     loss: Float[np.ndarray, "n_heights n_masks n_observed"]
+    error: Float[np.ndarray, " n_heights"]
     how: How
 
     @property
@@ -63,7 +66,8 @@ def ladder_of_masks(
     """Losses of the targets of some masks by the height of their context.
 
     On a forest what is above a height is cut off. On other graphs each target is asked for given the visible cells that
-    descend from its ancestors of height up to ``h``, which takes a question per target.
+    descend from its ancestors of height up to ``h``, which takes a question per target. The last height sees all that
+    is visible: cells without a common ancestor may still be dependent, given a cell that descends from both's.
 
     Args:
         oracle: of the model.
@@ -81,38 +85,50 @@ def ladder_of_masks(
     top = max(oracle.graph.heights)
     nothing = np.where(targets, 1.0, np.nan)
     each: list[np.ndarray] = [nothing]
+    errors: list[float] = [0.0]
     how: How = "exact"
     for height in range(1, top + 1):
-        loss, how = loss_within(oracle, targets, height, rows=rows, key=key)
-        each.append(loss)
+        answers = loss_within(oracle, targets, height, rows=rows, key=key)
+        each.append(answers.value)
+        errors.append(shared_error(answers)[targets.any(axis=0)].mean())
+        how = answers.how
     loss = np.stack(each)
     loss[:, np.isnan(loss[-1])] = np.nan  # cells that never change have no loss in units of their variance
-    return Ladder(heights=range(top + 1), loss=loss, how=how)
+    return Ladder(heights=range(top + 1), loss=loss, error=np.array(errors), how=how)
+
+
+def shared_error(answers: Answers) -> Float[np.ndarray, " n"]:
+    """Mean error of each number over the masks: of draws that all masks have in common it does not average out.
+
+    0 where the oracle gives none, since each mask has a single draw of its own.
+    """
+    known = np.isfinite(answers.error)
+    return np.where(known, answers.error, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def loss_within(
     oracle: Oracle, targets: Bool[np.ndarray, "n_masks n_observed"], height: int, *, rows: int = 1, key: Any = None
-) -> tuple[Float[np.ndarray, "n_masks n_observed"], How]:
-    """Loss of each target given what is visible below its ancestors of height up to ``height``, which is at least 1."""
-    if not oracle.graph.arrays.is_forest:
-        return _from_contexts(oracle, targets, height, rows, key)
-    whole = height == max(oracle.graph.heights)
-    answers = (oracle if whole else oracle.cut(height)).relative_loss_batch(targets, rows=rows, key=key)
-    return answers.value, answers.how
+) -> Answers:
+    """Loss of each target given the context of a height from 1 on; see :func:`ladder_of_masks`."""
+    if height == max(oracle.graph.heights):
+        return oracle.relative_loss_batch(targets, rows=rows, key=key)
+    if oracle.graph.arrays.is_forest:
+        return oracle.cut(height).relative_loss_batch(targets, rows=rows, key=key)
+    return _from_contexts(oracle, targets, height, rows, key)
 
 
 def _from_contexts(
     oracle: Oracle, targets: Bool[np.ndarray, "n_masks n_observed"], height: int, rows: int, key: Any
-) -> tuple[Float[np.ndarray, "n_masks n_observed"], How]:
+) -> Answers:
     """Loss of each target given what is visible below its ancestors of height up to ``height``."""
     contexts = _contexts(oracle.graph, height)
     mask, cell = np.nonzero(targets)
     alone = np.zeros((len(mask), targets.shape[1]), dtype=bool)
     alone[np.arange(len(mask)), cell] = True
     answers = oracle.relative_loss_batch(alone, visible=contexts[cell] & ~targets[mask], rows=rows, key=key)
-    found = np.full(targets.shape, np.nan)
-    found[mask, cell] = answers.value[alone]
-    return found, answers.how
+    value, error = np.full(targets.shape, np.nan), np.full(targets.shape, np.nan)
+    value[mask, cell], error[mask, cell] = answers.value[alone], answers.error[alone]
+    return dataclasses.replace(answers, value=value, error=error)
 
 
 def _contexts(graph: LatentGraph, height: int) -> Bool[np.ndarray, "n_observed n_observed"]:

@@ -19,7 +19,7 @@ from hlvm.theory.exact import oracle_of
 from hlvm.theory.one_mask.shared_information import Regime
 from hlvm.theory.oracles import How, Oracle, Part
 from hlvm.theory.random_masks.averages import Asked, Draws, all_are_known, masks_of, named
-from hlvm.theory.random_masks.ladder import ladder_of_masks
+from hlvm.theory.random_masks.ladder import ladder_of_masks, shared_error
 from hlvm.theory.random_masks.membership import membership_probability
 from hlvm.theory.random_masks.profile import level_profile
 
@@ -166,24 +166,26 @@ class _Lines:
         ask = _Asking(oracle, masks, drawn, max(rows, 1 if drawn else -(-draws.n_masks // len(masks))), draws.key)
         if "availability" in wanted:
             for part in get_args(Part):
-                values = ask.latent_r2(part)
-                self._add("availability", part, *ask.mean(values), **ask.about)
+                values, shared = ask.latent_r2(part)
+                self._add("availability", part, *ask.mean(values, shared), **ask.about)
                 for height in np.unique(self.heights).tolist():
                     own = values[..., self.heights == height]
                     varies = ~np.isnan(own[0, 0])  # a latent that never changes has no share of its variance
                     if varies.any():
-                        value, error = ask.mean(own[..., varies].mean(axis=2, keepdims=True))
+                        of_height = shared[self.heights == height][varies].mean()
+                        value, error = ask.mean(own[..., varies].mean(axis=2, keepdims=True), of_height)
                         self._row("availability", part, "", height, value[0], error[0], **ask.about)
         if "demand" in wanted:
-            loss, of_latents = ask.ladder()
-            value, error = ask.mean(loss)
+            loss, of_latents, shared = ask.ladder()
+            value, error = ask.mean(loss, shared)
             for height in range(loss.shape[2]):
                 self._row("loss", "", "", height, value[height], error[height], **ask.about)
-            value, error = ask.mean(loss[..., :-1] - loss[..., 1:])
+            of_gains = np.hypot(shared[:-1], shared[1:])
+            value, error = ask.mean(loss[..., :-1] - loss[..., 1:], of_gains)
             for height in np.unique(self.heights).tolist():
                 self._row("demand", "", "", height, value[height - 1], error[height - 1], **ask.about)
             if of_latents is not None:
-                self._add("demand", "", *ask.mean(of_latents), **ask.about)
+                self._add("demand", "", *ask.mean(of_latents, of_gains[self.heights - 1]), **ask.about)
 
     def _masks(self, draws: Draws) -> tuple[Bool[np.ndarray, "m n"], int]:
         """Masks, and how many of them are drawn: 0 if they are all there are."""
@@ -240,26 +242,34 @@ class _Asking:
         """Each mask as often as it has strings."""
         return np.repeat(self.masks, self.rows, axis=0)
 
-    def latent_r2(self, part: Part) -> Float[np.ndarray, "m rows n_latents"]:
-        """Each string's part in the R² of each latent."""
+    def latent_r2(self, part: Part) -> tuple[Float[np.ndarray, "m rows n_latents"], Float[np.ndarray, " n_latents"]]:
+        """Each string's part in the R² of each latent, and the error that all masks share."""
         answers = self.oracle.latent_r2_batch(self.repeated, part=part, key=self.key)
         self._say(answers.how)
-        return answers.value.reshape(len(self.masks), self.rows, -1)
+        return answers.value.reshape(len(self.masks), self.rows, -1), shared_error(answers)
 
-    def ladder(self) -> tuple[Float[np.ndarray, "m rows n_heights"], Float[np.ndarray, "m rows n_latents"] | None]:
-        """Losses by the height of the context, and the parts of latents in the gains where the graph is a forest."""
+    def ladder(self) -> tuple[Any, Any, Float[np.ndarray, " n_heights"]]:
+        """Losses by the height of the context, parts of latents in the gains, and the error that all masks share.
+
+        Shapes are (m, rows, n_heights) and (m, rows, n_latents); ``None`` for the parts where the graph is no forest.
+        """
         found, graph = ladder_of_masks(self.oracle, self.repeated, key=self.key), self.oracle.graph
         each = found.latent_gain(graph) if graph.arrays.is_forest else None
         self._say(found.how)
         shape = (len(self.masks), self.rows, -1)
-        return found.mean_loss.reshape(shape), None if each is None else each.reshape(shape)
+        return found.mean_loss.reshape(shape), None if each is None else each.reshape(shape), found.error
 
-    def mean(self, values: Float[np.ndarray, "m rows n"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """Mean over masks and strings, and its standard error: of drawn masks between them, of a list within each."""
+    def mean(
+        self, values: Float[np.ndarray, "m rows n"], shared: Float[np.ndarray, " n"] | float
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Mean over masks and strings, and its standard error: of drawn masks between them, of a list within each.
+
+        What all masks have in common, such as the rows of a regression, comes on top.
+        """
         by_mask = values.mean(axis=1)
+        own = np.zeros_like(by_mask[0])
         if self.drawn:
-            return by_mask.mean(axis=0), by_mask.std(axis=0, ddof=1) / math.sqrt(len(values))
-        error = np.zeros_like(by_mask[0])
-        if self.rows > 1:
-            error = np.sqrt((values.var(axis=1, ddof=1) / self.rows).sum(axis=0)) / len(values)
-        return by_mask.mean(axis=0), error
+            own = by_mask.std(axis=0, ddof=1) / math.sqrt(len(values))
+        elif self.about["how"] != "exact":
+            own = np.sqrt((values.var(axis=1, ddof=1) / self.rows).sum(axis=0)) / len(values)
+        return by_mask.mean(axis=0), np.hypot(own, shared)
