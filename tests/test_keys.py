@@ -65,6 +65,12 @@ FUNCTIONS = {
 }
 
 
+ORACLE = theory.GrammarOracle(GRAMMAR)
+GAUSSIAN = theory.GaussianOracle(MODEL)
+ONE_MASK = np.array([[True, False]])
+SIZES = theory.GrammarSizes(n_symbols=4, n_classes=4, n_synonyms=2, n_levels=2, tuple_size=2)
+
+
 class Tossed:
     """A strategy that is known by drawing only."""
 
@@ -107,6 +113,37 @@ SAME = {
         MODEL.intervene({"x_0": mechanisms.LinearGaussian(snr=9.0)}, key=key).params
     ),
     "simulator.HierarchicalModel.sample": lambda key: MODEL.sample(key, 2).observed,
+    "theory.GaussianOracle.random_mask_autoencoder": lambda key: (
+        GAUSSIAN.random_mask_autoencoder(Tossed(), 1, key=key, n_masks=4).losses
+    ),
+    "theory.GrammarOracle.best_accuracy": lambda key: ORACLE.best_accuracy(ONE_MASK[0], key=key),
+    "theory.GrammarOracle.latent_r2": lambda key: ORACLE.latent_r2(ONE_MASK[0], key=key),
+    "theory.GrammarOracle.latent_r2_batch": lambda key: ORACLE.latent_r2_batch(ONE_MASK, key=key).value,
+    "theory.GrammarOracle.bayes_loss": lambda key: ORACLE.bayes_loss(ONE_MASK[0], key=key).mse,
+    "theory.GrammarOracle.relative_loss_batch": lambda key: ORACLE.relative_loss_batch(ONE_MASK, key=key).value,
+    "theory.GrammarOracle.information": lambda key: ORACLE.information(["z1_0_0"], ONE_MASK[0], key=key).value,
+    "theory.GrammarOracle.sample": lambda key: ORACLE.sample(key, 4).cells,
+    "theory.GrammarOracle.sample_posterior": lambda key: (
+        ORACLE.sample_posterior(key, np.zeros((4, 2), int), ["x_0_0"]).cells
+    ),
+    "study.Study.predict": lambda key: (
+        study.Study(
+            lambda of: simulator.HierarchicalModel.init(of, LatentGraph.tree(2, 1), mechanisms.LinearGaussian()),
+            masks=[MEMBER.mask],
+        )
+        .predict(key)
+        .quantities["value"]
+        .dropna()
+    ),
+    "theory.density_evolution": lambda key: (
+        theory.density_evolution(SIZES, masked_shares=0.5, population=8, n_populations=2, key=key).r2.value
+    ),
+    "theory.estimated_oracle": lambda key: (
+        theory.estimated_oracle(MODEL, rows=60, key=key).latent_r2_batch(ONE_MASK).value
+    ),
+    "theory.mask_profile": lambda key: theory.mask_profile(
+        MODEL, [masking.RandomMask(ratio=0.5)], ["demand"], key=key, n_masks=2
+    ).table["value"],
     "theory.design_strategy": lambda key: [
         match.probability
         for match in theory.design_strategy(TREE, [TREE.latents[0]], key=key, n_masks=2, candidates=[Tossed()])
@@ -186,6 +223,11 @@ SCORES = {
 
 WITHOUT = {"images.ImageModel.sample", "mae.Images.sample", "masking.MaskSampler.sample", "mechanisms.Mechanism.init"}
 WITHOUT |= {"mechanisms.Noise.sample", "mechanisms.Polar.init", "mae.Fit", "datasets.write_dataset"}
+WITHOUT |= {
+    f"theory.{of}.{name}"
+    for of in ("Oracle", "GaussianOracle", "EstimatedOracle", "LinearisedOracle")
+    for name in ("latent_r2_batch", "relative_loss_batch")
+}
 """Written by users, who are given typed keys; or without a draw; or tested below."""
 
 WORDS = r"key must be a typed JAX key such as jax.random.key\(0\), or a whole number from 0 to 4294967295, got "

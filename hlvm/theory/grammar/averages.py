@@ -67,6 +67,8 @@ class Averages:
             ValueError: ``rows`` below 1, or no key where strings are drawn.
         """
         positive(rows, "rows")
+        if key is not None:
+            checked_key(key)  # refused even where it is not needed
         if self._number <= _MOST_STRINGS:
             return self._all if of is None else self._all_of(of)
         drawn = self._drawn(rows, key, of)
@@ -204,6 +206,8 @@ class Averages:
     ) -> Answers:
         """Mean over strings of some numbers, mask by mask."""
         n_masks = len(seen)
+        if key is not None:
+            checked_key(key)
         if self._number <= _MOST_STRINGS and len(self._all.cells) * n_masks <= _MOST_PAIRS:
             strings = self._all
             given = Pairs(cells=strings.cells, visible=seen, shape=())
