@@ -22,6 +22,8 @@ from hlvm.cli import input as cli_input
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 from hlvm.images import load_image_model
+from hlvm.mechanisms import LinearGaussian
+from hlvm.simulator import HierarchicalModel
 
 # ---------------------------------------------------------------------- good input
 
@@ -31,7 +33,7 @@ def test_version(run):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "graph", "theory", "design", "check", "sample", "train", "encode", "score"]
+    "command", ["demo", "graph", "theory", "design", "advise", "check", "sample", "train", "encode", "score"]
 )
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -51,6 +53,7 @@ def test_help_examples_run(tmp_path, monkeypatch, capsys):
     above = {f"z1_{i}": ["z2_0"] for i in range(4)} | {f"x_{i}": [f"z1_{i // 4}"] for i in range(16)}
     graph = LatentGraph.from_edges([(p, child) for child, parents in above.items() for p in parents], grid=(4, 4))
     graph.save(tmp_path / "graph.json")
+    HierarchicalModel.init(0, graph, LinearGaussian()).save(tmp_path / "gaussian.npz")
     z = np.random.default_rng(0).normal(size=(1000, 2))  # as many rows as the example of `sample` draws
     for name, rows in (("z.npy", z), ("z_hat.npy", np.tanh(z))):
         np.save(tmp_path / name, rows)
@@ -59,13 +62,13 @@ def test_help_examples_run(tmp_path, monkeypatch, capsys):
         '[network]\nkind = "linear"\ncode_dim = 2\n[mask]\nkind = "random"\nratio = 0.5\n'
         "[train]\nsteps = 5\nbatch = 4\nwarmup = 1\n"
     )
-    for command in ("graph", "theory", "design", "check", "sample", "train", "encode", "score"):
+    for command in ("graph", "theory", "design", "advise", "check", "sample", "train", "encode", "score"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         shown += capsys.readouterr().out
     examples = [line.removeprefix("Example: hlvm ") for line in shown.splitlines() if line.startswith("Example: ")]
     lines = sorted(examples, key=lambda line: "sample" not in line)  # it writes the model that others read
-    assert len(lines) == 15
+    assert len(lines) == 17
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""
@@ -224,7 +227,11 @@ def test_bad_input_gives_one_line_and_exit_code_2(refused, line, message):
 
 
 PARSING = [
-    ("", "Expected one of {demo, graph, theory, design, check, sample, train, encode, score, study}; see hlvm --help"),
+    (
+        "",
+        "Expected one of {demo, graph, theory, design, advise, check, sample, train, encode, score, study}; "
+        "see hlvm --help",
+    ),
     ("nonsense", "Unrecognized options: nonsense"),
     ("theory", "Missing from hlvm theory: GRAPH; see hlvm theory --help"),
     ("sample", "Missing from hlvm sample: SOURCE, --n INT, --out FILE; see"),

@@ -21,6 +21,7 @@ from rich.console import Console
 from hlvm._files import check_new_folder
 from hlvm._process import BAD_INPUT, complain, hold_back_log
 from hlvm._version import __version__
+from hlvm.cli.advise import advise
 from hlvm.cli.compilation import use_compilation_cache
 from hlvm.cli.encode import encode
 from hlvm.cli.graph import graph
@@ -67,7 +68,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 # ---------------------------------------------------------------------- parsing
 
-_NAMES_FOLLOW = ("--masked", "--target")
+_NAMES_FOLLOW = ("--masked", "--target", "--latent")
 _DASH = "\N{FULLWIDTH HYPHEN-MINUS}hlvm-dash"
 """Stands for the dash that a name begins with while tyro, which would take it for an option, has the arguments."""
 
@@ -76,7 +77,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Command, Callable[[], int]] | Non
     """The command, and its call with these arguments; ``None`` if they do not parse, which is said."""
     app = tyro.extras.SubcommandApp()
     names = []
-    for command in (demo, graph, theory, design, check, sample, train, encode, score, study):
+    for command in (demo, graph, theory, design, advise, check, sample, train, encode, score, study):
         app.command(_deferred(command))
         names.append(command.__name__)
     box = io.StringIO()
@@ -108,7 +109,7 @@ def _deferred(command: Command) -> Callable[..., tuple[Command, Callable[[], int
 
 
 def _with_dashes_hidden(arguments: Sequence[str]) -> list[str]:
-    """Names after --masked and --target may begin with a dash: no option but -h begins with a single one."""
+    """Names after these options may begin with a dash: no option but -h begins with a single one."""
     hidden: list[str] = []
     names_follow = False
     for argument in arguments:

@@ -16,7 +16,18 @@ from rich.text import Text
 if TYPE_CHECKING:
     from hlvm.scoring import CCA, BlockVerdict, KernelR2, PermutationNull
 
-__all__ = ["Record", "encoded", "listed", "number", "print_score", "print_table", "score_record", "share", "to_json"]
+__all__ = [
+    "Record",
+    "encoded",
+    "listed",
+    "number",
+    "print_score",
+    "print_table",
+    "score_record",
+    "share",
+    "to_json",
+    "without_nan",
+]
 
 Record = dict[str, Any]
 
@@ -52,14 +63,15 @@ def encoded(value: Any, *names: str, position: Callable[[str], int] | None = Non
 
 def to_json(record: Record) -> str:
     """JSON text of a record; it knows no NaN, so an undefined number becomes null."""
-    return json.dumps(_without_nan(record), indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(without_nan(record), indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same with ``None`` for numbers that are not finite."""
     if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
+        return {key: without_nan(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
+        return [without_nan(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

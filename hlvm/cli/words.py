@@ -23,6 +23,7 @@ _REMEDIES = {
     "strategy": "use --strategy random, bernoulli or subtree",
     "subtrees": "give --height instead of --unit",
     "target": "fewer latents after --target",
+    "target_height": "give --height instead",
 }
 """Advice of the package's errors, and how it is followed from the shell; nothing where it cannot be."""
 

@@ -5,6 +5,7 @@ of Okabe and Ito (``COLORS``), and what matters is told apart by shape or hatchi
 ``MASKED_RGB`` stands for what is masked.
 """
 
+from hlvm.plotting.advice import plot_advice
 from hlvm.plotting.graphs import plot_graph, plot_grid
 from hlvm.plotting.images import plot_picture, plot_reconstructions
 from hlvm.plotting.profiles import plot_level_curves, plot_level_profile
@@ -18,6 +19,7 @@ __all__ = [
     "Panels",
     "figure_with_panels",
     "height_look",
+    "plot_advice",
     "plot_claims",
     "plot_graph",
     "plot_grid",

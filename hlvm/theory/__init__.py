@@ -9,6 +9,7 @@ from hlvm.theory.assumptions.check import check_assumptions
 from hlvm.theory.assumptions.edges import check_edges
 from hlvm.theory.assumptions.report import AssumptionReport, Finding
 from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeoutError, design_mask
+from hlvm.theory.design.masks_for_a_target import Advice, advise
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.estimated.linearised import LinearisedOracle
 from hlvm.theory.estimated.oracle import EstimatedLoss, EstimatedOracle, estimated_oracle
@@ -39,6 +40,7 @@ from hlvm.theory.random_masks.quantities import MaskProfile, mask_profile
 
 __all__ = [
     "SAMPLE_LAWS",
+    "Advice",
     "Answer",
     "Answers",
     "AssumptionReport",
@@ -71,6 +73,7 @@ __all__ = [
     "StrategyMatch",
     "SymbolLoss",
     "TrekSeparation",
+    "advise",
     "check_assumptions",
     "check_edges",
     "correlation_decay",

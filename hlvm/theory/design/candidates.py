@@ -9,7 +9,7 @@ from hlvm.masking import BernoulliMask, BlockMask, GridMask, MaskSampler, Patche
 from hlvm.masking.patches import checked_unit
 from hlvm.masking.shapes import unit_grid
 
-__all__ = ["DEFAULT_RATIOS", "default_candidates"]
+__all__ = ["DEFAULT_RATIOS", "default_candidates", "usable_ratios"]
 
 DEFAULT_RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Ratios of the candidates that are tried when none are given; beside them, masks of a single patch."""
@@ -37,7 +37,7 @@ def default_candidates(graph: LatentGraph) -> tuple[MaskSampler, ...]:
     for unit in _square_units(graph):
         patches = Patches.blocks(graph, unit)
         seen.add(frozenset(map(frozenset, patches.groups)))
-        found += [RandomMask(ratio=ratio, unit=unit) for ratio in _usable_ratios(len(patches))]
+        found += [RandomMask(ratio=ratio, unit=unit) for ratio in usable_ratios(len(patches))]
         if len(patches) > 2:
             found += [BernoulliMask(ratio=ratio, unit=unit) for ratio in DEFAULT_RATIOS]
         found += _shapes(graph, unit)
@@ -49,7 +49,7 @@ def default_candidates(graph: LatentGraph) -> tuple[MaskSampler, ...]:
         groups = frozenset(map(frozenset, patches.groups))
         if len(patches) > 1 and groups not in seen:
             seen.add(groups)
-            found += [SubtreeMask(height=height, ratio=ratio) for ratio in _usable_ratios(len(patches))]
+            found += [SubtreeMask(height=height, ratio=ratio) for ratio in usable_ratios(len(patches))]
             if len(patches) > 2:
                 found += [BernoulliMask(ratio=ratio, patches=patches) for ratio in DEFAULT_RATIOS]
     return tuple(found)
@@ -63,7 +63,7 @@ def _square_units(graph: LatentGraph) -> list[int]:
     return [s for s in sides if rows % s == columns % s == 0 and (rows // s) * (columns // s) > 1]
 
 
-def _usable_ratios(n_patches: int) -> list[float]:
+def usable_ratios(n_patches: int) -> list[float]:
     """One ratio for each number of masked patches."""
     found = {1: 1 / n_patches}
     for ratio in DEFAULT_RATIOS:

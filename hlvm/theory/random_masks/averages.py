@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ __all__ = [
     "averaged_levels",
     "can_be_listed",
     "masks_of",
+    "named",
     "shared_by",
 ]
 
@@ -83,6 +84,24 @@ def asked(graph: LatentGraph, strategies: Any, what: str) -> list[Asked]:
             raise UsageError(fault.problem, argument=fault.argument, of=at, remedies=fault.remedies) from None
     if not found:
         raise ValueError(f"{what} is empty: give at least one object that draws masks")
+    return found
+
+
+def named(graph: LatentGraph, strategies: Any, what: str) -> dict[str, Asked]:
+    """Strategies by their names; of a list, their laws in words, numbered where two are alike.
+
+    Raises:
+        ValueError: as :func:`asked`.
+    """
+    if isinstance(strategies, Mapping):
+        return dict(zip(map(str, strategies), asked(graph, list(strategies.values()), what), strict=True))
+    found: dict[str, Asked] = {}
+    for of in asked(graph, strategies, what):
+        name = plain = of.law.description
+        again = 2
+        while name in found:
+            name, again = f"{plain} ({again})", again + 1
+        found[name] = of
     return found
 
 

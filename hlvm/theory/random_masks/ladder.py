@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from hlvm.graph import LatentGraph
 from hlvm.theory.oracles import Answers, How, Oracle, three_states
 
-__all__ = ["Ladder", "ladder_of_masks", "reaches", "shared_error"]
+__all__ = ["Ladder", "ladder_of_masks", "loss_within", "reaches", "shared_error"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,19 +81,14 @@ def ladder_of_masks(
     Raises:
         ValueError: masks of another shape or type, or no key where one is needed.
     """
-    graph = oracle.graph
-    targets, _ = three_states(graph, masks)
-    top = max(graph.heights)
+    targets, _ = three_states(oracle.graph, masks)
+    top = max(oracle.graph.heights)
     nothing = np.where(targets, 1.0, np.nan)
     each: list[np.ndarray] = [nothing]
     errors: list[float] = [0.0]
     how: How = "exact"
     for height in range(1, top + 1):
-        if graph.arrays.is_forest or height == top:
-            asked = oracle if height == top else oracle.cut(height)
-            answers = asked.relative_loss_batch(targets, rows=rows, key=key)
-        else:
-            answers = _from_contexts(oracle, targets, height, rows, key)
+        answers = loss_within(oracle, targets, height, rows=rows, key=key)
         each.append(answers.value)
         errors.append(shared_error(answers)[targets.any(axis=0)].mean())
         how = answers.how
@@ -109,6 +104,17 @@ def shared_error(answers: Answers) -> Float[np.ndarray, " n"]:
     """
     known = np.isfinite(answers.error)
     return np.where(known, answers.error, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+
+
+def loss_within(
+    oracle: Oracle, targets: Bool[np.ndarray, "n_masks n_observed"], height: int, *, rows: int = 1, key: Any = None
+) -> Answers:
+    """Loss of each target given the context of a height from 1 on; see :func:`ladder_of_masks`."""
+    if height == max(oracle.graph.heights):
+        return oracle.relative_loss_batch(targets, rows=rows, key=key)
+    if oracle.graph.arrays.is_forest:
+        return oracle.cut(height).relative_loss_batch(targets, rows=rows, key=key)
+    return _from_contexts(oracle, targets, height, rows, key)
 
 
 def _from_contexts(

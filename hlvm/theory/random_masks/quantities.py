@@ -18,7 +18,7 @@ from hlvm.masking import Listed, MaskSampler
 from hlvm.theory.exact import oracle_of
 from hlvm.theory.one_mask.shared_information import Regime
 from hlvm.theory.oracles import How, Oracle, Part
-from hlvm.theory.random_masks.averages import Asked, Draws, all_are_known, asked, masks_of
+from hlvm.theory.random_masks.averages import Asked, Draws, all_are_known, masks_of, named
 from hlvm.theory.random_masks.ladder import ladder_of_masks, shared_error
 from hlvm.theory.random_masks.membership import membership_probability
 from hlvm.theory.random_masks.profile import level_profile
@@ -126,36 +126,17 @@ def mask_profile(
     needs_oracle = set(wanted) != {"share"}
     oracle = oracle_of(model) if needs_oracle else None
     graph = model if isinstance(model, LatentGraph) else model.graph
-    if isinstance(strategies, Mapping):
-        each = asked(graph, list(strategies.values()), "strategies")
-        names = list(map(str, strategies))
-    else:
-        each = asked(graph, strategies, "strategies")
-        names = _names(each)
+    each = named(graph, strategies, "strategies")
     draws = Draws.checked(key, n_masks)
     found: list[dict[str, Any]] = []
-    for name, of in zip(names, each, strict=True):
+    for name, of in each.items():
         lines = _Lines(graph, name, of)
         if "share" in wanted:
             lines.shares(regime or ("invertible" if getattr(model, "invertible", False) else "general"), draws)
         if oracle is not None:
             lines.of_masks(oracle, wanted, draws, rows)
         found += lines.rows
-    return MaskProfile(
-        strategies=dict(zip(names, (of.strategy for of in each), strict=True)), table=pd.DataFrame(found)
-    )
-
-
-def _names(each: list[Asked]) -> list[str]:
-    """Names of strategies: their laws in words, numbered where two are alike."""
-    names: list[str] = []
-    for of in each:
-        name = plain = of.law.description
-        again = 2
-        while name in names:
-            name, again = f"{plain} ({again})", again + 1
-        names.append(name)
-    return names
+    return MaskProfile(strategies={name: of.strategy for name, of in each.items()}, table=pd.DataFrame(found))
 
 
 class _Lines:
