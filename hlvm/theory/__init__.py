@@ -18,7 +18,8 @@ from hlvm.theory.gaussian.crossings import critical_ratio
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.grammar.correlations import correlation_decay, label_correlation, token_correlation
-from hlvm.theory.grammar.oracle import DiscreteTreeModel, GrammarOracle
+from hlvm.theory.grammar.oracle import GrammarOracle
+from hlvm.theory.grammar.parameters import DiscreteTreeModel
 from hlvm.theory.grammar.population_dynamics import DensityEvolution, Evidence, density_evolution
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.sample_laws import SAMPLE_LAWS, SampleLaw, expected_samples

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -21,25 +21,12 @@ from hlvm.graph import LatentGraph
 from hlvm.theory.grammar.averages import Averages
 from hlvm.theory.grammar.dynamic_programme import Weights
 from hlvm.theory.grammar.inference import Inference
-from hlvm.theory.grammar.parameters import TreeParameters
+from hlvm.theory.grammar.parameters import DiscreteTreeModel, TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.summaries import Of
 from hlvm.theory.oracles import Answer, Answers, Part, check_part, three_states, three_states_of_one
 
-__all__ = ["DiscreteTreeModel", "GrammarOracle"]
-
-
-class DiscreteTreeModel(Protocol):
-    """Everything the oracle asks of a model, such as :class:`hlvm.images.GrammarImages`."""
-
-    @property
-    def graph(self) -> LatentGraph:
-        """The latent graph."""
-        ...
-
-    def discrete_tree_parameters(self) -> Mapping[str, Any]:
-        """The keyword arguments of :meth:`GrammarOracle.from_parameters` beside the graph."""
-        ...
+__all__ = ["GrammarOracle"]
 
 
 class GrammarOracle:

@@ -9,17 +9,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from hlvm.graph import LatentGraph
 
-__all__ = ["TreeParameters"]
+__all__ = ["DiscreteTreeModel", "TreeParameters"]
 
 _ROUNDING = 1e-5
 """Probabilities may miss a sum of one by so much, as those kept in 32 bits do; they are then scaled to it."""
+
+
+class DiscreteTreeModel(Protocol):
+    """Everything the oracle asks of a model, such as :class:`hlvm.images.GrammarImages`."""
+
+    @property
+    def graph(self) -> Any:  # of a cached property the type would not fit
+        """The latent graph, a :class:`~hlvm.graph.LatentGraph`."""
+        ...
+
+    def discrete_tree_parameters(self) -> Mapping[str, Any]:
+        """The keyword arguments of :meth:`GrammarOracle.from_parameters` beside the graph."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
