@@ -44,7 +44,7 @@ class Loud:
     """An oracle whose answers depend on a string drawn for each mask, and on what is masked."""
 
     def __init__(self, graph, height=None):
-        self.graph, self.height, self.asked = graph, height, []
+        self.graph, self.height, self.asked, self.how = graph, height, [], "estimated"
 
     def cut(self, height):
         below = Loud(self.graph, height)

@@ -433,6 +433,97 @@ def test_shape_of_answers_follows_visible(oracle):
     assert oracle.log_likelihood(cells, ["x0"]) == pytest.approx(oracle.log_likelihood(cells, np.eye(4, dtype=bool)[0]))
 
 
+PAIR = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
+
+
+def pair(values=None, channels=None, dtype="float32", **others):
+    """Two copies of a symbol through a channel that is wrong one time in ten."""
+    noisy = np.array([[0.9, 0.1], [0.1, 0.9]])
+    return GrammarOracle.from_parameters(
+        PAIR,
+        n_symbols=dict.fromkeys(PAIR.nodes, 2),
+        rules={"z": np.array([[[0, 0]], [[1, 1]]])},
+        channels=dict.fromkeys(("x1", "x2"), noisy) if channels is None else channels,
+        values=None if values is None else dict.fromkeys(("x1", "x2"), np.array(values, float)),
+        dtype=dtype,
+        **others,
+    )
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
+def test_tables_of_their_own_work_in_either_type_and_order(dtypes):
+    """Nodes of one group with different tables, read with 64 bits on and off in one process."""
+    channels = {"x1": np.array([[0.9, 0.1], [0.2, 0.8]]), "x2": np.array([[0.7, 0.3], [0.0, 1.0]])}
+    known = Enumeration(
+        PAIR,
+        {
+            "n_symbols": dict.fromkeys(PAIR.nodes, 2),
+            "rules": {"z": np.array([[[0, 0]], [[1, 1]]])},
+            "channels": channels,
+        },
+    )
+    strings, chance = known.strings()
+    seen = np.array([True, False])
+    spread = sum(p * (1 - (known.posterior(0, s, seen) ** 2).sum()) for s, p in zip(strings, chance, strict=True))
+    for dtype in dtypes:
+        oracle = pair(channels=channels, dtype=dtype)
+        assert oracle.latent_r2(["x2"])["z"] == pytest.approx(1 - spread / 0.5, abs=1e-5)
+        assert oracle.cut(0).relative_loss_batch(np.array([[True, False]])).value[0, 0] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values", [[[0], [255]], [[1000], [1001]], [[1e4], [1e4 + 1]], [[0], [1e-3]], [[3, 5], [3, 6]]]
+)
+def test_losses_do_not_depend_on_offset_and_unit_of_values(values):
+    oracle = pair(values)
+    expected = 1 - 0.8**4  # the squared correlation of two such copies is 0.8 to the fourth
+    assert oracle.relative_loss_batch(np.array([[True, False]])).value[0, 0] == pytest.approx(expected, abs=1e-5)
+    assert oracle.bayes_loss(["x1"]).relative == pytest.approx(expected, abs=1e-5)
+
+
+def test_relative_loss_is_one_for_single_masks_and_for_batches():
+    """A cell of three symbols, not equally likely: each column counts in units of its own variance."""
+    graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
+    noisy = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.0, 0.1, 0.9]])
+    oracle = GrammarOracle.from_parameters(
+        graph,
+        n_symbols=dict.fromkeys(graph.nodes, 3),
+        rules={"z": np.array([[[i, i]] for i in range(3)])},
+        priors={"z": [0.7, 0.2, 0.1]},
+        channels={"x1": noisy, "x2": noisy},
+        dtype="float64",
+    )
+    batch = oracle.relative_loss_batch(np.array([[True, False]])).value[0, 0]
+    assert oracle.bayes_loss(["x1"]).relative == pytest.approx(batch, abs=1e-12)
+
+
+def test_probabilities_below_the_smallest_float_are_kept():
+    channel = np.array([[1 - 1e-42, 1e-42], [0.0, 1.0]])
+    oracle = pair(channels={"x1": channel, "x2": channel})
+    assert oracle.log_likelihood(np.array([[1, 0]]))[0] == pytest.approx(math.log(0.5e-42), rel=1e-5)
+
+
+def test_all_strings_are_gone_through_however_many_masks(oracle):
+    masks = np.tile([[True, False, False, True], [False, True, True, False]], (1500, 1))
+    found = oracle.latent_r2_batch(masks)
+    assert found.how == "exact"
+    np.testing.assert_allclose(found.value[::2], np.tile(list(oracle.latent_r2(masks[0]).values()), (1500, 1)))
+
+
+def test_a_single_name_is_one_latent(oracle):
+    assert float(oracle.information("z1", MASKED)) == float(oracle.information(["z1"], MASKED))
+    assert list(oracle.posterior(np.zeros((1, 4), int), names="z1")) == ["z1"]
+
+
+def test_levels_of_a_uniform_grammar_have_parameters_of_their_own():
+    graph = LatentGraph.from_edges(LatentGraph.tree(2, 2).edges, dims=1)
+    rng = np.random.default_rng(0)
+    upper, lower = (rng.integers(0, 2, (2, 2, 2)) for _ in range(2))
+    rules = {name: upper if name == "z2_0" else lower for name in graph.latents}
+    oracle = GrammarOracle.from_parameters(graph, n_symbols=dict.fromkeys(graph.nodes, 2), rules=rules)
+    assert set(oracle.parameters["probabilities"]) == {"z2_0", "z1_0"}
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -514,6 +605,12 @@ def test_oracle_refuses_other_models():
         (lambda o: o.information(["x0"], ["x0"]), "names of latents, but 'x0' is observed"),
         (lambda o: o.latent_r2_batch(np.zeros(4, bool)), r"booleans of shape \(n_masks, 4\)"),
         (lambda o: o.latent_r2_batch(np.ones((1, 4), bool), visible=np.ones((1, 4), bool)), "visible at once"),
+        (lambda o: o.log_likelihood(np.zeros((0, 4), int)), "at least one string"),
+        (
+            lambda o: o.cut(1).log_likelihood(np.zeros((1, 4), int), parameters=o.parameters),
+            "cannot be given to .* cut",
+        ),
+        (lambda o: jax.jit(lambda p: o.log_likelihood(np.zeros((1, 4), int), parameters=p))(o.parameters), "float64"),
         (lambda o: o.cut(-1), "height must be a whole number of at least 0"),
         (lambda o: o.sample(0, 0), "n must be a whole number of at least 1"),
     ],

@@ -104,6 +104,26 @@ def test_gains_of_latents_add_up_to_the_gain_of_their_height(tree):
         np.testing.assert_allclose(each[:, own].sum(axis=1), loss[:, height - 1] - loss[:, height], atol=1e-12)
 
 
+def test_cells_that_never_change_ask_for_nothing():
+    """The second cell tells nothing of the first and has no variance: there is nothing to gain, or to lose."""
+    oracle = GaussianOracle.from_parameters(
+        LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1),
+        coefficients={"x1": [[1.0]], "x2": [[0.0]]},
+        noise_scales={"z": 1.0, "x1": 1.0, "x2": 0.0},
+    )
+    profile = mask_profile(oracle, {"one": MaskList.of(oracle.graph, np.eye(2, dtype=bool))}, ["demand"])
+    assert profile.of_heights("demand").loc["one", 1] == pytest.approx(0, abs=1e-12)
+
+
+def test_masks_without_a_cell_that_varies_are_left_out():
+    graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2"), ("z", "x3")], dims=1)
+    rules = {"z": np.array([[[0, 0, 0]], [[1, 1, 0]]])}
+    oracle = GrammarOracle.from_parameters(graph, n_symbols=dict.fromkeys(graph.nodes, 2), rules=rules)
+    profile = mask_profile(oracle, {"one": MaskList.of(graph, np.eye(3, dtype=bool))}, ["demand"])
+    assert profile.of_heights("loss").loc["one"].tolist() == pytest.approx([1, 0], abs=1e-6)
+    assert profile.of_heights("demand").loc["one", 1] == pytest.approx(1, abs=1e-6)
+
+
 # ---------------------------------------------------------------------- profiles
 
 

@@ -142,8 +142,9 @@ def _how_much(files: _Files, rows: Any, told_apart: pd.DataFrame) -> Iterator[Se
 _DEMAND = "demand / largest"
 _QUANTITIES = {
     "availability": (
-        "Predicted share of each latent that anybody can know from the visible part, by an exact oracle, and the score "
-        "measured after training."
+        "Predicted R² of each latent for the best prediction from the visible part, by an exact oracle, and the score "
+        "measured after training. It bounds an R² of the same quantity from masked samples; it is no bound where whole "
+        "samples are encoded, or categories scored by accuracy."
     ),
     _DEMAND: (
         "Predicted demand, what knowing the latents of a height takes off the loss of a masked cell, as a share of the "

@@ -80,6 +80,11 @@ class Oracle(Protocol):
         """The latent graph."""
         ...
 
+    @property
+    def how(self) -> How:
+        """Where answers come from that are plain numbers."""
+        ...
+
     def latent_r2_batch(
         self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
     ) -> Answers:

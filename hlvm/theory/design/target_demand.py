@@ -134,8 +134,7 @@ class TargetQuestions:
     def _demand(self, masks: Bool[np.ndarray, "m n"]) -> tuple[_Each, How]:
         """What knowing the target takes off the loss per masked cell."""
         total, constant, how, shared = np.zeros(len(masks)), np.zeros(masks.shape, dtype=bool), "exact", 0.0
-        nothing = np.where(masks, 1.0, np.nan)
-        known = {0: Answers.exact(nothing)}
+        known: dict[int, Answers] = {}
         for height, cells in self.cells.items():
             for each in {height - 1, height} - known.keys():
                 known[each] = loss_within(self.oracle, masks, each, key=self.of_strings)

@@ -11,7 +11,7 @@ from hlvm.graph import LatentGraph
 from hlvm.theory.gaussian.cut import cut_at
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.posterior import Posterior
-from hlvm.theory.oracles import Answers, Part
+from hlvm.theory.oracles import Answers, How, Part
 
 __all__ = ["LinearisableModel", "LinearisedOracle"]
 
@@ -37,8 +37,8 @@ class LinearisedOracle(GaussianOracle):
     """Closed forms of the linear-Gaussian model that has a model's derivatives where every noise has its mean.
 
     It answers everything that :class:`GaussianOracle` does, of the linear model. Of the model itself the answers are
-    approximations, good where the noises move it little: they can be too high or too low, and no error is known. They
-    say ``how="linearised"``.
+    approximations, good where the noises move it little: they can be too high or too low, and no error is known.
+    Answers about many masks say ``how="linearised"``, and so does the oracle; others are plain numbers.
 
     Args:
         model: anything with ``linearised_parameters()``, such as a :class:`~hlvm.simulator.HierarchicalModel`.
@@ -46,6 +46,9 @@ class LinearisedOracle(GaussianOracle):
     Raises:
         ValueError: the model has no such method, or no derivatives.
     """
+
+    how: How = "linearised"
+    """Where all answers come from."""
 
     def __init__(self, model: Any) -> None:
         if not hasattr(model, "linearised_parameters"):

@@ -117,6 +117,9 @@ class EstimatedOracle:
     Make one with :func:`estimated_oracle` or :meth:`from_arrays`.
     """
 
+    how: How = "estimated"
+    """Where all answers come from."""
+
     def __init__(self, draws: Draws, *, height: int | None = None) -> None:
         self._draws, self._height = draws, height
         self._n_fitted = draws.n - int(_HELD_OUT * draws.n)

@@ -27,7 +27,7 @@ from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.gaussian.sides import correlations_between
 from hlvm.theory.gaussian.visibility import Visibility
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
-from hlvm.theory.oracles import Answers, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answers, How, Part, three_states, three_states_of_one
 
 __all__ = ["GaussianOracle"]
 
@@ -52,6 +52,9 @@ class GaussianOracle:
         >>> round(oracle.latent_r2(["x1"])["z"], 6), round(oracle.bayes_loss(["x1"]).relative, 6)
         (0.5, 0.75)
     """
+
+    how: How = "exact"
+    """Where all answers come from."""
 
     def __init__(self, model: LinearGaussianModel) -> None:
         if not hasattr(model, "linear_gaussian_parameters"):

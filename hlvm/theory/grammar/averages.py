@@ -25,10 +25,10 @@ __all__ = ["Averages"]
 _MOST_STRINGS = 2**12
 """Averages go through all strings if there are so many at most."""
 
-_MOST_PAIRS = 2**20
-"""And with many masks, if there are so many strings and masks at most."""
+_MOST_PAIRS = 2**24
+"""And with many masks, if there are so many strings and different masks at most."""
 
-_MOST_OUTCOMES = 2**12
+_MOST_OUTCOMES = 2**9
 """Joint entropies of latents go through all their outcomes if there are so many at most."""
 
 
@@ -77,7 +77,8 @@ class Averages:
     def _drawn(self, n: int, key: Any, of: Inference | None = None) -> Outcomes:
         if key is None:
             raise ValueError(
-                f"more than {_MOST_STRINGS} strings are too many to go through, so some are drawn: give a key"
+                f"there are too many strings to go through (more than {_MOST_STRINGS}, or than {_MOST_PAIRS} with all "
+                "masks), so some are drawn: give a key"
             )
         return (of or self.inference.whole).sample(checked_key(key), n)
 
@@ -106,11 +107,12 @@ class Averages:
             node = self.graph.index[name]
             law = self.inference.laws[node]
             values = self.inference.parameters.values.get(node, np.eye(len(law)))
+            values = values - law @ values  # far from 0 squares would cancel
             symbols = found[name].astype(np.float64)
             mean, error = strings.mean(np.maximum(symbols @ values**2 - (symbols @ values) ** 2, 0.0))
             mse.append(mean)
             errors.append(error)
-            variance.append(np.maximum(law @ values**2 - (law @ values) ** 2, 0.0))
+            variance.append(law @ values**2)
             mean, error = strings.mean(_entropy(symbols))
             losses.append(mean)
             loss_errors.append(error)
@@ -192,8 +194,7 @@ class Averages:
     ) -> Answers:
         """Loss of each target in units of its variance, for many masks."""
         spread = self._over_strings(seen, rows, key, lambda summary: summary.cell_spread)
-        total = self._cell_total
-        value, error = (np.where(target, part / total, np.nan) for part in (spread.value, spread.error))
+        value, error = (np.where(target, part, np.nan) for part in (spread.value, spread.error))
         return Answers(value=value, error=error, how=spread.how, rows=spread.rows)
 
     def _over_strings(
@@ -208,18 +209,24 @@ class Averages:
         n_masks = len(seen)
         if key is not None:
             checked_key(key)
-        if self._number <= _MOST_STRINGS and len(self._all.cells) * n_masks <= _MOST_PAIRS:
+        if self._number <= _MOST_STRINGS:
+            different, place = np.unique(seen, axis=0, return_inverse=True)
             strings = self._all
-            given = Pairs(cells=strings.cells, visible=seen, shape=())
-            each = read(self.inference.summary(given, of_noise=part == "noise"))
-            value, error = strings.mean(each.reshape(len(strings.cells), n_masks, -1))
-            return Answers(value=value, error=error, how="exact")
+            if len(strings.cells) * len(different) <= _MOST_PAIRS:
+                means = [self._exact_mean(strings, one, read, part) for one in different]
+                value = np.stack(means)[place.reshape(-1)]
+                return Answers(value=value, error=np.zeros_like(value), how="exact")
         drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key).cells, visible=seen)
         each = (
             read(self.inference.summary(drawn, of_noise=part == "noise")).reshape(n_masks, rows, -1).astype(np.float64)
         )
         error = each.std(axis=1, ddof=1) / math.sqrt(rows) if rows > 1 else np.full_like(each[:, 0], np.nan)
         return Answers(value=each.mean(axis=1), error=error, how="estimated", rows=rows)
+
+    def _exact_mean(
+        self, strings: Strings, seen: Bool[np.ndarray, " n"], read: Callable[[Summary], np.ndarray], part: Part
+    ) -> Float[np.ndarray, " k"]:
+        return strings.mean(read(self._summary(strings, seen, part)).astype(np.float64))[0]
 
     # ------------------------------------------------------------------ spreads when nothing is seen
 
@@ -234,17 +241,7 @@ class Averages:
 
     def _total(self, part: Part) -> Float[np.ndarray, " n_latents"]:
         total = np.array([self.inference.prior_spread(node, part) for node in range(self.graph.n_latents)])
-        return np.where(total > _CONSTANT, total, np.nan)
-
-    @cached_property
-    def _cell_total(self) -> Float[np.ndarray, " n_observed"]:
-        first = self.graph.n_latents
-        total = np.array([self.inference.prior_spread(first + i, "value") for i in range(self.graph.n_observed)])
-        return np.where(total > _CONSTANT, total, np.nan)
-
-
-_CONSTANT = 1e-6
-"""A variance up to this is that of a symbol that never changes, up to rounding."""
+        return np.where(total > 10 * np.finfo(self.inference.questions.dtype).eps, total, np.nan)
 
 
 def _entropy(probabilities: Float[np.ndarray, "... v"]) -> Float[np.ndarray, "..."]:

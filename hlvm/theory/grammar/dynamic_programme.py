@@ -19,10 +19,11 @@ from hlvm.theory.grammar.groups import Group, Holders, tree_groups
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.semirings import LogSum, Semiring
 
-__all__ = ["Cuts", "DynamicProgramme", "Marginals", "Weights"]
+__all__ = ["Cuts", "DynamicProgramme", "Marginals", "Weights", "log_table", "logarithms"]
 
 Weights: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""Tables "probabilities", "priors" and "channels", each a mapping from the first variable that holds a table to it."""
+"""Tables "probabilities", "priors" and "channels", each a mapping from the first variable that holds a table to it: as
+probabilities where users meet them, as logarithms in here."""
 
 
 class Cuts(NamedTuple):
@@ -30,7 +31,7 @@ class Cuts(NamedTuple):
 
     Attributes:
         cut: shape (n_nodes,), which ones.
-        laws: group -> (nodes of the group, symbols), their probabilities when nothing is seen.
+        laws: group -> (nodes of the group, symbols), logarithms of their probabilities when nothing is seen.
     """
 
     cut: Any
@@ -125,7 +126,7 @@ class DynamicProgramme:
 
         Args:
             semiring: what is added up.
-            weights: probabilities, not logarithms.
+            weights: tables of logarithms.
             cells: as :meth:`evidence` gives it, or other logarithms of weights.
             latents: logarithms of more weights of symbols.
             cuts: nodes cut off from their parents.
@@ -182,7 +183,7 @@ class DynamicProgramme:
             channel = _table(group.channels, weights["channels"])[..., None]
             message = semiring.plus(_sum(of_taken, semiring.lift(channel)), 3 * i + 1)
         if cuts is not None:
-            law = semiring.lift(_log(jnp.asarray(cuts.laws[i]))[:, None, :, None])
+            law = semiring.lift(jnp.asarray(cuts.laws[i])[:, None, :, None])
             alone = semiring.plus(_sum(of_taken, law), 3 * i + 2)
             is_cut = jnp.asarray(cuts.cut)[group.nodes][:, None, None]
             message = _map(lambda cut, whole: jnp.where(is_cut, cut, whole), alone, message)
@@ -224,12 +225,17 @@ class DynamicProgramme:
         return jnp.concatenate(list(groups.values()))[np.argsort(nodes)].T
 
     @cached_property
+    def logs(self) -> Weights:
+        """Logarithms of the model's own tables."""
+        return logarithms(self.weights)
+
+    @cached_property
     def laws(self) -> dict[int, Float[np.ndarray, "k v"]]:
         """Probabilities of the symbols of every node when nothing is seen, by group, in 64 bits."""
 
         def run() -> dict[int, Array]:
             nothing = {i: jnp.zeros((len(g.nodes), g.n_symbols, 1)) for i, g in self.leaves.items()}
-            found = self.marginals(LogSum(), self.weights, nothing)
+            found = self.marginals(LogSum(), self.logs, nothing)
             return {i: array[..., 0] for i, array in {**found.latents, **found.cells}.items()}
 
         with jax.enable_x64(True):
@@ -246,13 +252,19 @@ def _sum(*elements: Any) -> Any:
 
 
 def _table(tables: Any, arrays: Mapping[str, Any]) -> Array:
-    return _log(jnp.asarray(tables.stacked(arrays, jnp)))
+    return jnp.asarray(tables.stacked(arrays, jnp))
 
 
-def _log(probabilities: Array) -> Array:
-    """Logarithms, with gradient 0 where a probability is 0."""
-    some = probabilities > 0
-    return jnp.where(some, jnp.log(jnp.where(some, probabilities, 1.0)), -jnp.inf)
+def logarithms(weights: Weights) -> Weights:
+    """Tables of logarithms, of NumPy's in 64 bits, before they are rounded."""
+    return jax.tree.map(log_table, weights)
+
+
+def log_table(table: Any) -> Any:
+    """Logarithms of probabilities, with gradient 0 where one is 0."""
+    xp = np if isinstance(table, np.ndarray) else jnp
+    some = table > 0
+    return xp.where(some, xp.log(xp.where(some, table, 1.0)), -xp.inf)
 
 
 def _take(array: Array, children: Int[np.ndarray, " k"]) -> Array:

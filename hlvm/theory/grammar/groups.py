@@ -30,7 +30,8 @@ class Tables:
         """The tables of the nodes: shape (1, ...) if they share one, else (n_nodes, ...)."""
         if len(self.holders) == 1:
             return arrays[self.holders[0]][None]
-        return xp.stack([arrays[holder] for holder in self.holders])[self.index]
+        # 64-bit places would clash: the same tables are read with JAX's 64 bits on and off.
+        return xp.stack([arrays[holder] for holder in self.holders])[self.index.astype(np.int32)]
 
 
 class Holders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hlvm.graph import LatentGraph
-from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Weights
+from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Weights, log_table, logarithms
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes
 from hlvm.theory.grammar.strings import Pairs, pairs
@@ -58,7 +59,8 @@ class Inference:
         above[arrays.children] = heights[arrays.parents]
         chosen = (heights <= height) & (above > height) & ~arrays.is_root
         already = False if self.cuts is None else self.cuts.cut
-        return dataclasses.replace(self, cuts=Cuts(cut=already | chosen, laws=self.programme.laws))
+        laws = {i: log_table(law) for i, law in self.programme.laws.items()}
+        return dataclasses.replace(self, cuts=Cuts(cut=already | chosen, laws=laws))
 
     # ------------------------------------------------------------------ the tree
 
@@ -92,11 +94,8 @@ class Inference:
         return found
 
     def prior_spread(self, node: int, part: Part) -> float:
-        """Variance when nothing is seen: of a cell as it is rendered, of a latent's one-hot symbol or noise."""
+        """Variance of a latent's one-hot symbol or noise when nothing is seen."""
         law, tables = self.laws[node], self.parameters
-        if node >= self.graph.n_latents:
-            values = tables.values.get(node, np.eye(len(law)))
-            return float((law @ values**2 - (law @ values) ** 2).sum())
         if part == "noise":
             both = law[:, None] * tables.probabilities[node]
             law = both if node in tables.priors or node in tables.channels else both.sum(axis=0)
@@ -118,7 +117,8 @@ class Inference:
 
     def posterior(self, given: Pairs, names: tuple[str, ...], of: Of, weights: Weights | None = None) -> dict[str, Any]:
         """Posterior of some variables, one row per pair; traced if any argument is."""
-        return self._run(self.questions.posterior, names, of, given=given, weights=weights)
+        named = functools.partial(self.questions.named, names=names)
+        return self._run(self.questions.posterior, of, given=given, weights=weights, read=named)
 
     def summary(self, given: Pairs, *, of_noise: bool = False) -> Summary:
         """Numbers of every variable's posterior, one row per pair; those of noises only if asked for."""
@@ -155,16 +155,23 @@ class Inference:
         given: Pairs,
         more: Callable[[Any], tuple[Any, ...]] = lambda places: (),
         weights: Weights | None = None,
+        read: Callable[[Any], Any] = lambda answer: answer,
     ) -> Any:
         """Ask about pairs batch after batch; all at once while a function is traced."""
-        tables = self.programme.weights if weights is None else weights
+        if weights is not None and self.cuts is not None:
+            raise ValueError(
+                "parameters cannot be given to an oracle that is cut: make an oracle of them, and cut that"
+            )
+        tables = self.programme.logs if weights is None else logarithms(weights)
 
         def rows(places: Any) -> tuple[Any, ...]:
             return (*given.rows(places), *more(places))
 
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((given.cells, tables))):
-            return function(tables, self.cuts, *arguments, *rows(np.arange(len(given))))
-        return self.questions.run(function, tables, self.cuts, *arguments, n=len(given), rows=rows)
+            if self.questions.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+                raise ValueError("a float64 oracle is traced with 64 bits only: wrap the call in jax.enable_x64(True)")
+            return read(function(tables, self.cuts, *arguments, *rows(np.arange(len(given)))))
+        return self.questions.run(function, tables, self.cuts, *arguments, n=len(given), rows=rows, read=read)
 
     def _known(self, known: Mapping[str, Any], n: int) -> Any:
         found = np.full((n, self.graph.n_latents), -1, dtype=np.int32)

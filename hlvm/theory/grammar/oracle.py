@@ -24,7 +24,7 @@ from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.parameters import DiscreteTreeModel, TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.summaries import Of
-from hlvm.theory.oracles import Answer, Answers, Part, check_part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answer, Answers, How, Part, check_part, three_states, three_states_of_one
 
 __all__ = ["GrammarOracle"]
 
@@ -52,6 +52,9 @@ class GrammarOracle:
         >>> oracle.latent_r2(["x1"])["z"], float(oracle.information(["z"], visible=["x2"]))
         (1.0, 1.0)
     """
+
+    how: How = "exact"
+    """Where answers about one string come from; averages over strings say it themselves."""
 
     def __init__(self, model: DiscreteTreeModel, *, dtype: Literal["float32", "float64"] = "float32") -> None:
         if not hasattr(model, "discrete_tree_parameters"):
@@ -121,8 +124,7 @@ class GrammarOracle:
     def parameters(self) -> Weights:
         """Tables "probabilities", "priors" and "channels", each under the name of the first variable that holds it.
 
-        Variables that share a table appear once. :meth:`log_likelihood` takes such tables, and is differentiable in
-        them.
+        Variables that share one appear once. :meth:`log_likelihood` takes such tables, and is differentiable in them.
         """
         return self._inference.programme.weights
 
@@ -185,7 +187,7 @@ class GrammarOracle:
         Raises:
             ValueError: as :meth:`log_likelihood`, or an unknown name.
         """
-        wanted = self.graph.latents if names is None else tuple(names)
+        wanted = self.graph.latents if names is None else _several(names)
         for name in wanted:
             self.graph.position(name)
         if of not in ("symbols", "productions"):
@@ -207,13 +209,10 @@ class GrammarOracle:
         return self._inference.summary(given).entropy.reshape(*given.shape, -1)
 
     def joint_entropy(self, cells: Any, visible: Any = None) -> Float[np.ndarray, "..."]:
-        """Bits of everything hidden together: symbols, choices and cells, given the visible cells.
+        """Bits of everything hidden together, given the visible cells: symbols, choices and cells.
 
         Returns:
             Shape (n,) or (n, n_masks); NaN where what is visible is impossible.
-
-        Raises:
-            ValueError: as :meth:`log_likelihood`.
         """
         given = self._inference.pairs(cells, visible)
         return self._inference.joint_entropy(given).reshape(given.shape)
@@ -226,7 +225,8 @@ class GrammarOracle:
             visible: likewise.
 
         Returns:
-            Shape (n, [n_masks,] n_observed): 0 at visible cells, infinite where the string has a symbol that cannot be.
+            Shape (n, [n_masks,] n_observed): 0 at visible cells, infinite where the string has a symbol that cannot be,
+            or costs more than about 126 bits in float32, 1,000 in float64.
 
         Raises:
             ValueError: as :meth:`log_likelihood`.
@@ -351,7 +351,7 @@ class GrammarOracle:
             ValueError: as :meth:`best_accuracy`, or a name that is no latent.
         """
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
-        return self._averages.information(tuple(latents), tuple(given), seen, rows, key)
+        return self._averages.information(_several(latents), _several(given), seen, rows, key)
 
     # ------------------------------------------------------------------ many masks
 
@@ -386,13 +386,13 @@ class GrammarOracle:
     def cut(self, height: int) -> GrammarOracle:
         """The oracle in which nothing above this height is shared: the highest nodes up to it become roots.
 
-        Each keeps its law. The graph stays, but latents above tell nothing. Averages run over strings of the whole
-        model, so that losses of several heights are compared on the same strings.
+        Each keeps its law. The graph stays; latents above tell nothing. Averages are over strings of the whole tree.
 
         Args:
-            height: 0 cuts off every cell; the root's height cuts nothing.
-
-        Raises:
-            ValueError: below 0.
+            height: at least 0, which cuts off every cell; the root's height cuts nothing.
         """
         return self._with(self._inference.cut(whole_number(height, "height", minimum=0)))
+
+
+def _several(names: Collection[str] | str) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -175,7 +175,8 @@ class _Reader:
     def _choices(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         table = self.given["probabilities"].get(name)
         if table is None:
-            return self._once(None, ("uniform", shape), lambda: np.full(shape, 1 / shape[1]))
+            # One for each table of rules, so that levels that look alike stay different parameters.
+            return self._once(self.rules[name], ("uniform", shape), lambda: np.full(shape, 1 / shape[1]))
         return self._once(table, ("choices", shape), lambda: _stochastic(table, f"probabilities[{name!r}]", shape))
 
     def _prior(self, name: str) -> np.ndarray:

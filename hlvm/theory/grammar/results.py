@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from jaxtyping import Float
 
 from hlvm.theory.gaussian.results import BayesLoss
 from hlvm.theory.oracles import How
+
+_LEAST = 1e-12
+"""A variance up to this share of the largest is that of a column that never changes."""
 
 __all__ = ["Outcomes", "SymbolLoss"]
 
@@ -37,6 +41,12 @@ class SymbolLoss(BayesLoss):
     bits_error: Float[np.ndarray, " n_masked"]
     how: How
     rows: int = 0
+
+    @property
+    def relative(self) -> float:
+        """Mean error of the masked columns that vary, in units of each one's variance, 0 to 1; NaN if none does."""
+        varies = self.variance > _LEAST * self.variance.max(initial=0.0)
+        return float((self.mse[varies] / self.variance[varies]).mean()) if varies.any() else math.nan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

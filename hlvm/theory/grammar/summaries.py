@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -16,12 +16,15 @@ from jaxtyping import Array, Float, Int
 from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Marginals, Weights
 from hlvm.theory.grammar.semirings import Entropy, LogMax, LogSum, Sampling
 
-__all__ = ["Of", "Questions", "Summary", "bits"]
+__all__ = ["Of", "Questions", "Summary", "bits", "standardised"]
 
 Of: TypeAlias = Literal["symbols", "productions"]
 
 _BYTES = {"cpu": 2**22, "gpu": 2**29, "tpu": 2**28}
 """Memory of the largest array of one batch: on a CPU what its cache holds."""
+
+_LEAST = 1e-12
+"""A variance up to this share of the squared range is that of a value that never changes."""
 
 _LARGEST = 2**16
 _SMALLEST = 8
@@ -36,8 +39,10 @@ class Summary(NamedTuple):
         spread: expected squared error of each latent's one-hot symbol.
         noise_spread: the same of what enters at each latent alone; ``None`` if it was not asked for.
         cell_entropy: bits of each cell.
-        cell_spread: expected squared error of each cell as it is rendered, summed over its values.
-        log_loss: bits that the string's own symbol costs at each cell.
+        cell_spread: expected squared error of each cell as it is rendered, in units of the variance of each value that
+            varies, mean over these; 1 when nothing is seen, NaN for cells that never change.
+        log_loss: bits that the string's own symbol costs at each cell; infinite where its posterior probability is
+            below what the type holds, about 2**-149 in float32 and 2**-1074 in float64.
     """
 
     entropy: Any
@@ -55,23 +60,28 @@ class Questions:
     Args:
         programme: of the tree.
         dtype: "float32" or "float64".
-        cuts: nodes cut off from their parents.
     """
 
     def __init__(self, programme: DynamicProgramme, dtype: Literal["float32", "float64"]) -> None:
         self.programme, self.dtype = programme, dtype
-        values = programme.parameters.values
-        self._values = {
-            i: np.stack([values.get(node, np.eye(group.n_symbols)) for node in group.nodes.tolist()])
-            if len({id(values.get(node)) for node in group.nodes.tolist()}) > 1
-            else values.get(int(group.nodes[0]), np.eye(group.n_symbols))[None]
-            for i, group in programme.leaves.items()
-        }
+
+    @cached_property
+    def _squares(self) -> dict[int, Float[np.ndarray, "k v v"]]:
+        """Inner products of the values of each two symbols, centred and in units of their variance, by cell."""
+        found, values = {}, self.programme.parameters.values
+        for i, group in self.programme.leaves.items():
+            laws = self.programme.laws[i]
+            each = [
+                standardised(values.get(node, np.eye(group.n_symbols)), law)
+                for node, law in zip(group.nodes.tolist(), laws, strict=True)
+            ]
+            found[i] = np.stack([of @ of.T for of in each])
+        return found
 
     # ------------------------------------------------------------------ programmes, shape (batch, ...)
 
     def _start(self, weights: Weights, cells: Any, visible: Any) -> tuple[Weights, Any]:
-        cast = {what: {n: jnp.asarray(a, self.dtype) for n, a in tables.items()} for what, tables in weights.items()}
+        cast = jax.tree.map(lambda table: jnp.asarray(table, self.dtype), weights)
         return cast, self.programme.evidence(cells, visible, self.dtype)
 
     @cached_property
@@ -97,26 +107,31 @@ class Questions:
         return jax.jit(run)
 
     @cached_property
-    def posterior(self) -> Callable[..., dict[str, Array]]:
-        """Probabilities of the symbols (or symbols and choices) of some variables."""
+    def posterior(self) -> Callable[..., dict[int, Array]]:
+        """Probabilities of the symbols, or of symbols and choices, of everything, by group: (batch, nodes, ...)."""
 
-        def run(
-            weights: Weights, cuts: Cuts | None, names: tuple[str, ...], of: Of, cells: Any, visible: Any
-        ) -> dict[str, Array]:
+        def run(weights: Weights, cuts: Cuts | None, of: Of, cells: Any, visible: Any) -> dict[int, Array]:
             weights, evidence = self._start(weights, cells, visible)
             both = of == "productions"
             found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=both)
-            graph, possible = self.programme.parameters.graph, found.total > -jnp.inf
-            places = {node: (i, k) for i, g in enumerate(self.programme.groups) for k, node in enumerate(g.nodes)}
-            answers = {}
-            for name in names:
-                i, k = places[graph.index[name]]
-                of_latents = found.productions if both else found.latents
-                array = (found.cells if i in found.cells else of_latents)[i][k]
-                answers[name] = jnp.where(possible, array, jnp.nan).transpose(array.ndim - 1, *range(array.ndim - 1))
-            return answers
+            possible = found.total > -jnp.inf
+            groups = {**found.cells, **(found.productions if both else found.latents)}
+            return {i: jnp.moveaxis(jnp.where(possible, array, jnp.nan), -1, 0) for i, array in groups.items()}
 
-        return jax.jit(run, static_argnums=(2, 3))
+        return jax.jit(run, static_argnums=2)
+
+    def named(self, groups: Mapping[int, Any], names: tuple[str, ...]) -> dict[str, Any]:
+        """Posteriors of some variables."""
+        found = {}
+        for name in names:
+            i, k = self._places[self.programme.parameters.graph.index[name]]
+            found[name] = groups[i][:, k]
+        return found
+
+    @cached_property
+    def _places(self) -> dict[int, tuple[int, int]]:
+        groups = enumerate(self.programme.groups)
+        return {node: (i, k) for i, group in groups for k, node in enumerate(group.nodes.tolist())}
 
     @cached_property
     def outcome(self) -> Callable[..., tuple[Array, Array, Array, Array]]:
@@ -155,15 +170,18 @@ class Questions:
     @cached_property
     def summary(self) -> Callable[..., Summary]:
         """Numbers of the posterior of everything, or all but those of noises."""
+        squares = self._squares  # not while a function is traced
 
         def run(weights: Weights, cuts: Cuts | None, of_noise: bool, cells: Any, visible: Any) -> Summary:
             weights, evidence = self._start(weights, cells, visible)
             found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=of_noise)
-            return self._summarise(found, cells)
+            return self._summarise(found, cells, squares)
 
         return jax.jit(run, static_argnums=2)
 
-    def _summarise(self, found: Marginals, cells: Int[Array, "b n"]) -> Summary:
+    def _summarise(
+        self, found: Marginals, cells: Int[Array, "b n"], of_values: Mapping[int, Float[np.ndarray, "k v v"]]
+    ) -> Summary:
         programme, order = self.programme, self.programme.in_order
         parts: dict[str, dict[int, Array]] = {field: {} for field in Summary._fields}
         for i, symbols in found.latents.items():
@@ -174,11 +192,11 @@ class Questions:
             own = both.sum(axis=1)[:, None] if group.priors is None and group.channels is None else both
             parts["noise_spread"][i] = 1 - (own**2).sum(axis=(1, 2))
         for i, symbols in found.cells.items():
-            group, values = programme.groups[i], jnp.asarray(self._values[i], self.dtype)
+            group, squares = programme.groups[i], jnp.asarray(of_values[i], self.dtype)
             parts["cell_entropy"][i] = _entropy(symbols)
-            mean = jnp.einsum("kvb,kvc->kcb", symbols, jnp.broadcast_to(values, (len(group.nodes), *values.shape[1:])))
-            square = ((values**2).sum(axis=2)[:, :, None] * symbols).sum(axis=1)
-            parts["cell_spread"][i] = jnp.maximum(square - (mean**2).sum(axis=1), 0.0)
+            own = jnp.einsum("kvv,kvb->kb", squares, symbols)
+            of_mean = jnp.einsum("kvb,kvw,kwb->kb", symbols, squares, symbols)
+            parts["cell_spread"][i] = jnp.maximum(own - of_mean, 0.0)
             shown = cells.T[group.nodes - programme.n_latents]
             is_symbol = shown[:, None] == jnp.arange(group.n_symbols)[None, :, None]
             chance = jnp.where(is_symbol, symbols, 0.0).sum(axis=1)
@@ -196,7 +214,14 @@ class Questions:
         fits = _BYTES.get(jax.default_backend(), 2**22) // (self.programme.size * width)
         return min(max(1 << max(fits, 1).bit_length() - 1, _SMALLEST), _LARGEST)
 
-    def run(self, function: Callable[..., Any], *arguments: Any, n: int, rows: Callable[[Any], tuple[Any, ...]]) -> Any:
+    def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        n: int,
+        rows: Callable[[Any], tuple[Any, ...]],
+        read: Callable[[Any], Any] = lambda answer: answer,
+    ) -> Any:
         """Call a programme batch after batch.
 
         Args:
@@ -204,10 +229,13 @@ class Questions:
             arguments: what it takes before its rows.
             n: number of rows.
             rows: from positions of rows to the arrays of these rows.
+            read: what is kept of each batch.
 
         Returns:
             Its results, rows joined, as NumPy arrays.
         """
+        if not n:
+            raise ValueError("there is nothing to answer: give at least one string and one mask")
         found: list[Any] = []
         with jax.enable_x64(self.dtype == "float64"):
             for start in range(0, n, self.batch):
@@ -216,9 +244,22 @@ class Questions:
                 size = min(max(1 << (len(here) - 1).bit_length(), _SMALLEST), self.batch)
                 padded = np.concatenate([here, np.full(size - len(here), here[-1])])
                 answer = function(*arguments, *rows(padded))
-                found.append((len(here), answer))
+                found.append((len(here), read(answer)))
         found = [jax.tree.map(lambda array, m=m: np.asarray(array)[:m], answer) for m, answer in found]
         return jax.tree.map(lambda *arrays: np.concatenate(arrays), *found)
+
+
+def standardised(values: Float[np.ndarray, "v k"], law: Float[np.ndarray, " v"]) -> Float[np.ndarray, "v k"]:
+    """Values of symbols, centred, in units of their standard deviation times the root of how many of them vary.
+
+    Values that never change become 0; NaN if none does.
+    """
+    centred = values - law @ values
+    variance = law @ centred**2
+    spans = np.ptp(values, axis=0)
+    varies = (spans > 0) & (variance > _LEAST * spans**2)
+    scaled = np.where(varies, centred / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
+    return scaled / np.sqrt(varies.sum()) if varies.any() else np.full_like(scaled, np.nan)
 
 
 def bits(nats: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.sparse import csr_array
 
 from hlvm.graph import LatentGraph
 from hlvm.theory.oracles import Answers, How, Oracle, three_states
@@ -38,10 +39,10 @@ class Ladder:
 
     @property
     def mean_loss(self) -> Float[np.ndarray, "n_masks n_heights"]:
-        """Mean loss of the targets of each mask, by the height of their context."""
+        """Mean loss of the targets of each mask, by the height of their context; NaN where no target varies."""
         targets = ~np.isnan(self.loss[0])
-        total = np.where(targets, self.loss, 0.0).sum(axis=2)
-        return (total / np.maximum(targets.sum(axis=1), 1)).T
+        total, n_targets = np.where(targets, self.loss, 0.0).sum(axis=2), targets.sum(axis=1)
+        return np.where(n_targets > 0, total / np.maximum(n_targets, 1), np.nan).T
 
     @property
     def gain(self) -> Float[np.ndarray, "n_heights_less_1 n_masks n_observed"]:
@@ -50,13 +51,14 @@ class Ladder:
 
     def latent_gain(self, graph: LatentGraph) -> Float[np.ndarray, "n_masks n_latents"]:
         """Part of each latent in the mean gain of its height, in a forest; the parts of a height add up to its gain."""
-        n_targets = np.maximum((~np.isnan(self.loss[0])).sum(axis=1), 1)
-        below = reaches(graph).astype(np.float64)
+        counts = (~np.isnan(self.loss[0])).sum(axis=1)
+        n_targets = np.where(counts > 0, counts, np.nan)
+        below = _below(graph)
         found = np.zeros((len(n_targets), graph.n_latents))
         heights = np.asarray(graph.heights)[: graph.n_latents]
         for height in np.unique(heights):
             own = heights == height
-            found[:, own] = self.gain[height - 1] @ below[own].T
+            found[:, own] = (below[np.flatnonzero(own)] @ self.gain[height - 1].T).T
         return found / n_targets[:, None]
 
 
@@ -83,11 +85,10 @@ def ladder_of_masks(
     """
     targets, _ = three_states(oracle.graph, masks)
     top = max(oracle.graph.heights)
-    nothing = np.where(targets, 1.0, np.nan)
-    each: list[np.ndarray] = [nothing]
-    errors: list[float] = [0.0]
+    each: list[np.ndarray] = []
+    errors: list[float] = []
     how: How = "exact"
-    for height in range(1, top + 1):
+    for height in range(top + 1):
         answers = loss_within(oracle, targets, height, rows=rows, key=key)
         each.append(answers.value)
         errors.append(shared_error(answers)[targets.any(axis=0)].mean())
@@ -109,11 +110,13 @@ def shared_error(answers: Answers) -> Float[np.ndarray, " n"]:
 def loss_within(
     oracle: Oracle, targets: Bool[np.ndarray, "n_masks n_observed"], height: int, *, rows: int = 1, key: Any = None
 ) -> Answers:
-    """Loss of each target given the context of a height from 1 on; see :func:`ladder_of_masks`."""
+    """Loss of each target given the context of a height; nothing is seen at 0. See :func:`ladder_of_masks`."""
     if height == max(oracle.graph.heights):
         return oracle.relative_loss_batch(targets, rows=rows, key=key)
     if oracle.graph.arrays.is_forest:
         return oracle.cut(height).relative_loss_batch(targets, rows=rows, key=key)
+    if height == 0:
+        return oracle.relative_loss_batch(targets, visible=np.zeros_like(targets), rows=rows, key=key)
     return _from_contexts(oracle, targets, height, rows, key)
 
 
@@ -129,6 +132,21 @@ def _from_contexts(
     value, error = np.full(targets.shape, np.nan), np.full(targets.shape, np.nan)
     value[mask, cell], error[mask, cell] = answers.value[alone], answers.error[alone]
     return dataclasses.replace(answers, value=value, error=error)
+
+
+def _below(graph: LatentGraph) -> Any:
+    """Sparse matrix (n_latents, n_observed) with a 1 where a cell descends from a latent of a forest."""
+    parent = np.full(len(graph.nodes), -1)
+    parent[graph.arrays.children] = graph.arrays.parents
+    cells, above = np.arange(graph.n_observed), parent[graph.n_latents :]
+    rows, columns = [], []
+    while len(cells):
+        cells, above = cells[above >= 0], above[above >= 0]
+        rows.append(above)
+        columns.append(cells)
+        above = parent[above]
+    pairs = np.concatenate(rows), np.concatenate(columns)
+    return csr_array((np.ones(len(pairs[0])), pairs), shape=(graph.n_latents, graph.n_observed))
 
 
 def _contexts(graph: LatentGraph, height: int) -> Bool[np.ndarray, "n_observed n_observed"]:

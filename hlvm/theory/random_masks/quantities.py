@@ -266,6 +266,9 @@ class _Asking:
 
         What all masks have in common, such as the rows of a regression, comes on top.
         """
+        values = values[~np.isnan(values).all(axis=(1, 2))]  # masks without a target that varies ask for nothing
+        if len(values) < 2 and self.drawn:
+            return np.full(values.shape[2], np.nan), np.full(values.shape[2], np.nan)
         by_mask = values.mean(axis=1)
         own = np.zeros_like(by_mask[0])
         if self.drawn:
