@@ -57,11 +57,13 @@ def by_definition(sigma, noises, target, visible, ridge, n_cells):
         c = with_columns.T @ np.linalg.pinv(own, rcond=1e-9, hermitian=True) @ with_columns
         signal = np.trace(c[np.ix_(target, visible)] @ inverse @ c[np.ix_(visible, target)]) / n_cells
         relevance = np.trace(weights @ c[np.ix_(visible, visible)] @ weights.T) / total if total > 1e-12 else 0.0
-        estimate = with_columns[:, visible] @ inverse
-        spread = np.trace(estimate @ s_vv @ estimate.T)
-        common = np.trace(estimate @ with_columns[:, visible].T)
-        readability = common**2 / (spread * np.trace(own)) if spread > 1e-12 else 0.0
-        found.append((signal, relevance, readability if np.trace(own) > 1e-12 else np.nan))
+        # Of a noise of several numbers, each counts by the variance that it causes.
+        effect = with_columns.T @ np.linalg.pinv(own, rcond=1e-9, hermitian=True)
+        estimate = effect @ with_columns[:, visible] @ inverse
+        spread, caused = np.trace(estimate @ s_vv @ estimate.T), np.trace(effect @ own @ effect.T)
+        common = np.trace(estimate @ with_columns[:, visible].T @ effect.T)
+        readability = common**2 / (spread * caused) if spread > 1e-12 else 0.0
+        found.append((signal, relevance, readability if caused > 1e-12 else np.nan))
     return np.array(found).T
 
 
@@ -109,7 +111,8 @@ def test_relevances_of_a_model_without_observed_noise_add_up_to_one(ridge):
 
 
 def test_readability_without_a_ridge_is_the_availability_of_the_noise():
-    oracle = GaussianOracle.from_parameters(DIAMOND, **parameters(DIAMOND, 0))
+    graph = LatentGraph.from_edges(DIAMOND.edges, dims=1)
+    oracle = GaussianOracle.from_parameters(graph, **parameters(graph, 0))
     masks = masks_of(4)
     known = oracle.latent_r2_batch(masks, part="noise").value
     np.testing.assert_allclose(mask_signal(oracle, masks, ridge=0).readability.value, known, atol=1e-9)
@@ -388,7 +391,9 @@ def test_signals_refuse_what_they_cannot_answer(drawn):
     columns = {"x": rng.normal(size=(100, 1)), "y": rng.normal(size=(100, 1))}
     noise = {"z": rng.normal(size=(100, 40))}
     few = EstimatedOracle.from_arrays(wide, observed=columns, latents=noise, noise=noise)
-    with pytest.raises(ValueError, match="rows must be at least 160 for a regression on 40 noises, got 100"):
+    with pytest.raises(
+        ValueError, match="rows must be at least 1280 for a regression on 320 functions of noises, got 100"
+    ):
         mask_signal(few, np.array([[True, False]]))
     large = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims={"z": 1, "x": 2000, "y": 100})
     ones = {"x": np.ones((2000, 1)), "y": np.ones((100, 1))}
@@ -406,6 +411,20 @@ def test_signals_of_nonlinear_models_are_estimated():
     assert found.signal.how == "estimated"
     assert 0 < found.readability.value[0, 0] <= 1
     assert 0 < found.relevance.value[0, 0] <= 1 + 5 * found.relevance.error[0, 0]
+
+
+def test_effects_of_noises_that_choose_categories_are_estimated():
+    """A category that is cut out of a uniform number, with values that no line follows: half of each cell."""
+    graph = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims=1)
+    rng = np.random.default_rng(0)
+    uniform, n = rng.random((4000, 1)), 4000
+    category = np.floor(4 * uniform)
+    value = np.array([1.0, -1.0, -1.0, 1.0])[category.astype(int)]
+    observed = {name: value + rng.normal(size=(n, 1)) for name in ("x", "y")}
+    oracle = EstimatedOracle.from_arrays(graph, observed=observed, latents={"z": category}, noise={"z": uniform})
+    found = mask_signal(oracle, np.array([[True, False]]), ridge=1.0)
+    for answers, known in ((found.signal, 0.5**2 / 2 / 2), (found.relevance, 0.5), (found.readability, 0.5)):
+        assert abs(answers.value[0, 0] - known) < 5 * answers.error[0, 0] + 2e-3
 
 
 # ---------------------------------------------------------------------- profiles
@@ -475,6 +494,23 @@ def test_squared_gradient_of_a_linear_map_at_zero_is_the_limit_of_the_signal():
         with_it = jax.grad(loss)(jnp.zeros((n, n)), jnp.asarray(effects.covariance))
         without = jax.grad(loss)(jnp.zeros((n, n)), jnp.asarray(effects.covariance - alone))
         assert float(((with_it - without) ** 2).sum()) == pytest.approx(limit[u], rel=1e-3, abs=1e-6)
+
+
+def test_gradient_descent_on_a_linear_map_is_a_ridge_of_one_over_rate_times_steps_up_to_a_factor():
+    """Each direction of the visible part is learned as by that ridge, or at most 1.30 times as much."""
+    oracle = GaussianOracle.from_parameters(DIAMOND, **parameters(DIAMOND, 2))
+    sigma = oracle.noise_effects().covariance
+    s_vv, s_tv = sigma[1:, 1:], sigma[:1, 1:]
+    rate, steps = 0.001, 2000
+    matrix = np.zeros_like(s_tv)
+    for _ in range(steps):
+        matrix -= rate * (matrix @ s_vv - s_tv)
+    strengths, directions = np.linalg.eigh(s_vv)
+    ridge = s_tv @ directions / (strengths + 1 / (rate * steps))
+    ratio = (matrix @ directions)[np.abs(ridge) > 1e-9] / ridge[np.abs(ridge) > 1e-9]
+    assert len(ratio) > 3
+    assert (ratio > 1).all()
+    assert (ratio < 1.3).all()
 
 
 def test_squared_gradient_of_a_linear_autoencoder_at_its_start_is_the_limit_of_the_signal():

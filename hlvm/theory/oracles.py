@@ -88,10 +88,9 @@ class NoiseEffects:
         cells: shape (n_columns,), the observed variable that each column belongs to.
         covariance: shape (n_columns, n_columns).
         columns: one array per latent, shape (n_below,): the columns that its noise reaches.
-        loadings: one array per latent, shape (n_below, k): effect of each of k uncorrelated parts of its noise, of
-            variance 1 each. Their product is the covariance that the noise is the cause of. NaN where the noise is not
-            known.
-        scales: one array per latent, shape (k,): standard deviations of the parts of the noise itself.
+        loadings: one array per latent, shape (n_below, k): effect of each of k uncorrelated functions of its noise, of
+            variance 1 each. The covariance that the noise is the cause of is ``loadings @ loadings.T``. NaN where the
+            noise is not known.
         how: "exact", "linearised" or "estimated".
         rows: draws behind it; 0 if there are none.
         without: the same from all but one group of the draws, group by group, for errors by the jackknife; else empty.
@@ -101,15 +100,9 @@ class NoiseEffects:
     covariance: Float[np.ndarray, "n_columns n_columns"]
     columns: tuple[Int[np.ndarray, " n_below"], ...]
     loadings: tuple[Float[np.ndarray, "n_below k"], ...]
-    scales: tuple[Float[np.ndarray, " k"], ...]
     how: How
     rows: int = 0
     without: tuple[NoiseEffects, ...] = ()
-
-    @property
-    def variances(self) -> Float[np.ndarray, " n_latents"]:
-        """Variance of each latent's noise itself."""
-        return np.array([(scale**2).sum() for scale in self.scales])
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
-"""Effects of each latent's noise on the cells, from draws: a linear regression of each cell on the noises above it.
+"""Effects of each latent's noise on the cells, from draws: regressions of cells on functions of the noises above them.
 
-It is the linear part of the first-order effect, ``E[x | noise] - E[x]``; categories count as one-hot columns, so for
-them nothing is left out. What noises do only together, as where one multiplies another, belongs to none of them.
+It is the first-order effect, ``E[x | noise] - E[x]``, the first part of an analysis of variance. Of each number of a
+noise the functions are itself and steps between its eighths, or its values where they are few. What numbers do only
+together, as where one multiplies another, belongs to none of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.theory.estimated.columns import Columns
+from hlvm.theory.estimated.draws import Draws
 from hlvm.theory.oracles import NoiseEffects
 from hlvm.theory.signal.cells import cells_below, check_columns
 
@@ -23,22 +25,25 @@ _GROUPS = 10
 _MOST_REGRESSORS = 0.25
 """Regressors per draw: with more, effects would be those of chance."""
 
+_STEPS = 8
+"""Bins of each number of a noise, of equal numbers of draws."""
+
 _SAME = 1e-10
+"""Functions with less than this share of the largest variance follow from the others."""
 
 
-def effects_on_draws(graph: LatentGraph, cells: list[Columns], noises: list[Columns | None], n: int) -> NoiseEffects:
-    """Covariance of the cells over draws, and the linear effect of each latent's noise on the cells below it.
+def effects_on_draws(draws: Draws, cells: list[Columns]) -> NoiseEffects:
+    """Covariance of the cells over draws, and the first-order effect of each latent's noise on the cells below it.
 
     Args:
-        graph: the latent graph.
+        draws: noises of latents may be missing.
         cells: columns of each observed variable; those that are not worth predicting are left out.
-        noises: columns of each latent's noise, ``None`` where it is unknown or constant.
-        n: number of draws.
 
     Raises:
         ValueError: no noise is known, more columns than the stated limit, or too few draws for the noises.
     """
-    if not any(noises):
+    graph, n = draws.graph, draws.n
+    if not draws.noise:
         raise UsageError(
             "lacks the latents' noises, without which there are no effects of them: give noise= to "
             "EstimatedOracle.from_arrays, or a model whose samples hold it",
@@ -56,12 +61,12 @@ def effects_on_draws(graph: LatentGraph, cells: list[Columns], noises: list[Colu
         ],
         axis=1,
     )
-    known = [np.zeros((n, 0)) if columns is None else columns.parts for columns in noises]
-    scales = [np.sqrt(part.var(axis=0)) for part in known]
-    entering = np.concatenate([part / scale for part, scale in zip(known, scales, strict=True)], axis=1)
-    of_latent = np.repeat(np.arange(len(noises)), [part.shape[1] for part in known])
+    unknown = [name not in draws.noise for name in graph.latents]
+    known = [_functions(draws.noise[name]) if name in draws.noise else np.zeros((n, 0)) for name in graph.latents]
+    entering = np.concatenate(known, axis=1)
+    of_latent = np.repeat(np.arange(len(known)), [part.shape[1] for part in known])
     kept = np.bincount(of_cell, weights=values.var(axis=0), minlength=len(cells))
-    plan = _Plan(graph, of_cell, of_latent, kept, [columns is None for columns in noises], scales)
+    plan = _Plan(graph, of_cell, of_latent, kept, unknown)
     plan.check(n)
     both = np.concatenate([entering, values], axis=1)
     groups = np.array_split(both - both.mean(axis=0), _GROUPS)
@@ -83,10 +88,9 @@ class _Plan:
     Args:
         graph: the latent graph.
         of_cell: the cell of each column.
-        of_latent: the latent of each part of a noise.
+        of_latent: the latent of each function of a noise.
         kept: variance of each cell's columns, in units of that of the whole cell: a little less than 1.
         unknown: whether a latent's noise is not known.
-        scales: standard deviations of the parts of each latent's noise.
     """
 
     def __init__(
@@ -96,11 +100,10 @@ class _Plan:
         of_latent: Int[np.ndarray, " k"],
         kept: Float[np.ndarray, " n_cells"],
         unknown: list[bool],
-        scales: list[np.ndarray],
     ) -> None:
         below = cells_below(graph)
         self.of_cell, self.of_latent, self.kept = of_cell, of_latent, kept
-        self.unknown, self.scales = unknown, scales
+        self.unknown = unknown
         self.below = [np.flatnonzero(cells[of_cell]) for cells in below]
         # Cells with the same ancestors are regressed together.
         above, group = np.unique(below.T, axis=0, return_inverse=True)
@@ -114,7 +117,8 @@ class _Plan:
         most = max(len(regressors) for regressors, _ in self.together)
         if most > _MOST_REGRESSORS * n:
             raise UsageError(
-                f"must be at least {int(most / _MOST_REGRESSORS)} for a regression on {most} noises, got {n}",
+                f"must be at least {int(most / _MOST_REGRESSORS)} for a regression on {most} functions of noises, "
+                f"got {n}",
                 argument="rows",
             )
 
@@ -129,17 +133,42 @@ class _Plan:
         variances = np.diagonal(moments)
         of_cells = np.bincount(self.of_cell, weights=variances[k:], minlength=len(self.kept))
         units = np.sqrt(of_cells / np.where(self.kept > 0, self.kept, 1.0))[self.of_cell]
-        found *= np.sqrt(variances[:k]) / units[:, None]
+        found /= units[:, None]
         return NoiseEffects(
             cells=self.of_cell,
             covariance=moments[k:, k:] / np.outer(units, units),
             columns=tuple(self.below),
-            loadings=tuple(
-                np.full((len(below), 1), np.nan) if self.unknown[u] else found[np.ix_(below, self.of_latent == u)]
-                for u, below in enumerate(self.below)
-            ),
-            scales=tuple(np.ones(1) if self.unknown[u] else scale for u, scale in enumerate(self.scales)),
+            loadings=tuple(self._loadings(u, found, moments) for u in range(len(self.below))),
             how="estimated",
             rows=rows,
             without=without,
         )
+
+    def _loadings(
+        self, u: int, found: Float[np.ndarray, "c k"], moments: Float[np.ndarray, "p p"]
+    ) -> Float[np.ndarray, "n_below k_u"]:
+        """Effects of uncorrelated functions of one latent's noise, of variance 1 each."""
+        if self.unknown[u]:
+            return np.full((len(self.below[u]), 1), np.nan)
+        own = np.flatnonzero(self.of_latent == u)
+        strengths, directions = np.linalg.eigh(moments[np.ix_(own, own)])
+        return found[np.ix_(self.below[u], own)] @ (directions * np.sqrt(np.maximum(strengths, 0.0)))
+
+
+def _functions(noise: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n k"]:
+    """Functions of each number of a noise, uncorrelated and of variance 1; none of one that is constant."""
+    found = [noise[:, :0]]
+    for column in noise.T:
+        different = np.unique(column)
+        if len(different) <= _STEPS:
+            functions = (column[:, None] == different).astype(np.float64)
+        else:
+            edges = np.quantile(column, np.arange(1, _STEPS) / _STEPS)
+            steps = np.searchsorted(edges, column)[:, None] == np.arange(_STEPS)
+            spread = column.std()
+            functions = np.concatenate([(column[:, None] - column.mean()) / spread, steps.astype(np.float64)], axis=1)
+        functions -= functions.mean(axis=0)
+        strengths, directions = np.linalg.eigh(functions.T @ functions / len(functions))
+        kept = strengths > _SAME * max(float(strengths[-1]), 1e-300)
+        found.append(functions @ (directions[:, kept] / np.sqrt(strengths[kept])))
+    return np.concatenate(found, axis=1)

@@ -262,11 +262,12 @@ class EstimatedOracle:
         value, error = (np.where(targets & constant, 0.0, part) for part in (missed, error))
         return Answers(value=value, error=error, how="estimated", rows=self._draws.n)
 
+    @_on_one_thread
     def noise_effects(self) -> NoiseEffects:
-        """Covariance of the cells, and the linear effect of each latent's noise on them, from all draws.
+        """Covariance of the cells, and the first-order effect of each latent's noise on them, from all draws.
 
-        Each cell is regressed on the noises of its ancestors. Squares of effects are too large by about the number of
-        noises over that of draws; errors come from ten groups of draws by the jackknife.
+        Each cell is regressed on functions of its ancestors' noises. Errors come from ten groups of draws, by the
+        jackknife. Squares of effects are a little too large, the more so the more noises there are to so many draws.
 
         Raises:
             ValueError: no noise is known, too few draws for the noises, more than 2,048 columns, or an oracle that was
@@ -274,7 +275,7 @@ class EstimatedOracle:
         """
         if self._height is not None:
             raise ValueError("effects of noises are not known of an oracle that was cut: ask the one before the cut")
-        return effects_on_draws(self.graph, self._cells, self._noises, self._draws.n)
+        return effects_on_draws(self._draws, self._cells)
 
     def cut(self, height: int) -> EstimatedOracle:
         """The model in which nothing above a height is shared: the highest nodes up to it become roots.

@@ -10,9 +10,6 @@ from hlvm.theory.signal.cells import cells_below, check_columns, unit_cells
 
 __all__ = ["effects_of_noises"]
 
-_NO_NOISE = 1e-12
-"""Parts of a noise with less than this share of its largest standard deviation are rounding."""
-
 
 def effects_of_noises(parameters: Parameters, how: How = "exact") -> NoiseEffects:
     """The covariance of the observed columns, and the effect of each latent's noise on them.
@@ -30,20 +27,12 @@ def effects_of_noises(parameters: Parameters, how: How = "exact") -> NoiseEffect
     varies, units = unit_cells(np.diagonal(covariance), all_cells)
     cells, effects = all_cells[varies], effects[varies] / units[:, None]
     below = cells_below(graph)
-    columns, loadings, scales = [], [], []
     ends = np.cumsum([0, *(factor.shape[1] for factor in parameters.factors[:first])]).tolist()
-    for u in range(first):
-        own = np.flatnonzero(below[u, cells])
-        _, strengths, turned = np.linalg.svd(parameters.factors[u], full_matrices=False)
-        kept = strengths > _NO_NOISE * strengths.max(initial=0.0)
-        columns.append(own)
-        loadings.append(effects[own, ends[u] : ends[u + 1]] @ turned[kept].T)
-        scales.append(strengths[kept])
+    columns = tuple(np.flatnonzero(below[u, cells]) for u in range(first))
     return NoiseEffects(
         cells=cells,
         covariance=covariance[np.ix_(varies, varies)] / np.outer(units, units),
-        columns=tuple(columns),
-        loadings=tuple(loadings),
-        scales=tuple(scales),
+        columns=columns,
+        loadings=tuple(effects[own, ends[u] : ends[u + 1]] for u, own in enumerate(columns)),
         how=how,
     )

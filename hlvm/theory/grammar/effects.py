@@ -17,9 +17,6 @@ from hlvm.theory.signal.cells import check_columns, unit_cells
 
 __all__ = ["effects_of_productions"]
 
-_NO_NOISE = 1e-12
-"""Parts of a noise with less variance than this are rounding."""
-
 _NO_COMPONENT = 1e-10
 """Components of a cell with less than this share of its largest standard deviation are rounding."""
 
@@ -55,11 +52,11 @@ class _Effects:
             self.below[self.first + cell] = np.flatnonzero(self.cells == cell)
             self.means[self.first + cell] = values
         covariance = np.zeros((len(self.cells), len(self.cells)))
-        loadings, scales = [np.zeros((0, 0))] * self.first, [np.zeros(0)] * self.first
+        loadings = [np.zeros((0, 0))] * self.first
         for u in np.argsort(np.asarray(self.graph.heights)[: self.first], kind="stable").tolist():
             productions = self._productions(u)
             self.means[u] = np.einsum("sr,src->sc", tables.probabilities[u], productions)
-            loadings[u], scales[u] = self._noise(u, productions)
+            loadings[u] = self._noise(u, productions)
             covariance[np.ix_(self.below[u], self.below[u])] += loadings[u] @ loadings[u].T
         for cell, values in enumerate(self.values):  # noise of the cells themselves comes on top of the sum
             own, law = self.below[self.first + cell], self.laws[self.first + cell]
@@ -70,7 +67,6 @@ class _Effects:
             covariance=covariance,
             columns=tuple(self.below[: self.first]),
             loadings=tuple(loadings),
-            scales=tuple(scales),
             how="exact",
         )
 
@@ -116,15 +112,9 @@ class _Effects:
         self.below[u] = np.concatenate([self.below[child] for child in children])
         return np.concatenate(parts, axis=2)
 
-    def _noise(
-        self, u: int, productions: Float[np.ndarray, "v m n_below"]
-    ) -> tuple[Float[np.ndarray, "n_below k"], Float[np.ndarray, " k"]]:
-        """Loadings and scales of the uncorrelated parts of a latent's noise.
-
-        The noise is the one-hot production less its mean given what was written. Its covariance falls into one block
-        for each symbol that may be written.
-        """
-        tables, v, n = self.tables, *productions.shape[::2]
+    def _noise(self, u: int, productions: Float[np.ndarray, "v m n_below"]) -> Float[np.ndarray, "n_below k"]:
+        """Means given each production less those given what was written, times the root of their probability."""
+        tables, n = self.tables, productions.shape[2]
         choices = tables.probabilities[u]
         if u in tables.priors:
             blocks = [(1.0, tables.priors[u][:, None] * choices, productions)]
@@ -132,19 +122,12 @@ class _Effects:
             channel = tables.channels[u]
             blocks = [(weight, channel[w][:, None] * choices, productions) for w, weight in enumerate(self.written[u])]
         else:
-            blocks = [(weight, choices[s], productions[s]) for s, weight in enumerate(self.laws[u][:v])]
-        loadings, scales = [np.zeros((n, 0))], [np.zeros(0)]
+            blocks = list(zip(self.laws[u], choices, productions, strict=True))
+        loadings = []
         for weight, chances, means in blocks:
             p, mean = chances.ravel(), means.reshape(-1, n)
-            if not weight or (p > 0).sum() < 2:
-                continue
-            variances, parts = np.linalg.eigh(weight * (np.diag(p) - np.outer(p, p)))
-            kept = variances > _NO_NOISE
-            spread = np.sqrt(variances[kept])
-            told = weight * p[:, None] * (mean - p @ mean)  # covariance of the noise with the columns
-            loadings.append(told.T @ parts[:, kept] / spread)
-            scales.append(spread)
-        return np.concatenate(loadings, axis=1), np.concatenate(scales)
+            loadings.append((np.sqrt(weight * p)[:, None] * (mean - p @ mean)).T)
+        return np.concatenate(loadings, axis=1)
 
 
 def _unit_components(law: Float[np.ndarray, " v"], table: Float[np.ndarray, "v d"]) -> Float[np.ndarray, "v r"]:

@@ -26,9 +26,10 @@ DEFAULT_RIDGE = 3.0
 
 It is the constant with which the passage to scores of section 10 was first written down, and was chosen on records of
 one graph and two generators (binary quadtrees of 64 cells). It is kept, and not fitted again, because no derivation of
-it holds for the networks of :mod:`hlvm.mae`. One does for a single linear map trained by plain gradient descent: after
-T steps of rate η on half the squared error it equals a ridge of 1/(ηT) up to a factor of 1.3 in each direction. But
-AdamW's steps do not shrink with the gradient, and encoder and decoder multiply, so ηT is not the time of that flow.
+it holds for the networks of :mod:`hlvm.mae`. One does for a single linear map trained by plain gradient descent from
+zero: after T steps of a small rate η on half the squared error, each direction of the visible part is learned as by a
+ridge of 1/(ηT), or up to 1.30 times as much. But AdamW's steps do not shrink with the gradient, and encoder and decoder
+multiply, so ηT is not the time of that flow.
 """
 
 _NUMBERS_AT_ONCE = 2**22
@@ -58,7 +59,8 @@ class MaskSignal:
             of the latent's noise, 0 to 1; 0 where nothing is reconstructed. All latents and the noises of the observed
             variables add up to 1.
         readability: squared correlation of the latent's noise with its ridge estimate from what is visible, 0 to 1;
-            0 where nothing of it is visible, NaN where the latent has no noise.
+            0 where nothing of it is visible, NaN where it changes no cell. Of a noise of several numbers each counts by
+            the variance that it causes in the cells.
         ridge: τ, in units of a cell's variance.
     """
 
@@ -179,16 +181,16 @@ def _of_masks(
     found = np.zeros((3, len(target), len(effects.loadings)))
     every = np.arange(len(target))
     for u, (columns, loadings) in enumerate(zip(effects.columns, effects.loadings, strict=True)):
-        block, scales = np.ix_(every, columns, columns), effects.scales[u]
+        block, caused = np.ix_(every, columns, columns), loadings @ loadings.T
         known = inverse[block]
         masked = loadings.T @ (target[:, columns, None] * loadings)
         found[0, :, u] = (masked * (loadings.T @ known @ loadings)).sum(axis=(1, 2))
-        found[1, :, u] = np.einsum("mij,ij->m", asked[block], loadings @ loadings.T) * share
-        told = (loadings * scales) @ (loadings * scales).T
+        found[1, :, u] = np.einsum("mij,ij->m", asked[block], caused) * share
+        told = caused @ caused
         common, estimate = np.einsum("mij,ij->m", known, told), np.einsum("mij,ij->m", spread[block], told)
         varies = ~(estimate <= 0)  # NaN where the noise is not known
         squared = np.where(varies, common**2 / np.where(varies, estimate, 1.0), 0.0)
-        found[2, :, u] = squared / (scales**2).sum() if len(scales) else np.nan
+        found[2, :, u] = squared / np.trace(caused) if caused.any() else np.nan
     return found
 
 
