@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import threadpoolctl
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from hlvm._numbers import UsageError
 from hlvm.theory.exact import oracle_of
@@ -179,19 +179,28 @@ def _of_masks(
     floor = _NOTHING / (1 + ridge) ** 2 if math.isfinite(ridge) else _NOTHING
     share = np.where(total > floor, 1 / np.where(total > floor, total, 1.0), 0.0)
     found = np.zeros((3, len(target), len(effects.loadings)))
-    every = np.arange(len(target))
     for u, (columns, loadings) in enumerate(zip(effects.columns, effects.loadings, strict=True)):
-        block, caused = np.ix_(every, columns, columns), loadings @ loadings.T
-        known = inverse[block]
+        if loadings.shape[1] > loadings.shape[0]:  # only their product with themselves counts
+            loadings = np.asarray(np.linalg.qr(loadings.T, mode="r")).T
+        alone, common, estimate = (_between(loadings, columns, of) for of in (asked, inverse, spread))
         masked = loadings.T @ (target[:, columns, None] * loadings)
-        found[0, :, u] = (masked * (loadings.T @ known @ loadings)).sum(axis=(1, 2))
-        found[1, :, u] = np.einsum("mij,ij->m", asked[block], caused) * share
-        told = caused @ caused
-        common, estimate = np.einsum("mij,ij->m", known, told), np.einsum("mij,ij->m", spread[block], told)
-        varies = ~(estimate <= 0)  # NaN where the noise is not known
-        squared = np.where(varies, common**2 / np.where(varies, estimate, 1.0), 0.0)
-        found[2, :, u] = squared / np.trace(caused) if caused.any() else np.nan
+        found[0, :, u] = (masked * common).sum(axis=(1, 2))
+        found[1, :, u] = np.trace(alone, axis1=1, axis2=2) * share
+        weights = loadings.T @ loadings
+        told, spent = (common * weights).sum(axis=(1, 2)), (estimate * weights).sum(axis=(1, 2))
+        varies = ~(spent <= 0)  # NaN where the noise is not known
+        squared = np.where(varies, told**2 / np.where(varies, spent, 1.0), 0.0)
+        found[2, :, u] = squared / np.trace(weights) if weights.any() else np.nan
     return found
+
+
+def _between(
+    loadings: Float[np.ndarray, "b k"], columns: Int[np.ndarray, " b"], matrices: Float[np.ndarray, "m c c"]
+) -> Float[np.ndarray, "m k k"]:
+    """``Lᵀ A L`` of each matrix, with the columns that a noise reaches."""
+    if not np.array_equal(columns, np.arange(matrices.shape[1])):
+        matrices = matrices[:, columns[:, None], columns]
+    return loadings.T @ (matrices @ loadings)
 
 
 def _inverse(
