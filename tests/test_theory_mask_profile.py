@@ -279,10 +279,14 @@ def test_oracle_of_says_why_there_is_none():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"quantities": ["signal"]}, "quantities must be some of share, availability, demand"),
+        (
+            {"quantities": ["speed"]},
+            "quantities must be some of share, availability, demand, signal, relevance, readability",
+        ),
         ({"quantities": []}, "quantities must be some of"),
         ({"strategies": []}, "strategies is empty"),
         ({"strategies": [FixedMask(masked=["y"])]}, "'y'"),
+        ({"ridge": -1}, "ridge must be a number of at least 0"),
         ({"rows": 0}, "rows must be a whole number of at least 1"),
         ({"n_masks": 1}, "n_masks must be a whole number of at least 2"),
         ({"key": "a"}, "must be a typed JAX key"),

@@ -34,10 +34,11 @@ from hlvm.theory.one_mask.shared_information import (
     target_ancestors,
 )
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
-from hlvm.theory.oracles import Answer, Answers, Oracle
+from hlvm.theory.oracles import Answer, Answers, NoiseEffects, Oracle
 from hlvm.theory.random_masks.membership import frontier_probability, membership_probability, patches_reached
 from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 from hlvm.theory.random_masks.quantities import MaskProfile, mask_profile
+from hlvm.theory.signal.ridge import MaskSignal, mask_signal
 
 __all__ = [
     "SAMPLE_LAWS",
@@ -61,6 +62,8 @@ __all__ = [
     "LevelProfile",
     "LinearisedOracle",
     "MaskProfile",
+    "MaskSignal",
+    "NoiseEffects",
     "Oracle",
     "Outcomes",
     "RandomMaskCode",
@@ -90,6 +93,7 @@ __all__ = [
     "label_correlation",
     "level_profile",
     "mask_profile",
+    "mask_signal",
     "mean_belief",
     "membership_probability",
     "oracle_of",

@@ -11,12 +11,22 @@ from collections.abc import Iterable
 from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names, how_many_to_mask, masked_array
 
-__all__ = ["Answer", "Answers", "How", "Oracle", "Part", "check_part", "three_states", "three_states_of_one"]
+__all__ = [
+    "Answer",
+    "Answers",
+    "How",
+    "NoiseEffects",
+    "Oracle",
+    "Part",
+    "check_part",
+    "three_states",
+    "three_states_of_one",
+]
 
 How: TypeAlias = Literal["exact", "linearised", "estimated"]
 """Where an answer comes from: a closed form, a linear model about the mean, or fresh draws of the generator."""
@@ -67,6 +77,34 @@ class Answer:
         return self.value
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NoiseEffects:
+    """Covariance of the observed columns, and what of it is due to each latent's noise.
+
+    Columns count in units of their standard deviation, as networks are trained, and those of a cell are divided by the
+    root of their number: each cell has variance 1. Constant columns are left out.
+
+    Attributes:
+        cells: shape (n_columns,), the observed variable that each column belongs to.
+        covariance: shape (n_columns, n_columns).
+        columns: one array per latent, shape (n_below,): the columns that its noise reaches.
+        loadings: one array per latent, shape (n_below, k): effect of each of k uncorrelated functions of its noise, of
+            variance 1 each. The covariance that the noise is the cause of is ``loadings @ loadings.T``. NaN where the
+            noise is not known.
+        how: "exact", "linearised" or "estimated".
+        rows: draws behind it; 0 if there are none.
+        without: the same from all but one group of the draws, group by group, for errors by the jackknife; else empty.
+    """
+
+    cells: Int[np.ndarray, " n_columns"]
+    covariance: Float[np.ndarray, "n_columns n_columns"]
+    columns: tuple[Int[np.ndarray, " n_below"], ...]
+    loadings: tuple[Float[np.ndarray, "n_below k"], ...]
+    how: How
+    rows: int = 0
+    without: tuple[NoiseEffects, ...] = ()
+
+
 @runtime_checkable
 class Oracle(Protocol):
     """What profiles and advice ask of a model of any kind.
@@ -96,6 +134,14 @@ class Oracle(Protocol):
 
     def relative_loss_batch(self, masks: Any, *, visible: Any = None, rows: int = 1, key: Any = None) -> Answers:
         """Bayes loss of each target in units of its variance, (n_masks, n_observed); NaN where no target is."""
+        ...
+
+    def noise_effects(self) -> NoiseEffects:
+        """Covariance of the observed columns, and what of it each latent's noise is the cause of.
+
+        Raises:
+            ValueError: an oracle that was cut and cannot tell, unknown noises, or more than 2,048 observed columns.
+        """
         ...
 
     def cut(self, height: int) -> Oracle:

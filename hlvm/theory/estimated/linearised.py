@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.theory.gaussian.cut import cut_at
+from hlvm.theory.gaussian.effects import effects_of_noises
 from hlvm.theory.gaussian.oracle import GaussianOracle
 from hlvm.theory.gaussian.posterior import Posterior
-from hlvm.theory.oracles import Answers, How, Part
+from hlvm.theory.oracles import Answers, How, NoiseEffects, Part
 
 __all__ = ["LinearisableModel", "LinearisedOracle"]
 
@@ -69,6 +70,10 @@ class LinearisedOracle(GaussianOracle):
     ) -> Answers:
         """As :meth:`GaussianOracle.latent_r2_batch`, of the linear model."""
         return _linearised(super().latent_r2_batch(masks, visible=visible, part=part, rows=rows, key=key))
+
+    def noise_effects(self) -> NoiseEffects:
+        """As :meth:`GaussianOracle.noise_effects`, of the linear model."""
+        return effects_of_noises(self._parameters, "linearised")
 
     def cut(self, height: int) -> LinearisedOracle:
         """As :meth:`GaussianOracle.cut`, of the linear model."""

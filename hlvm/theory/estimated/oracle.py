@@ -16,10 +16,11 @@ from hlvm._numbers import UsageError, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.theory.estimated.columns import Columns
 from hlvm.theory.estimated.draws import Draws, SampledModel, are_categories, draws_of
+from hlvm.theory.estimated.effects import effects_on_draws
 from hlvm.theory.estimated.linearised import LinearisableModel, LinearisedOracle
 from hlvm.theory.estimated.regression import Inputs, held_out_residuals
 from hlvm.theory.gaussian.results import BayesLoss
-from hlvm.theory.oracles import Answers, How, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answers, How, NoiseEffects, Part, three_states, three_states_of_one
 
 __all__ = ["EstimatedLoss", "EstimatedOracle", "estimated_oracle"]
 
@@ -263,6 +264,21 @@ class EstimatedOracle:
         constant = np.array([columns.n_parts == 0 for columns in self._cells])
         value, error = (np.where(targets & constant, 0.0, part) for part in (missed, error))
         return Answers(value=value, error=error, how="estimated", rows=self._draws.n)
+
+    @_on_one_thread
+    def noise_effects(self) -> NoiseEffects:
+        """Covariance of the cells, and the first-order effect of each latent's noise on them, from all draws.
+
+        Each cell is regressed on functions of its ancestors' noises. Errors come from ten groups of draws, by the
+        jackknife. Squares of effects are a little too large, the more so the more noises there are to so many draws.
+
+        Raises:
+            ValueError: no noise is known, too few draws for the noises, more than 2,048 columns, or an oracle that was
+                cut.
+        """
+        if self._height is not None:
+            raise ValueError("effects of noises are not known of an oracle that was cut: ask the one before the cut")
+        return effects_on_draws(self._draws, self._cells)
 
     def cut(self, height: int) -> EstimatedOracle:
         """The model in which nothing above a height is shared: the highest nodes up to it become roots.

@@ -19,6 +19,7 @@ from hlvm.masking import Patches
 from hlvm.theory.gaussian.bottleneck import best_bottleneck
 from hlvm.theory.gaussian.crossings import crossings_of
 from hlvm.theory.gaussian.cut import cut_at
+from hlvm.theory.gaussian.effects import effects_of_noises
 from hlvm.theory.gaussian.information import information
 from hlvm.theory.gaussian.parameters import LinearGaussianModel, Parameters
 from hlvm.theory.gaussian.posterior import Posterior
@@ -27,7 +28,7 @@ from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.gaussian.sides import correlations_between
 from hlvm.theory.gaussian.visibility import Visibility
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
-from hlvm.theory.oracles import Answers, How, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answers, How, NoiseEffects, Part, three_states, three_states_of_one
 
 __all__ = ["GaussianOracle"]
 
@@ -245,6 +246,10 @@ class GaussianOracle:
         """
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
         return information(self._posterior, latents, seen, given)
+
+    def noise_effects(self) -> NoiseEffects:
+        """As :meth:`Oracle.noise_effects`: exact, for at most 2,048 observed columns."""
+        return effects_of_noises(self._parameters)
 
     def cut(self, height: int) -> GaussianOracle:
         """The model in which nothing above a height is shared: the highest nodes up to it become roots.

@@ -20,11 +20,12 @@ from hlvm._numbers import positive, whole_number
 from hlvm.graph import LatentGraph
 from hlvm.theory.grammar.averages import Averages
 from hlvm.theory.grammar.dynamic_programme import Weights
+from hlvm.theory.grammar.effects import effects_of_productions
 from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.parameters import DiscreteTreeModel, TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.summaries import Of
-from hlvm.theory.oracles import Answer, Answers, How, Part, check_part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answer, Answers, How, NoiseEffects, Part, check_part, three_states, three_states_of_one
 
 __all__ = ["GrammarOracle"]
 
@@ -382,6 +383,18 @@ class GrammarOracle:
         """
         target, seen = three_states(self.graph, masks, visible)
         return self._averages.relative_loss_batch(target, seen, rows, key)
+
+    def noise_effects(self) -> NoiseEffects:
+        """Covariance of the rendered cells, and what of it each latent's production is the cause of; exact.
+
+        What enters at a latent is its symbol and choice together, as far as what was written for it leaves them open.
+
+        Raises:
+            ValueError: more than 2,048 observed columns, or an oracle that was cut.
+        """
+        if self._inference.cuts is not None:
+            raise ValueError("effects of noises are not known of an oracle that was cut: ask the one before the cut")
+        return effects_of_productions(self._inference.parameters)
 
     def cut(self, height: int) -> GrammarOracle:
         """The oracle in which nothing above this height is shared: the highest nodes up to it become roots.

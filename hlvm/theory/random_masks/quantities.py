@@ -1,4 +1,4 @@
-"""Profiles of random masks: which latents are shared, how much of each can be known, how much is asked for."""
+"""Profiles of random masks: which latents are shared, how much can be known, is asked for, and pulls in training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from hlvm.theory.random_masks.averages import Asked, Draws, all_are_known, masks
 from hlvm.theory.random_masks.ladder import ladder_of_masks, shared_error
 from hlvm.theory.random_masks.membership import membership_probability
 from hlvm.theory.random_masks.profile import level_profile
+from hlvm.theory.signal.ridge import DEFAULT_RIDGE, checked_ridge, jackknife_error, ridge_numbers
 
 __all__ = ["MaskProfile", "Quantity", "mask_profile"]
 
-Quantity: TypeAlias = Literal["share", "availability", "demand"]
+Quantity: TypeAlias = Literal["share", "availability", "demand", "signal", "relevance", "readability"]
 
+_OF_SIGNALS = ("signal", "relevance", "readability")
 _OF_MASKS, _OF_STRINGS = 0, 1
 """Streams of the key."""
 
@@ -49,6 +51,10 @@ class MaskProfile:
             height below, takes off the loss per masked cell, in units of a cell's variance (of a latent, its part of
             it). The *loss* that remains at a height is listed as well, with the demand; height 0 is the loss when
             nothing is seen.
+
+            *Signal*, *relevance* and *readability* are of a latent's noise, see :class:`MaskSignal`: of a height,
+            signals and relevances are summed, readabilities are means. A signal is per cell of the image, a demand per
+            masked cell.
     """
 
     strategies: dict[str, MaskSampler]
@@ -81,21 +87,24 @@ def mask_profile(
     key: Any = 0,
     n_masks: int = 256,
     rows: int = 1,
+    ridge: float = DEFAULT_RIDGE,
 ) -> MaskProfile:
-    """Share, availability and demand of every latent and height under random masks, before anything is trained.
+    """Shares, availability, demand and signals of every latent and height under random masks, before any training.
 
-    Shares need the graph alone. Availability and demand need an oracle. All strategies are asked about the same
+    Shares need the graph alone, all else an oracle. All strategies are asked about the same
     strings, so that their differences are less noisy than each of them.
 
     Args:
         model: a model with an exact oracle, or an oracle of any kind (see :func:`hlvm.theory.oracle_of`); for shares
             alone a :class:`~hlvm.graph.LatentGraph` will do.
         strategies: what draws the masks: a list, or name -> strategy.
-        quantities: which ones.
+        quantities: some of "share", "availability", "demand", "signal", "relevance" and "readability".
         regime: of the shares; ``None``: "invertible" if the model says that it is, else "general".
         key: a JAX key or an int.
         n_masks: masks drawn for each strategy, at least 2; lists of at most so many masks are gone through.
         rows: strings drawn for each mask, where the oracle draws them. More masks are better than more strings.
+        ridge: of the reconstruction behind signals, relevances and readabilities, in units of a cell's variance; see
+            :func:`mask_signal`.
 
     Returns:
         The profile.
@@ -105,7 +114,7 @@ def mask_profile(
             or numbers out of range.
 
     References:
-        ``docs/theory.md``, sections 3 and 7.
+        ``docs/theory.md``, sections 3, 7 and 10.
 
     Example:
         >>> from hlvm.masking import RandomMask
@@ -123,6 +132,7 @@ def mask_profile(
     if unknown or not wanted:
         raise ValueError(f"quantities must be some of {', '.join(get_args(Quantity))}, got {wanted}")
     positive(rows, "rows")
+    ridge = checked_ridge(ridge)
     needs_oracle = set(wanted) != {"share"}
     oracle = oracle_of(model) if needs_oracle else None
     graph = model if isinstance(model, LatentGraph) else model.graph
@@ -134,7 +144,7 @@ def mask_profile(
         if "share" in wanted:
             lines.shares(regime or ("invertible" if getattr(model, "invertible", False) else "general"), draws)
         if oracle is not None:
-            lines.of_masks(oracle, wanted, draws, rows)
+            lines.of_masks(oracle, wanted, draws, rows, ridge)
         found += lines.rows
     return MaskProfile(strategies={name: of.strategy for name, of in each.items()}, table=pd.DataFrame(found))
 
@@ -160,7 +170,7 @@ class _Lines:
         for i, height in enumerate(levels.heights.tolist()):
             self._row("share", "", "", height, levels.share[0, i], levels.standard_error[0, i], **about, n_masks=drawn)
 
-    def of_masks(self, oracle: Oracle, wanted: list[Quantity], draws: Draws, rows: int) -> None:
+    def of_masks(self, oracle: Oracle, wanted: list[Quantity], draws: Draws, rows: int, ridge: float) -> None:
         """Averages over masks of what an oracle says."""
         masks, drawn = self._masks(draws)
         ask = _Asking(oracle, masks, drawn, max(rows, 1 if drawn else -(-draws.n_masks // len(masks))), draws.key)
@@ -186,6 +196,26 @@ class _Lines:
                 self._row("demand", "", "", height, value[height - 1], error[height - 1], **ask.about)
             if of_latents is not None:
                 self._add("demand", "", *ask.mean(of_latents, of_gains[self.heights - 1]), **ask.about)
+        if chosen := [quantity for quantity in _OF_SIGNALS if quantity in wanted]:
+            self._signals(ask, chosen, ridge)
+
+    def _signals(self, ask: _Asking, chosen: list[str], ridge: float) -> None:
+        """Numbers of ridge reconstructions; of draws that all masks share, errors are those of the means."""
+        numbers, without = ask.signals(ridge)
+        for quantity in chosen:
+            place = _OF_SIGNALS.index(quantity)
+            values, shared = numbers[place][:, None], None if without is None else without[:, place].mean(axis=1)
+            self._add(quantity, "", *ask.mean(values, _shared_error(shared)), **ask.about)
+            for height in np.unique(self.heights).tolist():
+                own = self.heights == height
+                if quantity == "readability":  # a latent without noise has none
+                    own &= ~np.isnan(values[0, 0])
+                if own.any():
+                    n = own.sum() if quantity == "readability" else 1
+                    apart = None if shared is None else shared[:, own].sum(axis=1, keepdims=True) / n
+                    of_height = values[..., own].sum(axis=2, keepdims=True) / n
+                    value, error = ask.mean(of_height, _shared_error(apart))
+                    self._row(quantity, "", "", height, value[0], error[0], **ask.about)
 
     def _masks(self, draws: Draws) -> tuple[Bool[np.ndarray, "m n"], int]:
         """Masks, and how many of them are drawn: 0 if they are all there are."""
@@ -259,6 +289,16 @@ class _Asking:
         shape = (len(self.masks), self.rows, -1)
         return found.mean_loss.reshape(shape), None if each is None else each.reshape(shape), found.error
 
+    def signals(
+        self, ridge: float
+    ) -> tuple[Float[np.ndarray, "3 m n_latents"], Float[np.ndarray, "groups 3 m n_latents"] | None]:
+        """Signals, relevances and readabilities; the same without each group of an oracle's draws, if it has any."""
+        effects = self.oracle.noise_effects()
+        self._say(effects.how)
+        asked = self.masks, ~self.masks, ridge
+        without = [ridge_numbers(part, *asked) for part in effects.without]
+        return ridge_numbers(effects, *asked), np.stack(without) if without else None
+
     def mean(
         self, values: Float[np.ndarray, "m rows n"], shared: Float[np.ndarray, " n"] | float
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
@@ -273,6 +313,12 @@ class _Asking:
         own = np.zeros_like(by_mask[0])
         if self.drawn:
             own = by_mask.std(axis=0, ddof=1) / math.sqrt(len(values))
-        elif self.about["how"] != "exact":
+        elif self.about["how"] != "exact" and values.shape[1] > 1:
             own = np.sqrt((values.var(axis=1, ddof=1) / self.rows).sum(axis=0)) / len(values)
         return by_mask.mean(axis=0), np.hypot(own, shared)
+
+
+def _shared_error(without: Float[np.ndarray, "groups n"] | None) -> Float[np.ndarray, " n"] | float:
+    """Error of means over masks from those without each group of draws; 0 without draws."""
+    error = jackknife_error([] if without is None else without)
+    return 0.0 if error is None else error
