@@ -21,9 +21,11 @@ __all__ = [
     "Answers",
     "How",
     "NoiseEffects",
+    "NoiseOracle",
     "Oracle",
     "Part",
     "check_part",
+    "effects_of",
     "three_states",
     "three_states_of_one",
 ]
@@ -136,14 +138,6 @@ class Oracle(Protocol):
         """Bayes loss of each target in units of its variance, (n_masks, n_observed); NaN where no target is."""
         ...
 
-    def noise_effects(self) -> NoiseEffects:
-        """Covariance of the observed columns, and what of it each latent's noise is the cause of.
-
-        Raises:
-            ValueError: an oracle that was cut and cannot tell, unknown noises, or more than 2,048 observed columns.
-        """
-        ...
-
     def cut(self, height: int) -> Oracle:
         """The model in which nothing above this height is shared: the highest nodes up to it become roots.
 
@@ -154,6 +148,33 @@ class Oracle(Protocol):
             ValueError: a graph that is no forest.
         """
         ...
+
+
+@runtime_checkable
+class NoiseOracle(Protocol):
+    """What signals ask of an oracle beside; the package's own can all tell."""
+
+    def noise_effects(self) -> NoiseEffects:
+        """Covariance of the observed columns, and what of it each latent's noise is the cause of.
+
+        Raises:
+            ValueError: an oracle that was cut and cannot tell, unknown noises, or more than 2,048 observed columns.
+        """
+        ...
+
+
+def effects_of(oracle: Any) -> NoiseEffects:
+    """The effects of the latents' noises.
+
+    Raises:
+        ValueError: an oracle that has no such method, or refuses.
+    """
+    if not isinstance(oracle, NoiseOracle):
+        raise ValueError(
+            f"signal, relevance and readability need an oracle with noise_effects(), which {type(oracle).__name__} has "
+            "not: ask for other quantities"
+        )
+    return oracle.noise_effects()
 
 
 def check_part(part: str) -> None:

@@ -17,7 +17,7 @@ from hlvm.graph import LatentGraph
 from hlvm.masking import Listed, MaskSampler
 from hlvm.theory.exact import oracle_of
 from hlvm.theory.one_mask.shared_information import Regime
-from hlvm.theory.oracles import How, Oracle, Part
+from hlvm.theory.oracles import How, Oracle, Part, effects_of
 from hlvm.theory.random_masks.averages import Asked, Draws, all_are_known, masks_of, named
 from hlvm.theory.random_masks.ladder import ladder_of_masks, shared_error
 from hlvm.theory.random_masks.membership import membership_probability
@@ -293,7 +293,7 @@ class _Asking:
         self, ridge: float
     ) -> tuple[Float[np.ndarray, "3 m n_latents"], Float[np.ndarray, "groups 3 m n_latents"] | None]:
         """Signals, relevances and readabilities; the same without each group of an oracle's draws, if it has any."""
-        effects = self.oracle.noise_effects()
+        effects = effects_of(self.oracle)
         self._say(effects.how)
         asked = self.masks, ~self.masks, ridge
         without = [ridge_numbers(part, *asked) for part in effects.without]

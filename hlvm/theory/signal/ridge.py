@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from hlvm._numbers import UsageError
 from hlvm.theory.exact import oracle_of
-from hlvm.theory.oracles import Answers, NoiseEffects, three_states
+from hlvm.theory.oracles import Answers, NoiseEffects, effects_of, three_states
 from hlvm.theory.signal.cells import check_columns
 
 __all__ = ["DEFAULT_RIDGE", "MaskSignal", "checked_ridge", "jackknife_error", "mask_signal", "ridge_numbers"]
@@ -100,7 +100,7 @@ def mask_signal(model: Any, masks: Any, *, visible: Any = None, ridge: float = D
     ridge = checked_ridge(ridge)
     oracle = oracle_of(model)
     targets, seen = three_states(oracle.graph, masks, visible)
-    effects = oracle.noise_effects()
+    effects = effects_of(oracle)
     value = ridge_numbers(effects, targets, seen, ridge)
     error = jackknife_error([ridge_numbers(part, targets, seen, ridge) for part in effects.without])
     errors = np.zeros_like(value) if error is None else error
