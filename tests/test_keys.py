@@ -141,6 +141,9 @@ SAME = {
     "theory.estimated_oracle": lambda key: (
         theory.estimated_oracle(MODEL, rows=60, key=key).latent_r2_batch(ONE_MASK).value
     ),
+    "theory.advise": lambda key: theory.advise(MODEL, 1, [masking.RandomMask(ratio=0.5)], key=key, n_masks=2).table[
+        "demand"
+    ],
     "theory.mask_profile": lambda key: theory.mask_profile(
         MODEL, [masking.RandomMask(ratio=0.5)], ["demand"], key=key, n_masks=2
     ).table["value"],

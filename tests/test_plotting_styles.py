@@ -21,7 +21,7 @@ from hlvm.graph import LatentGraph, pure_children_chain
 from hlvm.images import contact_sheet, save_png
 from hlvm.masking import RandomMask
 from hlvm.scoring import block_verdict
-from hlvm.theory import level_profile, shared_information
+from hlvm.theory import Advice, level_profile, shared_information
 
 WHITE = {
     "axes.edgecolor": "w",
@@ -106,6 +106,15 @@ def figures():
     pairs = pd.DataFrame([pair])
     for layout, rows in (("maps", study), ("curves", study[study["unit"] == 1]), ("arms", study)):
         yield "plot_study", plotting.plot_study(rows, told_apart=pairs, layout=layout, title="title")
+    kinds = [
+        ("random", "cells", 0.5, 0.4, 0.02, 0.6, 0.02, True, True),
+        ("block", "", 0.75, 0.1, 0.0, 0.9, 0.0, False, True),
+    ]
+    columns = ["kind", "unit", "masked_share", "demand", "demand_error", "availability", "availability_error"]
+    found = pd.DataFrame(kinds, columns=[*columns, "tie", "front"]).assign(strategy=["a", "b"])
+    masks = dict.fromkeys(found["strategy"], RandomMask(ratio=0.5))
+    advice = Advice(target=("z",), height=2, strategies=masks, table=found, no_design="")
+    yield "plot_advice", plotting.plot_advice(advice, title="title")
 
 
 def pixels(figure):
