@@ -195,7 +195,7 @@ class Questions:
             group, squares = programme.groups[i], jnp.asarray(of_values[i], self.dtype)
             parts["cell_entropy"][i] = _entropy(symbols)
             own = jnp.einsum("kvv,kvb->kb", squares, symbols)
-            of_mean = jnp.einsum("kvb,kvw,kwb->kb", symbols, squares, symbols)
+            of_mean = (jnp.einsum("kvw,kwb->kvb", squares, symbols) * symbols).sum(axis=1)
             parts["cell_spread"][i] = jnp.maximum(own - of_mean, 0.0)
             shown = cells.T[group.nodes - programme.n_latents]
             is_symbol = shown[:, None] == jnp.arange(group.n_symbols)[None, :, None]
