@@ -318,6 +318,8 @@ def draw(rows: list[Row], path: Path) -> None:
                 label=f"{symbols} symbols",
             )
         ax.set_yscale("log")
+        ax.set_yticks([1, 10, 100], ["1", "10", "100"])
+        ax.minorticks_off()
         ax.set_xticks(range(2, 7))
         ax.set_xlabel("levels of pairs")
         ax.set_ylabel("µs of one core per string")
