@@ -33,7 +33,7 @@ _STAR, _POINT, _RING = 9.0, 4.5, 10.0
 
 
 def plot_advice(advice: Advice, *, title: str = "") -> Figure:
-    """What candidates ask for a target, over the masking ratio and against how much of it can be known.
+    """Draw how much candidates ask for a target, over the masking ratio and against how much of it can be known.
 
     Left, one line per kind of masks and masking unit. Right, the same candidates as a trade-off; a line joins those
     that no other one beats in both. Error bars are two standard errors to either side; there are none where numbers are

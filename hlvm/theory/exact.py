@@ -11,7 +11,7 @@ from hlvm.theory.oracles import Oracle
 __all__ = ["oracle_of"]
 
 _KINDS = {"linear_gaussian_parameters": GaussianOracle, "discrete_tree_parameters": GrammarOracle}
-"""What a model has a method for -> the oracle that takes such models."""
+"""Method of a model -> the oracle that takes such models."""
 
 
 def oracle_of(model: Any) -> Oracle:

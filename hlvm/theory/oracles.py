@@ -109,7 +109,7 @@ class NoiseEffects:
 
 @runtime_checkable
 class Oracle(Protocol):
-    """What profiles and advice ask of a model of any kind.
+    """Everything that profiles and advice ask of a model of any kind.
 
     Masks are boolean arrays (n_masks, n_observed) over ``graph.observed``, True = target. ``visible`` is of the same
     shape; left out, everything that is no target is visible. ``key`` is needed where draws are.
@@ -152,7 +152,7 @@ class Oracle(Protocol):
 
 @runtime_checkable
 class NoiseOracle(Protocol):
-    """What signals ask of an oracle beside; the package's own can all tell."""
+    """Everything that signals ask of an oracle beside; the package's own can all tell."""
 
     def noise_effects(self) -> NoiseEffects:
         """Covariance of the observed columns, and what of it each latent's noise is the cause of.

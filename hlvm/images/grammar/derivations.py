@@ -80,7 +80,7 @@ class Derivation:
 
 
 class Choices(NamedTuple):
-    """What enters anew at the nodes of strings.
+    """Draws that enter anew at the nodes of strings.
 
     Choices are whole numbers, int32. Where they are real numbers, uniform on [0, 1), they say by the probabilities
     there what is chosen.

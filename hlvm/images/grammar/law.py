@@ -71,7 +71,7 @@ class GrammarLaw:
 
     @functools.cached_property
     def thresholds(self) -> Thresholds:
-        """What choices are drawn by, from the same tables as :meth:`parameters`."""
+        """Tables that choices are drawn by, from the same tables as :meth:`parameters`."""
         cut: Any = probabilities.thresholds
         row = probabilities.copied_or_replaced(self.leaf_noise, self.n_symbols)
         return Thresholds(

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _TOLERANCE = 1e-6
-"""How far probabilities may be from adding up to one."""
+"""Distance that probabilities may have from adding up to one."""
 
 _EXACT = 1e-12
 """Nearer than this they are kept as they are, so that a file gives back to the last bit what was saved."""

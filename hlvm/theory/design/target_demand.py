@@ -132,7 +132,7 @@ class TargetQuestions:
         return np.concatenate(list(parts)), 0
 
     def _demand(self, masks: Bool[np.ndarray, "m n"]) -> tuple[_Each, How]:
-        """What knowing the target takes off the loss per masked cell."""
+        """Gain of the target: taken off the loss per masked cell."""
         total, constant, how, shared = np.zeros(len(masks)), np.zeros(masks.shape, dtype=bool), "exact", 0.0
         known: dict[int, Answers] = {}
         for height, cells in self.cells.items():

@@ -348,11 +348,11 @@ class EstimatedOracle:
         return roots
 
     def _below(self, seen: Bool[np.ndarray, "m n"], root: int) -> Bool[np.ndarray, "m n"]:
-        """What is visible below a root; nothing for what is above the cut."""
+        """Visible cells below a root; nothing for what is above the cut."""
         return seen & (self._roots[self.graph.n_latents :] == root) & (root >= 0)
 
     def _residuals(self, seen: Bool[np.ndarray, " n"], wanted: list[Columns]) -> list[Float[np.ndarray, "n_held r"]]:
-        """What is missed of each variable on the held-out draws; all of the components that are not predicted."""
+        """Part that is missed of each variable on the held-out draws; all of the components that are not predicted."""
         sizes = [columns.n_predicted for columns in wanted]
         held = [columns.parts[self._n_fitted :] for columns in wanted]
         if not seen.any() or not sum(sizes):

@@ -76,7 +76,7 @@ def held_out_residuals(
     targets: Float[np.ndarray, "n D"],
     groups: Int[np.ndarray, " D"],
 ) -> Float[np.ndarray, "n_held D"]:
-    """What the best fit of each group of targets misses on rows that it was not fitted on.
+    """Errors of the best fit of each group of targets on rows that it was not fitted on.
 
     Args:
         inputs: what may be read.

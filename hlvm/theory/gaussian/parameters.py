@@ -120,7 +120,7 @@ class Parameters:
 
     @cached_property
     def latent_noise(self) -> Float[np.ndarray, "n_latent_dims n_latent_noises"]:
-        """What enters at each latent alone, as a linear function of the latents' noises."""
+        """Noise that enters at each latent alone, as a linear function of the latents' noises."""
         n_latents = len(self.graph.latents)
         check_size(self.starts[n_latents], "the latents together")
         return np.asarray(scipy.linalg.block_diag(*self.factors[:n_latents]))

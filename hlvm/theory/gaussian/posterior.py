@@ -1,4 +1,4 @@
-"""What is left unknown once some observed variables are seen: the quickest exact way for each model and mask.
+"""The rest that is unknown once some observed variables are seen: the quickest exact way for each model and mask.
 
 Trees whose visible variables have noise in every dim are worked on in linear time, many masks together. Everything else
 goes through dense matrices, one mask after the other.
@@ -78,7 +78,7 @@ class Posterior:
     def latents(
         self, seen: Bool[np.ndarray, "n_masks n_observed"], part: Part
     ) -> Float[np.ndarray, "n_masks n_latents"]:
-        """What is left of :meth:`totals` once some observed variables are seen."""
+        """The rest of :meth:`totals` once some observed variables are seen."""
 
         def on_tree(posterior: TreePosterior) -> np.ndarray:
             return posterior.latent_variances() if part == "value" else posterior.noise_variances()

@@ -159,7 +159,7 @@ class DynamicProgramme:
         return result
 
     def _written(self, group: Group, slot: int, messages: list[Any]) -> Any:
-        """What one child says about its parents' symbols and choices."""
+        """The message of one child about its parents' symbols and choices."""
         source, children = group.slots[slot]
         assert group.rules is not None
         rules = group.rules.stacked(self._rules, np)[..., slot]
@@ -175,7 +175,7 @@ class DynamicProgramme:
         return _map(written, messages[source])
 
     def _message(self, semiring: Semiring, i: int, element: Any, weights: Weights, cuts: Cuts | None) -> Any:
-        """What a group says about the symbols that were written for it."""
+        """The message of a group about the symbols that were written for it."""
         group = self.groups[i]
         of_taken = _map(lambda x: x[:, None], element)
         message = element

@@ -1,4 +1,4 @@
-"""How much of each height is known under masks of patches: density evolution by population dynamics.
+"""Knowledge of each height under masks of patches: density evolution by population dynamics.
 
 On a tree the messages of subtrees are independent, given the symbols at their roots. So the law of a node's message is
 found from that of its children's, height by height, without ever drawing a whole string. Populations of messages stand
@@ -34,7 +34,7 @@ _MOST_TUPLES = 2**62
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class DensityEvolution:
-    """How much is known of the symbols of each height, over shares of masked patches.
+    """Knowledge of the symbols of each height, over shares of masked patches.
 
     All arrays have shape (n_shares, n_heights) and are means over nodes, strings, masks and grammars. They are
     estimates, with standard errors over populations.

@@ -1,4 +1,4 @@
-"""What is asked of a string and a mask, as programmes for a batch of them: each is compiled once."""
+"""Questions about a string and a mask, as programmes for a batch of them: each is compiled once."""
 
 from __future__ import annotations
 

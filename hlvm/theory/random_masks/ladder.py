@@ -46,7 +46,7 @@ class Ladder:
 
     @property
     def gain(self) -> Float[np.ndarray, "n_heights_less_1 n_masks n_observed"]:
-        """What each height is worth to each target; 0 where no target is. Heights from 1 on."""
+        """Gain of each height for each target; 0 where no target is. Heights from 1 on."""
         return np.nan_to_num(self.loss[:-1] - self.loss[1:])
 
     def latent_gain(self, graph: LatentGraph) -> Float[np.ndarray, "n_masks n_latents"]:

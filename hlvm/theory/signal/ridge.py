@@ -1,4 +1,4 @@
-"""What a ridge reconstruction makes of each latent's noise under a mask: signal, relevance and readability.
+"""A ridge reconstruction's use of each latent's noise under a mask: signal, relevance and readability.
 
 Section 10 of ``docs/theory.md``. Let ``t`` be the masked and ``v`` the visible columns, ``K = (Σ_vv + τ I)⁻¹``, and
 ``C_u = L_u L_uᵀ`` the covariance that the noise of latent ``u`` is the cause of.
