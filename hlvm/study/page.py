@@ -125,7 +125,7 @@ def _results(files: _Files, table: pd.DataFrame, told_apart: pd.DataFrame) -> It
 
 
 def _how_much(files: _Files, rows: Any, told_apart: pd.DataFrame) -> Iterator[Section]:
-    """Pictures of what exact oracles say, above what was measured; of what enters at the latents, where it was scored."""
+    """Pictures of what exact oracles say, above what was measured; of noises, where they were scored."""
     rows = rows[rows["part"] == ("noise" if (rows["part"] == "noise").any() else "value")]
     largest = rows.groupby("height")["demand"].transform("max")
     rows = rows.assign(**{_DEMAND: rows["demand"] / largest.where(largest > 0)})
