@@ -1,4 +1,4 @@
-"""How fast the exact oracles answer: ratios against named alternatives, measured in the same run.
+"""Speed of the exact oracles: ratios against named alternatives, measured in the same run.
 
 python benchmarks/oracle.py [--out benchmarks/results/oracle.json] [--figure FILE.png] [--quick]
 

@@ -1,4 +1,4 @@
-"""What every oracle must pass: inherit from :class:`OracleContract`, give it oracles, and its tests run."""
+"""Tests that every oracle must pass: inherit from :class:`OracleContract`, give it oracles, and its tests run."""
 
 from typing import get_args
 

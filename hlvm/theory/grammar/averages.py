@@ -77,8 +77,8 @@ class Averages:
     def _drawn(self, n: int, key: Any, of: Inference | None = None) -> Outcomes:
         if key is None:
             raise ValueError(
-                f"there are too many strings to go through (more than {_MOST_STRINGS}, or than {_MOST_PAIRS} with all "
-                "masks), so some are drawn: give a key"
+                f"there is too much to go through (more than {_MOST_STRINGS} strings, {_MOST_PAIRS} with all masks, or "
+                f"{_MOST_OUTCOMES} outcomes of the latents), so strings are drawn: give a key"
             )
         return (of or self.inference.whole).sample(checked_key(key), n)
 
