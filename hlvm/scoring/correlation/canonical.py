@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from hlvm._linalg import svd
 from hlvm.scoring.correlation.whitening import Whitened, rank_tolerance, whiten
 from hlvm.scoring.inputs import MIN_ROWS, paired_matrices, random_streams
 from hlvm.scoring.regression.threads import own_settings
@@ -179,7 +180,7 @@ def canonical(
         inner = white_a.directions.T @ cross @ white_b.directions
     else:
         inner = _orthonormal(white_a.basis(a)).T @ _orthonormal(white_b.basis(b))
-    left, singular, right = np.linalg.svd(inner, full_matrices=False)
+    left, singular, right = svd(inner)
     return Canonical(np.clip(singular, 0.0, 1.0), white_a.directions @ left, white_b.directions @ right.T)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.stats import chi2, kurtosis
 
+from hlvm._linalg import svd
 from hlvm.scoring.correlation.canonical import span
 from hlvm.scoring.correlation.whitening import rank_tolerance
 from hlvm.scoring.inputs import paired_matrices, random_streams
@@ -122,7 +123,7 @@ def cca_rank(
             f"expected more than p + q + 1 rows, got {n} rows for ranks {p} and {q}: correlations would be 1 for any "
             "arrays; bring more rows, or keep fewer principal components"
         )
-    left, correlations, right = np.linalg.svd(bases[0].T @ bases[1])
+    left, correlations, right = svd(bases[0].T @ bases[1], full_matrices=True)
     correlations = _as_correlations(correlations)
     if method == "bartlett":
         p_values = _bartlett(correlations, n, p, q)

@@ -9,6 +9,7 @@ import scipy.linalg
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from hlvm._linalg import svd
 from hlvm.scoring.correlation.canonical import CCA, Canonical, canonical, halves_of, span, summary, transfer
 from hlvm.scoring.correlation.whitening import Whitened, rank_tolerance, whiten
 from hlvm.scoring.inputs import paired_matrices
@@ -79,7 +80,7 @@ def svcca(
 
 def _leading(rows: Float[np.ndarray, "n p"], variance: float, tolerance: float) -> Whitened:
     centre = rows.mean(axis=0)
-    _, singular, right = np.linalg.svd(np.linalg.qr(rows - centre, mode="r"), full_matrices=False)
+    _, singular, right = svd(np.asarray(np.linalg.qr(rows - centre, mode="r")))
     # What remains of a constant column after centring is rounding of its value.
     least = max(tolerance * singular[0], 1e-12 * float(np.abs(rows).max()) * np.sqrt(len(rows)))
     real = int((singular > least).sum())

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.linalg import get_lapack_funcs, solve_triangular
 
+from hlvm._linalg import svd
 from hlvm._numbers import as_numbers
 from hlvm.scoring.regression.splitting import Standardiser
 
@@ -92,7 +93,7 @@ def whiten(rows: Float[np.ndarray, "n p"], tolerance: float) -> Whitened:
                 directions = solve_triangular(factor, np.eye(len(factor)))
                 return Whitened(directions / standardiser.scale[:, None], standardiser.centre, True)
     triangular = np.linalg.qr(standard, mode="r")
-    _, singular, right = np.linalg.svd(triangular, full_matrices=False)
+    _, singular, right = svd(np.asarray(triangular))
     keep = singular > tolerance * max(singular[0], np.finfo(np.float64).tiny)
     directions = right[keep].T / singular[keep]
     directions[standardiser.constant] = 0.0

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import get_lapack_funcs
 
+from hlvm._linalg import svd
 from hlvm.scoring.regression.kernels import Kernel, kernel_matrix, kernel_of, squared_distances
 from hlvm.scoring.row_groups import members
 
@@ -291,7 +292,7 @@ def fit_linear(problem: Problem, *, ridges: Sequence[float]) -> Selected:
     """
     targets = problem.targets
     parts = members(problem.together)
-    left, singular, right = np.linalg.svd(problem.train, full_matrices=False)
+    left, singular, right = svd(problem.train)
     rotated = left.T @ targets
     best = Best(targets, problem.groups, problem.train.shape[1])
     for ridge in ridges:

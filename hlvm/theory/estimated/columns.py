@@ -12,6 +12,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from hlvm._linalg import svd
+
 __all__ = ["Columns"]
 
 _CONSTANT = 1e-6
@@ -93,7 +95,7 @@ def _rotated(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         strengths, directions = np.linalg.eigh(columns.T @ columns)
         strengths, directions = strengths[::-1], directions.T[::-1]
     else:
-        _, roots, directions = np.linalg.svd(columns, full_matrices=False)
+        _, roots, directions = svd(columns)
         strengths = roots**2
     kept = directions[strengths > _NO_VARIANCE * max(float(strengths[0]), 1e-300)]
     return columns @ kept.T, kept

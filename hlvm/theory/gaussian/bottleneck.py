@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Bool
 
+from hlvm._linalg import svd
 from hlvm.theory.gaussian.posterior import Posterior
 from hlvm.theory.gaussian.results import ReducedRank, ratio
 
@@ -31,7 +31,7 @@ def best_bottleneck(
     means = np.concatenate(parameters.means[first:])
     scale = np.sqrt(variance) if standardize else np.ones(len(variance))
     told = parameters.observed_effects(posterior.observed_nodes(targets)) @ side.directions
-    left, s, _ = scipy.linalg.svd(ratio(told * side.gains, scale[:, None]), full_matrices=False)
+    left, s, _ = svd(ratio(told * side.gains, scale[:, None]))
     explained = np.zeros(most)
     explained[: len(s)] = s[:most] ** 2
     beyond = np.append(np.cumsum(explained[::-1])[::-1], 0.0) / len(scale)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from hlvm._linalg import svd
 from hlvm.masking import Patches
 from hlvm.theory.gaussian.bottleneck import checked_rank
 from hlvm.theory.gaussian.parameters import Parameters
@@ -78,7 +79,7 @@ def _crossings(covariance: Float[np.ndarray, "n n"], within: Float[np.ndarray, "
     def leading(masked: float) -> tuple[np.ndarray, np.ndarray]:
         """The best ``k`` directions, and with them those that are as good as the last."""
         weights = relative / np.sqrt((1 - masked) * relative + masked)
-        left, s, _ = scipy.linalg.svd(basis * weights, full_matrices=False)
+        left, s, _ = svd(basis * weights)
         return left[:, :k], left[:, : max(k, int((s**2 >= s[k - 1] ** 2 * (1 - _SAME)).sum()))]
 
     def agreement(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:

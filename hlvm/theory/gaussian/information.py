@@ -15,6 +15,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float
 
+from hlvm._linalg import svd
 from hlvm.theory.gaussian.parameters import Parameters
 from hlvm.theory.gaussian.posterior import Posterior
 
@@ -96,5 +97,5 @@ def _basis(rows: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "m r"]:
     """An orthonormal basis of what the rows span."""
     if not len(rows):
         return np.zeros((rows.shape[1], 0))
-    _, s, right = scipy.linalg.svd(rows, full_matrices=False)
+    _, s, right = svd(rows)
     return right[s > _SINGULAR].T

@@ -14,6 +14,7 @@ import scipy.linalg
 import scipy.optimize
 from jaxtyping import Float
 
+from hlvm._linalg import svd
 from hlvm._numbers import UsageError
 from hlvm.theory.gaussian.bottleneck import checked_rank
 from hlvm.theory.gaussian.parameters import Parameters
@@ -49,7 +50,7 @@ def best_code(
     whitener = _whitener(seen)
     losses, code = np.full(n + 1, np.nan), np.zeros((k, n))
     if loss == "all":
-        left, s, right = scipy.linalg.svd((data * np.diag(visibility.pairs)[unit]) @ whitener, full_matrices=False)
+        left, s, right = svd((data * np.diag(visibility.pairs)[unit]) @ whitener)
         explained = np.zeros(n)
         explained[: len(s)] = s**2
         losses[:] = (np.trace(data) - np.append(0.0, np.cumsum(explained))) / n
@@ -135,7 +136,7 @@ class _MaskedOnly:
         The leading ones can be a saddle where the model is symmetric, which is why they are turned a little.
         """
         rng = np.random.default_rng(0)  # the numbers only choose where the search begins
-        leading = np.linalg.svd(self._across @ self._whitener, full_matrices=False)[2][:k]
+        leading = svd(self._across @ self._whitener)[2][:k]
         noise = rng.standard_normal((_SHAKEN + 1, k, rank))
         return [leading, leading + 0.1 / np.sqrt(rank) * noise[-1], *noise[:-1]]
 

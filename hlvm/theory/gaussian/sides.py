@@ -16,6 +16,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from hlvm._linalg import svd
 from hlvm.theory.gaussian.parameters import Parameters, check_size, noise_rank
 
 __all__ = ["Side", "correlations_between", "variance_given"]
@@ -70,7 +71,7 @@ class Side:
         ends = np.cumsum([len(factor) for factor in factors])[:-1]
         whiteners = [_inverse_root(factor) for factor in factors]
         in_units = [w @ rows for w, rows in zip(whiteners, np.split(effects, ends), strict=True)]
-        left, s, right = scipy.linalg.svd(np.concatenate(in_units), full_matrices=False)
+        left, s, right = svd(np.concatenate(in_units))
         total = 1 + s**2
         per_node: list[np.ndarray] = [rows.T @ w for w, rows in zip(whiteners, np.split(left, ends), strict=True)]
         weights = (s / total)[:, None] * np.concatenate(per_node, axis=1)
@@ -82,10 +83,10 @@ class Side:
         own = np.asarray(scipy.linalg.block_diag(*factors))
         n_latent_noises = effects.shape[1]
         check_size(n_latent_noises + own.shape[1], "all noises together (some observed dims have none of their own)")
-        left, s, right = scipy.linalg.svd(np.concatenate([effects, own], axis=1), full_matrices=False)
+        left, s, right = svd(np.concatenate([effects, own], axis=1))
         kept = s > s.max(initial=0.0) * max(left.shape[0], right.shape[1]) * _EPSILON
         basis = right[kept].T
-        directions, gains, turn = scipy.linalg.svd(basis[:n_latent_noises], full_matrices=False)
+        directions, gains, turn = svd(basis[:n_latent_noises])
         rest = ((basis[n_latent_noises:] @ turn.T) ** 2).sum(axis=0)
         weights = gains[:, None] * (turn @ (left[:, kept] / s[kept]).T)
         return cls(directions=directions, gains=gains, rest=rest, weights=weights)
@@ -109,5 +110,5 @@ def correlations_between(one: Side, other: Side) -> Float[np.ndarray, " n"]:
 
 def _inverse_root(factor: Float[np.ndarray, "d e"]) -> Float[np.ndarray, "d d"]:
     """A matrix that turns noise with this factor into independent standard normal numbers."""
-    left, s, _ = np.linalg.svd(factor, full_matrices=False)
+    left, s, _ = svd(factor)
     return (left / s).T

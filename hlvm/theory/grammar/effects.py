@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from hlvm._linalg import svd
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.oracles import NoiseEffects
 from hlvm.theory.signal.cells import check_columns, unit_cells
@@ -135,5 +136,5 @@ def _unit_components(law: Float[np.ndarray, " v"], table: Float[np.ndarray, "v d
     centred = table - law @ table
     varies, units = unit_cells(law @ centred**2, np.zeros(centred.shape[1], dtype=np.int64))
     values = centred[:, varies] / units
-    _, strengths, directions = np.linalg.svd(np.sqrt(law)[:, None] * values, full_matrices=False)
+    _, strengths, directions = svd(np.sqrt(law)[:, None] * values)
     return values @ directions[strengths > _NO_COMPONENT * strengths.max(initial=0.0)].T
