@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.groups import UnusableError, run_groups
+from experiments.registration import registered_in
 from hlvm._files import is_new_folder, make_folder, only_writer, write_text_atomically
 from hlvm._files.digests import check_digests, digest_of_file, read_json, write_json
 from hlvm._process.provenance import environment
@@ -90,6 +91,7 @@ class Results:
         records: tidy, one row per measured number.
         claims: what was claimed, and how it came out.
         environment: versions and machine.
+        registered: the commit that held the prediction before anything was measured; ``None`` where none did.
     """
 
     config: dict[str, Any]
@@ -97,6 +99,7 @@ class Results:
     records: Frame
     claims: list[Claim]
     environment: dict[str, Any]
+    registered: str | None = None
 
 
 def conduct(
@@ -147,6 +150,7 @@ def _conduct(
     prediction = _jsonable(experiment.predict(config))
     if out is not None:
         write_json(out / "prediction.json", prediction)
+    registered = registered_in(experiment.name, prediction)
     groups = [dict(group) for group in experiment.groups(config)]
     states = fits if fits is not None else None if out is None else out / "states"
     found = run_groups(
@@ -159,6 +163,7 @@ def _conduct(
         records=records,
         claims=experiment.judge(records, prediction),
         environment=environment(*_DISTRIBUTIONS),
+        registered=registered,
     )
     if out is not None:
         _write_results(experiment, results, out)
@@ -187,6 +192,7 @@ def load_results(folder: Path) -> Results:
             records=pd.read_csv(folder / "records.csv"),
             claims=[Claim.from_dict(claim) for claim in content["claims"]],
             environment=content["environment"],
+            registered=content.get("registered"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / 'results.json'} is damaged: {error!r}") from None
@@ -225,6 +231,7 @@ def _write_results(experiment: Experiment, results: Results, out: Path) -> None:
         "environment": results.environment,
         "prediction": results.prediction,
         "claims": [claim.to_dict() for claim in results.claims],
+        **({"registered": results.registered} if results.registered else {}),
         "digests": {"records.csv": digest_of_file(out / "records.csv")},
     }
     write_json(out / "results.json", content)

@@ -82,6 +82,8 @@ def train(
     members: Sequence[Member],
     config: TrainConfig,
     states: Path | None,
+    *,
+    pad: bool = False,
 ) -> tuple[Fit, ...]:
     """Train an ensemble on all devices, or go on with it, or only read it if it was trained before.
 
@@ -92,9 +94,10 @@ def train(
         config: the optimisation.
         states: folder in which each ensemble has its own, named by a digest of all that it depends on; ``None`` keeps
             nothing.
+        pad: as for :func:`hlvm.mae.fit_ensemble`.
     """
     devices = jax.devices() if len(jax.devices()) > 1 else None
-    where: dict[str, Any] = {"devices": devices, "microbatch": microbatch(members, config.batch)}
+    where: dict[str, Any] = {"devices": devices, "microbatch": microbatch(members, config.batch), "pad": pad}
     if states is None:
         return mae.fit_ensemble(key, data, members, config, **where)
     what = json.dumps(describe_run(key, check_data(data), members, config), sort_keys=True)
