@@ -100,7 +100,7 @@ def train(
     where: dict[str, Any] = {"devices": devices, "microbatch": microbatch(members, config.batch), "pad": pad}
     if states is None:
         return mae.fit_ensemble(key, data, members, config, **where)
-    what = json.dumps(describe_run(key, check_data(data), members, config), sort_keys=True)
+    what = json.dumps(describe_run(key, check_data(data), members, config, pad=pad), sort_keys=True)
     folder = states / hashlib.sha256(what.encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder=folder, every=1000, keep=1)

@@ -273,14 +273,24 @@ def test_fits_without_a_step_are_saved(model, trained, tmp_path):
 
 
 def test_load_fits_rejects_other_folders(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        mae.load_fits(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no-such-folder"):
+        mae.load_fits(tmp_path / "no-such-folder")
     for text in ("{}", "[]"):
         (tmp_path / "fits.json").write_text(text)
         with pytest.raises(ValueError, match="does not hold fits"):
             mae.load_fits(tmp_path)
     with pytest.raises(ValueError, match="not a folder"):
         mae.load_fits(tmp_path / "fits.json")
+
+
+def test_load_fits_says_where_those_of_a_study_are(tmp_path):
+    with pytest.raises(ValueError, match="holds no fits: give a folder that hlvm train"):
+        mae.load_fits(tmp_path)
+    for group in ("g1-b", "g0-a"):
+        (tmp_path / "fits" / group).mkdir(parents=True)
+        (tmp_path / "fits" / group / "fits.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"apart: give \S*g0-a or another of 2 such folders"):
+        mae.load_fits(tmp_path)
 
 
 # ---------------------------------------------------------------------- bad input

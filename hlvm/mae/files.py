@@ -86,6 +86,10 @@ def load_fits(
         header = read_json(folder / "fits.json")
     except NotADirectoryError:
         raise ValueError(f"{folder} is not a folder written by save_fits") from None
+    except FileNotFoundError:
+        if not folder.exists():
+            raise
+        raise ValueError(_without_fits(folder)) from None
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (_FORMAT, _FORMAT_VERSION):
         raise ValueError(f"{folder} does not hold fits of format version {_FORMAT_VERSION}")
     check_digests(folder, header.get(_DIGESTS, {}))  # files of earlier versions have none
@@ -95,6 +99,15 @@ def load_fits(
         return tuple(_restore(entry, model, arrays[str(i)], known) for i, entry in enumerate(header["fits"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder} is damaged: {error!r}") from None
+
+
+def _without_fits(folder: Path) -> str:
+    """Where the fits are of a folder that has none of its own, such as that of a study."""
+    inner = sorted(path.parent for path in folder.glob("fits/*/fits.json"))
+    if not inner:
+        return f"{folder} holds no fits: give a folder that hlvm train or save_fits has written"
+    others = f" or another of {len(inner)} such folders" if len(inner) > 1 else ""
+    return f"{folder} is of a study, which keeps the fits of each of its groups apart: give {inner[0]}{others}"
 
 
 def _save_data(folder: Path, data: Source) -> None:
