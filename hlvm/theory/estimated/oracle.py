@@ -265,12 +265,12 @@ class EstimatedOracle:
         value, error = (np.where(targets & constant, 0.0, part) for part in (missed, error))
         return Answers(value=value, error=error, how="estimated", rows=self._draws.n)
 
-    @_on_one_thread
     def noise_effects(self) -> NoiseEffects:
         """Covariance of the cells, and the first-order effect of each latent's noise on them, from all draws.
 
         Each cell is regressed on functions of its ancestors' noises. Errors come from ten groups of draws, by the
         jackknife. Squares of effects are a little too large, the more so the more noises there are to so many draws.
+        The oracle keeps what it found.
 
         Raises:
             ValueError: no noise is known, too few draws for the noises, more than 2,048 columns, or an oracle that was
@@ -278,7 +278,7 @@ class EstimatedOracle:
         """
         if self._height is not None:
             raise ValueError("effects of noises are not known of an oracle that was cut: ask the one before the cut")
-        return effects_on_draws(self._draws, self._cells)
+        return self._effects
 
     def cut(self, height: int) -> EstimatedOracle:
         """The model in which nothing above a height is shared: the highest nodes up to it become roots.
@@ -307,6 +307,11 @@ class EstimatedOracle:
         return found
 
     # ------------------------------------------------------------------ inside
+
+    @cached_property
+    @_on_one_thread
+    def _effects(self) -> NoiseEffects:
+        return effects_on_draws(self._draws, self._cells)
 
     @cached_property
     def _cells(self) -> list[Columns]:

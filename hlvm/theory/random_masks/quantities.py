@@ -295,9 +295,8 @@ class _Asking:
         """Signals, relevances and readabilities; the same without each group of an oracle's draws, if it has any."""
         effects = effects_of(self.oracle)
         self._say(effects.how)
-        asked = self.masks, ~self.masks, ridge
-        without = [ridge_numbers(part, *asked) for part in effects.without]
-        return ridge_numbers(effects, *asked), np.stack(without) if without else None
+        found = ridge_numbers((effects, *effects.without), self.masks, ~self.masks, ridge)
+        return found[0], found[1:] if effects.without else None
 
     def mean(
         self, values: Float[np.ndarray, "m rows n"], shared: Float[np.ndarray, " n"] | float
