@@ -490,6 +490,16 @@ def test_patches_are_the_cells_of_the_grid_row_by_row():
     assert np.isnan(again["z1"])
 
 
+def test_noise_of_a_latent_that_became_a_root_is_its_value():
+    given = parameters(FOREST, 0)
+    oracle = oracle_of(FOREST, *gaussian_draws(FOREST, given, 200, 0)).cut(1)
+    masks = np.eye(FOREST.n_observed, dtype=bool)
+    value, noise = (oracle.latent_r2_batch(masks, part=part).value for part in ("value", "noise"))
+    heights = np.asarray(FOREST.heights)[: FOREST.n_latents]
+    np.testing.assert_array_equal(value[:, heights == 1], noise[:, heights == 1])
+    assert np.abs(value[:, heights == 1]).max() > 0.3
+
+
 def test_bayes_loss_has_the_columns_of_the_masked_cells_in_order():
     graph = UNEVEN
     given = parameters(graph, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import threadpoolctl
 from jaxtyping import Bool, Float, Int
 
-from hlvm._numbers import UsageError, whole_number
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.theory.estimated.columns import Columns
 from hlvm.theory.estimated.draws import Draws, are_categories
@@ -18,7 +18,7 @@ from hlvm.theory.estimated.effects import effects_on_draws
 from hlvm.theory.estimated.information import information_bound, most_categories, most_quantities
 from hlvm.theory.estimated.regression import Inputs, held_out_residuals
 from hlvm.theory.estimated.results import EstimatedLoss
-from hlvm.theory.oracles import Answer, Answers, How, NoiseEffects, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answer, Answers, How, NoiseEffects, Part, severed, three_states, three_states_of_one
 
 __all__ = ["LEAST_ROWS", "EstimatedOracle"]
 
@@ -127,7 +127,7 @@ class EstimatedOracle:
         if part not in get_args(Part):
             raise UsageError(f'must be "value" or "noise", got {part!r}', argument="part")
         _, seen = three_states(self.graph, masks, visible)
-        wanted = self._values if part == "value" else self._noises
+        wanted = self._values if part == "value" else self._entering
         asked = np.broadcast_to([columns is not None for columns in wanted], (len(seen), len(wanted)))
         missed, error = self._missed(seen, wanted, asked, self._roots[: len(wanted)])
         return Answers(value=1 - missed, error=error, how="estimated", rows=self._draws.n)
@@ -251,18 +251,12 @@ class EstimatedOracle:
             height: 0 or more; from the graph's height on nothing changes.
 
         Returns:
-            The oracle of the same draws. The graph stays, but nothing is known of latents above the cut.
+            The oracle of the same draws and graph. No cell tells of latents above the cut.
 
         Raises:
             ValueError: a graph that is no forest, or no whole number of at least 0.
         """
-        height = whole_number(height, "height", minimum=0)
-        if not self.graph.arrays.is_forest:
-            child = next(i for i, above in enumerate(self.graph.parent_indices) if len(above) > 1)
-            raise ValueError(
-                f"only forests can be cut: {self.graph.nodes[child]!r} has "
-                f"{len(self.graph.parent_indices[child])} parents"
-            )
+        severed(self.graph, height)  # refuses what cannot be cut
         found = EstimatedOracle(self._draws, height=min(height, self._height if self._height is not None else height))
         shared = ("_cells", "_values", "_noises", "_inputs")
         found.__dict__.update({name: self.__dict__[name] for name in shared if name in self.__dict__})
@@ -286,6 +280,14 @@ class EstimatedOracle:
     @cached_property
     def _noises(self) -> list[Columns | None]:
         return self._of_latents(self._draws.noise)
+
+    @property
+    def _entering(self) -> list[Columns | None]:
+        """What enters at each latent alone: its noise, or, where it became a root, its value."""
+        if self._height is None:
+            return self._noises
+        pairs = zip(self._values, self._noises, severed(self.graph, self._height), strict=False)
+        return [value if is_cut else noise for value, noise, is_cut in pairs]
 
     def _of_latents(self, values: Mapping[str, np.ndarray]) -> list[Columns | None]:
         found = [self._columns(values, name) if name in values else None for name in self.graph.latents]
