@@ -170,12 +170,31 @@ class OracleContract:
         for height in range(max(oracle.graph.heights) - 1, -1, -1):
             other = oracle.cut(height)
             assert isinstance(other, Oracle)
-            assert other.graph.observed == oracle.graph.observed
-            assert other.graph.grid == oracle.graph.grid
             after = self.loss(other, targets, visible)
             self.check_no_less(after, before)
             before = after
         assert (np.abs(before.value - 1) <= self.slack(before))[targets].all()
+
+    def test_cut_keeps_the_graph_and_tells_nothing_of_latents_above(self, oracle):
+        if not oracle.graph.arrays.is_forest:
+            return
+        targets, visible = self.states(oracle)
+        heights = np.asarray(oracle.graph.heights)[: oracle.graph.n_latents]
+        whole = {part: self.r2(oracle, targets, visible, part) for part in self.parts}
+        for height in range(max(oracle.graph.heights)):
+            other = oracle.cut(height)
+            assert other.graph == oracle.graph
+            is_new = np.array([any(heights[p] > height for p in above) for above in oracle.graph.parent_indices])
+            is_new = is_new[: len(heights)] & (heights <= height)
+            for part in self.parts:
+                found, before = self.r2(other, targets, visible, part), whole[part]
+                without = np.where(is_new, np.isnan(whole["value"].value), np.isnan(before.value))
+                np.testing.assert_array_equal(np.isnan(found.value), without)
+                missed = (np.abs(np.nan_to_num(found.value)) <= self.slack(found)) | (heights <= height)
+                assert missed.all()
+                kept = np.flatnonzero(~is_new if part == "noise" else heights <= height)
+                self.check_no_less(_columns(before, kept), _columns(found, kept))
+                assert height == 0 or (found.value[2:, heights == height] > 10 * self.tolerance).any()
 
     def test_information_follows_the_chain_rule(self, oracle):
         if not hasattr(oracle, "information"):

@@ -92,6 +92,15 @@ class TestEstimatedOracleContract(OracleContract):
         found = EstimatedOracle.from_arrays(other, observed=renamed[0], latents=renamed[1], noise=noise)
         return found, order, [graph.position(name.removeprefix("new ")) for name in other.latents]
 
+    def test_information_follows_the_chain_rule(self, oracle):
+        """Bounds have no chain rule; but where nothing is seen they are 0, and some latent can be known."""
+        latents = list(oracle.graph.latents)
+        none = np.zeros(oracle.graph.n_observed, dtype=bool)
+        nothing = oracle.information(latents, visible=none)
+        assert (nothing.value, nothing.error, nothing.how) == (0, 0, "estimated")
+        found = [oracle.information(name, visible=~none) for name in latents]
+        assert any(each.value > 5 * each.error > 0 for each in found)
+
 
 def grammar_arrays(n):
     """Strings of a grammar with whole numbers everywhere; the synonyms are the noise."""
@@ -154,6 +163,83 @@ def test_estimates_of_a_grammar_agree_with_belief_propagation():
             known = exact.bayes_loss(targets[row], visible=visible[row])
             # Columns of the picture are the same ones: pixels of symbols.
             assert (np.abs(found.mse - known.mse) <= 5 * found.mse_error + MISSED * known.variance + 1e-6).all()
+
+
+LOOSE = 0.15
+"""What a bound of a few bits misses beside its error, in bits: the regression, and few draws to be told apart from."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_information_of_linear_models_is_a_bound_and_close_to_the_closed_form(seed):
+    given = parameters(FOREST, seed)
+    exact = GaussianOracle.from_parameters(FOREST, **given)
+    estimated = oracle_of(FOREST, *gaussian_draws(FOREST, given, 4000, seed))
+    visible = np.random.default_rng(seed).random(FOREST.n_observed) < 0.7
+    for names in (FOREST.latents[:1], FOREST.latents[1:3], FOREST.latents):
+        found, known = estimated.information(names, visible=visible), exact.information(names, visible=visible)
+        assert (found.how, found.rows) == ("estimated", 4000)
+        assert found.value <= known + 5 * found.error
+        most = np.log2(800)  # draws that are judged together
+        assert found.value <= most
+        assert found.value >= min(known - LOOSE * max(1, known), most - 2) - 5 * found.error
+    cut, known = estimated.cut(1), exact.cut(1).information(FOREST.latents[2], visible=visible)
+    found = cut.information(FOREST.latents[2], visible=visible)
+    assert known - 5 * found.error - LOOSE <= found.value <= known + 5 * found.error
+
+
+def test_information_of_a_grammar_is_a_bound_and_close_to_belief_propagation():
+    grammar = GrammarImages.init(5, n_symbols=4, n_classes=4, n_synonyms=2, n_levels=2, tuple_size=2, style="one-hot")
+    exact, estimated = GrammarOracle(grammar), EstimatedOracle.from_arrays(**grammar_arrays(6000))
+    latents = grammar.graph.latents
+    for names, visible in (
+        (latents[:1], [0, 2]),
+        (latents[1:2], [0]),
+        (latents[1:], [0, 1, 2]),
+        (latents, [0, 1, 2, 3]),
+    ):
+        seen = np.isin(np.arange(grammar.graph.n_observed), visible)
+        found, known = estimated.information(names, visible=seen), float(exact.information(names, visible=seen))
+        assert known > 0.3
+        assert found.value <= known + 5 * found.error
+        assert found.value >= known - 5 * found.error - LOOSE
+
+
+def test_information_is_a_bound_where_the_ratio_of_determinants_is_none():
+    """A latent near -1 or 1, and a cell that tells the sign: one bit, where variances say five."""
+    graph = LatentGraph.from_edges([("z", "x1"), ("z", "x2")], dims=1)
+    rng = np.random.default_rng(0)
+    z = np.sign(rng.normal(size=(4000, 1))) + 0.03 * rng.normal(size=(4000, 1))
+    observed = {"x1": np.sign(z) + 0.01 * rng.normal(size=(4000, 1)), "x2": rng.normal(size=(4000, 1))}
+    oracle = EstimatedOracle.from_arrays(graph, observed=observed, latents={"z": z})
+    found = oracle.information("z", ["x2"])
+    assert -0.5 * np.log2(1 - oracle.latent_r2(["x2"])["z"]) > 4.5
+    assert 0.7 < found.value <= 1 + 5 * found.error
+    assert abs(oracle.information("z", ["x1"]).value) < 0.02
+
+
+def test_errors_of_information_are_those_of_repeated_draws():
+    given = parameters(FOREST, 3)
+    visible = np.arange(FOREST.n_observed) % 2 == 0
+    found = [
+        oracle_of(FOREST, *gaussian_draws(FOREST, given, 400, seed)).information(FOREST.latents[1], visible=visible)
+        for seed in range(40)
+    ]
+    ratio = np.std([each.value for each in found], ddof=1) / np.mean([each.error for each in found])
+    assert 0.7 < ratio < 1.4  # 40 draws tell a spread to 11 %
+
+
+def test_information_refuses_what_it_cannot_bound():
+    given = parameters(FOREST, 0)
+    oracle = oracle_of(FOREST, *gaussian_draws(FOREST, given, 60, 0))
+    with pytest.raises(ValueError, match="none"):
+        oracle.information("none")
+    with pytest.raises(ValueError, match=f"latents lists '{FOREST.observed[0]}', whose values are observed"):
+        oracle.information(FOREST.observed[0])
+    with pytest.raises(ValueError, match="numbers together, and 60 draws can tell at most 3: ask for fewer latents"):
+        oracle.information(FOREST.latents)
+    grammar = EstimatedOracle.from_arrays(**grammar_arrays(100))
+    with pytest.raises(ValueError, match="joint categories together, and 100 draws can tell at most 6"):
+        grammar.information(grammar.graph.latents)
 
 
 def test_standard_errors_are_those_of_repeated_draws():
@@ -402,6 +488,16 @@ def test_patches_are_the_cells_of_the_grid_row_by_row():
     again = same.latent_r2(["x2"])
     assert again["z2"] == r2[2, 2]
     assert np.isnan(again["z1"])
+
+
+def test_noise_of_a_latent_that_became_a_root_is_its_value():
+    given = parameters(FOREST, 0)
+    oracle = oracle_of(FOREST, *gaussian_draws(FOREST, given, 200, 0)).cut(1)
+    masks = np.eye(FOREST.n_observed, dtype=bool)
+    value, noise = (oracle.latent_r2_batch(masks, part=part).value for part in ("value", "noise"))
+    heights = np.asarray(FOREST.heights)[: FOREST.n_latents]
+    np.testing.assert_array_equal(value[:, heights == 1], noise[:, heights == 1])
+    assert np.abs(value[:, heights == 1]).max() > 0.3
 
 
 def test_bayes_loss_has_the_columns_of_the_masked_cells_in_order():

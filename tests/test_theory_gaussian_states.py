@@ -234,9 +234,8 @@ def test_cut_matches_direct_algebra_on_the_cut_model(graph, seed):
                 if top[one] == top[other] and max(graph.height(one), graph.height(other)) <= height:
                     blocks[np.ix_(place[one], place[other])] = covariance[np.ix_(place[one], place[other])]
         cut = oracle.cut(height)
-        assert cut.graph.observed == graph.observed
+        assert cut.graph == graph
         kept = [name for name in graph.latents if graph.height(name) <= height]
-        assert list(cut.graph.latents[: len(kept)]) == kept
         names = kept + list(graph.observed)
         columns = columns_of(names, place)
         np.testing.assert_allclose(cut.covariance(names), blocks[np.ix_(columns, columns)], rtol=CLOSE, atol=CLOSE)
@@ -249,7 +248,8 @@ def test_cut_matches_direct_algebra_on_the_cut_model(graph, seed):
                 if targets[row, i]:
                     expected = (np.diag(rest)[place[name]] / np.diag(covariance)[place[name]]).mean()
                     assert loss[row, i] == pytest.approx(expected, abs=CLOSE)
-            for i, name in enumerate(kept):
+            for name in kept:
+                i = graph.latents.index(name)
                 expected = 1 - np.diag(rest)[place[name]].sum() / np.diag(covariance)[place[name]].sum()
                 assert r2[row, i] == pytest.approx(expected, abs=CLOSE)
 
@@ -401,15 +401,6 @@ def test_each_distinct_mask_is_worked_on_once(monkeypatch):
 def test_bad_questions_about_states_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(copies(1.0))
-
-
-def test_names_of_cut_latents_do_not_collide():
-    graph = LatentGraph.from_edges(
-        [("a", "x1"), ("a", "x2"), ("a", "a of x1"), ("a of x1", "x3"), ("a of x1", "x4")], dims=1
-    )
-    cut = GaussianOracle.from_parameters(graph, **parameters(graph, 0)).cut(1)
-    assert cut.graph.latents == ("a of x1", "a of x1'", "a of x2")
-    assert cut.graph.parents("x1") == ("a of x1'",)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -636,6 +636,24 @@ def test_dtype_is_checked(case):
         GrammarOracle.from_parameters(case[0], **case[1], dtype="float16")
 
 
+def test_cut_makes_a_latent_as_much_a_root_as_one_that_never_had_a_parent():
+    graph = LatentGraph.from_edges([("r", "z"), ("r", "w"), ("z", "x"), ("z", "y"), ("w", "q")], dims=1)
+    rng = np.random.default_rng(0)
+    rules = {"r": rng.integers(0, 3, (3, 2, 2)), "z": rng.integers(0, 3, (3, 2, 2)), "w": rng.integers(0, 3, (3, 1, 1))}
+    rules["z"][:, 0, 0] = [0, 1, 2]
+    oracle = GrammarOracle.from_parameters(graph, n_symbols=dict.fromkeys(graph.nodes, 3), rules=rules)
+    law = np.bincount(rules["r"][:, :, graph.children("r").index("z")].ravel(), minlength=3) / 6
+    alone = LatentGraph.from_edges([("z", "x"), ("z", "y")], dims=1)
+    own = GrammarOracle.from_parameters(
+        alone, n_symbols=dict.fromkeys(alone.nodes, 3), rules={"z": rules["z"]}, priors={"z": law}
+    )
+    for part in ("value", "noise"):
+        found = oracle.cut(1).latent_r2(visible=["x"], part=part)
+        assert found["z"] == pytest.approx(own.latent_r2(visible=["x"], part=part)["z"], abs=1e-6)
+        assert found["r"] == pytest.approx(0, abs=1e-6)
+        assert 0.1 < found["z"] < 0.999
+
+
 def test_averages_do_not_keep_the_cut(oracle):
     """Strings are those of the whole tree, however much is cut off."""
     cut = oracle.cut(0)

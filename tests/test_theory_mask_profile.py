@@ -11,6 +11,7 @@ from hlvm.masking import FixedMask, MaskList, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.simulator import HierarchicalModel
 from hlvm.theory import GaussianOracle, GrammarOracle, estimated_oracle, mask_profile, membership_probability, oracle_of
+from hlvm.theory.random_masks import quantities
 from hlvm.theory.random_masks.ladder import ladder_of_masks
 
 TREE = LatentGraph.from_edges(LatentGraph.tree(2, 3).edges, dims=1)
@@ -301,3 +302,26 @@ def test_profile_has_no_other_quantities(tree):
     profile = mask_profile(tree, [RandomMask(ratio=0.5)], ["availability"], n_masks=4)
     with pytest.raises(ValueError, match="the profile has no 'demand'"):
         profile.of_heights("demand")
+
+
+def test_mask_profile_does_not_depend_on_how_many_masks_are_held_at_a_time(monkeypatch):
+    tree = LatentGraph.from_edges(LatentGraph.tree(2, 3).edges, dims=1)
+    coefficients = {name: [[0.8]] for name in tree.nodes if tree.parents(name)}
+    oracle = GaussianOracle.from_parameters(
+        tree, coefficients=coefficients, noise_scales=dict.fromkeys(tree.nodes, 0.6)
+    )
+    strategy = {"half": RandomMask(ratio=0.5)}
+    whole = mask_profile(oracle, strategy, ["demand"], n_masks=20).table
+    asked = []
+    ladder = quantities.ladder_of_masks
+
+    def counted(of, masks, **more):
+        asked.append(len(masks))
+        return ladder(of, masks, **more)
+
+    monkeypatch.setattr(quantities, "ladder_of_masks", counted)
+    monkeypatch.setattr(quantities, "_NUMBERS_AT_ONCE", 3 * tree.n_observed * 4)
+    parts = mask_profile(oracle, strategy, ["demand"], n_masks=20).table
+    assert asked == [3] * 6 + [2]
+    np.testing.assert_allclose(parts["value"], whole["value"], rtol=1e-12)
+    np.testing.assert_allclose(parts["error"], whole["error"], rtol=1e-9, atol=1e-15)

@@ -20,11 +20,14 @@ from hlvm.theory import (
     mask_profile,
     mask_signal,
 )
+from hlvm.theory.signal import ridge as ridge_module
+from hlvm.theory.signal.ridge import ridge_numbers
 
 DIAMOND = LatentGraph.from_edges(
     [("a", "b"), ("a", "c"), ("b", "x1"), ("b", "x2"), ("c", "x2"), ("c", "x3"), ("c", "x4")],
     dims={"a": 2, "b": 1, "c": 3, "x1": 2, "x2": 1, "x3": 3, "x4": 1},
 )
+CROSSED = LatentGraph.from_edges([("a", "x1"), ("b", "x2"), ("a", "x3"), ("b", "x4"), ("b", "x1")], dims=2)
 QUADTREE = LatentGraph.from_edges(LatentGraph.quadtree(2).edges, dims=1)
 RIDGES = [0.0, 0.5, 3.0, math.inf]
 
@@ -78,7 +81,7 @@ def check(found, masks, cells, sigma, noises, ridge, tolerance=1e-8):
 
 
 @pytest.mark.parametrize("ridge", RIDGES)
-@pytest.mark.parametrize("graph", [DIAMOND, QUADTREE], ids=["diamond", "quadtree"])
+@pytest.mark.parametrize("graph", [DIAMOND, CROSSED, QUADTREE], ids=["diamond", "crossed", "quadtree"])
 def test_mask_signal_of_linear_models_follows_its_definition(graph, ridge):
     given = parameters(graph, 3)
     given["noise_scales"][graph.latents[0]] = np.random.default_rng(1).normal(size=(graph.dims[0], 3))
@@ -101,6 +104,21 @@ def test_mask_signal_of_linear_models_follows_its_definition(graph, ridge):
     check(found, masks, cells, covariance[np.ix_(columns, columns)] / np.outer(units, units), noises, ridge)
     assert found.signal.how == "exact"
     assert not found.signal.error.any()
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3, 3.0, 99.0, 1e6, math.inf])
+def test_ridge_numbers_do_not_depend_on_what_is_worked_on_together(monkeypatch, ridge):
+    each = [GaussianOracle.from_parameters(CROSSED, **parameters(CROSSED, seed)).noise_effects() for seed in range(3)]
+    state = np.random.default_rng(0).integers(0, 3, (20, 4))
+    asked = state == 1, state == 2, ridge
+    together = ridge_numbers(each, *asked)
+    monkeypatch.setattr(ridge_module, "_NUMBERS_OF_MASKS", 1)
+    monkeypatch.setattr(ridge_module, "_NUMBERS_AT_ONCE", 1)
+    np.testing.assert_allclose(together, ridge_numbers(each, *asked), rtol=1e-9, atol=1e-15)
+    if ridge:  # the other way to Σ_vv K, which the rounding of the largest ridges forbids
+        monkeypatch.setattr(ridge_module, "_LARGE_RIDGE", 0.0)
+        np.testing.assert_allclose(together, ridge_numbers(each, *asked), rtol=1e-9, atol=1e-15)
+    assert (together[0] != together[1]).any()
 
 
 @pytest.mark.parametrize("ridge", RIDGES)

@@ -12,7 +12,9 @@ from hlvm.theory.design.mask_design import DesignedMask, Impossible, SearchTimeo
 from hlvm.theory.design.masks_for_a_target import Advice, advise
 from hlvm.theory.design.strategy_design import StrategyMatch, design_strategy
 from hlvm.theory.estimated.linearised import LinearisedOracle
-from hlvm.theory.estimated.oracle import EstimatedLoss, EstimatedOracle, estimated_oracle
+from hlvm.theory.estimated.methods import estimated_oracle
+from hlvm.theory.estimated.oracle import EstimatedOracle
+from hlvm.theory.estimated.results import EstimatedLoss
 from hlvm.theory.exact import oracle_of
 from hlvm.theory.gaussian.crossings import critical_ratio
 from hlvm.theory.gaussian.oracle import GaussianOracle

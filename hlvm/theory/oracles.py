@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkabl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hlvm._numbers import whole_number
 from hlvm.graph import LatentGraph
 from hlvm.masking.masks import check_observed_names, how_many_to_mask, masked_array
 
@@ -26,6 +27,7 @@ __all__ = [
     "Part",
     "check_part",
     "effects_of",
+    "severed",
     "three_states",
     "three_states_of_one",
 ]
@@ -141,11 +143,13 @@ class Oracle(Protocol):
     def cut(self, height: int) -> Oracle:
         """The model in which nothing above this height is shared: the highest nodes up to it become roots.
 
-        Each keeps its law. Cells below different new roots are independent, so the loss of a target is that of a
-        decoder which sees only what is below the target's ancestor of this height.
+        Each keeps its law, and what enters at it is now all that it is. Cells below different new roots are
+        independent, so the loss of a target is that of a decoder which sees only what is below the target's ancestor of
+        this height. The graph stays, and so does the order of latents in answers. No cell tells of a latent above the
+        cut: its R² is 0, of value and noise, and NaN where it was NaN.
 
         Raises:
-            ValueError: a graph that is no forest.
+            ValueError: a graph that is no forest, or no whole number of at least 0.
         """
         ...
 
@@ -185,6 +189,24 @@ def check_part(part: str) -> None:
     """
     if part not in get_args(Part):
         raise ValueError(f'part must be "value" or "noise", got {part!r}')
+
+
+def severed(graph: LatentGraph, height: Any) -> Bool[np.ndarray, " n_nodes"]:
+    """Nodes that a cut makes into roots: they are up to its height, and their parent is above it.
+
+    Raises:
+        ValueError: a graph that is no forest, or no whole number of at least 0.
+    """
+    height = whole_number(height, "height", minimum=0)
+    arrays = graph.arrays
+    if not arrays.is_forest:
+        child = next(i for i, above in enumerate(graph.parent_indices) if len(above) > 1)
+        raise ValueError(
+            f"only forests can be cut: {graph.nodes[child]!r} has {len(graph.parent_indices[child])} parents"
+        )
+    found = np.zeros(arrays.n_nodes, dtype=bool)
+    found[arrays.children] = arrays.heights[arrays.parents] > height
+    return found & (arrays.heights <= height)
 
 
 def three_states(

@@ -2,103 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, Literal, get_args, overload
+from typing import Any, get_args
 
 import numpy as np
 import threadpoolctl
 from jaxtyping import Bool, Float, Int
 
-from hlvm._keys import checked_key
-from hlvm._numbers import UsageError, whole_number
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.theory.estimated.columns import Columns
-from hlvm.theory.estimated.draws import Draws, SampledModel, are_categories, draws_of
+from hlvm.theory.estimated.draws import Draws, are_categories
 from hlvm.theory.estimated.effects import effects_on_draws
-from hlvm.theory.estimated.linearised import LinearisableModel, LinearisedOracle
+from hlvm.theory.estimated.information import information_bound, most_categories, most_quantities
 from hlvm.theory.estimated.regression import Inputs, held_out_residuals
-from hlvm.theory.gaussian.results import BayesLoss
-from hlvm.theory.oracles import Answers, How, NoiseEffects, Part, three_states, three_states_of_one
+from hlvm.theory.estimated.results import EstimatedLoss
+from hlvm.theory.oracles import Answer, Answers, How, NoiseEffects, Part, severed, three_states, three_states_of_one
 
-__all__ = ["EstimatedLoss", "EstimatedOracle", "estimated_oracle"]
+__all__ = ["LEAST_ROWS", "EstimatedOracle"]
 
-Method = Literal["regression", "linearised"]
+LEAST_ROWS = 50
+"""Draws that an oracle needs at least."""
 
-_LEAST_ROWS = 50
 _HELD_OUT = 0.4
 
 _on_one_thread = threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 """Many factorisations of moderate size: on a busy machine, threads that wait for each other cost ten times more."""
-
-
-@overload
-def estimated_oracle(
-    model: SampledModel, *, method: Literal["regression"] = "regression", rows: int = 4000, key: Any
-) -> EstimatedOracle: ...
-@overload
-def estimated_oracle(
-    model: LinearisableModel, *, method: Literal["linearised"], rows: int = 4000, key: Any = None
-) -> LinearisedOracle: ...
-def estimated_oracle(
-    model: Any, *, method: Method = "regression", rows: int = 4000, key: Any = None
-) -> EstimatedOracle | LinearisedOracle:
-    """Make an oracle of a model without a closed form.
-
-    Where the model is linear-Gaussian or a discrete tree, :class:`GaussianOracle` and :class:`GrammarOracle` are exact.
-
-    Args:
-        model: a :class:`~hlvm.simulator.HierarchicalModel`, an image model, or anything that draws samples with their
-            latents; see :meth:`EstimatedOracle.from_arrays` for arrays of your own.
-        method: "regression" on fresh draws, which never promises more than can be known, up to its error; or
-            "linearised": closed forms of the linear model about the mean, without draws. These may be too high or too
-            low, and need a model with ``linearised_parameters()``, such as a ``HierarchicalModel``.
-        rows: draws in all; used by the regression alone.
-        key: a JAX key or an int, for the draws; needed by the regression.
-
-    Returns:
-        The oracle. Its answers say ``how``.
-
-    Raises:
-        ValueError: another method, no key, too few rows, or a model that cannot be sampled or linearised.
-
-    Example:
-        >>> import jax
-        >>> from hlvm import HierarchicalModel
-        >>> from hlvm.mechanisms import InvertibleMLP
-        >>> model = HierarchicalModel.init(0, LatentGraph.quadtree(1), InvertibleMLP())
-        >>> oracle = estimated_oracle(model, rows=400, key=1)
-        >>> answers = oracle.latent_r2_batch(np.array([[True, False, False, False]]))
-        >>> answers.how, answers.rows, answers.value.shape
-        ('estimated', 400, (1, 1))
-    """
-    if method not in get_args(Method):
-        raise UsageError(f'must be "regression" or "linearised", got {method!r}', argument="method")
-    if method == "linearised":
-        return LinearisedOracle(model)
-    rows = whole_number(rows, "rows", minimum=_LEAST_ROWS)
-    if key is None:
-        raise UsageError("is needed, as samples are drawn: give a JAX key or an int", argument="key")
-    return EstimatedOracle(draws_of(model, checked_key(key), rows))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class EstimatedLoss(BayesLoss):
-    """Error with which a regression reconstructs the masked part from the visible part, on held-out draws.
-
-    Attributes:
-        mse: shape (n_masked_dims,), per masked column in the graph's order, in squared units of the data. Categories
-            count as one-hot columns.
-        variance: shape (n_masked_dims,), variance of each masked column on the held-out draws.
-        mse_error: shape (n_masked_dims,), standard errors of ``mse``.
-        how: "estimated".
-        rows: draws in all.
-    """
-
-    mse_error: Float[np.ndarray, " n"]
-    how: How
-    rows: int
 
 
 class EstimatedOracle:
@@ -149,8 +79,8 @@ class EstimatedOracle:
             ValueError: a name is unknown or missing, shapes differ, a number is not finite, or too few draws.
         """
         draws = Draws.checked(graph, observed, latents, noise, categories)
-        if draws.n < _LEAST_ROWS:
-            raise UsageError(f"must hold at least {_LEAST_ROWS} draws, got {draws.n}", argument="observed")
+        if draws.n < LEAST_ROWS:
+            raise UsageError(f"must hold at least {LEAST_ROWS} draws, got {draws.n}", argument="observed")
         return cls(draws)
 
     @property
@@ -197,7 +127,7 @@ class EstimatedOracle:
         if part not in get_args(Part):
             raise UsageError(f'must be "value" or "noise", got {part!r}', argument="part")
         _, seen = three_states(self.graph, masks, visible)
-        wanted = self._values if part == "value" else self._noises
+        wanted = self._values if part == "value" else self._entering
         asked = np.broadcast_to([columns is not None for columns in wanted], (len(seen), len(wanted)))
         missed, error = self._missed(seen, wanted, asked, self._roots[: len(wanted)])
         return Answers(value=1 - missed, error=error, how="estimated", rows=self._draws.n)
@@ -266,11 +196,43 @@ class EstimatedOracle:
         return Answers(value=value, error=error, how="estimated", rows=self._draws.n)
 
     @_on_one_thread
+    def information(self, latents: str | Collection[str], masked: Any = None, *, visible: Any = None) -> Answer:
+        """Bits that the visible part tells at least about the values of some latents together.
+
+        A lower bound in expectation, whatever the latents are; see :mod:`hlvm.theory.estimated.information`. It is at
+        most the logarithm of a fifth of the draws, 9.6 bits for 4,000, and loose from 2 bits below that on. There is no
+        ``given``, as a difference of two bounds is none.
+
+        Args:
+            latents: names.
+            masked: as for :meth:`latent_r2`.
+            visible: likewise.
+
+        Returns:
+            The bound, with its standard error; below 0 by chance, or where a fit to few draws finds nothing.
+
+        Raises:
+            ValueError: as :meth:`latent_r2`; a name without known values; or more numbers, or joint categories, than
+                the draws can tell.
+        """
+        _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
+        names = [latents] if isinstance(latents, str) else list(dict.fromkeys(latents))
+        nodes = np.array([self._known_latent(name) for name in names], dtype=np.int64)
+        value = error = 0.0
+        for root in np.unique(self._roots[nodes]):
+            cells = np.flatnonzero(self._below(seen[None], root)[0])
+            if len(cells):
+                own = [self.graph.nodes[node] for node in nodes if self._roots[node] == root]
+                bound = information_bound(self._inputs, cells, *self._values_of(own))
+                value, error = value + bound[0], error + bound[1]
+        return Answer(value=value, error=error, how="estimated", rows=self._draws.n)
+
     def noise_effects(self) -> NoiseEffects:
         """Covariance of the cells, and the first-order effect of each latent's noise on them, from all draws.
 
         Each cell is regressed on functions of its ancestors' noises. Errors come from ten groups of draws, by the
         jackknife. Squares of effects are a little too large, the more so the more noises there are to so many draws.
+        The oracle keeps what it found.
 
         Raises:
             ValueError: no noise is known, too few draws for the noises, more than 2,048 columns, or an oracle that was
@@ -278,7 +240,7 @@ class EstimatedOracle:
         """
         if self._height is not None:
             raise ValueError("effects of noises are not known of an oracle that was cut: ask the one before the cut")
-        return effects_on_draws(self._draws, self._cells)
+        return self._effects
 
     def cut(self, height: int) -> EstimatedOracle:
         """The model in which nothing above a height is shared: the highest nodes up to it become roots.
@@ -289,24 +251,23 @@ class EstimatedOracle:
             height: 0 or more; from the graph's height on nothing changes.
 
         Returns:
-            The oracle of the same draws. The graph stays, but nothing is known of latents above the cut.
+            The oracle of the same draws and graph. No cell tells of latents above the cut.
 
         Raises:
             ValueError: a graph that is no forest, or no whole number of at least 0.
         """
-        height = whole_number(height, "height", minimum=0)
-        if not self.graph.arrays.is_forest:
-            child = next(i for i, above in enumerate(self.graph.parent_indices) if len(above) > 1)
-            raise ValueError(
-                f"only forests can be cut: {self.graph.nodes[child]!r} has "
-                f"{len(self.graph.parent_indices[child])} parents"
-            )
+        severed(self.graph, height)  # refuses what cannot be cut
         found = EstimatedOracle(self._draws, height=min(height, self._height if self._height is not None else height))
         shared = ("_cells", "_values", "_noises", "_inputs")
         found.__dict__.update({name: self.__dict__[name] for name in shared if name in self.__dict__})
         return found
 
     # ------------------------------------------------------------------ inside
+
+    @cached_property
+    @_on_one_thread
+    def _effects(self) -> NoiseEffects:
+        return effects_on_draws(self._draws, self._cells)
 
     @cached_property
     def _cells(self) -> list[Columns]:
@@ -320,13 +281,51 @@ class EstimatedOracle:
     def _noises(self) -> list[Columns | None]:
         return self._of_latents(self._draws.noise)
 
+    @property
+    def _entering(self) -> list[Columns | None]:
+        """What enters at each latent alone: its noise, or, where it became a root, its value."""
+        if self._height is None:
+            return self._noises
+        pairs = zip(self._values, self._noises, severed(self.graph, self._height), strict=False)
+        return [value if is_cut else noise for value, noise, is_cut in pairs]
+
     def _of_latents(self, values: Mapping[str, np.ndarray]) -> list[Columns | None]:
         found = [self._columns(values, name) if name in values else None for name in self.graph.latents]
         return [columns if columns is not None and columns.n_parts else None for columns in found]
 
-    def _columns(self, values: Mapping[str, np.ndarray], name: str, *, is_cell: bool = False) -> Columns:
+    def _known_latent(self, name: str) -> int:
+        """Place of a latent whose values are known."""
+        node = self.graph.position(name)
+        if name not in self._draws.latents:
+            what = "are observed" if node >= self.graph.n_latents else "are not among the draws"
+            raise UsageError(f"lists {name!r}, whose values {what}: name latents that were drawn", argument="latents")
+        return node
+
+    def _values_of(self, names: list[str]) -> tuple[Float[np.ndarray, "n D"], Int[np.ndarray, " n"]]:
+        """Quantities side by side, and labels of what the categories are together."""
+        values, n = self._draws.latents, self._draws.n
+        hot = [self._draws.latents[name] for name in names if self._is_category(values, name)]
+        labels = np.unique(np.concatenate(hot, axis=1), axis=0, return_inverse=True)[1] if hot else np.zeros(n, int)
+        known = [self._values[self.graph.index[name]] for name in names if not self._is_category(values, name)]
+        parts = np.concatenate([np.zeros((n, 0)), *(columns.parts for columns in known if columns is not None)], axis=1)
+        for found, most, what in (
+            (int(labels.max()) + 1, most_categories(self._n_fitted), "joint categories"),
+            (parts.shape[1], most_quantities(n - self._n_fitted), "numbers"),
+        ):
+            if found > most:
+                raise UsageError(
+                    f"hold {found} {what} together, and {n} draws can tell at most {most}: ask for fewer latents, make "
+                    "more draws, or ask an exact oracle where the model has one",
+                    argument="latents",
+                )
+        return parts, labels.reshape(-1)
+
+    def _is_category(self, values: Mapping[str, np.ndarray], name: str) -> bool:
         told = self._draws.categories if values is self._draws.latents else None
-        is_category = are_categories(values[name]) if told is None else name in told
+        return are_categories(values[name]) if told is None else name in told
+
+    def _columns(self, values: Mapping[str, np.ndarray], name: str, *, is_cell: bool = False) -> Columns:
+        is_category = self._is_category(values, name)
         return Columns.of(values[name], self._n_fitted, is_category=is_category, is_cell=is_cell)
 
     @cached_property

@@ -14,6 +14,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Int
@@ -69,6 +71,12 @@ class Inputs:
         linear = chosen & (self._rank < max(1, self._most_linear // max(1, len(cells))))
         return self._soft[:, chosen], self._columns[:, linear]
 
+    def features(self, cells: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n r"]:
+        """Features of some cells, for fits of other kinds: those of one kernel, and linear ones, centred."""
+        soft, linear = self.of_cells(cells)
+        found = np.concatenate([_features(next(_kernels(soft, self.n_fitted, (1.0,)))), linear], axis=1)
+        return found - found[: self.n_fitted].mean(axis=0)
+
 
 def held_out_residuals(
     inputs: Inputs,
@@ -91,11 +99,7 @@ def held_out_residuals(
     best = _Best(fitted, held, groups)
     n, scale = len(fitted), np.sqrt(max(1, linear.shape[1]))
     best.offer(linear, [ridge * n for ridge in _LINEAR_RIDGES])
-    n_landmarks = min(n, max(_LANDMARKS, int(_LANDMARKS_PER_ROOT * np.sqrt(n))))
-    squared = _squared_distances(soft, soft[:n_landmarks])
-    unit = _median(squared[: min(n, _MEDIAN_ROWS)])
-    for bandwidth in _BANDWIDTHS:
-        kernel = np.exp(squared * (-0.5 / (bandwidth * unit) ** 2))
+    for kernel in _kernels(soft, n, _BANDWIDTHS):
         best.offer(np.concatenate([_features(kernel), linear / scale], axis=1), _RIDGES)
     return held - best.predicted
 
@@ -134,6 +138,17 @@ class _Best:
         ridge = np.asarray(ridges)[chosen[self._groups[columns]]]
         weights = directions @ (told[:, columns] / (strengths[:, None] + ridge))
         self.predicted[:, columns] = features[n:] @ weights
+
+
+def _kernels(
+    soft: Float[np.ndarray, "n p"], n_fitted: int, bandwidths: tuple[float, ...]
+) -> Iterator[Float[np.ndarray, "n m"]]:
+    """Kernels between all rows and the landmarks, one after the other."""
+    n_landmarks = min(n_fitted, max(_LANDMARKS, int(_LANDMARKS_PER_ROOT * np.sqrt(n_fitted))))
+    squared = _squared_distances(soft, soft[:n_landmarks])
+    unit = _median(squared[: min(n_fitted, _MEDIAN_ROWS)])
+    for bandwidth in bandwidths:
+        yield np.exp(squared * (-0.5 / (bandwidth * unit) ** 2))
 
 
 def _features(kernel: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n r"]:

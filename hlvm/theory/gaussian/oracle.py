@@ -261,8 +261,8 @@ class GaussianOracle:
             height: 0 or more; from the graph's height on nothing changes.
 
         Returns:
-            The oracle of a graph with the same observed variables. Latents above the cut are gone. An observed variable
-            whose parent was above it has a parent of its own, with the law that the old one had.
+            The oracle of the same graph. No cell tells of latents above the cut. What the graph alone answers, such as
+            :meth:`trek_separating_set`, is about the model before the cut.
 
         Raises:
             ValueError: a graph that is no forest, or no whole number of at least 0.

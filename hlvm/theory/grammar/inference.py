@@ -19,7 +19,7 @@ from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes
 from hlvm.theory.grammar.strings import Pairs, pairs
 from hlvm.theory.grammar.summaries import Of, Questions, Summary
-from hlvm.theory.oracles import Part
+from hlvm.theory.oracles import Part, severed
 
 __all__ = ["Inference"]
 
@@ -54,13 +54,9 @@ class Inference:
 
     def cut(self, height: int) -> Inference:
         """The same with nothing shared above a height."""
-        heights, arrays = np.asarray(self.graph.heights), self.graph.arrays
-        above = np.full(len(heights), np.iinfo(np.int64).max)
-        above[arrays.children] = heights[arrays.parents]
-        chosen = (heights <= height) & (above > height) & ~arrays.is_root
         already = False if self.cuts is None else self.cuts.cut
         laws = {i: log_table(law) for i, law in self.programme.laws.items()}
-        return dataclasses.replace(self, cuts=Cuts(cut=already | chosen, laws=laws))
+        return dataclasses.replace(self, cuts=Cuts(cut=already | severed(self.graph, height), laws=laws))
 
     # ------------------------------------------------------------------ the tree
 
@@ -98,7 +94,8 @@ class Inference:
         law, tables = self.laws[node], self.parameters
         if part == "noise":
             both = law[:, None] * tables.probabilities[node]
-            law = both if node in tables.priors or node in tables.channels else both.sum(axis=0)
+            is_root = node in tables.priors or (self.cuts is not None and self.cuts.cut[node])
+            law = both if is_root or node in tables.channels else both.sum(axis=0)
         return float(1 - (law**2).sum())
 
     # ------------------------------------------------------------------ strings and masks

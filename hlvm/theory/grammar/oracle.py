@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hlvm._keys import checked_key
-from hlvm._numbers import positive, whole_number
+from hlvm._numbers import positive
 from hlvm.graph import LatentGraph
 from hlvm.theory.grammar.averages import Averages
 from hlvm.theory.grammar.dynamic_programme import Weights
@@ -399,12 +399,13 @@ class GrammarOracle:
     def cut(self, height: int) -> GrammarOracle:
         """The oracle in which nothing above this height is shared: the highest nodes up to it become roots.
 
-        Each keeps its law. The graph stays; latents above tell nothing. Averages are over strings of the whole tree.
+        Each keeps its law. The graph stays, and no cell tells of latents above. Averages are over strings of the whole
+        tree.
 
         Args:
             height: at least 0, which cuts off every cell; the root's height cuts nothing.
         """
-        return self._with(self._inference.cut(whole_number(height, "height", minimum=0)))
+        return self._with(self._inference.cut(height))
 
 
 def _several(names: Collection[str] | str) -> tuple[str, ...]:

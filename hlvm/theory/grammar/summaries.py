@@ -175,12 +175,16 @@ class Questions:
         def run(weights: Weights, cuts: Cuts | None, of_noise: bool, cells: Any, visible: Any) -> Summary:
             weights, evidence = self._start(weights, cells, visible)
             found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=of_noise)
-            return self._summarise(found, cells, squares)
+            return self._summarise(found, cuts, cells, squares)
 
         return jax.jit(run, static_argnums=2)
 
     def _summarise(
-        self, found: Marginals, cells: Int[Array, "b n"], of_values: Mapping[int, Float[np.ndarray, "k v v"]]
+        self,
+        found: Marginals,
+        cuts: Cuts | None,
+        cells: Int[Array, "b n"],
+        of_values: Mapping[int, Float[np.ndarray, "k v v"]],
     ) -> Summary:
         programme, order = self.programme, self.programme.in_order
         parts: dict[str, dict[int, Array]] = {field: {} for field in Summary._fields}
@@ -189,8 +193,12 @@ class Questions:
             parts["spread"][i] = 1 - (symbols**2).sum(axis=1)
         for i, both in found.productions.items():
             group = programme.groups[i]
-            own = both.sum(axis=1)[:, None] if group.priors is None and group.channels is None else both
-            parts["noise_spread"][i] = 1 - (own**2).sum(axis=(1, 2))
+            production = 1 - (both**2).sum(axis=(1, 2))
+            if group.priors is None and group.channels is None:
+                choice = 1 - (both.sum(axis=1) ** 2).sum(axis=1)
+                is_root = False if cuts is None else jnp.asarray(cuts.cut)[group.nodes][:, None]
+                production = jnp.where(is_root, production, choice)
+            parts["noise_spread"][i] = production
         for i, symbols in found.cells.items():
             group, squares = programme.groups[i], jnp.asarray(of_values[i], self.dtype)
             parts["cell_entropy"][i] = _entropy(symbols)

@@ -41,13 +41,17 @@ class Ladder:
     def mean_loss(self) -> Float[np.ndarray, "n_masks n_heights"]:
         """Mean loss of the targets of each mask, by the height of their context; NaN where no target varies."""
         targets = ~np.isnan(self.loss[0])
-        total, n_targets = np.where(targets, self.loss, 0.0).sum(axis=2), targets.sum(axis=1)
+        total = np.stack([np.where(targets, loss, 0.0).sum(axis=1) for loss in self.loss])
+        n_targets = targets.sum(axis=1)
         return np.where(n_targets > 0, total / np.maximum(n_targets, 1), np.nan).T
 
     @property
     def gain(self) -> Float[np.ndarray, "n_heights_less_1 n_masks n_observed"]:
         """Gain of each height for each target; 0 where no target is. Heights from 1 on."""
-        return np.nan_to_num(self.loss[:-1] - self.loss[1:])
+        return np.stack([self._gain_of(height) for height in self.heights[1:]])
+
+    def _gain_of(self, height: int) -> Float[np.ndarray, "n_masks n_observed"]:
+        return np.nan_to_num(self.loss[height - 1] - self.loss[height])
 
     def latent_gain(self, graph: LatentGraph) -> Float[np.ndarray, "n_masks n_latents"]:
         """Part of each latent in the mean gain of its height, in a forest; the parts of a height add up to its gain."""
@@ -58,7 +62,7 @@ class Ladder:
         heights = np.asarray(graph.heights)[: graph.n_latents]
         for height in np.unique(heights):
             own = heights == height
-            found[:, own] = (below[np.flatnonzero(own)] @ self.gain[height - 1].T).T
+            found[:, own] = (below[np.flatnonzero(own)] @ self._gain_of(height).T).T
         return found / n_targets[:, None]
 
 
@@ -85,15 +89,14 @@ def ladder_of_masks(
     """
     targets, _ = three_states(oracle.graph, masks)
     top = max(oracle.graph.heights)
-    each: list[np.ndarray] = []
+    loss = np.empty((top + 1, *targets.shape))  # by far the largest array here, so it is made once
     errors: list[float] = []
     how: How = "exact"
     for height in range(top + 1):
         answers = loss_within(oracle, targets, height, rows=rows, key=key)
-        each.append(answers.value)
+        loss[height] = answers.value
         errors.append(shared_error(answers)[targets.any(axis=0)].mean())
         how = answers.how
-    loss = np.stack(each)
     loss[:, np.isnan(loss[-1])] = np.nan  # cells that never change have no loss in units of their variance
     return Ladder(heights=range(top + 1), loss=loss, error=np.array(errors), how=how)
 

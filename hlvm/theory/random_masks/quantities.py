@@ -32,6 +32,9 @@ _OF_SIGNALS = ("signal", "relevance", "readability")
 _OF_MASKS, _OF_STRINGS = 0, 1
 """Streams of the key."""
 
+_NUMBERS_AT_ONCE = 2**24
+"""Losses by mask, cell and height that are held at a time, where no draws tie the masks together: 128 MiB."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class MaskProfile:
@@ -283,11 +286,22 @@ class _Asking:
 
         Shapes are (m, rows, n_heights) and (m, rows, n_latents); ``None`` for the parts where the graph is no forest.
         """
-        found, graph = ladder_of_masks(self.oracle, self.repeated, key=self.key), self.oracle.graph
-        each = found.latent_gain(graph) if graph.arrays.is_forest else None
-        self._say(found.how)
+        masks, graph = self.repeated, self.oracle.graph
+        step = max(1, _NUMBERS_AT_ONCE // (graph.n_observed * (max(graph.heights) + 1)))
+        parts = [self._ladder(masks[:step])]
+        if parts[0][3] == "estimated":  # draws are made for all masks at once
+            parts = [self._ladder(masks)] if len(masks) > step else parts
+        else:
+            parts += [self._ladder(masks[begin : begin + step]) for begin in range(step, len(masks), step)]
+        loss, each, error, how = zip(*parts, strict=True)
+        self._say(how[0])
         shape = (len(self.masks), self.rows, -1)
-        return found.mean_loss.reshape(shape), None if each is None else each.reshape(shape), found.error
+        of_latents = None if each[0] is None else np.concatenate(each).reshape(shape)
+        return np.concatenate(loss).reshape(shape), of_latents, error[0]
+
+    def _ladder(self, masks: Bool[np.ndarray, "m n"]) -> tuple[Any, Any, Float[np.ndarray, " n_heights"], How]:
+        found, graph = ladder_of_masks(self.oracle, masks, key=self.key), self.oracle.graph
+        return found.mean_loss, found.latent_gain(graph) if graph.arrays.is_forest else None, found.error, found.how
 
     def signals(
         self, ridge: float
@@ -295,9 +309,8 @@ class _Asking:
         """Signals, relevances and readabilities; the same without each group of an oracle's draws, if it has any."""
         effects = effects_of(self.oracle)
         self._say(effects.how)
-        asked = self.masks, ~self.masks, ridge
-        without = [ridge_numbers(part, *asked) for part in effects.without]
-        return ridge_numbers(effects, *asked), np.stack(without) if without else None
+        found = ridge_numbers((effects, *effects.without), self.masks, ~self.masks, ridge)
+        return found[0], found[1:] if effects.without else None
 
     def mean(
         self, values: Float[np.ndarray, "m rows n"], shared: Float[np.ndarray, " n"] | float

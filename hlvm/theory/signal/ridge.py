@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import threadpoolctl
 from jaxtyping import Bool, Float, Int
+from scipy.linalg import get_lapack_funcs
 
 from hlvm._numbers import UsageError
 from hlvm.theory.exact import oracle_of
@@ -33,13 +35,21 @@ multiply, so ηT is not the time of that flow.
 """
 
 _NUMBERS_AT_ONCE = 2**22
-"""Numbers in the matrices of the masks that are worked on together: 32 MiB."""
+"""Numbers in the matrices of what is worked on together: 32 MiB."""
+
+_NUMBERS_OF_MASKS = 2**17
+"""Likewise for masks. Each reads the columns that any of them sees, so many masks together are for small matrices."""
+
+_LARGE_RIDGE = 100.0
+"""Ridges from which on ``Σ_vv K`` is multiplied out; below it is ``I - τK``, whose rounding grows with the ridge."""
 
 _NO_VARIANCE = 1e-10
 """Without a ridge, directions of the visible part with less than this share of the largest variance are constant."""
 
 _NOTHING = 1e-20
 """Reconstructions whose variance is below this are 0 up to rounding, in units of a cell's variance."""
+
+_POTRF, _POTRI = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
 
 _on_one_thread = threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 """Many matrices of moderate size: on a busy machine, threads that wait for each other cost ten times more."""
@@ -101,8 +111,8 @@ def mask_signal(model: Any, masks: Any, *, visible: Any = None, ridge: float = D
     oracle = oracle_of(model)
     targets, seen = three_states(oracle.graph, masks, visible)
     effects = effects_of(oracle)
-    value = ridge_numbers(effects, targets, seen, ridge)
-    error = jackknife_error([ridge_numbers(part, targets, seen, ridge) for part in effects.without])
+    value, *without = ridge_numbers((effects, *effects.without), targets, seen, ridge)
+    error = jackknife_error(without)
     errors = np.zeros_like(value) if error is None else error
     each = [Answers(value=v, error=e, how=effects.how, rows=effects.rows) for v, e in zip(value, errors, strict=True)]
     return MaskSignal(signal=each[0], relevance=each[1], readability=each[2], ridge=ridge)
@@ -135,82 +145,155 @@ def jackknife_error(without: list[np.ndarray] | np.ndarray) -> np.ndarray | None
 
 @_on_one_thread
 def ridge_numbers(
-    effects: NoiseEffects,
+    each: Sequence[NoiseEffects],
     targets: Bool[np.ndarray, "n_masks n_observed"],
     seen: Bool[np.ndarray, "n_masks n_observed"],
     ridge: float,
-) -> Float[np.ndarray, "3 n_masks n_latents"]:
+) -> Float[np.ndarray, "n_effects 3 n_masks n_latents"]:
     """Signals, relevances and readabilities; see :class:`MaskSignal`.
 
     Masks that occur several times are worked on once.
 
+    Args:
+        each: effects on the same columns, such as those of all draws and those without each group of them.
+        targets: what is asked for.
+        seen: what is visible.
+        ridge: τ.
+
     Raises:
         ValueError: more observed columns than the stated limit.
     """
-    check_columns(len(effects.cells))
+    cells = each[0].cells
+    check_columns(len(cells))
     both, back = np.unique(np.concatenate([targets, seen], axis=1), axis=0, return_inverse=True)
-    n_cells = targets.shape[1]
-    step = max(1, _NUMBERS_AT_ONCE // max(1, len(effects.cells)) ** 2)
-    parts = []
-    for begin in range(0, len(both), step):
-        some = both[begin : begin + step]
-        parts.append(
-            _of_masks(effects, some[:, :n_cells][:, effects.cells], some[:, n_cells:][:, effects.cells], ridge)
-        )
-    found = np.concatenate(parts, axis=1)[:, back.reshape(-1)]
-    found[0] /= n_cells
-    return found
+    n_cells, size = targets.shape[1], max(1, len(cells)) ** 2
+    n_masks = max(1, _NUMBERS_OF_MASKS // size)
+    n_effects = max(1, _NUMBERS_AT_ONCE // (size * n_masks))
+    found = np.zeros((len(each), 3, len(both), len(each[0].loadings)))
+    for first in range(0, len(each), n_effects):
+        some = _Stacked(each[first : first + n_effects], ridge)
+        for begin in range(0, len(both), n_masks):
+            masks = both[begin : begin + n_masks]
+            numbers = some.of_masks(masks[:, :n_cells][:, cells], masks[:, n_cells:][:, cells])
+            found[first : first + n_effects, :, begin : begin + n_masks] = numbers
+    found[:, 0] /= n_cells
+    return found[:, :, back.reshape(-1)]
 
 
-def _of_masks(
-    effects: NoiseEffects, target: Bool[np.ndarray, "m c"], seen: Bool[np.ndarray, "m c"], ridge: float
-) -> Float[np.ndarray, "3 m n_latents"]:
-    """All of some masks, one after the other in what takes longest; signals are sums over masked cells."""
-    inverse, spread, asked = np.zeros((3, *target.shape, target.shape[1]))
-    total = np.zeros(len(target))
-    for place in range(len(target)):
-        visible, hidden = np.flatnonzero(seen[place]), np.flatnonzero(target[place])
-        sigma, own = effects.covariance[np.ix_(visible, visible)], np.ix_(visible, visible)
-        inverse[place][own], spread[place][own] = _inverse(sigma, ridge)
-        weights = effects.covariance[np.ix_(hidden, visible)] @ inverse[place][own]
-        asked[place][own] = weights.T @ weights
-        total[place] = (asked[place][own] * sigma).sum()
-    # What is reconstructed of cells that do not depend on what is visible is rounding.
-    floor = _NOTHING / (1 + ridge) ** 2 if math.isfinite(ridge) else _NOTHING
-    share = np.where(total > floor, 1 / np.where(total > floor, total, 1.0), 0.0)
-    found = np.zeros((3, len(target), len(effects.loadings)))
-    for u, (columns, loadings) in enumerate(zip(effects.columns, effects.loadings, strict=True)):
-        if loadings.shape[1] > loadings.shape[0]:  # only their product with themselves counts
-            loadings = np.asarray(np.linalg.qr(loadings.T, mode="r")).T
-        alone, common, estimate = (_between(loadings, columns, of) for of in (asked, inverse, spread))
-        masked = loadings.T @ (target[:, columns, None] * loadings)
-        found[0, :, u] = (masked * common).sum(axis=(1, 2))
-        found[1, :, u] = np.trace(alone, axis1=1, axis2=2) * share
-        weights = loadings.T @ loadings
-        told, spent = (common * weights).sum(axis=(1, 2)), (estimate * weights).sum(axis=(1, 2))
-        varies = ~(spent <= 0)  # NaN where the noise is not known
-        squared = np.where(varies, told**2 / np.where(varies, spent, 1.0), 0.0)
-        found[2, :, u] = squared / np.trace(weights) if weights.any() else np.nan
-    return found
+class _Stacked:
+    """Several effects on the same columns, worked on together: one axis for them, and one for masks.
+
+    Args:
+        each: the effects.
+        ridge: τ.
+    """
+
+    def __init__(self, each: Sequence[NoiseEffects], ridge: float) -> None:
+        self.ridge = ridge
+        self.covariances, self.columns = [part.covariance for part in each], each[0].columns
+        self.loadings = [_narrow(np.stack(parts)) for parts in zip(*(part.loadings for part in each), strict=True)]
+        self.weights = [(loadings.mT @ loadings)[:, None] for loadings in self.loadings]
+        # What is reconstructed of cells that do not depend on what is visible is rounding.
+        self.floor = _NOTHING / (1 + ridge) ** 2 if math.isfinite(ridge) else _NOTHING
+
+    def of_masks(self, target: Bool[np.ndarray, "m c"], seen: Bool[np.ndarray, "m c"]) -> Float[np.ndarray, "e 3 m n"]:
+        """All of some masks; signals are sums over masked cells.
+
+        A noise reaches few columns. So ``K L`` takes these columns of ``K`` alone, and ``KΣK`` is never made.
+        """
+        read, asked = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(target.any(axis=0))
+        v, n_effects = len(read), len(self.covariances)
+        sigma, across = (self._between(rows, read) for rows in (read, asked))
+        applied = np.zeros((n_effects, len(seen), v + len(asked), v))
+        inverse, weights = applied[:, :, :v], applied[:, :, v:]
+        self._invert(sigma[:, 0], seen[:, read], inverse)
+        np.matmul(across, inverse, out=weights)
+        weights *= target[:, asked, None]
+        told = weights @ sigma if self._is_large else across - self.ridge * weights  # Σ_tv K Σ_vv
+        total = np.einsum("emtv,emtv->em", weights, told)
+        share = np.where(total > self.floor, 1 / np.where(total > self.floor, total, 1.0), 0.0)
+        found = np.zeros((n_effects, 3, len(seen), len(self.loadings)))
+        for u, (columns, loadings) in enumerate(zip(self.columns, self.loadings, strict=True)):
+            below, places = _common(columns, read)
+            visible = loadings[:, None, below]
+            both = applied[..., places] @ visible
+            estimate, reconstructed = both[:, :, :v], both[:, :, v:]
+            common = visible.mT @ estimate[:, :, places]
+            if self._is_large:
+                spread = estimate.mT @ (sigma @ estimate)
+            else:
+                spread = common - self.ridge * (estimate.mT @ estimate)
+            masked = loadings.mT[:, None] @ (target[:, columns, None] * loadings[:, None])
+            found[:, 0, :, u] = (masked * common).sum(axis=(2, 3))
+            found[:, 1, :, u] = (reconstructed**2).sum(axis=(2, 3)) * share
+            found[:, 2, :, u] = _readability(common, spread, self.weights[u])
+        return found
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether ``I - τK``, which is ``Σ_vv K``, would cancel."""
+        return self.ridge > _LARGE_RIDGE
+
+    def _between(self, rows: Int[np.ndarray, " r"], read: Int[np.ndarray, " v"]) -> Float[np.ndarray, "e 1 r v"]:
+        """Covariances of some columns with those that are read; taken one axis after the other, which is faster."""
+        return np.stack([covariance.take(rows, 0).take(read, 1) for covariance in self.covariances])[:, None]
+
+    def _invert(
+        self, sigma: Float[np.ndarray, "e v v"], seen: Bool[np.ndarray, "m v"], out: Float[np.ndarray, "e m v v"]
+    ) -> None:
+        """``K`` for each mask, with zeros for what it does not see."""
+        for place, row in enumerate(seen):
+            own = np.flatnonzero(row)
+            block = ... if len(own) == len(row) else np.ix_(own, own)
+            for i, matrix in enumerate(sigma if len(own) else ()):
+                out[i, place][block] = _inverse(matrix[block], self.ridge)
 
 
-def _between(
-    loadings: Float[np.ndarray, "b k"], columns: Int[np.ndarray, " b"], matrices: Float[np.ndarray, "m c c"]
-) -> Float[np.ndarray, "m k k"]:
-    """``Lᵀ A L`` of each matrix, with the columns that a noise reaches."""
-    if not np.array_equal(columns, np.arange(matrices.shape[1])):
-        matrices = matrices[:, columns[:, None], columns]
-    return loadings.T @ (matrices @ loadings)
+def _readability(
+    common: Float[np.ndarray, "e m k k"], spread: Float[np.ndarray, "e m k k"], weights: Float[np.ndarray, "e 1 k k"]
+) -> Float[np.ndarray, "e m"]:
+    """Squared correlation of functions of a noise with their estimates, each function by what it does to the cells."""
+    told, spent = (common * weights).sum(axis=(2, 3)), (spread * weights).sum(axis=(2, 3))
+    varies = ~(spent <= 0)  # NaN where the noise is not known
+    squared = np.where(varies, told**2 / np.where(varies, spent, 1.0), 0.0)
+    caused = np.trace(weights, axis1=2, axis2=3)
+    return squared / np.where(caused == 0, np.nan, caused)
 
 
-def _inverse(
-    sigma: Float[np.ndarray, "v v"], ridge: float
-) -> tuple[Float[np.ndarray, "v v"], Float[np.ndarray, "v v"]]:
-    """``K`` and ``K Σ_vv K``; of an infinite ridge what τ times the one and τ² times the other tend to."""
+def _narrow(loadings: Float[np.ndarray, "e b k"]) -> Float[np.ndarray, "e b l"]:
+    """Loadings with no more columns than rows: only their product with themselves counts."""
+    if loadings.shape[2] <= loadings.shape[1]:
+        return loadings
+    return np.asarray(np.linalg.qr(loadings.mT, mode="r")).mT
+
+
+def _common(
+    columns: Int[np.ndarray, " b"], read: Int[np.ndarray, " v"]
+) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"] | slice]:
+    """Places of the columns that are read: in ``columns``, and in ``read``, which is sorted.
+
+    Of columns that follow each other the latter is a slice, which copies nothing.
+    """
+    if len(columns) and columns[-1] - columns[0] == len(columns) - 1 and (columns[1:] > columns[:-1]).all():
+        begin, end = read.searchsorted((columns[0], columns[-1] + 1)).tolist()
+        return read[begin:end] - columns[0], slice(begin, end)
+    places = np.full(max(columns.max(initial=0), read.max(initial=0)) + 1, -1)
+    places[read] = np.arange(len(read))
+    found = places[columns]
+    return np.flatnonzero(found >= 0), found[found >= 0]
+
+
+def _inverse(sigma: Float[np.ndarray, "v v"], ridge: float) -> Float[np.ndarray, "v v"]:
+    """``K``; of an infinite ridge what τ times it tends to."""
     if math.isinf(ridge):
-        return np.eye(len(sigma)), sigma
+        return np.eye(len(sigma))
     if not ridge:
-        inverse = np.linalg.pinv(sigma, rcond=_NO_VARIANCE, hermitian=True)
-        return inverse, inverse
-    inverse = np.linalg.inv(sigma + ridge * np.eye(len(sigma)))
-    return inverse, inverse @ sigma @ inverse
+        return np.linalg.pinv(sigma, rcond=_NO_VARIANCE, hermitian=True)
+    ridged = sigma + ridge * np.eye(len(sigma))
+    factor, failed = _POTRF(ridged, lower=True)
+    if failed:  # a covariance whose smallest eigenvalue is negative by rounding, and a tiny ridge
+        return np.linalg.inv(ridged)
+    lower = _POTRI(factor, lower=True)[0]  # above the diagonal it holds the factor's zeros
+    inverse = lower + lower.T
+    inverse.flat[:: len(sigma) + 1] /= 2
+    return inverse
