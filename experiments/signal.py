@@ -157,7 +157,7 @@ def _forecasts(config: Config, name: str, law: SignalLaw) -> list[dict[str, Any]
         known = _quantities(config, family, model)
         for arm, drawn in masks.items():
             pull = law.pull(effects, drawn)
-            signal = ridge_numbers(effects, drawn, ~drawn, law.ridge)[0].mean(axis=0)
+            signal = ridge_numbers([effects], drawn, ~drawn, law.ridge)[0, 0].mean(axis=0)
             masked = float(drawn.mean())
             for level, members in levels.items():
                 names = [graph.latents[position] for position in members]

@@ -75,7 +75,7 @@ class SignalLaw:
         self, effects: NoiseEffects, masks: Bool[np.ndarray, "n_masks n_observed"]
     ) -> Float[np.ndarray, " n_latents"]:
         """Mean pull of masks on every latent; NaN of one whose noise is not known or changes nothing."""
-        _, relevance, readability = ridge_numbers(effects, masks, ~masks, self.ridge)
+        _, relevance, readability = ridge_numbers([effects], masks, ~masks, self.ridge)[0]
         return pulls(relevance, readability, masks.sum(axis=1), self.half_targets)
 
     def gain(self, pull: Any, steps: Any) -> Any:
@@ -184,7 +184,7 @@ def _numbers_of_records(known: Frame) -> list[tuple[np.ndarray, np.ndarray, np.n
         arms = known[known["mechanism"] == mechanism][["strategy", "ratio", "unit"]].drop_duplicates()
         for name, ratio, unit in arms.itertuples(index=False, name=None):
             masks = drawn_masks(strategy(fits, name, ratio, unit), graph)
-            _, relevance, readability = ridge_numbers(effects, masks, ~masks, DEFAULT_RIDGE)
+            _, relevance, readability = ridge_numbers([effects], masks, ~masks, DEFAULT_RIDGE)[0]
             for height in sorted(set(heights)):
                 at = heights == height
                 found[mechanism, name, ratio, unit, height] = (
