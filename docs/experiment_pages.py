@@ -7,7 +7,7 @@ import matplotlib
 from figures import STYLE
 from matplotlib.figure import Figure
 
-from experiments import NAMES, training_time
+from experiments import NAMES, signal_tables, training_time
 from experiments.experiment import Results, load_results, named_experiment
 from hlvm.claims import SILENT, Claim, Says, Stance
 from hlvm.plotting import style
@@ -16,6 +16,35 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 FRAGMENTS = ROOT / "docs" / "experiments" / "generated"
 WORDS = {True: "yes", False: "**no**", None: "open"}
+
+FIVE = (
+    (
+        "What reaches every cell is found best when half to three quarters are masked, with noise as well",
+        "masking_ratio",
+        "invertible mechanisms: the root is found better at ratio 0.75 than at 0.1 and at 0.95",
+        ("0.75 − 0.1", "0.75 − 0.95"),
+    ),
+    (
+        "Large masking units cost some of it",
+        "patch_size",
+        "noisy mechanisms: the root is found better with units as large as its children than with smaller ones",
+        ("height 3, unit 4 − 2",),
+    ),
+    (
+        "What enters just below follows the share of masks that theory says have it in $c$",
+        "masking_grid",
+        "invertible mechanisms: over the grid, what is gained of what enters at height 2 goes up and down with its "
+        "share in c",
+        ("rank correlation over arms",),
+    ),
+    (
+        "A code of exactly $d_c$ numbers is all of what a mask shares, and no more",
+        "theorem2",
+        "A code of exactly d_c numbers is an invertible function of c: R² ≥ 0.9 both ways.",
+        ("tree, mlp, code → c", "tree, mlp, c → code"),
+    ),
+)
+"""What a user should know about masking: a sentence, the experiment, its claim, and the scores that are shown."""
 
 
 def draw_all(folder: Path) -> None:
@@ -27,7 +56,21 @@ def draw_all(folder: Path) -> None:
         _draw_one(name, results, "laptop", folder)
     _draw_one("masking_ratio", load_results(RESULTS / "masking_ratio_long"), "long", folder)
     (FRAGMENTS / "summary.md").write_text(summary(found), encoding="utf-8")
+    for what, (heading, rows) in signal_tables.tables(found["signal"]).items():
+        (FRAGMENTS / f"signal_{what}.md").write_text(_table(heading, rows), encoding="utf-8")
+    (FRAGMENTS / "five.md").write_text(five_things(found), encoding="utf-8")
     _draw_training_time(found, folder)
+
+
+def five_things(found: Mapping[str, Results]) -> str:
+    """What a user should know about masking, each with its number, its interval and its page."""
+    rows = []
+    for sentence, name, text, scores in FIVE:
+        claim = next(claim for claim in found[name].claims if claim.text == text)
+        shown = dict(claim.measured)
+        numbers = "<br>".join(f"{score}: {_unbroken(shown[score])}" for score in scores)
+        rows.append((sentence, numbers, f"[{named_experiment(name).title}]({name}.md)"))
+    return _table(("what", "measured", "where"), rows)
 
 
 def _draw_one(name: str, results: Results, preset: str, folder: Path) -> None:
@@ -56,10 +99,12 @@ def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
 def about(results: Results, preset: str) -> str:
     """One line on what the run was."""
     where = results.environment
+    registered = f" Prediction registered in commit `{results.registered[:10]}`." if results.registered else ""
     versions = f"hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}"
     return (
         f"Preset `{preset}`, {versions}, {where['cores']} cores of {where['processor']}. "
-        "Intervals are 95 % (Student) over training seeds unless the text says otherwise.\n"
+        "Intervals are 95 % (Student) over training seeds unless the text says otherwise."
+        f"{registered}\n"
     )
 
 

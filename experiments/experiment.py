@@ -7,7 +7,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -147,10 +147,7 @@ def _conduct(
     described = _jsonable({"experiment": experiment.name, "config": dataclasses.asdict(config)})
     if out is not None:
         _open(out, described, resume=resume)
-    prediction = _jsonable(experiment.predict(config))
-    if out is not None:
-        write_json(out / "prediction.json", prediction)
-    registered = registered_in(experiment.name, prediction)
+    prediction, registered = _predicted(experiment, config, out)
     groups = [dict(group) for group in experiment.groups(config)]
     states = fits if fits is not None else None if out is None else out / "states"
     found = run_groups(
@@ -169,6 +166,21 @@ def _conduct(
         _write_results(experiment, results, out)
         shutil.rmtree(out / "states", ignore_errors=True)
     return results
+
+
+def _predicted(experiment: Experiment, config: Any, out: Path | None) -> tuple[Prediction, str | None]:
+    """The prediction and the commit that held it, as they were when the folder was made."""
+    if out is not None and (out / "groups").exists():  # something may have been measured: nothing is predicted anew
+        with suppress(FileNotFoundError, ValueError):  # damaged
+            kept = read_json(out / "registered.json")["commit"] if (out / "registered.json").exists() else None
+            return read_json(out / "prediction.json"), kept
+    prediction = _jsonable(experiment.predict(config))
+    registered = registered_in(experiment.name, prediction)
+    if out is not None:
+        write_json(out / "prediction.json", prediction)
+        if registered is not None:
+            write_json(out / "registered.json", {"commit": registered})
+    return prediction, registered
 
 
 def named_experiment(name: str) -> Experiment:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ FOLDER = Path(__file__).parent / "registered"
 
 
 def registered_in(name: str, prediction: Prediction, folder: Path = FOLDER) -> str | None:
-    """The commit in which exactly this prediction of an experiment was registered.
+    """The commit in which this prediction of an experiment was registered, its numbers to one in a thousand.
 
     Args:
         name: of the experiment.
@@ -34,11 +35,23 @@ def registered_in(name: str, prediction: Prediction, folder: Path = FOLDER) -> s
     """
     path = folder / f"{name}.json"
     try:
-        if read_json(path).get("prediction") != json.loads(json.dumps(prediction)) or _git(folder, "status", path):
+        known = read_json(path).get("prediction")
+        if not _same(known, json.loads(json.dumps(prediction))) or _git(folder, "status", path):
             return None
         return _git(folder, "log", path) or None
     except (OSError, ValueError, subprocess.CalledProcessError):
         return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two predictions are the same up to what machines differ in."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-9)
+    return one == other
 
 
 _COMMANDS = {"status": ("status", "--porcelain", "--"), "log": ("log", "-n", "1", "--format=%H", "--")}

@@ -27,11 +27,12 @@ from experiments.signal_law import SignalLaw, drawn_masks, effects_without_error
 from experiments.training import train
 from hlvm import HierarchicalModel
 from hlvm._keys import checked_key
-from hlvm.mae import BottleneckConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae import BottleneckConfig, Fit, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.scoring import check_seeds
 from hlvm.study import ScoreConfig, Study
 from hlvm.study.measuring import Group as StudyGroup
 from hlvm.study.measuring import Session
+from hlvm.study.scores import Scorer
 from hlvm.study.truth import generator_key, source_of
 from hlvm.theory import estimated_oracle, mask_profile, membership_probability, oracle_of
 from hlvm.theory.signal.ridge import ridge_numbers
@@ -197,7 +198,7 @@ def _quantities(config: Config, family: Family, model: Any) -> dict[str, dict[st
 
 
 def _rounded(number: Any) -> float | None:
-    """Five digits, so that it is the same wherever it is computed; ``None`` where it is not known."""
+    """Five digits; ``None`` where it is not known. What is 0 is so up to rounding only, which orders such numbers."""
     return float(f"{number:.4e}") if math.isfinite(number) else None
 
 
@@ -228,12 +229,17 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     floors = {fit.seed: scorer.values(fit.untrained()) for fit in fits[: config.seeds]}
     records: list[Record] = []
     for arm, fit in zip([arm for arm in family.masks for _ in range(config.seeds)], fits, strict=True):
-        numbers = np.array([scorer.values(fit), floors[fit.seed]])
+        numbers = np.array([_values(scorer, fit), floors[fit.seed]])
         for level in dict.fromkeys(levels):
             value, floor = numbers[:, [name == level for name in levels]].mean(axis=1).round(5).tolist()
             about = {**group, "arm": arm, "seed": fit.seed, "level": level}
             records.append({**about, "value": value, "floor": floor})
     return records
+
+
+def _values(scorer: Scorer, fit: Fit) -> list[float]:
+    """Scores of a fit; NaN of one that diverged, which is then no part of any mean."""
+    return [math.nan] * len(scorer.targets) if fit.diverged else scorer.values(fit)
 
 
 EXPERIMENT = Experiment(

@@ -57,14 +57,15 @@ def covered(table: Frame, law: SignalLaw) -> Frame:
     return means.assign(inside=(means["gain"] >= low) & (means["gain"] <= high))
 
 
-def ranks(table: Frame, prediction: Prediction, scope: str, forecast: str) -> Frame:
+def ranks(table: Frame, prediction: Prediction, scope: str, forecast: str, *, telling: float = TELLING) -> Frame:
     """Rank correlation of gains with a forecast over the arms (and levels) of every generator.
 
     Args:
         table: of :func:`measured_gains`.
         prediction: names the highest latents.
-        scope: ``"the highest latent"``, of families and networks whose arms differ there; or ``"all levels"``.
+        scope: ``"the highest latent"`` or ``"all levels"``.
         forecast: its column.
+        telling: families whose mean gains differ by less are left out.
 
     Returns:
         Columns ``network``, ``steps``, ``family``, ``generator``, ``rank``; without what a forecast says nothing of.
@@ -76,7 +77,7 @@ def ranks(table: Frame, prediction: Prediction, scope: str, forecast: str) -> Fr
     found = []
     for (network, steps, family), of in rows.groupby(["network", "steps", "family"], sort=False):
         means = of.groupby(["arm", "level"])["gain"].mean()
-        if np.ptp(means) < TELLING:
+        if np.ptp(means) < telling:
             continue
         for generator, one in of.groupby("generator"):
             x, y = one[forecast].to_numpy(float), one["gain"].to_numpy()
@@ -201,7 +202,8 @@ def _contrast(table: Frame, prediction: Prediction) -> list[Claim]:
             continue
         claims.append(
             mean_claim(
-                f"{prediction['titles'][family]}, {network}, {long} steps: the class is gained more where the law is "
+                f"{prediction['titles'][family]}, {network}, {long} steps: the root (class and synonym) is gained "
+                f"more where the law is "
                 f"greatest ({said['forecast']}) than where demand is ({said['demand']})",
                 {"difference": (gain.loc[said["forecast"]] - gain.loc[said["demand"]]).to_numpy()},
                 theory=yes("the law; demand says no"),

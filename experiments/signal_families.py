@@ -31,7 +31,7 @@ class Family:
         masks: name -> strategy, in words such as "1/2" or "1/2, units of 4".
         part: what is scored of a latent: what enters there, or its values where they are categories.
         top: the highest latent, whose share in ``c`` does not tell these masks apart.
-        latents: latents that are scored and told apart by name; empty for all, told apart by height.
+        latents: latents that are scored and told apart by name; empty for four of each height, told apart by height.
         high_level: levels that the paper would call high.
         regime: what theory may assume of shares.
         grammar: whether it is a grammar, where the ladder says how the best ratio depends on synonyms.

@@ -51,7 +51,11 @@ def _draw_forecasts(table: Frame, prediction: Prediction) -> Figure:
 
 
 def _draw_rivals(table: Frame, prediction: Prediction) -> Figure:
-    """Mean rank correlation of each forecast over families, with intervals, short and long training."""
+    """Mean rank correlation of each forecast over families, with intervals, short and long training.
+
+    Of families of which all forecasts say something.
+    """
+    table = table.dropna(subset=list(RIVALS))
     forecasts = {"forecast": "the law", **RIVALS}
     scopes = ("the highest latent", "all levels")
     figure, panels = figure_with_panels(7.4, 3.4, rows=1, columns=2, sharex=True, sharey=True)

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.experiment import Results
 from experiments.signal import GPU, LAPTOP, SMOKE, Config
 from experiments.signal_claims import judge, measured_gains, ranks
 from experiments.signal_families import FAMILIES
 from experiments.signal_law import FILE, SignalLaw, fit_law, load_law, pulls
+from experiments.signal_tables import tables
 from hlvm._files.digests import read_json
 
 LAW = SignalLaw(rate=1.0, half_targets=4.0, ridge=3.0, half_width=1.0)
@@ -98,23 +100,23 @@ def prediction():
             "generator": generator,
             "arm": arm,
             "level": level,
-            "pull": pull * (1 if level == "top" else 0.3) * rng.uniform(0.98, 1.02),
+            "pull": pull * (1 if level == "height 3" else 0.3) * rng.uniform(0.98, 1.02),
             "share": 1.0,
             "signal": pull,
             "paper": -pull,
             "availability": pull,
             "demand": 1 - pull,
         }
-        for family, generator in itertools.product(("one", "other"), range(3))
-        for level in ("top", "low")
+        for family, generator in itertools.product(("ternary", "grammar_2"), range(3))
+        for level in ("height 3", "height 2")
         for arm, pull in zip(ARMS, (0.1, 0.2, 0.4, 0.8), strict=True)
     ]
     return {
         "law": {"rate": 1.0, "half_targets": 4.0, "ridge": 3.0, "half_width": 1.0},
         "steps": [1000, 8000],
-        "top": {"one": "top", "other": "top"},
-        "titles": {"one": "one", "other": "other"},
-        "grammars": ["other"],
+        "top": {"ternary": "height 3", "grammar_2": "height 3"},
+        "titles": {"ternary": "trees", "grammar_2": "grammars"},
+        "grammars": ["grammar_2"],
         "forecasts": rows,
     }
 
@@ -141,7 +143,7 @@ def verdicts(claims):
 def test_all_claims_hold_where_gains_are_as_forecast():
     said = prediction()
     found = verdicts(judge(records_of(said, lambda g: g), said))
-    kinds = ("gains are in the order", "intervals for 90 %", "better than the share", "better than demand", "the class")
+    kinds = ("in the order", "intervals for 90 %", "better than the share", "better than demand", "the root (class")
     for kind in kinds:
         of_kind = [holds for text, holds in found.items() if kind in text]
         assert of_kind, kind
@@ -151,7 +153,7 @@ def test_all_claims_hold_where_gains_are_as_forecast():
 def test_claims_fail_where_gains_are_the_other_way_round():
     said = prediction()
     found = verdicts(judge(records_of(said, lambda g: 0.9 - g), said))
-    for kind in ("gains are in the order", "better than demand", "the class"):
+    for kind in ("gains are in the order", "better than demand", "the root (class"):
         of_kind = [holds for text, holds in found.items() if kind in text]
         assert of_kind, kind
         assert not any(of_kind), kind
@@ -175,3 +177,41 @@ def test_a_forecast_that_is_the_same_for_all_arms_has_no_order():
     said = prediction()
     table = measured_gains(records_of(said, lambda g: g), said)
     assert (ranks(table, said, "the highest latent", "share")["rank"] == 0).all()
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def results_of(said, gain_of):
+    records = records_of(said, gain_of)
+    return Results(config={}, prediction=said, records=records, claims=[], environment={})
+
+
+def test_tables_say_what_each_forecast_does_over_all_families():
+    said = prediction()
+    found = tables(results_of(said, lambda g: g))
+    assert {"order", "rivals", "values", "contrast"} == set(found)
+    heading, rows = found["order"]
+    assert len(heading) == len(rows[0]) == 5
+    assert rows[0][0] == "trees"
+    assert rows[0][1].startswith("1.00 (0.")
+    by_forecast = {row[:2]: row[2:] for row in found["rivals"][1]}
+    assert set(by_forecast["the highest latent", "the law"]) == {"1.00"}
+    assert set(by_forecast["the highest latent", "demand"]) == {"−1.00"}
+    assert set(by_forecast["the highest latent", "the share in c"]) == {"0.00"}
+    assert found["values"][1][0][:2] == ("all", "16 of 16")
+    assert found["contrast"][1][0] == ("grammars", "transformer", "d (0.87)", "a (0.44)", "d (0.87)")
+
+
+def test_tables_mark_families_whose_arms_do_not_differ():
+    said = prediction()
+    rows = tables(results_of(said, lambda g: 0.01 * g))["order"][1]
+    assert all(cell.startswith("*1.00 (0.0") for row in rows for cell in row[1:])
+
+
+def test_demand_that_is_rounding_is_no_order():
+    said = prediction()
+    for row in said["forecasts"]:
+        row["demand"] = 1e-17 * (1 - row["pull"])
+    by_forecast = {row[:2]: row[2:] for row in tables(results_of(said, lambda g: g))["rivals"][1]}
+    assert set(by_forecast["the highest latent", "demand, mean over the latents of a height"]) == {"0.00"}

@@ -68,6 +68,20 @@ def test_prediction_is_written_before_anything_is_measured(tmp_path, config, mon
     conduct(dataclasses.replace(EXPERIMENT, measure=looks), config, out=out)
 
 
+def test_what_is_registered_is_asked_before_anything_is_measured(tmp_path, config, monkeypatch):
+    """A prediction that is committed, or changed, after groups were measured changes nothing of a run that goes on."""
+    out = tmp_path / "out"
+    monkeypatch.setattr("experiments.experiment.registered_in", lambda name, prediction: "before")
+    with pytest.raises(RuntimeError, match="stopped"):
+        conduct(dataclasses.replace(EXPERIMENT, measure=_failing_at_2), config, out=out)
+    monkeypatch.setattr("experiments.experiment.registered_in", lambda name, prediction: "after")
+    changed = dataclasses.replace(EXPERIMENT, predict=lambda config: {"low": 0.5, "high": 1.0})
+    assert conduct(changed, config, out=out, resume=True).registered == "before"
+    found = load_results(out)
+    assert (found.registered, found.prediction) == ("before", {"low": 0.0, "high": 1.0})
+    assert conduct(EXPERIMENT, config, out=tmp_path / "other").registered == "after"
+
+
 def test_a_stopped_run_goes_on_without_repeating_groups(tmp_path, config):
     out, plain = tmp_path / "out", conduct(EXPERIMENT, config)
     os.remove(config.notes)

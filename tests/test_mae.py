@@ -283,13 +283,16 @@ def test_load_fits_rejects_other_folders(tmp_path):
         mae.load_fits(tmp_path / "fits.json")
 
 
-def test_load_fits_says_where_those_of_a_study_are(tmp_path):
+def test_load_fits_says_where_those_of_a_run_or_a_study_are(tmp_path):
     with pytest.raises(ValueError, match="holds no fits: give a folder that hlvm train"):
         mae.load_fits(tmp_path)
     for group in ("g1-b", "g0-a"):
         (tmp_path / "fits" / group).mkdir(parents=True)
         (tmp_path / "fits" / group / "fits.json").write_text("{}")
     with pytest.raises(ValueError, match=r"apart: give \S*g0-a or another of 2 such folders"):
+        mae.load_fits(tmp_path)
+    (tmp_path / "fits" / "fits.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds no fits itself: give \S*fits$"):
         mae.load_fits(tmp_path)
 
 

@@ -30,7 +30,9 @@ def test_registered_in_names_the_commit_of_exactly_this_prediction(repository):
     commit = git(repository, "rev-parse", "HEAD")
     git(repository, "commit", "-q", "--allow-empty", "-m", "Something else")
     assert registered_in("mine", PREDICTION, repository) == commit
+    assert registered_in("mine", {**PREDICTION, "share": 0.25001}, repository) == commit  # as machines differ
     assert registered_in("mine", {**PREDICTION, "share": 0.26}, repository) is None
+    assert registered_in("mine", {**PREDICTION, "order": ["b", "a"]}, repository) is None
     path.write_text(path.read_text().replace("0.25", "0.26"))
     assert registered_in("mine", PREDICTION, repository) is None
 

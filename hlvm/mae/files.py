@@ -102,7 +102,9 @@ def load_fits(
 
 
 def _without_fits(folder: Path) -> str:
-    """Where the fits are of a folder that has none of its own, such as that of a study."""
+    """Say where the fits are of a folder that has none of its own, such as that of a run or a study."""
+    if (folder / "fits" / "fits.json").exists():
+        return f"{folder} holds no fits itself: give {folder / 'fits'}"
     inner = sorted(path.parent for path in folder.glob("fits/*/fits.json"))
     if not inner:
         return f"{folder} holds no fits: give a folder that hlvm train or save_fits has written"

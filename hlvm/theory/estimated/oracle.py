@@ -200,11 +200,12 @@ class EstimatedOracle:
         """Bits that the visible part tells at least about the values of some latents together.
 
         A lower bound in expectation, whatever the latents are; see :mod:`hlvm.theory.estimated.information`. It is at
-        most the logarithm of a fifth of the draws, 9.6 bits for 4,000, and loose from 2 bits below that on. There is no
-        ``given``, as a difference of two bounds is none.
+        most the logarithm of a fifth of the draws, 9.6 bits for 4,000, and loose from 2 bits below that on. Of an
+        oracle that was cut, bounds of parts that have become independent are added up, and so are their errors. There
+        is no ``given``, as a difference of two bounds is none.
 
         Args:
-            latents: names.
+            latents: names, at least one.
             masked: as for :meth:`latent_r2`.
             visible: likewise.
 
@@ -217,6 +218,8 @@ class EstimatedOracle:
         """
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
         names = [latents] if isinstance(latents, str) else list(dict.fromkeys(latents))
+        if not names:
+            raise UsageError("must name at least one latent", argument="latents")
         nodes = np.array([self._known_latent(name) for name in names], dtype=np.int64)
         value = error = 0.0
         for root in np.unique(self._roots[nodes]):

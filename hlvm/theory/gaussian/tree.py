@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hlvm._linalg import svd
 from hlvm.graph.arrays import Level
 from hlvm.theory.gaussian.parameters import Parameters
 
@@ -280,7 +281,7 @@ def _square_roots(factors: Float[np.ndarray, "k d e"]) -> Float[np.ndarray, "k d
         return np.concatenate([factors, np.zeros((len(factors), dim, dim - n_noises))], axis=2)
     if dim == 1:
         return np.sqrt((factors**2).sum(axis=2, keepdims=True))
-    left, s, _ = np.linalg.svd(factors, full_matrices=False)
+    left, s, _ = svd(factors)
     return left * s[:, None, :]
 
 
