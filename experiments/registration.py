@@ -36,19 +36,19 @@ def registered_in(name: str, prediction: Prediction, folder: Path = FOLDER) -> s
     path = folder / f"{name}.json"
     try:
         known = read_json(path).get("prediction")
-        if not _same(known, json.loads(json.dumps(prediction))) or _git(folder, "status", path):
+        if not same_prediction(known, json.loads(json.dumps(prediction))) or _git(folder, "status", path):
             return None
         return _git(folder, "log", path) or None
     except (OSError, ValueError, subprocess.CalledProcessError):
         return None
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_prediction(one: Any, other: Any) -> bool:
     """Tell whether two predictions are the same up to what machines differ in."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(same_prediction(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same_prediction, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-9)
     return one == other

@@ -1,5 +1,6 @@
 """The signal law: what it computes, that its constants are those of the records, and what its claims make of gains."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 
 from experiments.experiment import Results
-from experiments.signal import GPU, LAPTOP, SMOKE, Config
+from experiments.registration import same_prediction
+from experiments.signal import EXPERIMENT, GPU, LAPTOP, SMOKE, Config
 from experiments.signal_claims import judge, measured_gains, ranks
 from experiments.signal_families import FAMILIES
 from experiments.signal_law import FILE, SignalLaw, fit_law, load_law, pulls
@@ -40,6 +42,17 @@ def test_frozen_constants_are_those_of_the_committed_records():
     assert refitted["n"] == frozen["n"] == 339
     for name, value in frozen["law"].items():
         assert refitted["law"][name] == pytest.approx(value, rel=0.02), name
+
+
+@pytest.mark.slow
+def test_registered_forecasts_are_computed_again():
+    """Of each family one generator, without those that take longest."""
+    registered = read_json(FILE.parent / "registered" / "signal.json")["prediction"]
+    config = dataclasses.replace(LAPTOP, families=("ternary", "scenes", "grammar_4"), generators=2)
+    again = EXPERIMENT.predict(config)["forecasts"]
+    cells = {(row["family"], row["generator"], row["arm"], row["level"]): row for row in registered["forecasts"]}
+    known = [cells[row["family"], row["generator"], row["arm"], row["level"]] for row in again]
+    assert same_prediction(again, known)
 
 
 def test_registered_forecasts_are_those_of_the_frozen_law():

@@ -354,7 +354,8 @@ def test_committed_results_are_those_of_the_code(name, preset):
     experiment, found = named_experiment(name), load_results(folder)
     config = experiment.presets[preset]
     assert found.config == json.loads(json.dumps(dataclasses.asdict(config)))
-    assert experiment.predict(config) == _approx(found.prediction)
+    if name != "signal":  # whose forecasts take minutes, and have a test of their own
+        assert experiment.predict(config) == _approx(found.prediction)
     judged = [claim.to_dict() for claim in experiment.judge(found.records, found.prediction)]
     assert judged == [_approx(claim.to_dict()) for claim in found.claims]
 
