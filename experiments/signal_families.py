@@ -49,8 +49,9 @@ class Family:
 
     @functools.cached_property
     def graph(self) -> LatentGraph:
-        """The graph of all its generators."""
-        return self.make(jax.random.key(0)).graph
+        """The graph of all its generators, none of which is made where it is known before."""
+        known = getattr(self.make, "keywords", {}).get("graph")
+        return self.make(jax.random.key(0)).graph if known is None else known
 
     def level(self, latent: str) -> str:
         """The name under which scores of a latent are averaged: its own, or that of its height."""
