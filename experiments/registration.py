@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "registered"
 
 
 def registered_in(name: str, prediction: Prediction, folder: Path = FOLDER) -> str | None:
-    """The commit in which this prediction of an experiment was registered, its numbers to one in a thousand.
+    """The commit in which this prediction of an experiment was registered, its numbers to one in a thousand, or a millionth.
 
     Args:
         name: of the experiment.
@@ -50,7 +50,7 @@ def same_prediction(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_prediction, one, other))
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-9)
+        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
     return one == other
 
 
