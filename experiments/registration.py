@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "registered"
 
 
 def registered_in(name: str, prediction: Prediction, folder: Path = FOLDER) -> str | None:
-    """The commit in which this prediction of an experiment was registered, its numbers to one in a thousand, or a millionth.
+    """The commit in which this prediction was registered, its numbers to one in a thousand or to a millionth.
 
     Args:
         name: of the experiment.
