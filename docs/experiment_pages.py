@@ -56,8 +56,9 @@ def draw_all(folder: Path) -> None:
         _draw_one(name, results, "laptop", folder)
     _draw_one("masking_ratio", load_results(RESULTS / "masking_ratio_long"), "long", folder)
     (FRAGMENTS / "summary.md").write_text(summary(found), encoding="utf-8")
-    for what, (heading, rows) in signal_tables.tables(found["signal"]).items():
-        (FRAGMENTS / f"signal_{what}.md").write_text(_table(heading, rows), encoding="utf-8")
+    for name in {"signal"} & found.keys():  # once it has results
+        for what, (heading, rows) in signal_tables.tables(found[name]).items():
+            (FRAGMENTS / f"{name}_{what}.md").write_text(_table(heading, rows), encoding="utf-8")
     (FRAGMENTS / "five.md").write_text(five_things(found), encoding="utf-8")
     _draw_training_time(found, folder)
 
