@@ -30,5 +30,5 @@ def svd(
             scipy.linalg.svd(one, full_matrices=full_matrices, lapack_driver="gesvd")
             for one in matrix.reshape(-1, rows, columns)
         ]
-        left, s, right = (np.stack(parts) for parts in zip(*each, strict=True))
-        return tuple(part.reshape(*stack, *part.shape[1:]) for part in (left, s, right))
+        left, s, right = (np.stack(parts).reshape(*stack, *parts[0].shape) for parts in zip(*each, strict=True))
+        return left, s, right
