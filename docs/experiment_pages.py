@@ -19,13 +19,13 @@ WORDS = {True: "yes", False: "**no**", None: "open"}
 
 FIVE = (
     (
-        "What reaches every cell is found best when half to three quarters are masked, with noise as well",
+        "What reaches every cell is found better with three quarters masked than with few cells or nearly all",
         "masking_ratio",
         "invertible mechanisms: the root is found better at ratio 0.75 than at 0.1 and at 0.95",
         ("0.75 − 0.1", "0.75 − 0.95"),
     ),
     (
-        "Large masking units cost some of it",
+        "Large masking units cost some of it (here with noise)",
         "patch_size",
         "noisy mechanisms: the root is found better with units as large as its children than with smaller ones",
         ("height 3, unit 4 − 2",),
@@ -44,7 +44,7 @@ FIVE = (
         ("tree, mlp, code → c", "tree, mlp, c → code"),
     ),
 )
-"""What a user should know about masking: a sentence, the experiment, its claim, and the scores that are shown."""
+"""Things a user should know about masking: a sentence, the experiment, its claim, and the scores that are shown."""
 
 
 def draw_all(folder: Path) -> None:
@@ -64,7 +64,7 @@ def draw_all(folder: Path) -> None:
 
 
 def five_things(found: Mapping[str, Results]) -> str:
-    """What a user should know about masking, each with its number, its interval and its page."""
+    """Table of what a user should know about masking, each with its number, its interval and its page."""
     rows = []
     for sentence, name, text, scores in FIVE:
         claim = next(claim for claim in found[name].claims if claim.text == text)

@@ -1,4 +1,4 @@
-"""Does the signal law forecast what training finds first, on generators that it has never seen?
+"""Does the signal law forecast what training finds first, on families of generators that it was not fitted on?
 
 The law (``experiments/signal_law.py``) was found on transformers that learn one quadtree. Its constants are frozen.
 Here it forecasts eight other families, several generators each, two networks and two lengths of training that are a

@@ -162,7 +162,7 @@ def _rivals(table: Frame, prediction: Prediction) -> list[Claim]:
 
 
 def _handover(table: Frame, prediction: Prediction) -> list[Claim]:
-    """Whether demand forecasts better, compared with the law, after longer training."""
+    """The claim that demand forecasts better, compared with the law, after longer training."""
     short, long = prediction["steps"]
     pair = [ranks(table, prediction, _ALL, column) for column in ("demand", "forecast")]
     cell = ["network", "steps", "family", "generator"]

@@ -75,6 +75,6 @@ def _draw_rivals(table: Frame, prediction: Prediction) -> Figure:
         axes.set(title=scope, xlabel="rank correlation with gains", xlim=(-1, 1))
         axes.set_yticks(range(len(forecasts)), list(forecasts.values()))
     panels[0][0].invert_yaxis()
-    handles, labels = panels[0][0].get_legend_handles_labels()
+    handles, labels = panels[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure

@@ -24,11 +24,11 @@ import pandas as pd
 import scipy.optimize
 import scipy.stats
 import threadpoolctl
-from jaxtyping import Bool, Float, Key
+from jaxtyping import Bool, Float
 
 from experiments.experiment import Frame, load_results
 from experiments.quadtree_fits import COMPARED, MECHANISMS, QuadtreeFits, strategy
-from hlvm import HierarchicalModel
+from hlvm import HierarchicalModel, LatentGraph
 from hlvm._files.digests import read_json, write_json
 from hlvm._keys import checked_key
 from hlvm.masking import MaskSampler
@@ -105,13 +105,13 @@ def effects_without_errors(oracle: Any) -> NoiseEffects:
     return dataclasses.replace(effects_of(oracle), without=())
 
 
-def drawn_masks(mask: MaskSampler, graph: Any, key: Key[jax.Array, ""] | None = None, n: int = _MASKS) -> np.ndarray:
+def drawn_masks(mask: MaskSampler, graph: LatentGraph) -> Bool[np.ndarray, "n_masks n_observed"]:
     """Masks that a pull is the mean over."""
-    return np.asarray(mask.sample(jax.random.key(_MASK_KEY) if key is None else key, n, graph))
+    return np.asarray(mask.sample(jax.random.key(_MASK_KEY), _MASKS, graph))
 
 
 def gains(results: Path) -> Frame:
-    """What training gained in each arm of the committed records, mean over seeds.
+    """Gains of training in each arm of the committed records, mean over seeds.
 
     Args:
         results: folder of all results.

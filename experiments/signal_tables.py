@@ -78,7 +78,7 @@ def _rivals(table: Frame, prediction: Prediction) -> Table:
 
 
 def _values(table: Frame, prediction: Prediction) -> Table:
-    """How many means over generators of the transformers lie in their intervals, and how far forecasts are off."""
+    """Means over generators of the transformers that lie in their intervals, and how far forecasts are off."""
     law = SignalLaw(**prediction["law"])
     inside = covered(table[table["network"] == "transformer"], law)
     top = inside["level"] == inside["family"].map(prediction["top"])

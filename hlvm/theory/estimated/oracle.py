@@ -286,7 +286,7 @@ class EstimatedOracle:
 
     @property
     def _entering(self) -> list[Columns | None]:
-        """What enters at each latent alone: its noise, or, where it became a root, its value."""
+        """Columns of what enters at each latent alone: its noise, or, where it became a root, its value."""
         if self._height is None:
             return self._noises
         pairs = zip(self._values, self._noises, severed(self.graph, self._height), strict=False)

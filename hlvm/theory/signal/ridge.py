@@ -231,7 +231,7 @@ class _Stacked:
 
     @property
     def _is_large(self) -> bool:
-        """Whether ``I - τK``, which is ``Σ_vv K``, would cancel."""
+        """Tell whether ``I - τK``, which is ``Σ_vv K``, would cancel."""
         return self.ridge > _LARGE_RIDGE
 
     def _between(self, rows: Int[np.ndarray, " r"], read: Int[np.ndarray, " v"]) -> Float[np.ndarray, "e 1 r v"]:
