@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import jax
 import numpy as np
@@ -131,6 +132,10 @@ def test_batches_of_images_are_images():
     assert images.shape[1:] == truth.images.shape[1:]
     np.testing.assert_array_equal(np.asarray(mae.rows_of_images(images, study.material(0, 0).graph)), rows)
     assert 0 <= images.min() < images.max() <= 1
+    masked = np.arange(16 * 4).reshape(16, 4) % 3 == 0
+    batches = study.batches(0, study.arms[0].name, sees="images")
+    painted = np.asarray(mae.rows_of_images(batches.hidden(masked).astype(np.float32), study.material(0, 0).graph))
+    np.testing.assert_array_equal(painted, masked[:, study.material(0, 0).graph.arrays.cell_of_column])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,6 @@ def test_batches_of_images_are_images():
         ({"arm": "random ratio=0.25", "seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"arm": "random ratio=0.25", "sees": "images"}, 'sees must be "rows": the data are no images'),
         ({"arm": "random ratio=0.25", "sees": "pixels"}, 'sees must be "rows" or "images", got \'pixels\''),
-        ({"arm": "random ratio=0.25", "framework": "mxnet"}, 'framework must be "numpy" or "torch", got \'mxnet\''),
     ],
 )
 def test_batches_refuse(options, message):
@@ -151,26 +155,25 @@ def test_batches_refuse(options, message):
 
 
 def test_batches_say_that_pytorch_is_missing(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(UsageError, match=r'framework needs PyTorch where it is "torch": pip install torch'):
-        tiny(masks=MASKS[:1]).batches(0, framework="torch")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UsageError, match="torch needs PyTorch: pip install torch"):
+        tiny(masks=MASKS[:1]).batches(0).torch()
 
 
 def test_batches_are_tensors_over_the_same_memory():
     torch = pytest.importorskip("torch")
-    study = tiny(masks=MASKS[:1])
-    values, masked = study.batches(0, framework="torch")[1]
-    by_numpy = study.batches(0)[1]
+    batches = tiny(masks=MASKS[:1]).batches(0)
+    tensors = batches.torch()
+    assert isinstance(batches[1].values, np.ndarray)
+    values, masked = tensors[1]
     assert (values.dtype, masked.dtype) == (torch.float32, torch.bool)
-    np.testing.assert_array_equal(values.numpy(), by_numpy.values)
-    np.testing.assert_array_equal(masked.numpy(), by_numpy.masked)
-    batches, given = study.batches(0, framework="torch"), []
-    monitored = batches._torch.from_dlpack
-    batches._torch = type(
-        "Noted", (), {"from_dlpack": staticmethod(lambda array: given.append(array) or monitored(array))}
-    )
-    tensor = batches[0].values
-    assert tensor.data_ptr() == given[0].unsafe_buffer_pointer()
+    np.testing.assert_array_equal(values.numpy(), batches[1].values)
+    np.testing.assert_array_equal(masked.numpy(), batches[1].masked)
+    np.testing.assert_array_equal(batches.hidden(masked).numpy(), batches.hidden(batches[1].masked))
+    drawn, given = tensors._drawn, []
+    tensors._drawn = lambda step: given.append(drawn(step)) or given[-1]
+    for tensor, array in zip(tensors[2], given[0], strict=True):
+        assert tensor.data_ptr() == array.unsafe_buffer_pointer()
 
 
 # ---------------------------------------------------------------------- scores

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +84,7 @@ class Batches:
 
     Batch ``i`` follows from the study's key, the generator, the seed and ``i`` alone, and is the one that the study's
     own training takes at step ``i``, with the same masks if the strategy is that of an arm. Samples to score on are
-    never among them. Arrays are JAX's, as read-only NumPy arrays or as tensors of PyTorch over the same memory.
+    never among them. Arrays are read-only ones of NumPy over JAX's memory; :meth:`torch` gives tensors over it.
 
     Args:
         stream: where samples come from.
@@ -92,10 +93,9 @@ class Batches:
         generator: number of the generator, for messages.
         sees: ``"rows"`` or ``"images"``.
         units: ``"standard"`` or ``"own"``.
-        framework: ``"numpy"`` or ``"torch"``.
 
     Raises:
-        UsageError: images of data that have none, a mask that does not fit, or PyTorch is not installed.
+        UsageError: images of data that have none, or a mask that does not fit.
     """
 
     def __init__(
@@ -107,10 +107,8 @@ class Batches:
         generator: int = 0,
         sees: Sees = "rows",
         units: Units = "standard",
-        framework: Literal["numpy", "torch"] = "numpy",
     ) -> None:
-        options = {"sees": (sees, ("rows", "images")), "units": (units, ("standard", "own"))}
-        for what, (given, known) in {**options, "framework": (framework, ("numpy", "torch"))}.items():
+        for what, given, known in (("sees", sees, get_args(Sees)), ("units", units, get_args(Units))):
             if given not in known:
                 raise UsageError(f'must be "{known[0]}" or "{known[1]}", got {given!r}', argument=what)
         if sees == "images" and stream.image_shape is None:
@@ -119,7 +117,7 @@ class Batches:
         self._stream, self._sees, self._units = stream, sees, units
         self._mask = None if mask is None else as_strategy(mask)
         self._plan = None if mask is None else mask_plan(stream.data.graph, self._mask)
-        self._torch = _torch() if framework == "torch" else None
+        self._torch: Any = None
         self._keys = seed_keys(stream.key, self.seed)
         table = table_of(stream.data, stream.shift, stream.scale, 1)
         self._feeder = feeder(
@@ -154,6 +152,33 @@ class Batches:
         values, masked = self._drawn(step)
         shown = self._in_units(values)
         return Batch(self._given(shown), None if masked is None else self._given(masked))
+
+    def torch(self) -> Batches:
+        """The same batches as tensors of PyTorch, without a copy.
+
+        They lie where JAX computes, so on the GPU where JAX has one and PyTorch was built for it.
+
+        Raises:
+            UsageError: PyTorch is not installed.
+        """
+        made = copy.copy(self)
+        try:
+            made._torch = importlib.import_module("torch")
+        except ImportError:
+            raise UsageError("needs PyTorch", argument="torch", remedies={"torch": "pip install torch"}) from None
+        return made
+
+    def hidden(self, masked: Any) -> Any:
+        """A batch's mask in the shape of its values: True for every number of what is hidden.
+
+        Args:
+            masked: (batch, observed variables), of NumPy or PyTorch.
+
+        Returns:
+            (batch, total observed dims), or (batch, height, width, channels); of the same framework.
+        """
+        cells = self._stream.data.graph.arrays.cell_of_column[None].astype(np.float32)
+        return masked[:, np.array(self._shaped(cells)[0], np.int64)]
 
     @property
     def shift(self) -> Float[np.ndarray, " columns"]:
@@ -217,14 +242,6 @@ class Batches:
 
     def _given(self, array: Any) -> Any:
         return np.asarray(array) if self._torch is None else self._torch.from_dlpack(array)
-
-
-def _torch() -> Any:
-    try:
-        return importlib.import_module("torch")
-    except ImportError:
-        remedy = {"torch": "pip install torch"}
-        raise UsageError('needs PyTorch where it is "torch"', argument="framework", remedies=remedy) from None
 
 
 @functools.partial(jax.jit, static_argnums=3)

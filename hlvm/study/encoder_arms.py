@@ -217,7 +217,7 @@ class EncoderScores:
         fingerprint, own = encoder.fingerprint, max(seed, 0)
         if encoder.fit is not None:
             encoder = _named(arm.name, encoder.fitted(self._batches(encoder, generator, own)))
-            self._described[arm.name]["floor"] = encoder.floor
+            self._described[arm.name] |= {"kind": encoder.kind, "floor": encoder.floor}
         masked = self._masked(encoder, generator, own)
         code = self._codes(encoder, generator, masked)
         untrained = None if encoder.untrained is None else encoder.reinitialised(own)

@@ -153,7 +153,6 @@ class Study(StudyDesign):
         seed: int = 0,
         sees: Literal["rows", "images"] = "rows",
         units: Literal["standard", "own"] = "standard",
-        framework: Literal["numpy", "torch"] = "numpy",
     ) -> Batches:
         """Batches and masks of an arm, for a training loop of your own.
 
@@ -165,14 +164,12 @@ class Study(StudyDesign):
             sees: ``"rows"``, the observed variables side by side, or ``"images"``.
             units: ``"standard"``: columns less their means, in their standard deviations, which are
                 :attr:`hlvm.mae.Fit.shift` and :attr:`hlvm.mae.Fit.scale` of own fits; or ``"own"``.
-            framework: ``"numpy"``, or ``"torch"`` for tensors over the same memory, without a copy.
 
         Returns:
             As many batches as the study's training takes steps, the same as it takes.
 
         Raises:
-            UsageError: an arm that there is not, a number out of its range, images of data that have none, or PyTorch
-                is not installed.
+            UsageError: an arm that there is not, a number out of its range, or images of data that have none.
         """
         typed = checked_key(key)
         known = {each.name: each for each in self.arms}
@@ -182,7 +179,7 @@ class Study(StudyDesign):
             raise UsageError(f"must be below {self.generators}, got {generator}", argument="generator")
         mask = (known[arm] if arm else self.arms[0]).mask
         stream = Session(self, typed).stream(generator)
-        return Batches(stream, mask=mask, seed=seed, generator=generator, sees=sees, units=units, framework=framework)
+        return Batches(stream, mask=mask, seed=seed, generator=generator, sees=sees, units=units)
 
     def looks(self, until: str, most: int) -> Looks:
         """The stages of a run ``until="decided"``: the study's seeds or generators, doubled as long as that is allowed.
