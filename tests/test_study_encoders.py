@@ -18,6 +18,7 @@ from hlvm.images import QuadtreeImages
 from hlvm.mae import BottleneckConfig, LinearConfig, TrainConfig
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
+from hlvm.plotting.study_curves import BEST_LABEL
 from hlvm.scoring import kernel_r2
 from hlvm.study import Batches, Comparison, ScoreConfig, Study, load_study, measuring
 from hlvm.study.comparisons import Pair, measured_differences
@@ -136,6 +137,15 @@ def test_batches_of_images_are_images():
     batches = study.batches(0, study.arms[0].name, sees="images")
     painted = np.asarray(mae.rows_of_images(batches.hidden(masked).astype(np.float32), study.material(0, 0).graph))
     np.testing.assert_array_equal(painted, masked[:, study.material(0, 0).graph.arrays.cell_of_column])
+
+
+def test_batches_and_encoders_work_under_strict_flags():
+    study = tiny(masks=MASKS[:1])
+    plain = [study.batches(0, units=units)[1].values for units in ("standard", "own")]
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), np.errstate(all="raise"):
+        for units, values in zip(("standard", "own"), plain, strict=True):
+            np.testing.assert_array_equal(study.batches(0, units=units)[1].values, values)
+        study.run(0, encoders={"PCA": wrap(PCA(2), fit=True)})
 
 
 @pytest.mark.parametrize(
@@ -309,6 +319,16 @@ def test_run_scores_an_encoder_again_that_is_another_one_now(study, found, folde
     study.run(0, out=folder, resume=True, encoders={"two": two})  # as others find it
 
 
+def test_run_tells_that_kept_scores_of_an_encoder_are_damaged(tmp_path):
+    study = tiny(masks=MASKS[:1])
+    study.run(0, out=tmp_path / "run", encoders={"two": two, "three": lambda rows: rows[:, :3]})
+    (file, other) = (tmp_path / "run" / "groups").glob("e*.json")
+    file.write_text(file.read_text().replace("0.", "1."))
+    with pytest.warns(UserWarning, match=r"scores of an encoder are left out: .* is damaged"):
+        left = study.run(0, out=tmp_path / "run", resume=True)
+    assert [one["arm"] for one in left.encoders] == [json.loads(other.read_text())["group"]["encoder"]]
+
+
 def test_study_folder_without_encoders_does_not_mention_them(tmp_path):
     tiny(masks=MASKS[:1]).run(0, out=tmp_path / "plain")
     assert "encoders" not in json.loads((tmp_path / "plain" / "results.json").read_text())
@@ -319,6 +339,8 @@ def test_pictures_of_a_study_leave_encoders_to_the_layout_by_arm(found, tmp_path
     found.plot()
     figure = found.plot(layout="arms")
     assert "with floor" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    (ringed,) = [line for line in figure.axes[0].lines if line.get_gid() == BEST_LABEL]
+    assert sorted(ringed.get_ydata()) == [0, 1]  # the arms, which are not told apart: of encoders nothing is told
     found.report(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Encoders from outside" in page

@@ -141,6 +141,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return (self[step] for step in range(len(self)))
 
+    @usual_promotion
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step; steps beyond the length go on in the same way.
 
@@ -190,6 +191,7 @@ class Batches:
         """Standard deviation of every observed column, by which standard units divide."""
         return np.asarray(self._stream.scale)
 
+    @usual_promotion
     def rows(self, n: int | None = None) -> Float[np.ndarray, "n ..."]:
         """Samples that this seed trains on, for what is fitted at once.
 
@@ -209,7 +211,6 @@ class Batches:
         steps = range(-(-wanted // stream.train.batch))
         return np.concatenate([np.asarray(self._in_units(self._drawn(step)[0])) for step in steps])[:wanted]
 
-    @usual_promotion
     def _drawn(self, step: int) -> tuple[Float[Array, "n columns"], Bool[Array, "n observed"] | None]:
         stream, chunk = self._stream, self._feeder.chunk
         number, i = divmod(step, chunk)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -260,14 +261,16 @@ class EncoderScores:
         return encoder(inputs, masked, data=f"generator {generator}")
 
     def _kept(self) -> Iterator[dict[str, Any]]:
-        """Results of encoders in the folder; those that are damaged are left out."""
+        """Results of encoders in the folder; those that are damaged are left out, which is told."""
         if self.groups is None or not self.groups.is_dir():
             return
         for path in sorted(self.groups.glob(f"{_PREFIX}[0-9]*.json")):
-            with suppress(ValueError, KeyError, TypeError):
+            try:
                 found = read_json(path)
-                if isinstance(found["group"]["encoder"], str) and isinstance(found["records"], list):
-                    yield found
+            except ValueError as error:
+                warnings.warn(f"scores of an encoder are left out: {error}", stacklevel=6)
+                continue
+            yield found
 
 
 def _read(path: Path | None, group: Mapping[str, Any]) -> dict[str, Any] | None:
