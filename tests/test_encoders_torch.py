@@ -5,8 +5,14 @@ import copy
 import numpy as np
 import pytest
 
+from hlvm import HierarchicalModel, LatentGraph
 from hlvm._numbers import UsageError
 from hlvm.encoders import wrap
+from hlvm.mae import LinearConfig, TrainConfig
+from hlvm.masking import RandomMask
+from hlvm.mechanisms import LinearGaussian
+from hlvm.study import ScoreConfig, Study
+from hlvm.study.measuring import Session
 
 torch = pytest.importorskip("torch")
 
@@ -134,3 +140,43 @@ def test_encoder_says_that_a_tensor_is_on_another_device():
 def test_encoder_takes_tensors_that_need_gradients():
     linear = torch.nn.Linear(5, 2)
     assert wrap(lambda rows: linear(torch.tensor(rows)))(ROWS).shape == (40, 2)
+
+
+# ---------------------------------------------------------------------- in a study
+
+
+def test_study_scores_modules_per_seed_above_their_own_floors():
+    """Each seed's module is trained on the batches of that seed; its floor has new parameters of that seed."""
+    study = Study(
+        HierarchicalModel.init(0, LatentGraph.quadtree(1), LinearGaussian()),
+        masks=[RandomMask(ratio=0.5)],
+        networks=LinearConfig(code_dim=1),
+        train=TrainConfig(steps=60, batch=64, warmup=2),
+        seeds=2,
+        score=ScoreConfig(rows=400, parts=("noise",)),
+    )
+
+    def train(batches):
+        torch.manual_seed(batches.seed)
+        model = torch.nn.Sequential(torch.nn.Linear(12, 1), torch.nn.Linear(1, 12))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+        for values, masked in batches.torch():
+            hidden = batches.hidden(masked).float()
+            loss = ((model(values * (1 - hidden)) - values) ** 2 * hidden).sum() / hidden.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return model[0]
+
+    models = [train(study.batches(0, seed=seed)) for seed in range(2)]
+    found = study.run(0, encoders={"list": models, "trained": wrap(train, fit=True, mask=study.masks[0])})
+    rows = found.records.set_index(["arm", "seed"])
+    for seed, model in enumerate(models):
+        assert rows.loc[("trained", seed), "value"] == pytest.approx(rows.loc[("list", seed), "value"], abs=1e-4)
+        session = Session(study, 0)
+        stream, truth = session.stream(0), session.material(0).truth
+        fresh = wrap(model).reinitialised(seed)((truth.inputs - np.asarray(stream.shift)) / np.asarray(stream.scale))
+        by_hand = session.scorer(0).scores(fresh, chance=False)[0]
+        assert rows.loc[("list", seed), "floor"] == pytest.approx(by_hand[0], abs=1e-4)
+    assert rows.loc["list", "floor"].nunique() == 2
+    assert [(one["kind"], one["floor"]) for one in found.encoders] == [("torch", "before training")] * 2

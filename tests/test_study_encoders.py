@@ -166,7 +166,7 @@ def test_batches_refuse(options, message):
 
 def test_batches_say_that_pytorch_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UsageError, match="torch needs PyTorch: pip install torch"):
+    with pytest.raises(UsageError, match=r"torch needs PyTorch: pip install 'hlvm\[torch\]'"):
         tiny(masks=MASKS[:1]).batches(0).torch()
 
 

@@ -166,7 +166,9 @@ class Batches:
         try:
             made._torch = importlib.import_module("torch")
         except ImportError:
-            raise UsageError("needs PyTorch", argument="torch", remedies={"torch": "pip install torch"}) from None
+            raise UsageError(
+                "needs PyTorch", argument="torch", remedies={"torch": "pip install 'hlvm[torch]'"}
+            ) from None
         return made
 
     def hidden(self, masked: Any) -> Any:
