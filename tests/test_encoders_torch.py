@@ -118,6 +118,14 @@ def test_reinitialised_refuses_parameters_that_are_not_reset():
     assert wrap(WithToken(), floor=WithToken()).floor == "before training"
 
 
+def test_floor_of_a_module_with_a_rule_that_fails_is_missing():
+    module = torch.nn.Linear(5, 2)
+    assert wrap(module).floor == "before training"
+    module.reset_parameters = lambda gain: None  # a rule that wants an argument
+    assert "it cannot be re-initialised (TypeError: " in wrap(module).floor
+    assert wrap(module)(ROWS).shape == (40, 2)
+
+
 def test_wrap_refuses_modules_on_several_devices_or_on_none():
     module = network()
     module[0].to("meta")

@@ -365,6 +365,23 @@ def test_run_takes_a_list_with_an_encoder_per_seed():
     assert rows["value"].nunique() == 2
 
 
+@pytest.mark.parametrize("view", ["whole", "masked"])
+def test_run_scores_own_fits_as_encoders_as_it_scores_them_as_arms(view):
+    """The same code by both ways: value, floor, ceiling and chance agree."""
+    study = tiny(masks=MASKS[1:], score=ScoreConfig(rows=80, view=view))
+    session, arm = Session(study, 0), study.arms[0]
+    group = measuring.Group(generator=0, arms=[arm.name], seeds=[0, 1])
+    fits = mae.fit_ensemble(*session.ensemble(group))
+
+    def of(fit):
+        return lambda rows, masked=None: mae.encode(fit, rows, masked)
+
+    own = [wrap(of(fit), units="own", floor=of(fit.untrained()), mask=arm.mask) for fit in fits]
+    records = study.run(0, encoders={"again": own}).records.set_index(["arm", "seed", "part"])
+    numbers = ["value", "floor", "ceiling", "chance"]
+    np.testing.assert_allclose(records.loc["again", numbers], records.loc[arm.name, numbers], atol=2e-3)
+
+
 def test_run_fits_encoders_for_every_generator():
     seen = []
 

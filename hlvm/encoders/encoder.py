@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from hlvm._numbers import UsageError, as_numbers
 
-__all__ = ["Encoder", "EncoderWarning", "Sees", "Units"]
+__all__ = ["Encoder", "EncoderWarning", "Sees", "Units", "told"]
 
 Sees: TypeAlias = Literal["rows", "images"]
 Units: TypeAlias = Literal["standard", "own"]
@@ -137,7 +137,7 @@ class Encoder:
         except UsageError:
             raise
         except Exception as error:
-            raise self._error(f"could not be fitted on {batches!r}: {_told(error)}") from error
+            raise self._error(f"could not be fitted on {batches!r}: {told(error)}") from error
 
     @property
     def floor(self) -> str:
@@ -152,7 +152,7 @@ class Encoder:
         try:
             made = self.function(*given)
         except Exception as error:
-            raise self._error(f"fails on {shape}: {_told(error)}") from error
+            raise self._error(f"fails on {shape}: {told(error)}") from error
         return self._checked(made, len(inputs), shape)
 
     def _checked(self, made: Any, n: int, shape: str) -> Float[np.ndarray, "n dims"]:
@@ -163,7 +163,7 @@ class Encoder:
         try:
             codes = as_numbers("its code", made)
         except ValueError as error:
-            raise self._error(f"gives no numbers for {shape}: {_told(error, of_type=False)}") from None
+            raise self._error(f"gives no numbers for {shape}: {told(error, of_type=False)}") from None
         if codes.ndim not in (1, 2) or len(codes) != n:
             raise self._error(
                 f"must give one row per sample, ({n}, dims), for {shape}, got {codes.shape}: "
@@ -204,7 +204,7 @@ class Encoder:
         return UsageError(problem, argument=f"encoder {self.name!r}")
 
 
-def _told(error: Exception, *, of_type: bool = True) -> str:
-    """An error of the user's code in one line."""
+def told(error: Exception, *, of_type: bool = True) -> str:
+    """An error of the user's code in one line, with its type unless that is a matter of course."""
     words = " ".join(f"{error}".split())[:_LONGEST]
     return f"{type(error).__name__}: {words}" if of_type else words

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from hlvm._numbers import UsageError, positive
-from hlvm.encoders.encoder import Encoder, Sees, Units
+from hlvm.encoders.encoder import Encoder, Sees, Units, told
 from hlvm.encoders.estimators import check_fitted, fitted_estimator, is_estimator, settings_digest
 from hlvm.encoders.modules import check_module, is_module, module_codes, reinitialised_module
 
@@ -140,6 +140,8 @@ def _floor_of(
         reinitialised_module(options["name"], encoder, 0)
     except UsageError as error:
         return None, error.told()
+    except Exception as error:  # a module of the user's that cannot be copied, or whose rule wants arguments
+        return None, f"it cannot be re-initialised ({told(error)}); give floor= to wrap"
 
     def untrained(seed: int) -> Encoder:
         made = reinitialised_module(options["name"], encoder, seed)
