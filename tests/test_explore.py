@@ -29,7 +29,7 @@ from hlvm.theory import (
 REGIMES = ("invertible", "general")
 
 # Everything on the page is done and read in one call for many graphs: each call takes longer than a graph does.
-ASK = """(cases) => cases.map(({ text, masked, target }) => {
+ASK = """(cases) => cases.map(({ text, masked, target }, number) => {
   const at = (id) => document.getElementById(id);
   at("own").click();
   at("paste").value = text;
@@ -40,6 +40,8 @@ ASK = """(cases) => cases.map(({ text, masked, target }) => {
   }
   const wanted = new Set(masked);
   const names = explorer.graph.names, first = explorer.graph.nLatents;
+  // The first are masked by clicks, which need a layout of the page each time.
+  if (number > 60) explorer.setMask(explorer.graph.observed.map((name) => (wanted.has(name) ? 1 : 0)));
   for (const cell of document.querySelectorAll("[data-cell]")) {
     const hidden = cell.getAttribute("aria-selected") === "true";
     if (hidden === wanted.has(cell.title)) continue;
@@ -436,7 +438,9 @@ def test_explorer_is_used_with_the_keyboard(page):
         page.keyboard.press(key)
     assert page.evaluate("explorer.maskedNames") == ["x_0_0", "x_1_0", "x_1_1", "x_1_2"]
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "x_1_3, visible"
-    assert page.evaluate("document.activeElement.title") in page.inner_text("#pointed")
+    assert page.inner_text("#pointed") == "x_1_3: visible. Above it: z2_0_0, z1_0_1."
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("document.getElementById('pointed').textContent.includes('visible part: z1_0_1. Above')")
     page.keyboard.press("Shift+Tab")
     page.focus(".latent[data-variable='0']")
     for key in ("Space", "ArrowDown", "ArrowRight", "Space", "ArrowUp"):

@@ -28,20 +28,38 @@ export class Cells {
     this.cells = graph.observed.map((name, i) =>
       element(
         "div",
-        { class: "cell", role: "gridcell", tabindex: i ? -1 : 0, "data-cell": i, "aria-selected": "false", "aria-label": `${name}, visible`, title: name },
+        {
+          class: "cell",
+          role: "gridcell",
+          tabindex: i ? -1 : 0,
+          "data-cell": i,
+          "aria-selected": "false",
+          "aria-label": `${name}, visible`,
+          title: name,
+        },
         ...(graph.grid ? [] : [name]),
       ),
     );
     const rows = [];
     for (let i = 0; i < this.cells.length; i += columns) {
-      rows.push(element("div", { class: graph.grid ? "row" : "list", role: "row" }, ...this.cells.slice(i, i + columns)));
+      rows.push(
+        element("div", { class: graph.grid ? "row" : "list", role: "row" }, ...this.cells.slice(i, i + columns)),
+      );
     }
     const holder = element(
       "div",
-      { class: graph.grid ? "grid" : "", role: "grid", "aria-multiselectable": "true", "aria-label": `Cells to mask; arrow keys move, space masks or unmasks` },
+      {
+        class: graph.grid ? "grid" : "",
+        role: "grid",
+        "aria-multiselectable": "true",
+        "aria-label": `Cells to mask; arrow keys move, space masks or unmasks`,
+      },
       ...rows,
     );
-    if (graph.grid) holder.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    if (graph.grid) {
+      holder.style.grid = `repeat(${graph.grid[0]}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`;
+      holder.style.aspectRatio = `${columns} / ${graph.grid[0]}`;
+    }
     this.home.classList.toggle("many", graph.nObserved > MANY);
     this.home.replaceChildren(holder);
     this.update();
@@ -86,11 +104,17 @@ export class Cells {
   }
 
   key(event) {
-    const i = this.placeOf(event.target), last = this.cells.length - 1, row = Math.floor((i ?? 0) / this.columns);
+    const i = this.placeOf(event.target),
+      last = this.cells.length - 1,
+      row = Math.floor((i ?? 0) / this.columns);
     if (i === null || event.ctrlKey || event.metaKey || event.altKey) return;
     const moves = {
-      ArrowRight: i + 1, ArrowLeft: i - 1, ArrowDown: i + this.columns, ArrowUp: i - this.columns,
-      Home: row * this.columns, End: Math.min(last, (row + 1) * this.columns - 1),
+      ArrowRight: i + 1,
+      ArrowLeft: i - 1,
+      ArrowDown: i + this.columns,
+      ArrowUp: i - this.columns,
+      Home: row * this.columns,
+      End: Math.min(last, (row + 1) * this.columns - 1),
     };
     if (event.key === " " || event.key === "Enter") this.explorer.paint(i, this.explorer.mask[i] ? 0 : 1);
     else if (event.key in moves) {

@@ -1,5 +1,15 @@
 // Checks of what a graph is made from, in the order and the words of hlvm/graph/checks.py and hlvm/graph/files.py.
-import { NotJson, UsageError, byCodePoints, canonicalJson, pairRepr, parseJson, repr, sha256, typeName } from "./python.js";
+import {
+  NotJson,
+  UsageError,
+  byCodePoints,
+  canonicalJson,
+  pairRepr,
+  parseJson,
+  repr,
+  sha256,
+  typeName,
+} from "./python.js";
 
 const LARGEST_DIM = 2n ** 53n - 1n;
 const FULL_FIELDS = ["format", "grid", "nodes", "version"];
@@ -83,7 +93,8 @@ function checkedRows(rows) {
       fail(`malformed graph description: each node needs name, dim, noise_dim and parents, got ${short(row)}`);
     }
     checkFields(row, ROW_FIELDS);
-    const name = row.get("name"), parents = row.get("parents");
+    const name = row.get("name"),
+      parents = row.get("parents");
     if (typeof name !== "string" || !name) {
       fail(`malformed graph description: a name is a non-empty string, got ${short(name)}`);
     }
@@ -98,7 +109,8 @@ function checkedRows(rows) {
 
 function ofShortForm(data) {
   checkFields(data, SHORT_FIELDS);
-  const edges = data.get("edges"), observed = data.get("observed") ?? null;
+  const edges = data.get("edges"),
+    observed = data.get("observed") ?? null;
   if (observed !== null && !(Array.isArray(observed) && observed.every((name) => typeof name === "string"))) {
     fail(`"observed" must be a list of names, got ${short(observed)}`);
   }
@@ -163,7 +175,8 @@ export function perNode(value, names, what, minimum) {
 export function checkedEdges(edges) {
   const seen = new Map();
   for (const edge of edges) {
-    if (!Array.isArray(edge) || edge.length !== 2) fail(`an edge is a (parent, child) pair of names, got ${repr(edge)}`);
+    if (!Array.isArray(edge) || edge.length !== 2)
+      fail(`an edge is a (parent, child) pair of names, got ${repr(edge)}`);
     for (const name of edge) {
       if (typeof name !== "string" || !name) {
         fail(`a variable's name is a non-empty string, got ${repr(name)} in edge ${repr(edge)}`);
@@ -305,7 +318,8 @@ function checkPlaces(names, [rows, columns]) {
       const first = [0, 1].map((axis) => least(told.map((place) => place[axis])));
       told = told.map(([row, column]) => [row - first[0], column - first[1]]);
     }
-    const keys = new Set(told.map(String)), expected = places.map(String);
+    const keys = new Set(told.map(String)),
+      expected = places.map(String);
     const turned = new Set(told.map(([row, column]) => String([column, row])));
     const all = (found) => found.size === expected.length && expected.every((place) => found.has(place));
     if (!all(keys) && !all(turned)) continue;

@@ -6,7 +6,11 @@ export function asPython(explorer) {
   const { graph, entry, regime } = explorer;
   const lines = ["from hlvm.graph import LatentGraph", "from hlvm.masking import Patches, RandomMask"];
   lines.push("from hlvm.theory import design_mask, level_profile, shared_information, target_ancestors", "");
-  lines.push(entry.height ? `graph = LatentGraph.quadtree(${entry.height})` : `graph = LatentGraph.from_dict(${literal(graph.description)})`);
+  lines.push(
+    entry.height
+      ? `graph = LatentGraph.quadtree(${entry.height})`
+      : `graph = LatentGraph.from_dict(${literal(graph.description)})`,
+  );
   lines.push(`masked = ${literal(explorer.maskedNames)}`);
   lines.push(`shared = shared_information(graph, masked, regime="${regime}")`);
   lines.push("print(sorted(shared.members), sorted(shared.frontier), shared.dim)");
@@ -40,5 +44,7 @@ function literal(value) {
   if (typeof value === "number") return String(value);
   if (typeof value === "string") return repr(value);
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
-  return `{${Object.entries(value).map(([key, of]) => `${repr(key)}: ${literal(of)}`).join(", ")}}`;
+  return `{${Object.entries(value)
+    .map(([key, of]) => `${repr(key)}: ${literal(of)}`)
+    .join(", ")}}`;
 }

@@ -35,7 +35,8 @@ function components(n, pairs) {
     return u;
   };
   for (const [one, other] of pairs) {
-    const a = top(one), b = top(other);
+    const a = top(one),
+      b = top(other);
     if (a < b) above[b] = a;
     else above[a] = b;
   }
@@ -66,7 +67,8 @@ class Puzzle {
       .filter((u) => !this.target.has(u))
       .map((u) => this.graph.names[u])
       .sort(byCodePoints);
-    const listed = missing.slice(0, 8).map(repr).join(", ") + (missing.length > 8 ? ` and ${missing.length - 8} more` : "");
+    const listed =
+      missing.slice(0, 8).map(repr).join(", ") + (missing.length > 8 ? ` and ${missing.length - 8} more` : "");
     found.reason +=
       `; it is a parent of ${repr(this.graph.names[last[1]])}, which the target asks for, and a ` +
       `mask cannot share a latent without its ancestors (missing: ${listed})`;
@@ -78,14 +80,21 @@ class Puzzle {
     const part = this.parts();
     const first = graph.nLatents;
     const weights = [];
-    for (let cell = 0; cell < graph.nObserved; cell++) weights[part[first + cell]] = (weights[part[first + cell]] ?? 0) + 1;
-    const frontier = [...target].sort((a, b) => a - b).filter((u) => !graph.children[u].some((child) => target.has(child)));
+    for (let cell = 0; cell < graph.nObserved; cell++)
+      weights[part[first + cell]] = (weights[part[first + cell]] ?? 0) + 1;
+    const frontier = [...target]
+      .sort((a, b) => a - b)
+      .filter((u) => !graph.children[u].some((child) => target.has(child)));
     const sets = frontier.map((u) => new Set(graph.children[u].map((child) => part[child])));
     const whole = sets.findIndex((parts) => parts.size === 1);
     if (whole >= 0) return this.explain([frontier[whole]], part);
     if (weights.length === 1) return this.explain([], part);
     const { chosen, impossible } = lightestSplitting(sets, weights, true, this.deadline);
-    if (impossible) return this.explain(impossible.map((i) => frontier[i]), part);
+    if (impossible)
+      return this.explain(
+        impossible.map((i) => frontier[i]),
+        part,
+      );
     return { mask: Uint8Array.from({ length: graph.nObserved }, (_, cell) => chosen[part[first + cell]]) };
   }
 
@@ -114,14 +123,19 @@ class Puzzle {
   }
 
   irreducibleReason(latents) {
-    const below = new Map(latents.map((u) => [u, [...new Set(this.graph.observedBelow(u).map((x) => this.patchOf[x]))]]));
+    const below = new Map(
+      latents.map((u) => [u, [...new Set(this.graph.observedBelow(u).map((x) => this.patchOf[x]))]]),
+    );
     const impossible = (some) =>
       this.impossible(
         some.filter((u) => this.target.has(u)).map((u) => below.get(u)),
         some.filter((u) => !this.target.has(u)).map((u) => below.get(u)),
       );
     const core = irreducible(latents, impossible);
-    return this.worded(core.filter((u) => this.target.has(u)), core.filter((u) => !this.target.has(u)));
+    return this.worded(
+      core.filter((u) => this.target.has(u)),
+      core.filter((u) => !this.target.has(u)),
+    );
   }
 
   /** Whether no mask has every set of `split` on both sides and every set of `whole` on one. */
@@ -135,7 +149,8 @@ class Puzzle {
 
   worded(wanted, oneOf) {
     const named = (some) => some.map((u) => repr(this.graph.names[u]));
-    const listed = named(wanted).join(" and "), either = named(oneOf).join(" or ");
+    const listed = named(wanted).join(" and "),
+      either = named(oneOf).join(" or ");
     const it = oneOf.length === 1 ? "it" : "one of them";
     let reason;
     if (!wanted.length) {
@@ -161,7 +176,8 @@ function irreducible(items, impossible) {
     if (grown && impossible(background)) return [];
     if (candidates.length === 1) return candidates;
     const half = candidates.length >> 1;
-    const first = candidates.slice(0, half), second = candidates.slice(half);
+    const first = candidates.slice(0, half),
+      second = candidates.slice(half);
     const fromSecond = within([...background, ...first], true, second);
     const fromFirst = within([...background, ...fromSecond], fromSecond.length > 0, first);
     return [...fromFirst, ...fromSecond];

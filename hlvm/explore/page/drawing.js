@@ -2,7 +2,10 @@
 import { at, element, svg } from "./elements.js";
 import { layered } from "./layout.js";
 
-const ROW = 56, SIDE = 34, TOP = 26;
+const ROW = 56,
+  SIDE = 34,
+  TOP = 26;
+const ROLES = { frontier: "in c, frontier", member: "in c", also: "in the other cut", "": "not in c" };
 
 /** The drawing of an explorer's graph. `point` is told which variable the pointer or the focus is on. */
 export class Drawing {
@@ -18,7 +21,11 @@ export class Drawing {
       this.home.addEventListener(kind, (event) => this.point(this.variableOf(event.target)));
     }
     for (const kind of ["pointerleave", "focusout"]) this.home.addEventListener(kind, () => this.point(null));
-    for (const [id, change] of [["smaller", 1 / 1.6], ["larger", 1.6], ["fit", 0]]) {
+    for (const [id, change] of [
+      ["smaller", 1 / 1.6],
+      ["larger", 1.6],
+      ["fit", 0],
+    ]) {
       at(id).addEventListener("click", () => {
         this.zoom = change ? Math.min(40, Math.max(1, this.zoom * change)) : 1;
         this.draw();
@@ -45,7 +52,8 @@ export class Drawing {
 
   draw() {
     if (!this.layout) return;
-    const { graph } = this.explorer, { x, rows, width } = this.layout;
+    const { graph } = this.explorer,
+      { x, rows, width } = this.layout;
     this.drawnFor = this.width();
     const focused = this.variableOf(document.activeElement);
     const room = (this.drawnFor - 2 * SIDE) * this.zoom;
@@ -53,16 +61,20 @@ export class Drawing {
     const left = SIDE + (room - step * width) / 2;
     const rowHeight = Math.max(26, Math.min(ROW, 430 / rows.length));
     const place = (u) => [left + step * x[u], TOP + (rows.length - 1 - graph.heights[u]) * rowHeight];
-    const gaps = rows.map((row) => (row.length > 1 ? step * row.slice(1).reduce((least, u, i) => Math.min(least, x[u] - x[row[i]]), Infinity) : room));
+    const gap = (row) => step * row.slice(1).reduce((least, u, i) => Math.min(least, x[u] - x[row[i]]), Infinity);
+    const gaps = rows.map((row) => (row.length > 1 ? gap(row) : room));
     this.radius = gaps.map((gap) => Math.max(1.2, Math.min(10, rowHeight * 0.28, gap * 0.42)));
-    this.edges = new Map();
     const lines = graph.parents.flatMap((above, child) =>
       above.map((parent) => {
-        const [x1, y1] = place(parent), [x2, y2] = place(child);
-        const bend = graph.heights[parent] - graph.heights[child] > 1 ? (x1 <= x2 ? 1 : -1) * Math.min(18, 6 + gaps[graph.heights[child]] * 0.4) : 0;
-        const line = svg("path", { class: "edge", d: bend ? `M${x1} ${y1}Q${(x1 + x2) / 2 + bend} ${(y1 + y2) / 2} ${x2} ${y2}` : `M${x1} ${y1}L${x2} ${y2}` });
-        for (const end of [parent, child]) this.edges.has(end) ? this.edges.get(end).push(line) : this.edges.set(end, [line]);
-        return line;
+        const [x1, y1] = place(parent),
+          [x2, y2] = place(child);
+        const far = graph.heights[parent] - graph.heights[child] > 1; // it passes rows, whose variables it should miss
+        const bend = far ? (x1 <= x2 ? 1 : -1) * Math.min(18, 6 + gaps[graph.heights[child]] * 0.4) : 0;
+        const middle = `${(x1 + x2) / 2 + bend} ${(y1 + y2) / 2}`;
+        return svg("path", {
+          class: "edge",
+          d: bend ? `M${x1} ${y1}Q${middle} ${x2} ${y2}` : `M${x1} ${y1}L${x2} ${y2}`,
+        });
       }),
     );
     this.roles = [];
@@ -72,7 +84,12 @@ export class Drawing {
     );
     const picture = svg(
       "svg",
-      { width: Math.round(room + 2 * SIDE), height: Math.round(TOP + rowHeight * (rows.length - 1) + 34), role: "group", "aria-label": "Graph; heights are at the left. Arrow keys move between latents, space chooses one." },
+      {
+        width: Math.round(room + 2 * SIDE),
+        height: Math.round(TOP + rowHeight * (rows.length - 1) + 34),
+        role: "group",
+        "aria-label": "Graph; heights are at the left. Arrow keys move between latents, space chooses one.",
+      },
       svg("g", {}, ...lines),
       svg("g", {}, ...this.shapes.map((shape) => shape.group)),
       svg("g", { "aria-hidden": "true" }, ...ruler),
@@ -86,18 +103,32 @@ export class Drawing {
   }
 
   variable(u, name, [cx, cy], gap) {
-    const { graph } = this.explorer, r = this.radius[graph.heights[u]];
+    const { graph } = this.explorer,
+      r = this.radius[graph.heights[u]];
     if (u >= graph.nLatents) {
-      const leaf = svg("rect", { class: "leaf", x: cx - r, y: cy - Math.max(r, 4), width: 2 * r, height: 2 * Math.max(r, 4), "data-variable": u }, svg("title", {}, name));
+      const high = Math.max(r, 4),
+        box = { x: cx - r, y: cy - high, width: 2 * r, height: 2 * high };
+      const leaf = svg("rect", { class: "leaf", ...box, "data-variable": u }, svg("title", {}, name));
       return { group: svg("g", {}, leaf, label(name, cx, cy + 22, gap)), leaf };
     }
     const shape = svg("path", { class: "shape", transform: `translate(${cx} ${cy})` });
-    const ring = svg("rect", { class: "ring", x: cx - r - 4, y: cy - r - 4, width: 2 * r + 8, height: 2 * r + 8, rx: 3 });
+    const ring = svg("rect", {
+      class: "ring",
+      x: cx - r - 4,
+      y: cy - r - 4,
+      width: 2 * r + 8,
+      height: 2 * r + 8,
+      rx: 3,
+    });
     const hit = svg("circle", { cx, cy, r: Math.max(r, Math.min(9, gap / 2)), fill: "transparent" });
     const group = svg(
       "g",
       { class: "latent", role: "button", tabindex: u ? -1 : 0, "aria-pressed": "false", "data-variable": u },
-      svg("title", {}, name), shape, ring, hit, label(name, cx, cy + r + 16, gap),
+      svg("title", {}, name),
+      shape,
+      ring,
+      hit,
+      label(name, cx, cy + r + 16, gap),
     );
     return { group, shape, r };
   }
@@ -106,7 +137,9 @@ export class Drawing {
   update() {
     if (!this.shapes) return;
     const { graph, shared, target, mask } = this.explorer;
-    const members = new Set(shared.members), frontier = new Set(shared.frontier), also = new Set(shared.nearVisible);
+    const members = new Set(shared.members),
+      frontier = new Set(shared.frontier),
+      also = new Set(shared.nearVisible);
     for (let u = 0; u < graph.nLatents; u++) {
       const role = frontier.has(u) ? "frontier" : members.has(u) ? "member" : also.has(u) ? "also" : "";
       const state = `${role} ${target.has(u) ? "chosen" : ""}`;
@@ -115,18 +148,19 @@ export class Drawing {
       const { group, shape, r } = this.shapes[u];
       group.setAttribute("class", `latent ${state}`);
       group.setAttribute("aria-pressed", target.has(u) ? "true" : "false");
-      group.setAttribute("aria-label", `${graph.names[u]}, height ${graph.heights[u]}, ${{ frontier: "in c, frontier", member: "in c", also: "in the other cut", "": "not in c" }[role]}`);
+      group.setAttribute("aria-label", `${graph.names[u]}, height ${graph.heights[u]}, ${ROLES[role]}`);
       shape.setAttribute("d", outline(role, r));
     }
     for (let i = 0; i < graph.nObserved; i++) {
-      const u = graph.nLatents + i, state = mask[i] ? "leaf masked" : "leaf";
+      const u = graph.nLatents + i,
+        state = mask[i] ? "leaf masked" : "leaf";
       if (this.roles[u] === state) continue;
       this.roles[u] = state;
       this.shapes[u].leaf.setAttribute("class", state);
     }
   }
 
-  /** Mark variables that belong to what is pointed at, and the edges among them. */
+  /** Mark variables that belong to what is pointed at. */
   highlight(variables) {
     if (!this.shapes) return;
     const mark = (u, on) => {
@@ -144,7 +178,8 @@ export class Drawing {
   }
 
   click(event) {
-    const u = this.variableOf(event.target), { graph, mask } = this.explorer;
+    const u = this.variableOf(event.target),
+      { graph, mask } = this.explorer;
     if (u === null) return;
     if (u < graph.nLatents) {
       this.focus(u);
@@ -153,10 +188,19 @@ export class Drawing {
   }
 
   key(event) {
-    const u = this.variableOf(event.target), { graph } = this.explorer;
+    const u = this.variableOf(event.target),
+      { graph } = this.explorer;
     if (u === null || event.ctrlKey || event.metaKey || event.altKey) return;
-    const row = this.layout.rows[graph.heights[u]], i = row.indexOf(u);
-    const moves = { ArrowLeft: row[i - 1], ArrowRight: row[i + 1], ArrowUp: graph.parents[u][0], ArrowDown: graph.children[u].find((child) => child < graph.nLatents), Home: row[0], End: row.at(-1) };
+    const row = this.layout.rows[graph.heights[u]],
+      i = row.indexOf(u);
+    const moves = {
+      ArrowLeft: row[i - 1],
+      ArrowRight: row[i + 1],
+      Home: row[0],
+      End: row.at(-1),
+      ArrowUp: graph.parents[u][0],
+      ArrowDown: graph.children[u].find((child) => child < graph.nLatents),
+    };
     if (event.key === " " || event.key === "Enter") this.explorer.toggleTarget(u);
     else if (event.key in moves) {
       if (moves[event.key] !== undefined) this.focus(moves[event.key]);
@@ -182,19 +226,38 @@ function outline(role, r) {
 
 /** A name, if there is room for it, or for enough of it to be told from others. */
 function label(name, x, y, gap) {
-  const most = Math.floor((gap - 5) / 6.5), letters = Array.from(name);
+  const most = Math.floor((gap - 5) / 6.5),
+    letters = Array.from(name);
   if (letters.length > most && most < 8) return null;
   const text = letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : name;
   return svg("text", { class: "name", x, y, "aria-hidden": "true" }, text);
 }
 
 function drawLegend() {
-  const entry = (classes, role, words) =>
-    element("span", {}, svg("svg", { width: 22, height: 22, "aria-hidden": "true" }, svg("g", { class: `latent ${classes}` }, svg("path", { class: "shape", d: outline(role, 6.5), transform: "translate(11 11)" }), svg("rect", { class: "ring", x: 1.5, y: 1.5, width: 19, height: 19, rx: 3 }))), words);
-  const leaf = (classes, words) => element("span", {}, svg("svg", { width: 16, height: 16, "aria-hidden": "true" }, svg("rect", { class: `leaf ${classes}`, x: 2, y: 2, width: 12, height: 12 })), words);
+  const entry = (classes, words, size, ...shapes) => {
+    const sample = svg(
+      "svg",
+      { width: size, height: size, "aria-hidden": "true" },
+      svg("g", { class: classes }, ...shapes),
+    );
+    return element("span", {}, sample, words);
+  };
+  const latent = (role, words, chosen = "") => {
+    const shape = svg("path", { class: "shape", d: outline(role, 6.5), transform: "translate(11 11)" });
+    const ring = svg("rect", { class: "ring", x: 1.5, y: 1.5, width: 19, height: 19, rx: 3 });
+    return entry(`latent ${role} ${chosen}`, words, 22, shape, ring);
+  };
+  const leaf = (classes, words) =>
+    entry("", words, 16, svg("rect", { class: `leaf ${classes}`, x: 2, y: 2, width: 12, height: 12 }));
+  const also = latent("also", "in the cut nearest the visible part");
+  also.id = "legend-also";
   at("legend").replaceChildren(
-    entry("frontier", "frontier", "in c, frontier"), entry("member", "member", "in c"), entry("", "", "not in c"),
-    element("span", { id: "legend-also", hidden: true }, entry("also", "also", "in the cut nearest the visible part")),
-    entry("chosen", "", "chosen for a design"), leaf("masked", "masked"), leaf("", "visible"),
+    latent("frontier", "in c, frontier"),
+    latent("member", "in c"),
+    latent("", "not in c"),
+    also,
+    latent("", "chosen for a design", "chosen"),
+    leaf("masked", "masked"),
+    leaf("", "visible"),
   );
 }

@@ -54,6 +54,6 @@ export class Turns {
       } while (performance.now() < end);
       setTimeout(turn, 0);
     };
-    turn();
+    setTimeout(turn, 0); // what is at hand is shown first
   }
 }

@@ -1,4 +1,4 @@
-// Least-dims separators on any DAG: minimum cuts of the moral graph of the ancestors, as in theory/one_mask/flow_cut.py.
+// Least-dims separators on any DAG: minimum cuts of the moral graph of the ancestors (theory/one_mask/flow_cut.py).
 import { UsageError } from "./python.js";
 
 const LARGEST_CAPACITY = 2 ** 31 - 1;
@@ -6,7 +6,9 @@ const LARGEST_CAPACITY = 2 ** 31 - 1;
 /** The least-dims separators nearest the sources (1) and nearest the sinks (2) of `sides`. */
 export function minimumCut(graph, sides) {
   const n = graph.nLatents;
-  const relevant = new Uint8Array(graph.n), sourceParents = new Set(), sinkParents = new Set();
+  const relevant = new Uint8Array(graph.n),
+    sourceParents = new Set(),
+    sinkParents = new Set();
   for (let u = graph.n - 1; u >= 0; u--) {
     const side = u >= n ? sides[u - n] : 0;
     if (side) relevant[u] = 1;
@@ -24,7 +26,9 @@ export function minimumCut(graph, sides) {
     );
   }
   const flow = new Flow(2 + 3 * n);
-  const entrance = (u) => 2 + u, exit = (u) => 2 + n + u, hub = (u) => 2 + 2 * n + u;
+  const entrance = (u) => 2 + u,
+    exit = (u) => 2 + n + u,
+    hub = (u) => 2 + 2 * n + u;
   for (let u = 0; u < n; u++) {
     if (!relevant[u]) continue;
     flow.add(entrance(u), exit(u), Math.min(graph.dims[u], unlimited));
@@ -42,8 +46,10 @@ export function minimumCut(graph, sides) {
   for (const u of sourceParents) flow.add(0, entrance(u), unlimited);
   for (const u of sinkParents) flow.add(exit(u), 1, unlimited);
   flow.fill();
-  const before = flow.reachable(0, true), after = flow.reachable(1, false);
-  const nearSources = [], nearSinks = [];
+  const before = flow.reachable(0, true),
+    after = flow.reachable(1, false);
+  const nearSources = [],
+    nearSinks = [];
   for (let u = 0; u < n; u++) {
     if (!relevant[u]) continue;
     if (before[entrance(u)] && !before[exit(u)]) nearSources.push(u);
@@ -123,7 +129,8 @@ class Flow {
 
   /** Nodes that a node reaches in what room is left, or that reach it. */
   reachable(start, forwards) {
-    const found = new Uint8Array(this.edges.length), waiting = [start];
+    const found = new Uint8Array(this.edges.length),
+      waiting = [start];
     found[start] = 1;
     while (waiting.length) {
       for (const edge of this.edges[waiting.pop()]) {

@@ -1,6 +1,15 @@
 // Latent graphs: the same order of variables, dims and heights as hlvm.graph.LatentGraph has.
 import { UsageError, repr } from "./python.js";
-import { argumentsOfText, checkedDim, checkedEdges, checkedObserved, fault, perNode, placedCells, topologicalOrder } from "./checks.js";
+import {
+  argumentsOfText,
+  checkedDim,
+  checkedEdges,
+  checkedObserved,
+  fault,
+  perNode,
+  placedCells,
+  topologicalOrder,
+} from "./checks.js";
 
 /** A frozen graph; variables are positions in `names`, latents first, each after its parents. */
 export class Graph {
@@ -46,14 +55,16 @@ export class Graph {
 
   /** Places, among the observed variables, of those at or below a variable. */
   observedBelow(u) {
-    const bits = this.below[u], found = [];
+    const bits = this.below[u],
+      found = [];
     for (let i = 0; i < this.nObserved; i++) if ((bits[i >> 5] >>> (i & 31)) & 1) found.push(i);
     return found;
   }
 
   /** All proper ancestors of some variables. */
   ancestors(some) {
-    const found = new Set(), waiting = some.flatMap((u) => this.parents[u]);
+    const found = new Set(),
+      waiting = some.flatMap((u) => this.parents[u]);
     while (waiting.length) {
       const u = waiting.pop();
       if (!found.has(u)) {
@@ -80,7 +91,9 @@ export class Graph {
 
   /** The short description of hlvm.graph.LatentGraph.from_dict that gives this graph, as plain values. */
   get description() {
-    const edges = this.parents.flatMap((above, child) => above.map((parent) => [this.names[parent], this.names[child]]));
+    const edges = this.parents.flatMap((above, child) =>
+      above.map((parent) => [this.names[parent], this.names[child]]),
+    );
     const found = { edges, observed: this.observed };
     const same = (numbers) => numbers.every((number) => number === numbers[0]);
     const byName = (numbers) => Object.fromEntries(this.names.map((name, i) => [name, numbers[i]]));
@@ -92,7 +105,9 @@ export class Graph {
     }
     if (this.grid) {
       delete found.observed;
-      found.grid = Array.from({ length: this.grid[0] }, (_, r) => this.observed.slice(r * this.grid[1], (r + 1) * this.grid[1]));
+      found.grid = Array.from({ length: this.grid[0] }, (_, r) =>
+        this.observed.slice(r * this.grid[1], (r + 1) * this.grid[1]),
+      );
     }
     return found;
   }
@@ -111,14 +126,21 @@ export function graphOfText(text, name) {
 
 /** Build a graph as LatentGraph.from_edges does. */
 export function fromEdges({ edges, noiseDims = 1n, dims = null, observed = null, grid = null }) {
-  const order = new Set(), above = new Map(), below = new Map();
+  const order = new Set(),
+    above = new Map(),
+    below = new Map();
   const push = (map, key, value) => (map.has(key) ? map.get(key).push(value) : map.set(key, [value]));
   for (const [parent, child] of checkedEdges(edges)) {
     order.add(parent).add(child);
     push(above, child, parent);
     push(below, parent, child);
   }
-  const sinks = checkedObserved([...order].filter((name) => !below.has(name)), observed, order, below);
+  const sinks = checkedObserved(
+    [...order].filter((name) => !below.has(name)),
+    observed,
+    order,
+    below,
+  );
   const placed = placedCells(grid, sinks, observed !== null);
   const names = topologicalOrder([...order], above, below, placed.names);
   const position = new Map(names.map((name, i) => [name, i]));
@@ -130,7 +152,12 @@ export function fromEdges({ edges, noiseDims = 1n, dims = null, observed = null,
       if (!parents[u].length && noise[u] < 1n) {
         throw new UsageError(`the root ${repr(name)} has noise_dims=0: a root is its own noise, so give it at least 1`);
       }
-      sizes.push(checkedDim(parents[u].reduce((total, parent) => total + sizes[parent], noise[u]), repr(name)));
+      sizes.push(
+        checkedDim(
+          parents[u].reduce((total, parent) => total + sizes[parent], noise[u]),
+          repr(name),
+        ),
+      );
     });
   } else {
     sizes = perNode(dims, names, "dims", 1n);
@@ -146,15 +173,25 @@ function reordered(graph, names) {
   const parents = old.map((u) => graph.parents[u].map((parent) => position.get(graph.names[parent])));
   const inOrder = parents.every((above, i) => above.every((parent) => parent < i));
   if (!inOrder || graph.observed.some((name, i) => names[graph.nLatents + i] !== name)) return graph;
-  return new Graph(names, parents, old.map((u) => graph.dims[u]), old.map((u) => graph.noiseDims[u]), graph.grid);
+  return new Graph(
+    names,
+    parents,
+    old.map((u) => graph.dims[u]),
+    old.map((u) => graph.noiseDims[u]),
+    graph.grid,
+  );
 }
 
 /** The quadtree of LatentGraph.quadtree, with 2 dims at the root and 1 of noise elsewhere. */
 export function quadtree(height) {
-  const names = [], parents = [], dims = [], noise = [];
+  const names = [],
+    parents = [],
+    dims = [],
+    noise = [];
   let start = 0;
   for (let depth = 0; depth <= height; depth++) {
-    const side = 2 ** depth, above = start - (side / 2) ** 2;
+    const side = 2 ** depth,
+      above = start - (side / 2) ** 2;
     const prefix = depth === height ? "x_" : `z${height - depth}_`;
     for (let r = 0; r < side; r++) {
       for (let c = 0; c < side; c++) {

@@ -8,19 +8,33 @@ export function layered(graph) {
   for (let u = 0; u < graph.n; u++) (rows[graph.heights[u]] ??= []).push(u);
   const x = new Float64Array(graph.n);
   rows[0] = leavesInOrder(graph);
-  spread(rows[0], x, rows[0].map((_, i) => i), 1);
+  spread(
+    rows[0],
+    x,
+    rows[0].map((_, i) => i),
+    1,
+  );
   const roomy = (row) => Math.max(1, Math.min(2.5, (0.7 * rows[0].length) / row.length)); // so that names fit
-  const mean = (some, otherwise) => (some.length ? some.reduce((total, u) => total + x[u], 0) / some.length : otherwise);
+  const mean = (some, otherwise) =>
+    some.length ? some.reduce((total, u) => total + x[u], 0) / some.length : otherwise;
   const place = (row, neighbours) => {
     const wanted = new Map(row.map((u) => [u, mean(neighbours(u), x[u])]));
     row.sort((a, b) => wanted.get(a) - wanted.get(b) || a - b);
-    spread(row, x, row.map((u) => wanted.get(u)), row === rows[0] ? 1 : roomy(row));
+    spread(
+      row,
+      x,
+      row.map((u) => wanted.get(u)),
+      row === rows[0] ? 1 : roomy(row),
+    );
   };
   const up = () => rows.slice(1).forEach((row) => place(row, (u) => graph.children[u]));
   up();
   if (!graph.isForest && graph.n <= 1500) {
     for (let sweep = 0; sweep < SWEEPS; sweep++) {
-      rows.slice(0, -1).reverse().forEach((row) => place(row, (u) => graph.parents[u]));
+      rows
+        .slice(0, -1)
+        .reverse()
+        .forEach((row) => place(row, (u) => graph.parents[u]));
       up();
     }
   }
@@ -30,7 +44,8 @@ export function layered(graph) {
 
 /** Observed variables as a walk down from the roots meets them, so that trees have no crossings. */
 function leavesInOrder(graph) {
-  const found = [], seen = new Uint8Array(graph.n);
+  const found = [],
+    seen = new Uint8Array(graph.n);
   const waiting = [];
   for (let u = graph.nLatents - 1; u >= 0; u--) if (!graph.parents[u].length) waiting.push(u);
   while (waiting.length) {
@@ -49,7 +64,8 @@ function spread(row, x, wanted, distance) {
   wanted.forEach((at, i) => {
     pools.push({ sum: at - distance * i, count: 1 });
     while (pools.length > 1) {
-      const last = pools.at(-1), before = pools.at(-2);
+      const last = pools.at(-1),
+        before = pools.at(-2);
       if (before.sum / before.count <= last.sum / last.count) break;
       pools.pop();
       before.sum += last.sum;

@@ -12,7 +12,9 @@ const cells = new Cells(explorer, (i) => pointed(i === null ? null : explorer.gr
 const drawing = new Drawing(explorer, pointed);
 const earlier = [];
 const MANY = 400;
-let shownMask = null, shownPoint = null, waiting = 0;
+let shownMask = null,
+  shownPoint = null,
+  waiting = 0;
 
 // ---------------------------------------------------------------------- showing
 
@@ -32,7 +34,8 @@ explorer.listeners.push((what) => {
   cells.update();
   showAnswer(explorer);
   explorer.answered = performance.now();
-  if (what === "graph" && explorer.graph.n > MANY) afterPaint(showRest); // the answer is seen before the graph is drawn
+  if (what === "graph" && explorer.graph.n > MANY)
+    afterPaint(showRest); // the answer is seen before the graph is drawn
   else showRest(what);
 });
 
@@ -41,7 +44,7 @@ function showRest(what = "graph") {
     waiting++;
     drawing.build();
   }
-  showTargets(explorer);
+  showTargets(explorer, showPointed);
   showDesign(explorer);
   if (what !== "mask") showProfile(explorer);
   showPointed();
@@ -60,12 +63,18 @@ function afterPaint(act) {
 }
 
 function showMenu() {
-  at("menu").replaceChildren(...explorer.entries.map((entry) => element("option", { value: entry.key, selected: entry === explorer.entry }, entry.name)));
+  at("menu").replaceChildren(
+    ...explorer.entries.map((entry) =>
+      element("option", { value: entry.key, selected: entry === explorer.entry }, entry.name),
+    ),
+  );
   const { graph, entry } = explorer;
   const grid = graph.grid ? ` on a ${graph.grid[0]} × ${graph.grid[1]} grid` : "";
   const size = `${graph.nLatents} latents and ${graph.nObserved} observed variables${grid}.`;
   at("about").textContent = entry.reference ? `${size} ${entry.reference}.` : size;
-  at("mask-help").textContent = `Click or drag to mask and unmask; or arrow keys and space, with shift to paint. What is masked is ${explorer.graph.grid ? "filled" : "filled and struck out"}.`;
+  const looks = explorer.graph.grid ? "filled" : "filled and struck out";
+  at("mask-help").textContent =
+    `Click or drag to mask and unmask; or arrow keys and space, with shift to paint. What is masked is ${looks}.`;
 }
 
 /** What the pointer or the focus is on: itself, what is below or above it, in words. */
@@ -76,24 +85,31 @@ function pointed(u) {
 }
 
 function showPointed() {
-  const { graph, mask } = explorer, u = shownPoint;
+  const { graph, mask } = explorer,
+    u = shownPoint;
   if (u === null || u >= graph.n) {
     cells.highlight(new Set());
     drawing.highlight(new Set());
     at("pointed").textContent = "";
     return;
   }
-  const isLatent = u < graph.nLatents;
+  const isLatent = u < graph.nLatents,
+    name = graph.names[u];
+  const group = isLatent ? null : explorer.known.groups?.find((one) => one.cells.includes(u - graph.nLatents));
   cells.highlight(new Set(isLatent ? graph.observedBelow(u) : []));
-  drawing.highlight(new Set([u, ...graph.ancestors([u])]));
-  const name = graph.names[u];
+  drawing.highlight(new Set([u, ...(group ? group.latents : graph.ancestors([u]))]));
   if (isLatent) {
-    const below = graph.observedBelow(u), hidden = below.filter((i) => mask[i]).length;
+    const below = graph.observedBelow(u),
+      hidden = below.filter((i) => mask[i]).length;
     at("pointed").textContent =
       `${name}: height ${graph.heights[u]}, dim ${graph.dims[u]}, noise dim ${graph.noiseDims[u]}. ` +
       `Below it ${hidden} masked and ${below.length - hidden} visible.`;
   } else {
-    at("pointed").textContent = `${name}: ${mask[u - graph.nLatents] ? "masked" : "visible"}. Above it: ${listed(explorer.names(graph.ancestors([u])))}.`;
+    const shared = group
+      ? ` Lowest latents that it shares with the visible part: ${listed(explorer.names(group.latents))}.`
+      : "";
+    const side = mask[u - graph.nLatents] ? "masked" : "visible";
+    at("pointed").textContent = `${name}: ${side}.${shared} Above it: ${listed(explorer.names(graph.ancestors([u])))}.`;
   }
 }
 
@@ -120,7 +136,9 @@ on("close", "click", () => explorer.closeTarget());
 on("take", "click", () => explorer.setTarget(explorer.shared.members ?? []));
 on("clear", "click", () => explorer.setTarget([]));
 
-const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const isDark = () =>
+  (document.documentElement.dataset.theme ??
+    (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 const showTheme = () => at("theme").setAttribute("aria-pressed", isDark() ? "true" : "false");
 on("theme", "click", () => {
   document.documentElement.dataset.theme = isDark() ? "light" : "dark";
@@ -163,7 +181,8 @@ function told(error) {
 /** Text of a file: UTF-8, or UTF-16 with a byte order mark. */
 function decoded(content) {
   const [first, second] = new Uint8Array(content.slice(0, 2));
-  const encoding = first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
+  const encoding =
+    first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(content);
   } catch {

@@ -4,8 +4,12 @@ import { drawnProfile } from "./profile.js";
 import { MOST_CURVES, chart } from "./chart.js";
 import { Turns, at, counted, element, listed } from "./elements.js";
 
-const MOST_ROWS = 60, DRAWN = 200, DRAWN_PER_POINT = 40, POINTS = 9;
-const targetTurns = new Turns(), profileTurns = new Turns();
+const MOST_ROWS = 60,
+  DRAWN = 200,
+  DRAWN_PER_POINT = 40,
+  POINTS = 9;
+const targetTurns = new Turns(),
+  profileTurns = new Turns();
 
 // ---------------------------------------------------------------------- one mask
 
@@ -21,16 +25,17 @@ export function showAnswer(explorer) {
     return;
   }
   const { members, frontier, dim, unique, nearVisible } = shared;
-  const numbers = `d_c = ${dim}`;
+  const told = (some) => listed(explorer.names(some));
+  const low = frontier.length === members.length ? "All of them are its frontier" : `Frontier: ${told(frontier)}`;
+  const other = unique ? "" : ` It is not the only set of so few dims: near the visible part is ${told(nearVisible)}.`;
   at("answer").textContent = members.length
-    ? `c has ${counted(members.length, "latent")}: ${listed(explorer.names(members))}. Frontier: ${listed(explorer.names(frontier))}. ${numbers}.` +
-      (unique ? "" : ` It is not the only set with so few dims: nearest the visible part is ${listed(explorer.names(nearVisible))}.`)
-    : `c is empty: the two sides share nothing. ${numbers}.`;
-  const inside = new Set(members), low = new Set(frontier);
+    ? `c has ${counted(members.length, "latent")}: ${told(members)}. ${low}. d_c = ${dim}.${other}`
+    : `c is empty: the two sides share nothing. d_c = ${dim}.`;
+  const [inside, lowest] = [new Set(members), new Set(frontier)];
   const rows = [...graph.levels].reverse().map((height) => {
     const own = graph.latents.map((_, u) => u).filter((u) => graph.heights[u] === height);
     const of = (some) => `${own.filter((u) => some.has(u)).length} of ${own.length}`;
-    return [String(height), of(inside), of(low)];
+    return [String(height), of(inside), of(lowest)];
   });
   at("members").replaceChildren(table(["height", "in c", "in the frontier"], rows.slice(0, MOST_ROWS), [1, 2]));
   document.querySelectorAll('input[name="regime"]').forEach((input) => {
@@ -39,7 +44,7 @@ export function showAnswer(explorer) {
 }
 
 /** What each target shares, in turns, since there may be many cuts to find. */
-export function showTargets(explorer) {
+export function showTargets(explorer, done) {
   const home = at("targets");
   if (explorer.shared.error) {
     targetTurns.start([].values(), () => null);
@@ -48,14 +53,20 @@ export function showTargets(explorer) {
   home.setAttribute("aria-busy", "true");
   targetTurns.start(explorer.targets(), (groups) => {
     const { graph } = explorer;
+    explorer.known.groups = groups;
     const rows = groups.slice(0, MOST_ROWS).map(({ latents, cells }) => [
       latents.length ? listed(explorer.names(latents), 6) : "nothing",
-      listed(cells.map((i) => graph.names[graph.nLatents + i]), 8),
+      listed(
+        cells.map((i) => graph.names[graph.nLatents + i]),
+        8,
+      ),
       String(cells.length),
     ]);
-    const more = groups.length > MOST_ROWS ? [element("p", { class: "quiet" }, `and ${groups.length - MOST_ROWS} more rows`)] : [];
+    const more =
+      groups.length > MOST_ROWS ? [element("p", { class: "quiet" }, `and ${groups.length - MOST_ROWS} more rows`)] : [];
     home.replaceChildren(table(["lowest shared latents", "targets", "number"], rows, [2]), ...more);
     home.setAttribute("aria-busy", "false");
+    done();
   });
 }
 
@@ -123,16 +134,21 @@ export function showProfile(explorer) {
 function showExact(explorer) {
   const { membership, unit, m, graph } = explorer;
   const steps = Math.min(unit.n - 1, 60);
-  const counts = [...new Set(Array.from({ length: steps }, (_, i) => 1 + Math.round((i * (unit.n - 2)) / Math.max(1, steps - 1))))];
+  const counts = [
+    ...new Set(Array.from({ length: steps }, (_, i) => 1 + Math.round((i * (unit.n - 2)) / Math.max(1, steps - 1)))),
+  ];
   membership.curves ??= counts.map((count) => [count / unit.n, membership.byHeight(membership.members(count))]);
-  const note = "Exact: the expected share of the latents of each height in c, and in its frontier, over all masks of so many units.";
+  const note =
+    "Exact: the expected share of the latents of each height in c, and in its frontier, over masks of so many units.";
   fill(explorer, membership.curves, membership.profile(m), note);
 }
 
 function* drawn(explorer) {
   const { graph, unit, m } = explorer;
   const curves = [];
-  const note = (n) => `Drawn: means over ${n} random masks with their standard errors, as a least-dims separator has no closed form; ${DRAWN_PER_POINT} masks for each point of the curves.`;
+  const note = (n) =>
+    `Drawn: means over ${n} random masks with their standard errors, as a least-dims ` +
+    `separator has no closed form; ${DRAWN_PER_POINT} masks for each point of the curves.`;
   let now = null;
   for (const result of drawnProfile(graph, unit, m, DRAWN)) {
     now = result();
@@ -152,17 +168,38 @@ function* drawn(explorer) {
 }
 
 function fill(explorer, curves, now, note) {
-  const { graph, unit, m, entry } = explorer, levels = graph.levels;
-  const some = levels.length <= MOST_CURVES ? levels : Array.from({ length: MOST_CURVES }, (_, i) => levels[Math.round((i * (levels.length - 1)) / (MOST_CURVES - 1))]);
+  const { graph, unit, m, entry } = explorer,
+    levels = graph.levels;
+  const some =
+    levels.length <= MOST_CURVES
+      ? levels
+      : Array.from(
+          { length: MOST_CURVES },
+          (_, i) => levels[Math.round((i * (levels.length - 1)) / (MOST_CURVES - 1))],
+        );
   at("chart").replaceChildren(
-    chart([...some].reverse().map((height) => ({ name: `height ${height}`, points: curves.map(([ratio, shares]) => [ratio, shares[levels.indexOf(height)]]) })), m / unit.n, "share in c", Math.min(560, Math.max(270, at("chart").clientWidth))),
+    chart(
+      [...some]
+        .reverse()
+        .map((height) => ({
+          name: `height ${height}`,
+          points: curves.map(([ratio, shares]) => [ratio, shares[levels.indexOf(height)]]),
+        })),
+      m / unit.n,
+      "share in c",
+      Math.min(560, Math.max(270, at("chart").clientWidth)),
+    ),
   );
   const tables = entry.tables?.units?.[unit.key] ?? null;
   const quantities = tables ? Object.keys(tables) : [];
   const near = tables ? nearest(Object.keys(tables[quantities[0]]).map(Number), m) : null;
   const number = (value, error) => `${value.toFixed(3)}${error ? ` ± ${error.toFixed(3)}` : ""}`;
   const rows = [...levels.keys()].reverse().map((i) => {
-    const row = [String(levels[i]), String(graph.latents.filter((_, u) => graph.heights[u] === levels[i]).length), number(now.share[i], now.error?.[i])];
+    const row = [
+      String(levels[i]),
+      String(graph.latents.filter((_, u) => graph.heights[u] === levels[i]).length),
+      number(now.share[i], now.error?.[i]),
+    ];
     if (now.frontierShare) row.push(number(now.frontierShare[i]));
     for (const quantity of quantities) {
       const found = tables[quantity][near][i];
@@ -171,18 +208,37 @@ function fill(explorer, curves, now, note) {
     return row;
   });
   const head = ["height", "latents", "share in c", ...(now.frontierShare ? ["in the frontier"] : []), ...quantities];
-  at("profile").replaceChildren(table(head, rows.slice(0, MOST_ROWS), head.map((_, i) => i)));
-  at("profile-note").textContent = [`${note} Expected d_c: ${number(now.dim, now.dimError)}.`, ofTables(explorer, quantities, near)].join(" ");
+  at("profile").replaceChildren(
+    table(
+      head,
+      rows.slice(0, MOST_ROWS),
+      head.map((_, i) => i),
+    ),
+  );
+  at("profile-note").textContent = [
+    `${note} Expected d_c: ${number(now.dim, now.dimError)}.`,
+    ofTables(explorer, quantities, near),
+  ].join(" ");
 }
 
 /** What the columns of an oracle say, or why there are none. */
 function ofTables(explorer, quantities, near) {
-  const { entry, unit, m } = explorer, { tables } = entry;
+  const { entry, unit, m } = explorer,
+    { tables } = entry;
   const missing = (tables?.missing ?? []).map((reason) => `Not available: ${reason}.`).join(" ");
-  if (!quantities.length) return missing || "Availability, demand and signal are not available: they need a model with an exact oracle, as hlvm explore MODEL.";
+  if (!quantities.length)
+    return (
+      missing ||
+      "Availability, demand and signal are not available: they need a model with an exact oracle (hlvm explore MODEL)."
+    );
   const at = near === m ? "" : ` They are tabulated at ${near} of ${unit.n} units, the nearest to this ratio.`;
-  const how = tables.n_masks ? ` An exact oracle was asked about ${tables.n_masks} masks for each number (± standard error).` : "";
-  return `Availability: R² of the best prediction of a latent from the visible part. Demand: what context of this height takes off the loss of a masked cell. Signal: what training finds of it first.${how}${at} ${missing}`;
+  const how = tables.n_masks
+    ? ` An exact oracle was asked about ${tables.n_masks} masks for each number (± standard error).`
+    : "";
+  return (
+    "Availability: R² of the best prediction of a latent from the visible part. Demand: what context of this height " +
+    `takes off the loss of a masked cell. Signal: how strongly training pulls it into the code.${how}${at} ${missing}`
+  );
 }
 
 function nearest(counts, m) {

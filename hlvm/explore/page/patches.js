@@ -9,7 +9,8 @@ export function cellsOf(graph) {
 
 /** All units of a graph: cells, square blocks that divide the grid, and subtrees that partition what is observed. */
 export function unitsOf(graph, cells) {
-  const found = [cells], seen = new Set([cells.of.join()]);
+  const found = [cells],
+    seen = new Set([cells.of.join()]);
   const add = (unit) => {
     const name = unit && numbered(unit.of).join();
     if (unit && !seen.has(name) && Math.max(...unit.of) > 0) {
@@ -64,5 +65,10 @@ function subtrees(graph, height) {
     patch++;
   }
   if (of.includes(-1)) return null;
-  return { key: `subtrees-${height}`, words: `subtrees of height ${height}`, python: `Patches.of_subtrees(graph, ${height})`, of };
+  return {
+    key: `subtrees-${height}`,
+    words: `subtrees of height ${height}`,
+    python: `Patches.of_subtrees(graph, ${height})`,
+    of,
+  };
 }

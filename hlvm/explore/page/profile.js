@@ -16,7 +16,8 @@ export class Membership {
       this.reach[u] = reach[u];
       let sizes = graph.children[u].map((child) => reach[child]);
       if (reach[u] === 1) sizes = [1];
-      else if (sizes.reduce((a, b) => a + b, 0) > reach[u]) sizes = joined(graph.children[u].map((child) => patches[child])).map(count);
+      else if (sizes.reduce((a, b) => a + b, 0) > reach[u])
+        sizes = joined(graph.children[u].map((child) => patches[child])).map(count);
       this.groups.push(sizes.sort((a, b) => a - b));
     }
     this.logFactorial = new Float64Array(this.n + 1);
@@ -46,11 +47,13 @@ export class Membership {
   }
 
   frontierOf(sizes, m) {
-    const ratio = m / this.n, choose = (n, k) => this.logFactorial[n] - this.logFactorial[k] - this.logFactorial[n - k];
+    const ratio = m / this.n,
+      choose = (n, k) => this.logFactorial[n] - this.logFactorial[k] - this.logFactorial[n - k];
     let ways = [1];
     for (const size of sizes) {
       const grown = new Float64Array(ways.length + size);
-      const masked = ratio ** size, visible = (1 - ratio) ** size;
+      const masked = ratio ** size,
+        visible = (1 - ratio) ** size;
       ways.forEach((way, s) => {
         grown[s] += way * visible;
         grown[s + size] += way * masked;
@@ -68,7 +71,8 @@ export class Membership {
 
   /** Expected share and frontier share of the latents of each height, and expected dims of c. */
   profile(m) {
-    const members = this.members(m), frontier = this.frontier(m);
+    const members = this.members(m),
+      frontier = this.frontier(m);
     return {
       share: this.byHeight(members),
       frontierShare: this.byHeight(frontier),
@@ -108,7 +112,8 @@ function patchBits(graph, unit) {
 function joined(sets) {
   let groups = [];
   for (const bits of sets) {
-    const union = bits.slice(), apart = [];
+    const union = bits.slice(),
+      apart = [];
     for (const group of groups) {
       if (group.some((word, i) => word & union[i])) group.forEach((word, i) => (union[i] |= word));
       else apart.push(group);
@@ -129,10 +134,14 @@ function allAmong(k, n, m) {
 
 /** Average over drawn masks, some at a time: yields {share, error, dim, dimError, nMasks} as it goes on. */
 export function* drawnProfile(graph, unit, m, nMasks, random = seeded(1)) {
-  const levels = graph.levels, heights = graph.heights, count = new Map(levels.map((height) => [height, 0]));
+  const levels = graph.levels,
+    heights = graph.heights,
+    count = new Map(levels.map((height) => [height, 0]));
   for (let u = 0; u < graph.nLatents; u++) count.set(heights[u], count.get(heights[u]) + 1);
-  const sums = levels.map(() => 0), squares = levels.map(() => 0);
-  let dims = 0, dimSquares = 0;
+  const sums = levels.map(() => 0),
+    squares = levels.map(() => 0);
+  let dims = 0,
+    dimSquares = 0;
   for (let drawn = 1; drawn <= nMasks; drawn++) {
     const sides = drawMask(unit, m, random).map((hidden) => (hidden ? 1 : 2));
     const members = leastCuts(graph, sides).nearSources;

@@ -4,7 +4,12 @@
 /** An error that the user can mend; its message is for reading. */
 export class UsageError extends Error {}
 
-const ESCAPES = new Map([["\n", "\\n"], ["\r", "\\r"], ["\t", "\\t"], ["\\", "\\\\"]]);
+const ESCAPES = new Map([
+  ["\n", "\\n"],
+  ["\r", "\\r"],
+  ["\t", "\\t"],
+  ["\\", "\\\\"],
+]);
 
 /** Python's repr of a value. */
 export function repr(value) {
@@ -61,7 +66,8 @@ export function typeName(value) {
 
 /** Order of Python's sorted() for texts: by code points. */
 export function byCodePoints(one, other) {
-  const a = Array.from(one), b = Array.from(other);
+  const a = Array.from(one),
+    b = Array.from(other);
   for (let i = 0; i < a.length && i < b.length; i++) {
     if (a[i] !== b[i]) return a[i].codePointAt(0) - b[i].codePointAt(0);
   }
@@ -74,7 +80,14 @@ export function byCodePoints(one, other) {
 export class NotJson extends UsageError {}
 
 const SHORT = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\", "/": "/" };
-const CONSTANTS = [["null", null], ["true", true], ["false", false], ["NaN", NaN], ["Infinity", Infinity], ["-Infinity", -Infinity]];
+const CONSTANTS = [
+  ["null", null],
+  ["true", true],
+  ["false", false],
+  ["NaN", NaN],
+  ["Infinity", Infinity],
+  ["-Infinity", -Infinity],
+];
 
 /** Parse JSON with the values, the reach and the messages of Python's json module; a key given twice is refused. */
 export function parseJson(text) {
@@ -93,7 +106,8 @@ class Parser {
   }
 
   fail(problem, at) {
-    let line = 1, start = 0;
+    let line = 1,
+      start = 0;
     for (let i = 0; i < at && i < this.text.length; i++) if (this.text[i] === "\n") [line, start] = [line + 1, i + 1];
     throw new NotJson(`${problem}: line ${line} column ${at - start + 1} (char ${at})`);
   }
@@ -132,11 +146,11 @@ class Parser {
     const found = [];
     this.at++;
     this.space();
-    if (this.text[this.at] === "]") return this.at++, found;
+    if (this.text[this.at] === "]") return (this.at++, found);
     for (;;) {
       found.push(this.value());
       this.space();
-      if (this.text[this.at] === "]") return this.at++, found;
+      if (this.text[this.at] === "]") return (this.at++, found);
       if (this.text[this.at] !== ",") this.fail("Expecting ',' delimiter", this.at);
       this.at++;
       this.space();
@@ -148,7 +162,7 @@ class Parser {
     let repeated = null;
     this.at++;
     this.space();
-    if (this.text[this.at] === "}") return this.at++, found;
+    if (this.text[this.at] === "}") return (this.at++, found);
     for (;;) {
       if (this.text[this.at] !== '"') this.fail("Expecting property name enclosed in double quotes", this.at);
       const key = this.string();
@@ -176,7 +190,7 @@ class Parser {
     for (;;) {
       const next = this.text[this.at];
       if (next === undefined) this.fail("Unterminated string starting at", begin);
-      if (next === '"') return this.at++, found;
+      if (next === '"') return (this.at++, found);
       if (next < " ") this.fail("Invalid control character at", this.at);
       this.at++;
       if (next !== "\\") {
@@ -202,7 +216,8 @@ class Parser {
 export function canonicalJson(value) {
   if (value === null) return "null";
   if (typeof value === "boolean" || typeof value === "bigint") return String(value);
-  if (typeof value === "number") return { NaN: "NaN", Infinity: "Infinity", "-Infinity": "-Infinity" }[value] ?? repr(value);
+  if (typeof value === "number")
+    return { NaN: "NaN", Infinity: "Infinity", "-Infinity": "-Infinity" }[value] ?? repr(value);
   if (typeof value === "string") return asciiJson(value);
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   const keys = [...value.keys()].sort(byCodePoints);
@@ -211,7 +226,8 @@ export function canonicalJson(value) {
 
 function asciiJson(text) {
   return JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) =>
-    unit === "\u007f" ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    unit === "\u007f" ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** SHA-256 of an ASCII text, in hexadecimal; the browser's own is not there on pages from disk everywhere. */
@@ -221,7 +237,7 @@ export function sha256(text) {
   const fraction = (x) => Math.floor((x - Math.floor(x)) * 2 ** 32) | 0;
   const k = primes.map((p) => fraction(Math.cbrt(p)));
   const hash = primes.slice(0, 8).map((p) => fraction(Math.sqrt(p)));
-  const blocks = (text.length + 8 >> 6) + 1;
+  const blocks = ((text.length + 8) >> 6) + 1;
   const words = new Int32Array(blocks * 16);
   for (let i = 0; i < text.length; i++) words[i >> 2] |= text.charCodeAt(i) << (24 - 8 * (i & 3));
   words[text.length >> 2] |= 0x80 << (24 - 8 * (text.length & 3));

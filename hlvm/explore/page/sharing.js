@@ -32,7 +32,11 @@ export function sharedInformation(graph, mask, regime) {
   checkMask(graph, mask);
   let nearMasked, nearVisible;
   if (regime === "invertible") nearMasked = nearVisible = commonAncestors(graph, mask);
-  else ({ nearSources: nearMasked, nearSinks: nearVisible } = leastCuts(graph, mask.map((hidden) => (hidden ? 1 : 2))));
+  else
+    ({ nearSources: nearMasked, nearSinks: nearVisible } = leastCuts(
+      graph,
+      mask.map((hidden) => (hidden ? 1 : 2)),
+    ));
   const inside = new Set(nearMasked);
   const sizes = regime === "invertible" ? graph.noiseDims : graph.dims;
   return {
@@ -102,14 +106,18 @@ function frontierAbove(graph, above, hasVisible) {
 
 // ---------------------------------------------------------------------- trees
 
-const SOURCE = 0, SINK = 1, CUT = 2;
+const SOURCE = 0,
+  SINK = 1,
+  CUT = 2;
 
 /** Three states per latent of a forest: costs go up, the states that some least cut has come down. */
 function treeCuts(graph, sides) {
   const { nLatents: n, parents, children, dims } = graph;
   const never = dims.slice(0, n).reduce((total, dim) => total + dim, 1);
   if (never * graph.n >= 2 ** 53) {
-    throw new UsageError("the latents' dims are too large for this page: use smaller dims (a common factor does not change the separator)");
+    throw new UsageError(
+      "the latents' dims are too large for this page: use smaller dims (a common factor does not change the separator)",
+    );
   }
   const costs = Array.from({ length: 3 }, () => new Float64Array(n));
   for (let u = n - 1; u >= 0; u--) {
@@ -119,7 +127,8 @@ function treeCuts(graph, sides) {
       if (sides[child - n] === 2) costs[SOURCE][u] = Math.max(costs[SOURCE][u], never);
       if (sides[child - n] === 1) costs[SINK][u] = Math.max(costs[SINK][u], never);
     }
-    let source = costs[SOURCE][u], sink = costs[SINK][u];
+    let source = costs[SOURCE][u],
+      sink = costs[SINK][u];
     for (const child of children[u]) {
       if (child >= n) continue;
       source += Math.min(costs[SOURCE][child], costs[CUT][child]);
@@ -129,7 +138,8 @@ function treeCuts(graph, sides) {
     [costs[SOURCE][u], costs[SINK][u]] = [source, sink];
   }
   const possible = Array.from({ length: 3 }, () => new Uint8Array(n));
-  const nearSources = [], nearSinks = [];
+  const nearSources = [],
+    nearSinks = [];
   for (let u = 0; u < n; u++) {
     const own = costs.map((table) => table[u]);
     const besides = [Math.min(own[SOURCE], own[CUT]), Math.min(own[SINK], own[CUT]), Math.min(...own)];

@@ -19,7 +19,7 @@ export function lightestSplitting(sets, weights, optimal, deadline) {
   for (const group of entangled(sets)) {
     const distinct = [...new Map(group.map((i) => [[...sets[i]].sort((a, b) => a - b).join(), sets[i]])).values()];
     if (distinct.length === 1) {
-      const lighter = (one, other) => (weights[other] - weights[one] || other - one) < 0 ? other : one;
+      const lighter = (one, other) => ((weights[other] - weights[one] || other - one) < 0 ? other : one);
       chosen[[...distinct[0]].reduce(lighter)] = 1;
       continue;
     }
@@ -32,7 +32,8 @@ export function lightestSplitting(sets, weights, optimal, deadline) {
 
 /** Sets that share parts, directly or through others, in groups of positions. */
 function entangled(sets) {
-  const groupOf = new Map(), above = sets.map((_, i) => i);
+  const groupOf = new Map(),
+    above = sets.map((_, i) => i);
   const top = (i) => {
     while (above[i] !== i) i = above[i] = above[above[i]];
     return i;
@@ -53,8 +54,8 @@ function branchAndBound(sets, weights, optimal, deadline) {
 }
 
 /**
- * A depth-first search. A part is chosen, left out or open. A set with one open part and nothing chosen (or nothing left
- * out) decides that part. As soon as every set has a chosen part, leaving out all that is open is the lightest end.
+ * A depth-first search. A part is chosen, left out or open. A set with one open part and nothing chosen (or nothing
+ * left out) decides that part. As soon as every set has a chosen part, leaving out what is open is the lightest end.
  */
 class Search {
   constructor(sets, weights, optimal, deadline) {
@@ -108,7 +109,8 @@ class Search {
     const used = new Uint8Array(this.parts.length);
     let total = 0;
     for (const i of open) {
-      let least = Infinity, apart = true;
+      let least = Infinity,
+        apart = true;
       for (const part of this.sets[i]) {
         if (this.value[part] >= 0) continue;
         if (used[part]) apart = false;
@@ -131,7 +133,9 @@ class Search {
       this.value[at] = to;
       this.trail.push(at);
       if (to) this.weight += this.weights[at];
-      for (const i of this.setsOf[at]) if (to) this.chosen[i]++; else this.left[i]++;
+      for (const i of this.setsOf[at])
+        if (to) this.chosen[i]++;
+        else this.left[i]++;
       for (const i of this.setsOf[at]) {
         const rest = this.sets[i].length - this.chosen[i] - this.left[i];
         if (this.chosen[i] && this.left[i]) continue;
@@ -145,7 +149,9 @@ class Search {
   undo(mark) {
     while (this.trail.length > mark) {
       const part = this.trail.pop();
-      for (const i of this.setsOf[part]) if (this.value[part]) this.chosen[i]--; else this.left[i]--;
+      for (const i of this.setsOf[part])
+        if (this.value[part]) this.chosen[i]--;
+        else this.left[i]--;
       if (this.value[part]) this.weight -= this.weights[part];
       this.value[part] = -1;
     }

@@ -8,7 +8,7 @@ import { Membership, drawMask } from "./profile.js";
 
 export const REGIMES = ["invertible", "general"];
 
-/** The state of the page. Every change calls the listeners with what changed: "graph", "mask", "question" or "target". */
+/** The state of the page. Every change tells the listeners what changed: "graph", "mask", "question" or "target". */
 export class Explorer {
   constructor(data) {
     this.entries = data.graphs;
@@ -155,7 +155,8 @@ export class Explorer {
   /** Closed forms for random masks of the present unit; null where there are none. */
   get membership() {
     if (this.regime !== "invertible" || this.unit.n < 2) return null;
-    if (!this.memberships.has(this.unit.key)) this.memberships.set(this.unit.key, new Membership(this.graph, this.unit));
+    if (!this.memberships.has(this.unit.key))
+      this.memberships.set(this.unit.key, new Membership(this.graph, this.unit));
     return this.memberships.get(this.unit.key);
   }
 
