@@ -403,6 +403,30 @@ def test_explorer_reads_good_graphs_as_the_package_does(page, tmp_path):
         assert (found["dims"], found["noiseDims"]) == (list(graph.dims), list(graph.noise_dims)), name
 
 
+def test_explorer_opens_a_file_that_is_picked(page, tmp_path):
+    graph = LatentGraph.tree(3, 2)
+    graph.save(tmp_path / "picked.json")
+    (tmp_path / "bytes.json").write_bytes(b"\x80\xff")
+    page.click("#own")
+    page.set_input_files("#file", tmp_path / "bytes.json")
+    page.wait_for_function("document.getElementById('fault').textContent === 'it is no UTF-8 text: save it as UTF-8'")
+    page.set_input_files("#file", tmp_path / "picked.json")
+    page.wait_for_function("document.getElementById('paste').value !== ''")
+    page.click("#open")
+    assert page.evaluate("explorer.graph.names") == list(graph.nodes)
+    assert page.evaluate("explorer.entry.name") == "picked.json"
+
+
+def test_explorer_gives_up_a_long_search(page):
+    wide = random_graph(1, n_latents=300, n_observed=700, kind="layered", layers=3, max_parents=3)
+    page.evaluate("(text) => explorer.openText(text, 'wide')", json.dumps(wide.to_dict()))
+    ask = "explorer.designed(explorer.graph.latents.keys(), 0.01)"
+    found = page.evaluate(f"() => {{ try {{ return {ask}; }} catch (error) {{ return error.message; }} }}")
+    assert found.startswith(
+        "no answer within 0.01 seconds: on graphs whose target latents overlap this problem is hard"
+    )
+
+
 def test_explorer_refuses_graphs_that_cannot_be_drawn(page):
     wide = LatentGraph.from_edges([("z", f"x{i}") for i in range(2000)])
     (found,) = page.evaluate(ASK, [{"text": json.dumps(wide.to_dict()), "masked": [], "target": []}])

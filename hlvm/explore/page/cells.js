@@ -13,7 +13,7 @@ export class Cells {
     this.home.addEventListener("pointerdown", (event) => this.press(event));
     this.home.addEventListener("pointermove", (event) => this.move(event));
     this.home.addEventListener("pointerleave", () => this.point(null));
-    window.addEventListener("pointerup", () => (this.painting = null));
+    for (const kind of ["pointerup", "pointercancel"]) window.addEventListener(kind, () => (this.painting = null));
     this.home.addEventListener("keydown", (event) => this.key(event));
     this.home.addEventListener("focusin", (event) => this.point(this.placeOf(event.target)));
     this.home.addEventListener("focusout", () => this.point(null));

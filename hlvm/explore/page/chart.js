@@ -3,7 +3,7 @@ import { svg } from "./elements.js";
 
 const HEIGHT = 210,
   LEFT = 42,
-  RIGHT = 78,
+  RIGHT = 92,
   TOP = 12,
   BOTTOM = 34;
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];

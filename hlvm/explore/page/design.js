@@ -10,7 +10,7 @@ import { OutOfTime, lightestSplitting } from "./splitting.js";
  * @param patchOf patch of each observed variable
  * @returns {mask} or {reason, latent, wanted, oneOf} with positions of latents
  */
-export function designMask(graph, target, patchOf, maxSeconds = 5) {
+export function designMask(graph, target, patchOf, maxSeconds = 3) {
   checkRegime(graph, "invertible");
   if (Math.max(...patchOf) === 0) {
     throw new UsageError("a mask needs at least 2 patches (one masked, one visible), got 1: use a smaller unit");

@@ -37,7 +37,7 @@ export function showAnswer(explorer) {
     const of = (some) => `${own.filter((u) => some.has(u)).length} of ${own.length}`;
     return [String(height), of(inside), of(lowest)];
   });
-  at("members").replaceChildren(table(["height", "in c", "in the frontier"], rows.slice(0, MOST_ROWS), [1, 2]));
+  at("members").replaceChildren(table(["height", "in c", "in the frontier"], rows, [1, 2]));
   document.querySelectorAll('input[name="regime"]').forEach((input) => {
     input.checked = input.value === regime;
   });
@@ -54,7 +54,7 @@ export function showTargets(explorer, done) {
   targetTurns.start(explorer.targets(), (groups) => {
     const { graph } = explorer;
     explorer.known.groups = groups;
-    const rows = groups.slice(0, MOST_ROWS).map(({ latents, cells }) => [
+    const rows = groups.map(({ latents, cells }) => [
       latents.length ? listed(explorer.names(latents), 6) : "nothing",
       listed(
         cells.map((i) => graph.names[graph.nLatents + i]),
@@ -62,9 +62,7 @@ export function showTargets(explorer, done) {
       ),
       String(cells.length),
     ]);
-    const more =
-      groups.length > MOST_ROWS ? [element("p", { class: "quiet" }, `and ${groups.length - MOST_ROWS} more rows`)] : [];
-    home.replaceChildren(table(["lowest shared latents", "targets", "number"], rows, [2]), ...more);
+    home.replaceChildren(table(["lowest shared latents", "targets", "number"], rows, [2]));
     home.setAttribute("aria-busy", "false");
     done();
   });
@@ -179,12 +177,10 @@ function fill(explorer, curves, now, note) {
         );
   at("chart").replaceChildren(
     chart(
-      [...some]
-        .reverse()
-        .map((height) => ({
-          name: `height ${height}`,
-          points: curves.map(([ratio, shares]) => [ratio, shares[levels.indexOf(height)]]),
-        })),
+      [...some].reverse().map((height) => ({
+        name: `height ${height}`,
+        points: curves.map(([ratio, shares]) => [ratio, shares[levels.indexOf(height)]]),
+      })),
       m / unit.n,
       "share in c",
       Math.min(560, Math.max(270, at("chart").clientWidth)),
@@ -247,10 +243,14 @@ function nearest(counts, m) {
 
 function table(head, rows, numbers) {
   const cell = (tag, text, i) => element(tag, numbers.includes(i) ? { class: "number" } : {}, text);
+  const body = rows.slice(0, MOST_ROWS).map((row) => element("tr", {}, ...row.map((text, i) => cell("td", text, i))));
+  if (rows.length > MOST_ROWS) {
+    body.push(element("tr", {}, element("td", { colspan: head.length }, `and ${rows.length - MOST_ROWS} more`)));
+  }
   return element(
     "table",
     {},
     element("thead", {}, element("tr", {}, ...head.map((text, i) => cell("th", text, i)))),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((text, i) => cell("td", text, i))))),
+    element("tbody", {}, ...body),
   );
 }

@@ -149,7 +149,11 @@ export class Explorer {
 
   /** The smallest mask that shares exactly the chosen latents, why there is none, or {error}. */
   get design() {
-    return (this.known.design ??= attempt(() => designMask(this.graph, this.target, this.unit.of)));
+    return (this.known.design ??= attempt(() => this.designed(this.target)));
+  }
+
+  designed(target, maxSeconds) {
+    return designMask(this.graph, target, this.unit.of, maxSeconds);
   }
 
   /** Closed forms for random masks of the present unit; null where there are none. */
