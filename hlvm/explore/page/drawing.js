@@ -60,6 +60,7 @@ export class Drawing {
     const step = width ? Math.min(room / width, 110 * this.zoom) : 0;
     const left = SIDE + (room - step * width) / 2;
     const rowHeight = Math.max(26, Math.min(ROW, 430 / rows.length));
+    this.beside = rowHeight < 44; // names stand below latents, or beside them
     const place = (u) => [left + step * x[u], TOP + (rows.length - 1 - graph.heights[u]) * rowHeight];
     const gap = (row) => step * row.slice(1).reduce((least, u, i) => Math.min(least, x[u] - x[row[i]]), Infinity);
     const gaps = rows.map((row) => (row.length > 1 ? gap(row) : room));
@@ -128,7 +129,7 @@ export class Drawing {
       shape,
       ring,
       hit,
-      label(name, cx, cy + r + 16, gap),
+      this.beside ? label(name, cx + r + 8, cy + 4, gap / 2 - r, "start") : label(name, cx, cy + r + 16, gap),
     );
     return { group, shape, r };
   }
@@ -225,12 +226,12 @@ function outline(role, r) {
 }
 
 /** A name, if there is room for it, or for enough of it to be told from others. */
-function label(name, x, y, gap) {
+function label(name, x, y, gap, anchor = null) {
   const most = Math.floor((gap - 5) / 6.5),
     letters = Array.from(name);
   if (letters.length > most && most < 8) return null;
   const text = letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : name;
-  return svg("text", { class: "name", x, y, "aria-hidden": "true" }, text);
+  return svg("text", { class: "name", x, y, style: anchor && `text-anchor: ${anchor}`, "aria-hidden": "true" }, text);
 }
 
 function drawLegend() {

@@ -186,35 +186,32 @@ function fill(explorer, curves, now, note) {
       Math.min(560, Math.max(270, at("chart").clientWidth)),
     ),
   );
+  const downwards = [...levels.keys()].reverse();
+  const rows = downwards.map((i) => {
+    const latents = graph.latents.filter((_, u) => graph.heights[u] === levels[i]).length;
+    const frontier = now.frontierShare ? [number(now.frontierShare[i])] : [];
+    return [String(levels[i]), String(latents), number(now.share[i], now.error?.[i]), ...frontier];
+  });
+  const head = ["height", "latents", "share in c", ...(now.frontierShare ? ["in the frontier"] : [])];
+  const shown = [table(head, rows, [0, 1, 2, 3])];
   const tables = entry.tables?.units?.[unit.key] ?? null;
   const quantities = tables ? Object.keys(tables) : [];
   const near = tables ? nearest(Object.keys(tables[quantities[0]]).map(Number), m) : null;
-  const number = (value, error) => `${value.toFixed(3)}${error ? ` ± ${error.toFixed(3)}` : ""}`;
-  const rows = [...levels.keys()].reverse().map((i) => {
-    const row = [
-      String(levels[i]),
-      String(graph.latents.filter((_, u) => graph.heights[u] === levels[i]).length),
-      number(now.share[i], now.error?.[i]),
-    ];
-    if (now.frontierShare) row.push(number(now.frontierShare[i]));
-    for (const quantity of quantities) {
-      const found = tables[quantity][near][i];
-      row.push(found ? number(...found) : "–");
-    }
-    return row;
-  });
-  const head = ["height", "latents", "share in c", ...(now.frontierShare ? ["in the frontier"] : []), ...quantities];
-  at("profile").replaceChildren(
-    table(
-      head,
-      rows.slice(0, MOST_ROWS),
-      head.map((_, i) => i),
-    ),
-  );
+  if (tables) {
+    const told = (found) => (found ? number(...found) : "–");
+    const known = downwards.map((i) => [String(levels[i]), ...quantities.map((of) => told(tables[of][near][i]))]);
+    shown.push(table(["height", ...quantities], known, [0, 1, 2, 3]));
+  }
+  at("profile").replaceChildren(...shown);
   at("profile-note").textContent = [
     `${note} Expected d_c: ${number(now.dim, now.dimError)}.`,
     ofTables(explorer, quantities, near),
   ].join(" ");
+}
+
+/** A number, with its standard error where three digits show one. */
+function number(value, error = 0) {
+  return `${value.toFixed(3)}${error >= 0.0005 ? ` ± ${error.toFixed(3)}` : ""}`;
 }
 
 /** What the columns of an oracle say, or why there are none. */
