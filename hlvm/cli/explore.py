@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from hlvm.cli.input import Flag, check_new_file, check_seed, graph_of, load_source
+from hlvm.graph import LatentGraph
 
 __all__ = ["explore"]
 
@@ -49,6 +50,8 @@ def explore(
         model = graph_of(model, str(source))
     from hlvm.explore import write_explorer
 
+    if model is not None and not isinstance(model, LatentGraph):
+        print("asking an exact oracle, if the model has one; fewer --n-masks are quicker", flush=True)
     write_explorer(out, model, name=Path(source).stem if source else "", key=seed, n_masks=n_masks)
     print(f"wrote {out}: open it in a browser")
     if open:

@@ -5,7 +5,7 @@ import { asPython, graphAsJson, maskAsJson } from "./copies.js";
 import { Cells } from "./cells.js";
 import { Drawing } from "./drawing.js";
 import { showAnswer, showDesign, showProfile, showRegimes, showTargets } from "./panels.js";
-import { at, element, listed } from "./elements.js";
+import { at, counted, element, listed } from "./elements.js";
 
 const explorer = new Explorer(JSON.parse(at("data").textContent));
 const cells = new Cells(explorer, (i) => pointed(i === null ? null : explorer.graph.nLatents + i));
@@ -70,7 +70,7 @@ function showMenu() {
   );
   const { graph, entry } = explorer;
   const grid = graph.grid ? ` on a ${graph.grid[0]} × ${graph.grid[1]} grid` : "";
-  const size = `${graph.nLatents} latents and ${graph.nObserved} observed variables${grid}.`;
+  const size = `${counted(graph.nLatents, "latent")} and ${counted(graph.nObserved, "observed variable")}${grid}.`;
   at("about").textContent = entry.reference ? `${size} ${entry.reference}.` : size;
   const looks = explorer.graph.grid ? "filled" : "filled and struck out";
   at("mask-help").textContent =

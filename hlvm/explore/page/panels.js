@@ -26,7 +26,7 @@ export function showAnswer(explorer) {
   }
   const { members, frontier, dim, unique, nearVisible } = shared;
   const told = (some) => listed(explorer.names(some));
-  const low = frontier.length === members.length ? "All of them are its frontier" : `Frontier: ${told(frontier)}`;
+  const low = frontier.length === members.length ? "The frontier is the same" : `Frontier: ${told(frontier)}`;
   const other = unique ? "" : ` It is not the only set of so few dims: near the visible part is ${told(nearVisible)}.`;
   at("answer").textContent = members.length
     ? `c has ${counted(members.length, "latent")}: ${told(members)}. ${low}. d_c = ${dim}.${other}`
@@ -72,11 +72,10 @@ export function showTargets(explorer, done) {
 export function showRegimes(explorer) {
   const problem = explorer.graph.invertibleDimsError;
   for (const input of document.querySelectorAll('input[name="regime"]')) {
-    const barred = input.value === REGIMES[0] && problem !== null;
-    input.disabled = barred;
+    input.disabled = input.value === REGIMES[0] && problem !== null;
     input.checked = input.value === explorer.regime;
-    input.parentElement.title = barred ? `These dims do not allow it: ${problem}.` : "";
   }
+  at("regime-note").textContent = problem === null ? "" : `These dims do not allow invertible ones: ${problem}.`;
 }
 
 // ---------------------------------------------------------------------- design
