@@ -576,7 +576,7 @@ def test_copied_address_restores_what_was_shown(page, open_page, site):
 # ---------------------------------------------------------------------- the file
 
 
-ODD = "</script><script>hacked = 1</script><img src=x onerror='hacked=1'>\"&amp;"
+ODD = "</script ><!--<script></script><script>hacked = 1</script><img src=x onerror='hacked=1'>\"&amp;"
 
 
 def test_names_stay_text(open_page, tmp_path):
