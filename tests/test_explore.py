@@ -51,8 +51,8 @@ ASK = """(cases) => cases.map(({ text, masked, target }, number) => {
   const inside = (role) => [...document.querySelectorAll(".latent[data-variable]")]
     .filter((latent) => latent.getAttribute("aria-label").endsWith(role))
     .map((latent) => names[latent.dataset.variable]);
-  const { dims, noiseDims, grid, parents } = explorer.graph;
-  const found = { nodes: names, dims, noiseDims, grid, parents, regimes: {}, units: [] };
+  const { dims, noiseDims, grid, parents, description } = explorer.graph;
+  const found = { nodes: names, dims, noiseDims, grid, parents, description, regimes: {}, units: [] };
   for (const regime of ["invertible", "general"]) {
     const input = document.querySelector(`input[value="${regime}"]`);
     found.regimes[regime] = null;
@@ -199,6 +199,15 @@ def test_explorer_reads_graphs_as_the_package_does(asked):
         assert (found["dims"], found["noiseDims"]) == (list(graph.dims), list(graph.noise_dims))
         assert found["parents"] == [list(above) for above in graph.parent_indices]
         assert found["grid"] == (list(graph.grid) if graph.grid else None)
+
+
+def test_copied_graphs_are_equal_up_to_the_order_of_latents(asked):
+    def parts(graph):
+        above = {name: (graph.parents(name), graph.dim(name), graph.noise_dim(name)) for name in graph.nodes}
+        return above, graph.observed, graph.grid
+
+    for graph, _, found in asked:
+        assert parts(LatentGraph.from_dict(found["description"])) == parts(graph)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -667,6 +676,8 @@ def test_page_of_a_model_shows_its_tables(open_page, tmp_path):
     head = page.locator("#profile th").all_inner_texts()
     assert head == ["height", "latents", "share in c", "in the frontier", "height", "availability", "demand", "signal"]
     row = page.locator("#profile table").last.locator("tbody tr").first.locator("td").all_inner_texts()
+    again = open_page((tmp_path / "model.html").as_uri() + page.evaluate("explorer.fragment"))
+    assert again.evaluate("[explorer.entry.key, explorer.regime, explorer.m]") == ["given", "invertible", 1]
     value, error = tabulate(model, n_masks=4).units["cells"]["demand"][1][1]
     assert row[2] == (f"{value:.3f} ± {error:.3f}" if error >= 0.0005 else f"{value:.3f}")
 
