@@ -212,6 +212,7 @@ SCORES = {
     "scoring.score_by_height": lambda key: scoring.score_by_height(
         {"code": A}, {"z": B[:, 0]}, heights={"z": 1}, key=key
     ),
+    "scoring.shape_distance": lambda key: scoring.shape_distance(A, B, key=key),
     "scoring.svcca": lambda key: scoring.svcca(A, B, key=key),
     "testing.assert_contains": lambda key: testing.assert_contains(A, A, key=key),
     "testing.assert_identified": lambda key: testing.assert_identified(A, A, key=key),
