@@ -5,7 +5,7 @@ import pytest
 
 from hlvm import scoring
 from hlvm.scoring import RegressionConfig
-from hlvm.scoring.inputs import paired_matrices
+from hlvm.scoring.inputs import matrix, paired_matrices
 from hlvm.testing import check_score
 from hlvm.testing.invariance import CASES
 
@@ -19,8 +19,16 @@ def _paired(a, b):
     return paired_matrices("a", a, "b", b)[0]
 
 
+def _beliefs(b):
+    """Of probabilities, which have no units: those of the signs of latents."""
+    first = matrix("b", b)[:, 0]
+    signs = first > np.median(first)
+    return np.column_stack([0.3 + 0.4 * signs, 0.7 - 0.4 * signs]), signs.astype(int)
+
+
 SCORES = {
     "alignment": lambda a, b: scoring.alignment(a, b).value,
+    "belief_r2": lambda a, b: scoring.belief_r2(a, *_beliefs(b), **HOW).belief.value,
     "block_verdict": lambda a, b: scoring.block_verdict(a, b, **HOW).forward.value,
     "cca": lambda a, b: scoring.cca(a, b).mean,
     "cca_many": lambda a, b: scoring.cca_many(a, {"b": b})["b"].in_sample[0],
@@ -44,6 +52,7 @@ SCORES = {
     "pwcca": lambda a, b: scoring.pwcca(a, b).value,
     "sap": scoring.sap,
     "score_by_height": lambda a, b: scoring.score_by_height({"f": a}, {"z": b}, heights=HEIGHTS, **HOW)["value"][0],
+    "score_layers": lambda a, b: scoring.score_layers({"l": a}, {"z": b}, **HOW)["value"][0],
     "shape_distance": lambda a, b: scoring.shape_distance(a, b).angle,
     "subspace_angles": lambda a, b: scoring.subspace_angles(a, b)[0],
     "svcca": lambda a, b: scoring.svcca(a, b).mean,

@@ -10,7 +10,9 @@ Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :
 """
 
 import hlvm._process.imports  # noqa: F401
+from hlvm.scoring.beliefs import BeliefR2, belief_r2
 from hlvm.scoring.by_height import score_by_height
+from hlvm.scoring.by_layer import score_layers
 from hlvm.scoring.controls import (
     ControlledScore,
     PermutationNull,
@@ -47,6 +49,7 @@ __all__ = [
     "DCI",
     "PWCCA",
     "Alignment",
+    "BeliefR2",
     "BlockVerdict",
     "Collapse",
     "ControlledScore",
@@ -67,6 +70,7 @@ __all__ = [
     "Verdict",
     "WorstDirection",
     "alignment",
+    "belief_r2",
     "block_verdict",
     "block_verdicts",
     "bootstrap_mean",
@@ -105,6 +109,7 @@ __all__ = [
     "r2_over_seeds",
     "sap",
     "score_by_height",
+    "score_layers",
     "shape_distance",
     "subspace_angles",
     "svcca",
