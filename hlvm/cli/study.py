@@ -138,6 +138,10 @@ def _run(
     if found.diverged:
         of = f"{len(found.diverged)} of {len(found.losses)} diverged"
         complain(f"{of}: try a lower learning_rate or a longer warmup in [train]")
+    if found.collapsed:
+        complain(
+            f"the codes of {len(found.collapsed)} of {len(found.losses)} fits collapsed: {found.collapsed[0]}, ..."
+        )
     return int(len(found.diverged) == len(found.losses))
 
 

@@ -1,4 +1,4 @@
-"""Scores that a verdict rests on, and its rule: scores in both directions, the worst direction, three outcomes."""
+"""Scores that a verdict rests on, and its rule: scores in both directions, the worst direction, outcomes."""
 
 from __future__ import annotations
 
