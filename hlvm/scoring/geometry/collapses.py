@@ -21,6 +21,7 @@ __all__ = ["Collapse", "collapse", "collapse_of", "directions_used"]
 _NEAR = 0.25
 """A code has collapsed when it is this near to one direction, as a share of the way to what is expected of it."""
 
+_MOST_ROWS = 5_000  # that many tell a number of directions, and ranks of a million take long
 _LEAST_EXPECTED = 1.5
 """Where less is expected, one direction is nearly all there is."""
 
@@ -134,11 +135,12 @@ def judged(used: float, references: dict[str, float], shape: tuple[int, ...]) ->
 
 def directions_used(rows: Float[np.ndarray, "n p"]) -> float:
     """Effective rank of the variances of columns at normal scores; 0 where all rows are the same."""
-    scores = normal_scores(rows)
+    if not np.ptp(rows, axis=0).any():
+        return 0.0
+    some = rows[:: max(len(rows) // _MOST_ROWS, 1)]
+    scores = normal_scores(some if np.ptp(some, axis=0).any() else rows)
     scores = scores - scores.mean(axis=0)
     spread = scores.std(axis=0)
     scores = scores[:, spread > 0] / spread[spread > 0]
-    if not scores.size:
-        return 0.0
     few = scores.T @ scores if scores.shape[1] <= len(scores) else scores @ scores.T
     return directions(np.linalg.eigvalsh(few))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import UsageError, aligned, first_labelled
@@ -281,8 +282,9 @@ def _verdict(
     if enough and telling < least:
         verdict = Verdict.INCONCLUSIVE
         reason = f"the variance of a column rests on about {telling:.0f} test rows: bring more rows of the rare values"
-    power, fallen = None, collapse_of(code, latents)
-    if fallen.kind == "total" and latents.std(axis=0).any():
+    power = fallen = None
+    if np.ptp(latents, axis=0).any() and not np.ptp(code, axis=0).any():
+        fallen = collapse_of(code, latents)
         return _outcome(Verdict.COLLAPSED, f"{fallen.reason}, while the content varies", found, threshold, None, fallen)
     if verdict is Verdict.NOT_IDENTIFIED:
         found = measure_again(question, found)
@@ -292,7 +294,8 @@ def _verdict(
         power = power_of(question, against)
         if power.enough:
             reason = said_of(against[against.index(power.ground) :])
-            if fallen and power.ground.direction == FORWARD:
+            fallen = collapse_of(code, latents) if power.ground.direction == FORWARD else None
+            if fallen:
                 verdict, reason = Verdict.COLLAPSED, f"{fallen.reason}; {reason}"
         else:
             verdict, reason = Verdict.INCONCLUSIVE, f"{reason}; but {_too_few(power, question)}"
@@ -300,7 +303,7 @@ def _verdict(
 
 
 def _outcome(
-    verdict: Verdict, reason: str, found: Measured, threshold: float, power: Power | None, fallen: Collapse
+    verdict: Verdict, reason: str, found: Measured, threshold: float, power: Power | None, fallen: Collapse | None
 ) -> BlockVerdict:
     return BlockVerdict(
         verdict=verdict,
