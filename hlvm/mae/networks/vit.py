@@ -107,10 +107,9 @@ class Block(nn.Module):
         normed = LayerNorm(name="LayerNorm_1")(rows)
         hidden = Dense((self.mlp_ratio * self.width,), name="Dense_0")(normed)
         rows = rows + Dense((self.width,), name="Dense_1")(_gelu(hidden))
+        attention = attention_weights(query, key, present) if self.keep_attention else None
         rows = rows.reshape(n, t, self.width)
-        if self.keep_tokens:
-            return rows, rows
-        return rows, attention_weights(query, key, present) if self.keep_attention else None
+        return rows, rows if self.keep_tokens else attention
 
 
 def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
