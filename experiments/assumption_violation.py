@@ -27,7 +27,7 @@ from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
-from hlvm.mae.config import Score
+from hlvm.mae.objectives.reconstruction import Score
 from hlvm.masking import masked_array
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian, Mechanism, Polar
 from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Key
 
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
-from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, ViTConfig
+from hlvm.mae.config import BottleneckConfig, LinearConfig, NetworkConfig, ObjectiveConfig, ViTConfig
 from hlvm.mae.networks.bottleneck import BottleneckNetwork
 from hlvm.mae.networks.codes import padded_code_dim
 from hlvm.mae.networks.linear import LinearNetwork
@@ -42,6 +42,7 @@ __all__ = [
     "code_dim_of",
     "fully_visible",
     "init_flat",
+    "padded_to_any",
     "padded_to_most",
     "unflatten",
     "unrolled",
@@ -50,7 +51,7 @@ __all__ = [
 Network = LinearNetwork | BottleneckNetwork | ViTNetwork
 
 
-def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, loss: LossConfig) -> Network:
+def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, loss: ObjectiveConfig) -> Network:
     """The network that a configuration, masks and a loss ask for on this graph.
 
     Raises:
@@ -59,7 +60,7 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
             targets of tokens of one number.
     """
     dims = tuple(graph.dim(name) for name in graph.observed)
-    noise_dim = loss.noise_dim if loss.score == "energy" else 0
+    noise_dim = loss.decoder_noise
     if isinstance(config, LinearConfig):
         if noise_dim:
             raise UsageError(
@@ -147,6 +148,13 @@ def fully_visible(network: Network) -> Network:
     if isinstance(network, LinearNetwork) or network.tokens is None:
         return network
     return dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+
+
+def padded_to_any(network: Network) -> Network:
+    """The network for masks that hide any number of tokens from one up."""
+    if isinstance(network, LinearNetwork) or network.tokens is None:
+        return network
+    return dataclasses.replace(network, n_visible=max(network.tokens.n_tokens - 1, 1), padded=True)
 
 
 def padded_to_most(networks: Sequence[Network]) -> Network:
