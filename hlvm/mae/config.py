@@ -19,6 +19,7 @@ __all__ = [
     "ObjectiveConfig",
     "TrainConfig",
     "ViTConfig",
+    "check_number_field",
     "check_whole_fields",
     "wrong_field",
 ]
@@ -205,16 +206,26 @@ class TrainConfig:
         if self.warmup >= self.steps:
             lower = f"set it lower, for example warmup={self.steps // 10}, or take more steps"
             raise wrong_field(self, "warmup", f"must lie in [0, steps={self.steps}), got {self.warmup}: {lower}")
-        for name, low in (("learning_rate", "above 0"), ("clip_norm", "above 0"), ("weight_decay", "at least 0")):
-            value = getattr(self, name)
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):
-                raise wrong_field(self, name, f"must be a finite number, {low}, got {value!r}")
+        check_number_field(self, "learning_rate", above=0.0)
+        check_number_field(self, "clip_norm", above=0.0)
+        check_number_field(self, "weight_decay", least=0.0)
 
 
 def wrong_field(config: Any, field: str, problem: str) -> UsageError:
     """The error of one field of a configuration."""
     return UsageError(problem, argument=field, of=type(config).__name__)
+
+
+def check_number_field(
+    config: Any, name: str, *, above: float | None = None, least: float | None = None, most: float = math.inf
+) -> None:
+    """Check that a field is a finite number above or at least some number, and at most another."""
+    value, low = getattr(config, name), above if least is None else least
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < low or (value == above) or value > most:
+        words = f"above {above:g}" if least is None else f"at least {least:g}"
+        high = "" if most == math.inf else f" and at most {most:g}"
+        raise wrong_field(config, name, f"must be a finite number, {words}{high}, got {value!r}")
 
 
 def check_whole_fields(config: Any, *names: str) -> None:

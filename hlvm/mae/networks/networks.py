@@ -92,7 +92,10 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
             argument="normalize_targets",
             of="ViTConfig",
         )
-    return ViTNetwork(config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim)
+    predicted = config.width if loss.predicts_codes else 0
+    return ViTNetwork(
+        config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim, predicted=predicted
+    )
 
 
 def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[Tokens, int, bool]:

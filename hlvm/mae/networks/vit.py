@@ -81,17 +81,19 @@ class Block(nn.Module):
         heads: attention heads.
         mlp_ratio: hidden units of the perceptron over the width.
         keep_attention: whether the second result is the attention, (n, heads, t, t), instead of ``None``.
+        keep_grown: whether it is the perceptron's output, (n, t, width), before it is added.
     """
 
     width: int
     heads: int
     mlp_ratio: int
     keep_attention: bool = False
+    keep_grown: bool = False
 
     @nn.compact
     def __call__(
         self, tokens: Float[Array, "n t w"], present: Bool[Array, "n t"] | None = None
-    ) -> tuple[Float[Array, "n t w"], Float[Array, "n h t t"] | None]:
+    ) -> tuple[Float[Array, "n t w"], Float[Array, "n ..."] | None]:
         """Attend to the tokens that are present (all, if ``None``), then transform every token."""
         n, t, _ = tokens.shape
         head = self.width // self.heads
@@ -104,9 +106,12 @@ class Block(nn.Module):
         rows = rows + Dense((self.width,), name="DenseGeneral_1")(mixed)
         normed = LayerNorm(name="LayerNorm_1")(rows)
         hidden = Dense((self.mlp_ratio * self.width,), name="Dense_0")(normed)
-        rows = rows + Dense((self.width,), name="Dense_1")(_gelu(hidden))
-        attention = attention_weights(query, key, present) if self.keep_attention else None
-        return rows.reshape(n, t, self.width), attention
+        grown = Dense((self.width,), name="Dense_1")(_gelu(hidden))
+        rows = rows + grown
+        kept = attention_weights(query, key, present) if self.keep_attention else None
+        if self.keep_grown:
+            kept = grown.reshape(n, t, self.width)
+        return rows.reshape(n, t, self.width), kept
 
 
 def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -144,6 +149,7 @@ class ViTEncoder(nn.Module):
         heads: attention heads.
         mlp_ratio: hidden units of a block's perceptron over its width.
         keep_attention: whether the second result is the attention of every block.
+        keep_grown: whether it is what the perceptron of every block adds.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
@@ -153,6 +159,7 @@ class ViTEncoder(nn.Module):
     heads: int
     mlp_ratio: int
     keep_attention: bool = False
+    keep_grown: bool = False
     unrolled: bool = False
 
     def setup(self) -> None:
@@ -161,13 +168,13 @@ class ViTEncoder(nn.Module):
         self.positions = Positions(self.layout, self.width)
         self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
         block: dict[str, Any] = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
-        block |= {"keep_attention": self.keep_attention, "unrolled": self.unrolled}
+        block |= {"keep_attention": self.keep_attention, "keep_grown": self.keep_grown, "unrolled": self.unrolled}
         self.encoder_blocks = _stack(self.depth, "encoder_blocks", **block)
         self.encoder_norm = nn.LayerNorm()
 
     def __call__(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
-    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | None]:
+    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n ..."] | None]:
         """Encode.
 
         Args:
@@ -176,7 +183,7 @@ class ViTEncoder(nn.Module):
             present: which of the listed tokens are visible; the others are padding. ``None`` for all.
 
         Returns:
-            Codes, the class token first, then the listed tokens in the given order; and the attention, or ``None``.
+            Codes, the class token first, then the listed tokens in the given order; and what is kept, or ``None``.
         """
         positions = self.positions()
         seen = jnp.take_along_axis(tokens, visible[..., None], axis=1)
@@ -204,20 +211,25 @@ class ViTMAE(nn.Module):
         config: sizes.
         layout: how observed variables are cut into tokens.
         noise_dim: numbers of noise that the decoder reads at every hidden token.
+        predicted: numbers that the decoder says of a token; 0 for those of the token.
         keep_attention: whether :meth:`encode` also returns the attention.
+        keep_grown: whether it also returns what the perceptrons add.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
     config: ViTConfig
     layout: Tokens
     noise_dim: int = 0
+    predicted: int = 0
     keep_attention: bool = False
+    keep_grown: bool = False
     unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
         config, width = self.config, self.config.decoder_width
-        self.encoder = vit_encoder(config, self.layout, keep_attention=self.keep_attention, unrolled=self.unrolled)
+        keep: dict[str, Any] = {"keep_attention": self.keep_attention, "keep_grown": self.keep_grown}
+        self.encoder = vit_encoder(config, self.layout, unrolled=self.unrolled, **keep)
         self.decoder_embed = Dense((width,))
         self.decoder_positions = Positions(self.layout, width)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
@@ -232,12 +244,12 @@ class ViTMAE(nn.Module):
             mlp_ratio=config.mlp_ratio,
         )
         self.decoder_norm = LayerNorm()
-        self.to_token = Dense((self.layout.token_dim,))
+        self.to_token = Dense((self.predicted or self.layout.token_dim,))
 
     def encode(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
-    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | None]:
-        """Codes of the class token and the visible tokens, and the attention; see :class:`ViTEncoder`."""
+    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n ..."] | None]:
+        """Codes of the class token and the visible tokens, and what is kept; see :class:`ViTEncoder`."""
         return self.encoder(tokens, visible, present)
 
     def decode(
@@ -246,7 +258,7 @@ class ViTMAE(nn.Module):
         visible: Int[Array, "n v"],
         present: Bool[Array, "n v"] | None,
         noise: Float[Array, "n noise"],
-    ) -> Float[Array, "n t d"]:
+    ) -> Float[Array, "n t said"]:
         """Reconstruction of all tokens from the codes of the visible ones, and from noise at the hidden ones."""
         n, n_tokens, width = len(coded), self.layout.n_tokens, self.config.decoder_width
         positions = self.decoder_positions()
@@ -269,7 +281,7 @@ class ViTMAE(nn.Module):
         visible: Int[Array, "n v"],
         present: Bool[Array, "n v"] | None,
         noise: Float[Array, "draws n noise"],
-    ) -> Float[Array, "draws n t d"]:
+    ) -> Float[Array, "draws n t said"]:
         """Reconstruct all tokens from the visible ones, once for every draw of the noise."""
         coded, _ = self.encode(tokens, visible, present)
         draws, n = noise.shape[:2]
@@ -292,6 +304,7 @@ class ViTNetwork:
         n_visible: tokens the encoder sees; the most that a mask may leave visible.
         padded: whether some masks leave fewer visible.
         noise_dim: numbers of noise that the decoder reads at every hidden token; 0 for none.
+        predicted: numbers that the decoder says of a token; 0 for those of the token.
         unrolled: whether blocks are written out one after the other, however many they are: a loop's work is counted
             as that of one turn.
     """
@@ -301,6 +314,7 @@ class ViTNetwork:
     n_visible: int
     padded: bool = False
     noise_dim: int = 0
+    predicted: int = 0
     unrolled: bool = False
 
     @property
@@ -308,13 +322,14 @@ class ViTNetwork:
         """Numbers of noise per reconstruction."""
         return self.noise_dim * self.tokens.n_tokens
 
-    def _module(self, *, keep_attention: bool = False) -> ViTMAE:
+    def _module(self, **keep: bool) -> ViTMAE:
         return ViTMAE(
             config=self.config,
             layout=self.tokens,
             noise_dim=self.noise_dim,
-            keep_attention=keep_attention,
+            predicted=self.predicted,
             unrolled=self.unrolled,
+            **keep,
         )
 
     def visible(self, masked: Bool[Array, "n cells"]) -> tuple[Int[Array, "n v"], Bool[Array, "n v"] | None]:
@@ -339,6 +354,26 @@ class ViTNetwork:
         """Codes of the class token and of the visible tokens; those of padding mean nothing."""
         module: Any = self._module()
         return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[0]
+
+    def layers(
+        self, params: Any, values: Float[Array, "n columns"]
+    ) -> tuple[Float[Array, "n tokens width"], Float[Array, "depth n tokens width"]]:
+        """Of whole samples: the codes of all tokens, and what the perceptron of every block adds to them."""
+        module: Any = self._module(keep_grown=True)
+        places = jnp.broadcast_to(jnp.arange(self.tokens.n_tokens), (len(values), self.tokens.n_tokens))
+        coded, grown = module.apply(params, self.tokens.cut(values), places, None, method="encode")
+        return coded[:, 1:], grown[:, :, 1:]
+
+    def predict(
+        self,
+        params: Any,
+        values: Float[Array, "n columns"],
+        masked: Bool[Array, "n cells"],
+        noise: Float[Array, "1 n noise"],
+    ) -> Float[Array, "n tokens predicted"]:
+        """What the decoder says of every token."""
+        module: Any = self._module()
+        return module.apply(params, self.tokens.cut(values), *self.visible(masked), noise)[0]
 
     def attention(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]

@@ -4,6 +4,8 @@ Give one as ``loss`` to :func:`hlvm.mae.fit`, :class:`hlvm.mae.Member` or, as ``
 """
 
 from hlvm.mae.objectives.cross_entropy import CrossEntropy
+from hlvm.mae.objectives.data2vec import Data2Vec
+from hlvm.mae.objectives.ijepa import IJEPA
 from hlvm.mae.objectives.reconstruction import LossConfig
 
-__all__ = ["CrossEntropy", "LossConfig"]
+__all__ = ["IJEPA", "CrossEntropy", "Data2Vec", "LossConfig"]

@@ -8,12 +8,14 @@ from typing import Any
 
 from hlvm.mae.config import ObjectiveConfig
 from hlvm.mae.objectives.cross_entropy import CrossEntropy
+from hlvm.mae.objectives.data2vec import Data2Vec
+from hlvm.mae.objectives.ijepa import IJEPA
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.masking.descriptions import without_lists
 
 __all__ = ["OBJECTIVES", "objective_from_dict", "objective_to_dict"]
 
-OBJECTIVES: dict[str, type[Any]] = {cls.kind: cls for cls in (LossConfig, CrossEntropy)}
+OBJECTIVES: dict[str, type[Any]] = {cls.kind: cls for cls in (LossConfig, CrossEntropy, Data2Vec, IJEPA)}
 """Name in files -> settings, a dataclass."""
 
 
