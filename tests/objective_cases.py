@@ -10,9 +10,9 @@ from jax.flatten_util import ravel_pytree
 from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
 from hlvm.mae import LossConfig, ViTConfig
-from hlvm.mae.networks.networks import build_network, code_dim_of, init_flat, unflatten
-from hlvm.mae.objectives import IJEPA, CrossEntropy, Data2Vec
-from hlvm.mae.objectives.base import Samples
+from hlvm.mae.networks.networks import beyond, build_network, code_dim_of, unflatten
+from hlvm.mae.objectives import IJEPA, CrossEntropy, Data2Vec, SIGReg, UniformMAE, VICReg
+from hlvm.mae.objectives.base import Samples, first_parameters
 from hlvm.mae.training.mask_draws import draw_masks, mask_plan
 
 RTOL = 1e-5
@@ -22,6 +22,7 @@ RTOL = 1e-5
 class Case(NamedTuple):
     """One member's loss, ready to be taken."""
 
+    config: Any
     network: Any
     objective: Any
     params: Any
@@ -50,8 +51,11 @@ def samples_of(graph, mask, config, loss, rows, units=None, seed=0):
         scale=jnp.asarray(spread, jnp.float32),
         second=second,
     )
-    params = unflatten(network, init_flat(network, jax.random.key(seed)[None])[0])
-    return Case(network, objective, params, samples)
+    flat = first_parameters(network, objective, jax.random.key(seed)[None])[0]
+    if objective.head(network) is not None:
+        samples = samples._replace(head=beyond(network, flat))
+    params = unflatten(network, flat)
+    return Case(config, network, objective, params, samples)
 
 
 def assert_same_loss_and_gradient(case, plain, teacher=None):
@@ -74,6 +78,9 @@ OBJECTIVES = {
     "cross-entropy": CrossEntropy(),
     "ijepa": IJEPA(ema_start=0.5),
     "data2vec": Data2Vec(ema_start=0.5),
+    "vicreg": VICReg(head_width=6),
+    "sigreg": SIGReg(slices=8, head_layers=0),
+    "uniform mae": UniformMAE(),
 }
 """Every kind of objective, on small networks."""
 

@@ -7,7 +7,7 @@ import math
 from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
-from hlvm._numbers import UsageError, positive, whole_number
+from hlvm._numbers import UsageError, whole_number
 from hlvm.graph import LatentGraph
 
 __all__ = [
@@ -136,12 +136,14 @@ class ObjectiveConfig:
         reconstructs: whether the decoder's answers are values of the observed variables.
         in_data_units: whether these are in the units of the data as they come, not in standard deviations.
         predicts_codes: whether the decoder predicts a token's code instead of its numbers.
+        whole_batch: whether the loss compares samples of a batch with each other, so that no part of it will do.
     """
 
     kind: ClassVar[str]
     reconstructs: ClassVar[bool] = True
     in_data_units: ClassVar[bool] = False
     predicts_codes: ClassVar[bool] = False
+    whole_batch: ClassVar[bool] = False
 
     @property
     def units(self) -> str:
@@ -220,15 +222,17 @@ def check_number_field(
     config: Any, name: str, *, above: float | None = None, least: float | None = None, most: float = math.inf
 ) -> None:
     """Check that a field is a finite number above or at least some number, and at most another."""
-    value, low = getattr(config, name), above if least is None else least
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < low or (value == above) or value > most:
+    value = getattr(config, name)
+    size = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    low = above if least is None else least
+    if not math.isfinite(size) or size < (low or 0.0) or size == above or size > most:
         words = f"above {above:g}" if least is None else f"at least {least:g}"
         high = "" if most == math.inf else f" and at most {most:g}"
         raise wrong_field(config, name, f"must be a finite number, {words}{high}, got {value!r}")
 
 
-def check_whole_fields(config: Any, *names: str) -> None:
-    """Check that these fields are whole numbers of at least 1, of Python, NumPy or JAX."""
+def check_whole_fields(config: Any, *names: str, minimum: int = 1) -> None:
+    """Check that these fields are whole numbers of at least ``minimum``, of Python, NumPy or JAX."""
     for name in names:
-        object.__setattr__(config, name, positive(getattr(config, name), name, of=type(config).__name__))
+        value = whole_number(getattr(config, name), name, minimum=minimum, of=type(config).__name__)
+        object.__setattr__(config, name, value)

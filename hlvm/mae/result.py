@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from hlvm.mae.config import NetworkConfig, ObjectiveConfig, TrainConfig
-from hlvm.mae.networks.networks import Network, build_network, init_flat
+from hlvm.mae.networks.networks import Network, build_network
+from hlvm.mae.objectives.base import first_parameters
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.training.data import Source
 from hlvm.mae.training.held_out import HeldOut
@@ -98,5 +99,6 @@ class Fit:
 
     def untrained(self) -> Fit:
         """The same autoencoder before its first step: the floor of every score."""
-        flat = init_flat(self.built, seed_keys(self.key, self.seed).init[None])[0]
+        objective = self.loss.on(self.model.graph)
+        flat = first_parameters(self.built, objective, seed_keys(self.key, self.seed).init[None])[0]
         return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False, held_out=None, teacher=None)

@@ -200,6 +200,8 @@ def microbatch_of(members: Sequence[Member], batch: int, devices: Sequence[Any] 
         batch: samples per step.
         devices: that share the group, ``None`` for one.
     """
+    if any(member.loss.whole_batch for member in members):
+        return None
     transformers = sum(isinstance(member.network, mae.ViTConfig) for member in members)
     platform = (devices or jax.devices())[0].platform
     most = _IN_CACHE if platform == "cpu" else _AT_ONCE // max(transformers, 1)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Scalar
 
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
@@ -38,12 +38,15 @@ from hlvm.masking import Chance, Counted, Listed
 __all__ = [
     "Network",
     "attending",
+    "beyond",
     "build_network",
     "code_dim_of",
+    "code_width",
     "fully_visible",
     "init_flat",
     "padded_to_any",
     "padded_to_most",
+    "pooled_codes",
     "unflatten",
     "unrolled",
 ]
@@ -127,14 +130,42 @@ def unrolled(network: Network) -> Network:
 
 
 @functools.lru_cache(maxsize=64)
-def _unravel(network: Network) -> Callable[[Array], Any]:
+def _unravel(network: Network) -> tuple[int, Callable[[Array], Any]]:
     shapes = jax.eval_shape(network.init, jax.random.key(0))
-    return ravel_pytree(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))[1]
+    flat, unravel = ravel_pytree(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
+    return len(flat), unravel
 
 
 def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
-    """The parameter tree from one flat vector: a single long array makes the optimiser's program small."""
-    return _unravel(network)(flat)
+    """The parameter tree from one flat vector: a single long array makes the optimiser's program small.
+
+    What comes after the network's own parameters is an objective's (:func:`beyond`), and is left out.
+    """
+    size, unravel = _unravel(network)
+    return unravel(flat if len(flat) == size else flat[:size])
+
+
+def beyond(network: Network, flat: Float[Array, " parameters"]) -> Float[Array, " others"]:
+    """What a flat vector holds after the network's parameters."""
+    return flat[_unravel(network)[0] :]
+
+
+def code_width(network: Network) -> int:
+    """Numbers of a sample's code as it is stored."""
+    return network.config.width if isinstance(network, ViTNetwork) else network.padded_code
+
+
+def pooled_codes(
+    network: Network, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
+) -> Float[Array, "n width"]:
+    """One code per sample: of transformers the mean of the visible tokens; traced."""
+    coded = network.encode(params, values, masked, code_dim)
+    if not isinstance(network, ViTNetwork):
+        return coded
+    _, present = network.visible(masked)
+    if present is None:
+        return coded[:, 1:].mean(axis=1)
+    return jnp.where(present[..., None], coded[:, 1:], 0.0).sum(axis=1) / present.sum(axis=1, keepdims=True)
 
 
 def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "members parameters"]:

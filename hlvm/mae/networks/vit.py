@@ -322,7 +322,7 @@ class ViTNetwork:
         """Numbers of noise per reconstruction."""
         return self.noise_dim * self.tokens.n_tokens
 
-    def _module(self, **keep: bool) -> ViTMAE:
+    def _module(self, **keep: Any) -> ViTMAE:
         return ViTMAE(
             config=self.config,
             layout=self.tokens,

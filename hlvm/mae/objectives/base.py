@@ -12,16 +12,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Scalar
 
 from hlvm.graph import LatentGraph
-from hlvm.mae.networks.networks import Network
+from hlvm.mae.networks.networks import Network, init_flat
+from hlvm.mae.objectives.heads import Head
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan
 
-__all__ = ["TINY", "LossSum", "Objective", "Samples"]
+__all__ = ["TINY", "LossSum", "Objective", "Samples", "first_parameters", "without_gradient"]
 
 TINY = 1e-12
 """Added under square roots, whose slope at 0 is infinite, and to sums of weights that may be 0."""
+
+_HEAD_STREAM = 2**32 - 1
 
 
 class LossSum(NamedTuple):
@@ -59,6 +62,7 @@ class Samples(NamedTuple):
         shift: mean of every column.
         scale: standard deviation of every column.
         second: masks of the second view, of objectives with two.
+        head: parameters of the objective's own, of those that have any.
     """
 
     values: Float[Array, "n columns"]
@@ -70,6 +74,7 @@ class Samples(NamedTuple):
     shift: Float[Array, " columns"]
     scale: Float[Array, " columns"]
     second: Bool[Array, "n cells"] | None = None
+    head: Float[Array, " others"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,10 @@ class Objective:
     def views(self) -> int:
         """Masks drawn of every sample: 1 or 2."""
         return 1
+
+    def head(self, network: Network) -> Head | None:
+        """A perceptron that training needs beside the network; ``None`` for none."""
+        del network
 
     def check_network(self, network: Network) -> None:
         """Refuse a network that it cannot train.
@@ -175,6 +184,17 @@ class Objective:
     def answers(self, decoded: Float[Array, "draws n columns"]) -> Float[Array, "draws n columns"]:
         """Reconstructions from what the decoder says; traced."""
         return decoded
+
+
+def first_parameters(
+    network: Network, objective: Objective, keys: Key[Array, " members"]
+) -> Float[Array, "members parameters"]:
+    """Flat parameters before the first step, one row per key: the network's, then those of the objective's own."""
+    flat, head = init_flat(network, keys), objective.head(network)
+    if head is None:
+        return flat
+    own = jnp.stack([head.init(jax.random.fold_in(key, _HEAD_STREAM)) for key in keys])
+    return jnp.concatenate([flat, own], axis=1)
 
 
 def without_gradient(tree: Any) -> Any:

@@ -20,7 +20,8 @@ from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import NetworkConfig, ObjectiveConfig, TrainConfig
 from hlvm.mae.networks.linear import LinearNetwork
-from hlvm.mae.networks.networks import build_network, code_dim_of, fully_visible, init_flat, padded_to_most
+from hlvm.mae.networks.networks import build_network, code_dim_of, fully_visible, padded_to_most
+from hlvm.mae.objectives.base import first_parameters
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.result import seed_keys
 from hlvm.mae.training.data import ArrayData, Source, some_rows
@@ -387,11 +388,11 @@ def prepare(
         mask_keys=jnp.stack([k.mask for k in keys])[data_of],
         noise_keys=jnp.stack([k.noise for k in keys])[data_of],
     )
-    params = init_flat(group.program.network, jnp.stack([k.init for k in keys]))[data_of]
+    objective = group.program.objective
+    params = first_parameters(group.program.network, objective, jnp.stack([k.init for k in keys]))[data_of]
     table = (Tables(data, shift, scale) if tables is None else tables).on(group.program.mesh)
     seed_data = jnp.stack([k.data for k in keys])
     feeds = feeder(data, seed_data, batch=train.batch, chunk=CHUNK, shift=shift, scale=scale, table=table)
-    objective = group.program.objective
     if objective.reads_rows:
         objective.check_rows(some_rows(data, jax.random.fold_in(key, _ROWS_STREAM)))
     program = dataclasses.replace(group.program, chunk=feeds.chunk)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from hlvm._process.promotion import usual_promotion
 from hlvm.mae.config import TrainConfig
-from hlvm.mae.networks.networks import Network, unflatten
+from hlvm.mae.networks.networks import Network, beyond, unflatten
 from hlvm.mae.objectives.base import LossSum, Objective, Samples
 from hlvm.mae.training.feeding import Feed
 from hlvm.mae.training.mask_draws import MaskArrays, draw_masks
@@ -299,7 +299,8 @@ def loss_of_member(
     if train.compute == "bfloat16":  # the network's arithmetic; the loss itself is worked out in float32
         low = (params, teacher, inputs, noise)
         params, teacher, inputs, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), low)
-    samples = Samples(values, inputs, batch.masked, batch.weights, noise, code_dim, *units, batch.second)
+    head = None if program.objective.head(network) is None else beyond(network, weights.params)  # small: in float32
+    samples = Samples(values, inputs, batch.masked, batch.weights, noise, code_dim, *units, batch.second, head)
     return program.objective.loss(network, params, teacher, samples)
 
 
