@@ -8,7 +8,8 @@ from hlvm.mae.objectives.data2vec import Data2Vec
 from hlvm.mae.objectives.ijepa import IJEPA
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.objectives.sigreg import SIGReg
+from hlvm.mae.objectives.supervised import Supervised
 from hlvm.mae.objectives.uniform_mae import UniformMAE
 from hlvm.mae.objectives.vicreg import VICReg
 
-__all__ = ["IJEPA", "CrossEntropy", "Data2Vec", "LossConfig", "SIGReg", "UniformMAE", "VICReg"]
+__all__ = ["IJEPA", "CrossEntropy", "Data2Vec", "LossConfig", "SIGReg", "Supervised", "UniformMAE", "VICReg"]

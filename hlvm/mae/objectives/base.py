@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Scalar
 from hlvm.graph import LatentGraph
 from hlvm.mae.networks.networks import Network, init_flat
 from hlvm.mae.objectives.heads import Head
+from hlvm.mae.training.labels import Labels
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan
 
 __all__ = ["TINY", "LossSum", "Objective", "Samples", "first_parameters", "without_gradient"]
@@ -63,6 +64,7 @@ class Samples(NamedTuple):
         scale: standard deviation of every column.
         second: masks of the second view, of objectives with two.
         head: parameters of the objective's own, of those that have any.
+        labels: standardised latents, of objectives that are given any.
     """
 
     values: Float[Array, "n columns"]
@@ -75,6 +77,7 @@ class Samples(NamedTuple):
     scale: Float[Array, " columns"]
     second: Bool[Array, "n cells"] | None = None
     head: Float[Array, " others"] | None = None
+    labels: Float[Array, "n numbers"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,11 @@ class Objective:
     def views(self) -> int:
         """Masks drawn of every sample: 1 or 2."""
         return 1
+
+    @property
+    def labels(self) -> Labels | None:
+        """Latents that it is given with the values; ``None`` for none."""
+        return None
 
     def head(self, network: Network) -> Head | None:
         """A perceptron that training needs beside the network; ``None`` for none."""

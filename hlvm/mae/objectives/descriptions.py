@@ -12,6 +12,7 @@ from hlvm.mae.objectives.data2vec import Data2Vec
 from hlvm.mae.objectives.ijepa import IJEPA
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.objectives.sigreg import SIGReg
+from hlvm.mae.objectives.supervised import Supervised
 from hlvm.mae.objectives.uniform_mae import UniformMAE
 from hlvm.mae.objectives.vicreg import VICReg
 from hlvm.masking.descriptions import without_lists
@@ -19,7 +20,7 @@ from hlvm.masking.descriptions import without_lists
 __all__ = ["OBJECTIVES", "objective_from_dict", "objective_to_dict"]
 
 OBJECTIVES: dict[str, type[Any]] = {
-    cls.kind: cls for cls in (LossConfig, CrossEntropy, Data2Vec, IJEPA, VICReg, SIGReg, UniformMAE)
+    cls.kind: cls for cls in (LossConfig, CrossEntropy, Data2Vec, IJEPA, VICReg, SIGReg, UniformMAE, Supervised)
 }
 """Name in files -> settings, a dataclass."""
 

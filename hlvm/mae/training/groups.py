@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import math
 import operator
@@ -25,15 +24,17 @@ from hlvm.mae.objectives.base import first_parameters
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.result import seed_keys
 from hlvm.mae.training.data import ArrayData, Source, some_rows
-from hlvm.mae.training.feeding import Feed, Feeder, feeder, table_of
+from hlvm.mae.training.feeding import Feed, Feeder, feeder
 from hlvm.mae.training.held_out import HeldOutRows, held_out_losses, held_out_rows
+from hlvm.mae.training.labels import label_units
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_plan
+from hlvm.mae.training.placing import Tables, placed
 from hlvm.mae.training.program import CHUNK, Arms, Program, State, first_state, run_chunk
 from hlvm.mae.training.sizes import check_sizes
-from hlvm.mae.training.units import Columns, single
+from hlvm.mae.training.units import Columns
 from hlvm.masking import Sampled
 
-__all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "padded_groups", "prepare", "shares"]
+__all__ = ["Group", "Member", "Prepared", "group_members", "padded_groups", "prepare", "shares"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -265,7 +266,7 @@ class Prepared:
             masks = [self._draw(m, plan, self.train.steps, shape) for m, plan in self._planned]
             arms = arms._replace(masks=arms.masks._replace(masks=np.stack(masks)))
         if self.program.mesh is not None:
-            rows = _placed(rows, NamedSharding(self.program.mesh, PartitionSpec()))
+            rows = placed(rows, NamedSharding(self.program.mesh, PartitionSpec()))
         return held_out_losses(self.program, self.train, state.weights, self._by_member(arms), rows)
 
     @property
@@ -275,12 +276,12 @@ class Prepared:
     def _by_member(self, tree: Any) -> Any:
         if self.program.mesh is None:
             return tree
-        return _placed(tree, NamedSharding(self.program.mesh, PartitionSpec("members")))
+        return placed(tree, NamedSharding(self.program.mesh, PartitionSpec("members")))
 
     def _for_all(self, feed: Feed) -> tuple[Feed, Float[Array, " columns"], Float[Array, " columns"]]:
-        shared = (feed, single(self.feeder.shift), single(self.feeder.scale))
+        shared = (feed, *self.feeder.units)
         return (
-            shared if self.program.mesh is None else _placed(shared, NamedSharding(self.program.mesh, PartitionSpec()))
+            shared if self.program.mesh is None else placed(shared, NamedSharding(self.program.mesh, PartitionSpec()))
         )
 
     def _own_masks(self, masks: MaskArrays, start: int) -> MaskArrays:
@@ -305,47 +306,6 @@ class Prepared:
         if not isinstance(network, LinearNetwork) and network.tokens is not None:
             network.tokens.check_whole(rows)
         return rows.reshape(*shape, -1)
-
-
-def _placed(tree: Any, sharding: NamedSharding) -> Any:
-    """Arrays spread over devices, some of which may belong to other processes that hold the same arrays."""
-    if sharding.is_fully_addressable:
-        return jax.device_put(tree, sharding)
-
-    def place(leaf: Any) -> Array:
-        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-            return leaf  # it is spread already
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-        values = np.asarray(leaf)
-        return jax.make_array_from_callback(values.shape, sharding, values.__getitem__)
-
-    return jax.tree.map(place, tree)
-
-
-class Tables:
-    """The rows of a data set where programs read them, made once for all programs on the same devices."""
-
-    def __init__(self, data: Source, shift: Columns, scale: Columns) -> None:
-        self._data, self._shift, self._scale = data, shift, scale
-        self._found: dict[Mesh | None, Array | None] = {}
-
-    def on(self, mesh: Mesh | None) -> Float[Array, "n columns"] | None:
-        """The rows on all devices of a mesh; ``None`` where they are not kept there."""
-        if mesh not in self._found:
-            copies = _copies_in_one_memory(mesh)
-            table = table_of(self._data, self._shift, self._scale, copies)
-            if table is not None and mesh is not None:
-                table = _placed(table, NamedSharding(mesh, PartitionSpec()))
-            self._found[mesh] = table
-        return self._found[mesh]
-
-
-def _copies_in_one_memory(mesh: Mesh | None) -> int:
-    """How often one memory holds what is on all devices: those of a CPU share one, accelerators have their own."""
-    if mesh is None or mesh.devices.flat[0].platform != "cpu":
-        return 1
-    return max(collections.Counter(device.process_index for device in mesh.devices.flat).values())
 
 
 @usual_promotion
@@ -395,6 +355,9 @@ def prepare(
     feeds = feeder(data, seed_data, batch=train.batch, chunk=CHUNK, shift=shift, scale=scale, table=table)
     if objective.reads_rows:
         objective.check_rows(some_rows(data, jax.random.fold_in(key, _ROWS_STREAM)))
+    if objective.labels is not None:
+        units = label_units(data, objective.labels, jax.random.fold_in(key, _ROWS_STREAM))
+        feeds = dataclasses.replace(feeds, labels=units)
     program = dataclasses.replace(group.program, chunk=feeds.chunk)
     return Prepared(
         group=group._replace(program=program),

@@ -180,7 +180,7 @@ def run_chunk(
     def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
         step = start + i
-        values = program.spread(feed.batch(step, i, n, shift, scale), None, "batch", None)
+        values = program.spread(feed.batch(step, i, n, shift, scale, program.objective.labels), None, "batch", None)
         shared = len(values) == 1
         batch = jax.vmap(lambda arm: draw_batch(program, arm, step, i, n))(arms)
         gradients = functools.partial(_gradients, program, train, shared, (shift, scale))
@@ -293,14 +293,19 @@ def loss_of_member(
         values: standardised values.
         batch: of this member.
     """
-    network, inputs, noise = program.network, values, batch.noise
+    network, noise, labels = program.network, batch.noise, None
+    if program.objective.labels is not None:
+        columns = len(program.objective.graph.arrays.cell_of_column)
+        labels, values = values[:, columns:], values[:, :columns]
+        units = (units[0][:columns], units[1][:columns])
+    inputs = values
     params = unflatten(network, weights.params)
     teacher = None if weights.teacher is None else unflatten(network, weights.teacher)
     if train.compute == "bfloat16":  # the network's arithmetic; the loss itself is worked out in float32
         low = (params, teacher, inputs, noise)
         params, teacher, inputs, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), low)
     head = None if program.objective.head(network) is None else beyond(network, weights.params)  # small: in float32
-    samples = Samples(values, inputs, batch.masked, batch.weights, noise, code_dim, *units, batch.second, head)
+    samples = Samples(values, inputs, batch.masked, batch.weights, noise, code_dim, *units, batch.second, head, labels)
     return program.objective.loss(network, params, teacher, samples)
 
 

@@ -28,9 +28,10 @@ from hlvm.mae.files import describe_run
 from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.result import DivergenceWarning, Fit
 from hlvm.mae.training.data import TrainingData, check_data, hold_out, standardization
-from hlvm.mae.training.groups import Member, Prepared, Tables, group_members, prepare
+from hlvm.mae.training.groups import Member, Prepared, group_members, prepare
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask
+from hlvm.mae.training.placing import Tables
 from hlvm.mae.training.program import State, compile_program
 from hlvm.mae.training.run_state import Checkpoints, GroupFolder, GroupState, run_folder
 from hlvm.masking.strategies import as_strategy
