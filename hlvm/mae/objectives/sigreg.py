@@ -28,8 +28,11 @@ class SIGReg(TwoViewConfig):
     standard normal law by the statistic of Epps and Pulley, ``n ∫ |φ(t) - exp(-t²/2)|² exp(-t²/2) dt`` with φ the
     empirical characteristic function, integrated over 17 points from -5 to 5. It is the mean over directions and views.
 
-    There is no teacher and no stop-gradient. Equal codes for all samples are no optimum, since they are not normal. Its
-    guarantee, that latents are found up to a linear map, is for Gaussian latents.
+    There is no teacher and no stop-gradient. Equal codes for all samples are no optimum, since they are not normal.
+    Latents are found up to a linear map where latents and views are jointly Gaussian: among functions of unit variance
+    the linear ones then agree best. Other latents have no linear map that is normal, so that the code bends them; and
+    where views agree exactly, the law alone leaves maps that keep it, such as rotations by an angle that depends on the
+    length.
 
     Departures from the source: two views, both masks, instead of two large and six small crops; the perceptron has no
     batch norm; fewer directions than the source's 1,024.
