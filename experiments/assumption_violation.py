@@ -273,7 +273,7 @@ def _scores(
         found["loss"] = float(fit.losses[-100:].mean())
     if group["part"] == "fold":
         found["code -> folded root"] = _r2(config, code, np.asarray(fold(content, level)))
-    if fit.loss.score == "squared_error":
+    if not fit.loss.decoder_noise:  # squared error
         found["untrained code -> c"] = _r2(config, _code(fit.untrained(), sample), content)
         hidden = masked_array(sample.graph, mask)[sample.graph.arrays.cell_of_column]
         values, guess = (

@@ -11,8 +11,8 @@ from mae_cases import GRAPH, NETWORKS, SMALL_BOTTLENECK, SMALL_VIT
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LinearConfig, LossConfig, TrainConfig, ViTConfig
+from hlvm.mae.networks.blocks import Block, sine_cosine_positions
 from hlvm.mae.networks.networks import build_network, init_flat, unflatten
-from hlvm.mae.networks.vit import Block, sine_cosine_positions
 from hlvm.mae.result import seed_keys
 from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.masking import FixedMask, RandomMask

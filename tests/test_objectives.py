@@ -10,7 +10,7 @@ import pytest
 from objective_cases import OBJECTIVES, SMALL, one_hot_data
 
 from hlvm import mae
-from hlvm.cli.settings import settings_from_dict
+from hlvm.cli.settings import errors_of_settings, load_settings, settings_from_dict
 from hlvm.graph import LatentGraph
 from hlvm.mae import Checkpoints, LossConfig, Member, TrainConfig
 from hlvm.mae.config import ObjectiveConfig
@@ -82,6 +82,30 @@ def test_settings_take_kinds_of_objectives():
         settings_from_dict({"network": network, "mask": mask, "loss": {"kind": "hinge"}})
     with pytest.raises(ValueError, match="loss of kind 'cross_entropy': 'score' is not a field"):
         settings_from_dict({"network": network, "mask": mask, "loss": {"kind": "cross_entropy", "score": "energy"}})
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_is_a_table_of_settings(kind):
+    table = {"network": {"kind": "vit"}, "mask": {"kind": "random", "ratio": 0.5}, "loss": {"kind": kind}}
+    (member,) = settings_from_dict(table).members
+    assert member.loss == KINDS[kind]()
+    with pytest.raises(ValueError, match="'nothing' is not a field"):
+        settings_from_dict({**table, "loss": {"kind": kind, "nothing": 1}})
+
+
+def test_errors_of_objectives_are_those_of_their_table(tmp_path):
+    path = tmp_path / "train.json"
+    mask, network = {"kind": "random", "ratio": 0.5}, {"kind": "bottleneck", "code_dim": 2}
+    path.write_text(json.dumps({"network": network, "mask": mask, "loss": {"kind": "ijepa", "ema_start": 2}}))
+    with pytest.raises(ValueError, match=r"train\.json: loss: ema_start must be a finite number, at least 0"):
+        load_settings(path)
+    path.write_text(json.dumps({"network": network, "mask": mask, "loss": {"kind": "ijepa"}}))
+    found = load_settings(path)
+    with (
+        pytest.raises(ValueError, match=r"train\.json: loss: predicts a teacher's codes of tokens"),
+        errors_of_settings(path),
+    ):
+        group_members(GRAPH, found.members, found.train)
 
 
 def test_arms_are_told_by_the_kind_of_their_objective():

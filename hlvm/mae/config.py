@@ -14,17 +14,21 @@ __all__ = [
     "NETWORKS",
     "BottleneckConfig",
     "Compute",
+    "Decoder",
     "LinearConfig",
     "NetworkConfig",
     "ObjectiveConfig",
     "TrainConfig",
     "ViTConfig",
+    "as_ever",
     "check_number_field",
     "check_whole_fields",
+    "network_to_dict",
     "wrong_field",
 ]
 
 Compute = Literal["float32", "bfloat16"]
+Decoder = Literal["full", "cross"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,15 @@ class ViTConfig:
         normalize_targets: whether every token is shifted and scaled to mean 0 and variance 1 over its own numbers
             before it is compared with its reconstruction, as in :cite:t:`he2022mae`. Every token needs at least 2
             numbers. Reconstructions are then in these units, since the scale of a hidden token is not known.
+        decoder: ``"full"``: a transformer over the codes of visible tokens and a mask token at every hidden place, as
+            in :cite:t:`he2022mae`. ``"cross"``: each hidden place attends to the codes of the visible tokens alone, and
+            to no other hidden place, as in CrossMAE: Fu et al., "Rethinking patch dependence for masked autoencoders",
+            2024. There every block of the decoder reads its own mixture of the encoder's blocks; here all read the
+            codes of the last one. It decodes hidden tokens only, so that losses must not count visible ones, and reads
+            no noise.
+        decoded_share: share of the hidden tokens of a sample that are decoded in training, above 0 and at most 1,
+            chosen at random at every step, for the cross decoder and squared errors. Fewer cost less;
+            ``reconstruct`` decodes all.
     """
 
     patch: int = 1
@@ -57,8 +70,15 @@ class ViTConfig:
     decoder_depth: int = 1
     mlp_ratio: int = 2
     normalize_targets: bool = False
+    decoder: Decoder = "full"
+    decoded_share: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.decoder not in get_args(Decoder):
+            raise wrong_field(self, "decoder", f"must be one of {get_args(Decoder)}, got {self.decoder!r}")
+        check_number_field(self, "decoded_share", above=0.0, most=1.0)
+        if self.decoded_share < 1 and self.decoder == "full":
+            raise wrong_field(self, "decoded_share", 'must be 1 for the full decoder: use decoder="cross"')
         check_whole_fields(self, "patch", "width", "depth", "heads", "decoder_width", "decoder_depth", "mlp_ratio")
         for name in ("width", "decoder_width"):
             size = getattr(self, name)
@@ -92,6 +112,8 @@ class BottleneckConfig:
         check_whole_fields(self, "code_dim", "width", "depth")
         if self.encoder is not None and self.encoder.normalize_targets:
             raise wrong_field(self, "normalize_targets", "is for ViTConfig on its own; leave it at False here")
+        if self.encoder is not None and self.encoder.decoder != "full":
+            raise wrong_field(self, "decoder", 'is for ViTConfig on its own; leave it at "full" here')
         if self.encoder is not None and self.encoder.width < self.code_dim + 2:
             raise wrong_field(
                 self,
@@ -121,6 +143,29 @@ class LinearConfig:
 
 
 NetworkConfig = LinearConfig | BottleneckConfig | ViTConfig
+
+_LATER: dict[str, Any] = {"decoder": "full", "decoded_share": 1.0}
+"""Fields of transformers that came later, and how files that lack them are read."""
+
+
+def network_to_dict(config: Any) -> dict[str, Any]:
+    """The settings of a network with its kind, ready for JSON; later fields only where they are not as ever.
+
+    Raises:
+        ValueError: it is no network.
+    """
+    kind = next((name for name, cls in NETWORKS.items() if type(config) is cls), None)
+    if kind is None:
+        known = ", ".join(cls.__name__ for cls in NETWORKS.values())
+        raise ValueError(f"network: expected one of {known}, got {config!r}")
+    return {"kind": kind, **as_ever(dataclasses.asdict(config))}
+
+
+def as_ever(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of settings, as files had them before some were added; these only where they are not as ever."""
+    kept = {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
+    return {name: as_ever(value) if isinstance(value, dict) else value for name, value in kept.items()}
+
 
 NETWORKS: dict[str, type[Any]] = {"linear": LinearConfig, "bottleneck": BottleneckConfig, "vit": ViTConfig}
 """Networks by the names that they have in files."""

@@ -293,7 +293,11 @@ def _sized(network: Network, hidden: Bool[np.ndarray, "n cells"]) -> Network:
     counts = (~network.tokens.hidden(hidden)).sum(axis=1)
     if not len(counts):
         return network
-    return dataclasses.replace(network, n_visible=int(counts.max()), padded=bool(counts.min() < counts.max()))
+    sized = dataclasses.replace(network, n_visible=int(counts.max()), padded=bool(counts.min() < counts.max()))
+    if not isinstance(sized, ViTNetwork) or not sized.n_hidden:
+        return sized
+    whole = dataclasses.replace(sized.config, decoded_share=1.0)
+    return dataclasses.replace(sized, config=whole, n_hidden=max(sized.tokens.n_tokens - int(counts.min()), 1))
 
 
 # ---------------------------------------------------------------------- traced

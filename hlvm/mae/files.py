@@ -19,7 +19,7 @@ from hlvm._files.digests import check_digests, digests_of, read_json, write_json
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.images.files import can_be_saved, load_image_model, save_image_model
-from hlvm.mae.config import NETWORKS, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import NETWORKS, NetworkConfig, TrainConfig, ViTConfig, network_to_dict
 from hlvm.mae.objectives.descriptions import objective_from_dict, objective_to_dict
 from hlvm.mae.result import Fit
 from hlvm.mae.training.arrays_on_disk import read_arrays, write_arrays
@@ -159,7 +159,7 @@ def describe_run(
         "data": _fingerprint(data),
         "members": [
             {
-                "network": _network_to_dict(member.network),
+                "network": network_to_dict(member.network),
                 "mask": mask_to_dict(member.mask),
                 "loss": objective_to_dict(member.loss),
                 "seed": member.seed,
@@ -239,7 +239,7 @@ def describe_fit(fit: Fit) -> dict[str, Any]:
         ValueError: a mask strategy of your own that JSON cannot hold.
     """
     return {
-        "network": _network_to_dict(fit.network),
+        "network": network_to_dict(fit.network),
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
         "loss": objective_to_dict(fit.loss),
@@ -273,11 +273,6 @@ def _restore(
         else None,
         teacher=jnp.asarray(arrays["teacher"]) if "teacher" in arrays else None,
     )
-
-
-def _network_to_dict(config: NetworkConfig) -> dict[str, Any]:
-    kind = next(name for name, cls in NETWORKS.items() if isinstance(config, cls))
-    return {"kind": kind, **dataclasses.asdict(config)}
 
 
 def network_from_dict(data: dict[str, Any]) -> NetworkConfig:

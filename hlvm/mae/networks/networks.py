@@ -27,11 +27,12 @@ from jaxtyping import Array, Bool, Float, Key, Scalar
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import BottleneckConfig, LinearConfig, NetworkConfig, ObjectiveConfig, ViTConfig
+from hlvm.mae.networks.blocks import MOST_UNROLLED
 from hlvm.mae.networks.bottleneck import BottleneckNetwork
 from hlvm.mae.networks.codes import padded_code_dim
 from hlvm.mae.networks.linear import LinearNetwork
 from hlvm.mae.networks.tokens import Tokens
-from hlvm.mae.networks.vit import MOST_UNROLLED, ViTNetwork
+from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.mae.training.mask_draws import MaskPlan
 from hlvm.masking import Chance, Counted, Listed
 
@@ -95,9 +96,18 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
             argument="normalize_targets",
             of="ViTConfig",
         )
-    predicted = config.width if loss.predicts_codes else 0
+    if config.decoder == "cross" and noise_dim:
+        raise UsageError(
+            'must be "full" for the energy score, whose decoder reads noise', argument="decoder", of="ViTConfig"
+        )
     return ViTNetwork(
-        config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim, predicted=predicted
+        config=config,
+        tokens=tokens,
+        n_visible=n_visible,
+        padded=padded,
+        noise_dim=noise_dim,
+        predicted=config.width if loss.predicts_codes else 0,
+        n_hidden=plan.most // config.patch**2 if config.decoder == "cross" else 0,
     )
 
 
@@ -181,14 +191,25 @@ def fully_visible(network: Network) -> Network:
     """The network that sees all tokens: its parameters are the same."""
     if isinstance(network, LinearNetwork) or network.tokens is None:
         return network
-    return dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+    return _seeing(network, network.tokens.n_tokens, padded=False, n_hidden=network.tokens.n_tokens)
 
 
 def padded_to_any(network: Network) -> Network:
     """The network for masks that hide any number of tokens from one up."""
     if isinstance(network, LinearNetwork) or network.tokens is None:
         return network
-    return dataclasses.replace(network, n_visible=max(network.tokens.n_tokens - 1, 1), padded=True)
+    most = network.tokens.n_tokens
+    return _seeing(network, max(most - 1, 1), padded=True, n_hidden=most)
+
+
+def _seeing(network: Network, n_visible: int, *, padded: bool, n_hidden: int) -> Network:
+    """A network with tokens that sees at most so many, and decodes so many if it decodes hidden ones alone."""
+    if isinstance(network, LinearNetwork):
+        return network
+    seeing = dataclasses.replace(network, n_visible=n_visible, padded=padded)
+    return (
+        dataclasses.replace(seeing, n_hidden=n_hidden) if isinstance(seeing, ViTNetwork) and seeing.n_hidden else seeing
+    )
 
 
 def padded_to_most(networks: Sequence[Network]) -> Network:
@@ -203,7 +224,8 @@ def padded_to_most(networks: Sequence[Network]) -> Network:
     if not others or isinstance(first, LinearNetwork):
         return first
     most = max(network.n_visible for network in networks if not isinstance(network, LinearNetwork))
-    return dataclasses.replace(first, n_visible=most, padded=True)
+    hidden = max(network.n_hidden if isinstance(network, ViTNetwork) else 0 for network in networks)
+    return _seeing(first, most, padded=True, n_hidden=hidden)
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Scalar
 
+from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.mae.networks.networks import Network, init_flat
+from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.mae.objectives.heads import Head
 from hlvm.mae.training.labels import Labels
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan
@@ -110,12 +112,17 @@ class Objective:
         del network
 
     def check_network(self, network: Network) -> None:
-        """Refuse a network that it cannot train.
+        """Refuse a network that it cannot train, such as one that decodes a part of what is hidden.
 
         Raises:
             ValueError: it cannot.
         """
-        del network
+        if isinstance(network, ViTNetwork) and network.config.decoded_share < 1:
+            raise UsageError(
+                "must be 1 here: decoding a part of the hidden tokens is for the squared error of LossConfig",
+                argument="decoded_share",
+                of="ViTConfig",
+            )
 
     def check_masks(self, mask: object, plan: MaskPlan, arrays: Any, *, batch: int, steps: int) -> None:
         """Refuse masks under which some batch leaves nothing to learn from.

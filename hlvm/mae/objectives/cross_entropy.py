@@ -76,6 +76,7 @@ class SymbolLogLoss(Objective):
         Raises:
             ValueError: the targets are normalised.
         """
+        super().check_network(network)
         if isinstance(network, ViTNetwork) and network.config.normalize_targets:
             raise UsageError(
                 "must be False for CrossEntropy, whose targets are symbols",

@@ -25,7 +25,7 @@ OBJECTIVES: dict[str, type[Any]] = {
 """Name in files -> settings, a dataclass."""
 
 
-def objective_to_dict(config: ObjectiveConfig) -> dict[str, Any]:
+def objective_to_dict(config: Any) -> dict[str, Any]:
     """The settings of an objective, ready for JSON.
 
     Raises:
@@ -34,7 +34,7 @@ def objective_to_dict(config: ObjectiveConfig) -> dict[str, Any]:
     if type(config) not in OBJECTIVES.values():
         known = ", ".join(cls.__name__ for cls in OBJECTIVES.values())
         raise ValueError(f"loss: expected one of {known}, got {config!r}")
-    fields: Any = dataclasses.asdict(config)  # pyright: ignore[reportArgumentType]
+    fields = dataclasses.asdict(config)
     return fields if type(config) is LossConfig else {"kind": config.kind, **fields}
 
 

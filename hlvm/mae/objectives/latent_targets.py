@@ -81,6 +81,7 @@ class LatentTargets(Objective):
         Raises:
             ValueError: the network has none, normalises them, or has too few blocks.
         """
+        super().check_network(network)
         name = type(self.settings).__name__
         if not isinstance(network, ViTNetwork):
             raise UsageError(

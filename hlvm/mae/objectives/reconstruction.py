@@ -15,6 +15,7 @@ from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
 from hlvm.mae.config import ObjectiveConfig, check_whole_fields, wrong_field
 from hlvm.mae.networks.networks import Network
+from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.mae.objectives.base import TINY, LossSum, Objective, Samples
 from hlvm.mae.objectives.regions import TRIAL_DRAWS, counts_ranged, in_touching_patch, lowest_shared, trial_masks
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan
@@ -180,6 +181,19 @@ class Reconstruction(Objective):
             weights = weights * jnp.asarray(arrays.height_weights)[lowest_shared(graph, masked) - 1]
         return weights[:, graph.arrays.cell_of_column]
 
+    def check_network(self, network: Network) -> None:
+        """Refuse a decoder of hidden tokens where visible ones count.
+
+        Raises:
+            ValueError: they do.
+        """
+        if isinstance(network, ViTNetwork) and network.n_hidden and self.settings.region == "all":
+            raise UsageError(
+                'must be "full" for losses of the region "all": a cross decoder says nothing of visible tokens',
+                argument="decoder",
+                of="ViTConfig",
+            )
+
     def noise(self, network: Network, key: PRNGKeyArray, n: int) -> Float[Array, "draws n noise"]:
         """The noise that a stochastic decoder reads for a batch; of others, one draw of no numbers."""
         if not network.noise_size:
@@ -190,12 +204,15 @@ class Reconstruction(Objective):
     def loss(self, network: Network, params: Any, teacher: Any, samples: Samples) -> LossSum:
         """Squared errors, or energy scores; traced."""
         del teacher
-        target = network.targets(samples.values)
+        target, weights = network.targets(samples.values), samples.weights
+        chosen = network.decoded(samples.masked, samples.noise) if isinstance(network, ViTNetwork) else None
+        if chosen is not None:
+            weights = weights * chosen[1][:, self.graph.arrays.cell_of_column]
         decoded = network.reconstruct(params, samples.inputs, samples.masked, samples.code_dim, samples.noise)
         guesses = decoded.astype(jnp.float32)
         if self.settings.score == "energy":
-            return energy_score(guesses, target, samples.weights)
-        return squared_error(guesses[0], target, samples.weights)
+            return energy_score(guesses, target, weights)
+        return squared_error(guesses[0], target, weights)
 
     def check_masks(self, mask: object, plan: MaskPlan, arrays: Any, *, batch: int, steps: int) -> None:
         """Refuse a loss that leaves nothing to learn from in some batch.

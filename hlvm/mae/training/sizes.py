@@ -66,6 +66,9 @@ def _kept_per_sample(network: Network) -> int:
         return decoder + _kept_per_block(encoder, encoder.width, network.n_visible + 1) * encoder.depth
     config = network.config
     hidden = _kept_per_block(config, config.decoder_width, network.tokens.n_tokens)
+    if network.n_hidden:
+        asked = math.ceil(config.decoded_share * network.n_hidden)
+        hidden = asked * ((6 + config.mlp_ratio) * config.decoder_width + config.heads * (network.n_visible + 1))
     return _kept_per_block(config, config.width, network.n_visible + 1) * config.depth + hidden * config.decoder_depth
 
 
