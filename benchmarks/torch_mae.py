@@ -16,7 +16,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 
 from hlvm.mae import TrainConfig, ViTConfig
-from hlvm.mae.networks.vit import sine_cosine_positions
+from hlvm.mae.networks.blocks import sine_cosine_positions
 
 __all__ = ["TorchMAE", "optimizer", "train_step"]
 

@@ -27,7 +27,7 @@ from experiments.violating_mechanisms import Folded, Hyperbolic, Noisy, best_r2_
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import Fit
-from hlvm.mae.config import Score
+from hlvm.mae.objectives.reconstruction import Score
 from hlvm.masking import masked_array
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian, Mechanism, Polar
 from hlvm.scoring import RegressionConfig, kernel_r2, mlp_r2
@@ -273,7 +273,7 @@ def _scores(
         found["loss"] = float(fit.losses[-100:].mean())
     if group["part"] == "fold":
         found["code -> folded root"] = _r2(config, code, np.asarray(fold(content, level)))
-    if fit.loss.score == "squared_error":
+    if not fit.loss.decoder_noise:  # squared error
         found["untrained code -> c"] = _r2(config, _code(fit.untrained(), sample), content)
         hidden = masked_array(sample.graph, mask)[sample.graph.arrays.cell_of_column]
         values, guess = (

@@ -14,8 +14,8 @@ from jaxtyping import PRNGKeyArray
 
 from hlvm import mae
 from hlvm.mae import BottleneckConfig, Checkpoints, Fit, LossConfig, Member, TrainConfig, TrainingData, ViTConfig
-from hlvm.mae.config import Score
 from hlvm.mae.files import describe_run
+from hlvm.mae.objectives.reconstruction import Score
 from hlvm.mae.training.data import check_data
 from hlvm.mae.training.groups import shares
 from hlvm.masking import FixedMask

@@ -120,7 +120,7 @@ def test_quickstart_comments_tell_the_values():
         pytest.param(
             page,
             id=str(page.relative_to(ROOT)),
-            marks=[pytest.mark.slow] if page.name in ("how_much.md", "mae.md", "simulator.md") else [],
+            marks=[pytest.mark.slow] if page.name in ("how_much.md", "mae.md", "objectives.md", "simulator.md") else [],
         )
         for page in PAGES
     ],

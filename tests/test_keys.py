@@ -176,6 +176,7 @@ COMPILED = {
     "mae.fit": lambda key: mae.fit(key, MODEL, MEMBER.mask, MEMBER.network, TRAIN).params,
     "mae.fit_ensemble": lambda key: mae.fit_ensemble(key, MODEL, [MEMBER], TRAIN)[0].params,
     "mae.plan_ensemble": lambda key: len(mae.plan_ensemble(key, MODEL, [MEMBER], TRAIN).programs),
+    "mae.log_likelihood": lambda key: mae.log_likelihood(FIT, B, key=key),
     "mae.reconstruct": lambda key: mae.reconstruct(FIT, B, ["x_0"], key=key),
 }
 """``describe_run`` stands for what these give."""

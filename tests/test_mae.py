@@ -10,9 +10,9 @@ import pytest
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, HeldOut, Member, TrainConfig, ViTConfig
+from hlvm.mae.networks.blocks import Block, sine_cosine_positions
 from hlvm.mae.networks.networks import init_flat
 from hlvm.mae.networks.tokens import Tokens
-from hlvm.mae.networks.vit import Block, sine_cosine_positions
 from hlvm.mae.training.program import EXPLODED
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian

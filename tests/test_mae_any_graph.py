@@ -13,9 +13,9 @@ from mae_cases import SMALL_BOTTLENECK, SMALL_VIT
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm.mae import Checkpoints, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.encoding import Pooling
+from hlvm.mae.networks.blocks import sine_cosine_positions
 from hlvm.mae.networks.networks import build_network, init_flat, unflatten
 from hlvm.mae.networks.tokens import Tokens
-from hlvm.mae.networks.vit import sine_cosine_positions
 from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.mae.training.sizes import least_parameters
 from hlvm.masking import BernoulliMask, FixedMask, MaskList, RandomMask, SubtreeMask

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hlvm.mae.networks.blocks import Block
 from hlvm.mae.networks.layers import Dense, LayerNorm, attend, attention_weights
-from hlvm.mae.networks.vit import Block
 
 PRESENT = jnp.asarray([[True, True, True, False, False], [True] * 5])
 

@@ -14,8 +14,8 @@ from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import LinearConfig, LossConfig, Member, TrainConfig, ViTConfig
 from hlvm.mae.networks.networks import build_network
+from hlvm.mae.objectives.reconstruction import energy_score, squared_error
 from hlvm.mae.result import seed_keys
-from hlvm.mae.training.losses import check_region, column_weights, energy_score, loss_arrays, objective, squared_error
 from hlvm.mae.training.mask_draws import draw_masks, mask_plan
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
@@ -37,7 +37,7 @@ def test_cell_of_column_counts_the_dims_of_every_observed_variable():
 
 def _weights(graph, loss, mask, masked):
     plan = mask_plan(graph, mask)
-    found = column_weights(objective(graph, loss), loss_arrays(graph, loss), plan.arrays, jnp.asarray(masked))
+    found = loss.on(graph).weights(loss.arrays(graph), plan.arrays, jnp.asarray(masked))
     dim = graph.dim(graph.observed[0])
     cells = np.asarray(found).reshape(len(masked), -1, dim)
     assert (cells == cells[:, :, :1]).all()  # the dims of a variable count alike
@@ -182,7 +182,8 @@ def test_losses_that_leave_nothing_are_refused_before_training(model, mask, loss
 
 def test_interior_accepts_masks_with_an_interior():
     plan = mask_plan(GRAPH, RandomMask(ratio=0.9))
-    check_region(GRAPH, RandomMask(ratio=0.9), plan, LossConfig(region="interior"), batch=64, steps=1000)
+    loss = LossConfig(region="interior")
+    loss.on(GRAPH).check_masks(RandomMask(ratio=0.9), plan, loss.arrays(GRAPH), batch=64, steps=1000)
 
 
 @pytest.mark.parametrize(
@@ -280,8 +281,8 @@ def test_reconstructions_of_an_energy_fit_are_draws(model, trained):
         mae.reconstruct(trained[1], sample, ["x_0_0"], draws=3)
 
 
-def test_objective_holds_what_is_static_of_a_loss():
+def test_on_holds_what_is_static_of_a_loss():
     """Members that differ in the values of weights alone share a program."""
-    first, second = (objective(GRAPH, LossConfig(weights=tuple(map(float, range(s, s + 16))))) for s in (0, 1))
+    first, second = (LossConfig(weights=tuple(map(float, range(s, s + 16)))).on(GRAPH) for s in (0, 1))
     assert first == second
-    assert objective(GRAPH, LossConfig(height_weights=(1.0, 2.0))) != first
+    assert LossConfig(height_weights=(1.0, 2.0)).on(GRAPH) != first

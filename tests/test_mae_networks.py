@@ -11,8 +11,8 @@ from mae_cases import GRAPH, NETWORKS, SMALL_BOTTLENECK, SMALL_VIT
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.mae import BottleneckConfig, Fit, LinearConfig, LossConfig, TrainConfig, ViTConfig
+from hlvm.mae.networks.blocks import Block, sine_cosine_positions
 from hlvm.mae.networks.networks import build_network, init_flat, unflatten
-from hlvm.mae.networks.vit import Block, sine_cosine_positions
 from hlvm.mae.result import seed_keys
 from hlvm.mae.training.mask_draws import mask_plan
 from hlvm.masking import FixedMask, RandomMask
@@ -80,7 +80,7 @@ def test_attention_is_what_the_blocks_mix_values_with(model):
     np.testing.assert_allclose(found.weights.sum(axis=-1), 1.0, atol=1e-5)
     # The first block alone, on the embedded tokens in the order of ``places``.
     params = unflatten(fit.built, fit.params)["params"]["encoder"]
-    block = Block(width=8, heads=2, mlp_ratio=2, keep_attention=True)
+    block = Block(width=8, heads=2, mlp_ratio=2, keep="attention")
     first = jax.tree.map(lambda leaf: leaf[0], params["encoder_blocks"])
     values = (np.asarray(sample.observed_matrix) - 0.5) / 2.0
     seen = jnp.asarray(values.reshape(4, 16, 4))[:, np.asarray(found.places[0])]
@@ -130,7 +130,7 @@ def test_encode_layers_of_other_networks(model):
 def test_padded_tokens_are_not_attended_to():
     tokens = jax.random.normal(jax.random.key(0), (2, 5, 8))
     present = jnp.asarray([[True, True, True, False, False], [True] * 5])
-    block = Block(width=8, heads=2, mlp_ratio=1, keep_attention=True)
+    block = Block(width=8, heads=2, mlp_ratio=1, keep="attention")
     params = block.init(jax.random.key(1), tokens)
     _, weights = block.apply(params, tokens, present)
     assert (weights[0, :, :, 3:] == 0).all()

@@ -1,5 +1,6 @@
 import dataclasses
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import oracles
@@ -8,8 +9,10 @@ from hypothesis import given
 from strategies import edge_lists, graphs, graphs_with_masks, property_test
 
 from hlvm.graph import LatentGraph
+from hlvm.mae.objectives.descriptions import OBJECTIVES
 from hlvm.mechanisms import InvertibleMLP, LinearGaussian
 from hlvm.theory import check_assumptions, check_edges, shared_information
+from hlvm.theory.assumptions.objectives import ObjectiveName
 
 TREE = LatentGraph.tree(2, 2)
 STATUSES = {"holds", "fails", "not checkable"}
@@ -208,3 +211,49 @@ def test_check_assumptions_counts_what_two_children_share_once():
     assert "2 against at most 1" in failure.message
     apart = LatentGraph.from_edges([*edges, ("b", "x3")], dims={**dims, "x3": 1})
     assert not [f for f in check_assumptions(apart).failures if "revealed" in f.assumption]
+
+
+# ---------------------------------------------------------------------- objectives
+
+
+def test_objective_names_are_the_kinds_that_can_be_trained():
+    assert set(get_args(ObjectiveName)) == {*OBJECTIVES, "energy"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("reconstruction", ["mean-injectivity"]),
+        ("uniform_mae", ["mean-injectivity"]),
+        ("energy", ["joint conditional law"]),
+        ("cross_entropy", ["cells are symbols", "conditional law of each cell"]),
+        ("ijepa", ["a teacher that keeps c", "no collapse"]),
+        ("data2vec", ["a teacher that keeps c", "no collapse"]),
+        ("vicreg", ["two views that share c", "no collapse"]),
+        ("sigreg", ["two views that share c", "Gaussian latents"]),
+        ("supervised", ["no masked modelling"]),
+    ],
+)
+def test_check_assumptions_says_what_an_objective_needs_last(objective, expected):
+    graph = LatentGraph.quadtree(1)
+    usual, found = check_assumptions(graph), check_assumptions(graph, objective=objective)
+    names = [one.assumption for one in found.findings]
+    assert names[-len(expected) :] == expected
+    kept = [one.assumption for one in usual.findings if one.assumption != "mean-injectivity"]
+    assert names[: -len(expected)] == kept
+    assert str(found)
+
+
+def test_check_assumptions_finds_cells_that_hold_no_symbol():
+    graph = LatentGraph.from_edges([("z", "a"), ("z", "b")], dims={"z": 1, "a": 1, "b": 3})
+    (failed,) = [
+        one
+        for one in check_assumptions(graph, objective="cross_entropy").failures
+        if one.assumption.startswith("cells")
+    ]
+    assert failed.nodes == ("a",)
+
+
+def test_check_assumptions_refuses_unknown_objectives():
+    with pytest.raises(ValueError, match=r"objective must be one of reconstruction, energy.*got 'hinge'"):
+        check_assumptions(LatentGraph.quadtree(1), objective="hinge")

@@ -24,6 +24,7 @@ from hlvm.cli.settings_tables import (
     seed_of,
 )
 from hlvm.mae.config import TrainConfig
+from hlvm.mae.objectives.descriptions import OBJECTIVES
 from hlvm.mae.training.groups import Member, MemberError
 
 __all__ = ["TABLE_OF", "Settings", "errors_of_settings", "load_settings", "read_settings", "settings_from_dict"]
@@ -36,12 +37,12 @@ TABLE_OF = {
     "ClaimConfig": "claims",
     "Comparison": "claim",
     "LinearConfig": "network",
-    "LossConfig": "loss",
     "RatioRange": "mask",
     "RegressionConfig": "score.regression",
     "ScoreConfig": "score",
     "TrainConfig": "train",
     "ViTConfig": "network",
+    **{cls.__name__: "loss" for cls in OBJECTIVES.values()},
 }
 """Classes, and the tables whose fields they check."""
 

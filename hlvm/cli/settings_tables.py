@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, ViTConfig
+from hlvm.mae.config import NETWORKS, NetworkConfig, ObjectiveConfig, ViTConfig
 from hlvm.mae.files import network_from_dict
+from hlvm.mae.objectives import LossConfig
+from hlvm.mae.objectives.descriptions import OBJECTIVES, objective_from_dict
 from hlvm.masking import Patches
-from hlvm.masking.descriptions import STRATEGIES, mask_from_dict, without_lists
+from hlvm.masking.descriptions import STRATEGIES, mask_from_dict
 from hlvm.scoring import RegressionConfig
 from hlvm.study.arms import labels
 
@@ -66,9 +68,9 @@ def masks_of(data: Mapping[str, Any]) -> list[tuple[Any, str]]:
     return _made(data, "mask", kinds, mask_from_dict)
 
 
-def losses_of(data: Mapping[str, Any]) -> list[tuple[LossConfig, str]]:
-    """The losses, and what to call each; the usual one if nothing is said."""
-    return _made({"loss": {}, **data}, "loss", LossConfig, lambda table: LossConfig(**without_lists(table)))
+def losses_of(data: Mapping[str, Any]) -> list[tuple[ObjectiveConfig, str]]:
+    """The objectives, and what to call each; reconstruction where no kind is said or there is no table."""
+    return _made({"loss": {}, **data}, "loss", OBJECTIVES, objective_from_dict, usual=LossConfig.kind)
 
 
 def expand_table(table: Mapping[str, Any], cls: type[Any]) -> list[dict[str, Any]]:
@@ -114,9 +116,9 @@ def _nesting(value: Any, most: int = 4) -> int:
 
 
 def _made(
-    data: Mapping[str, Any], what: str, kinds: Mapping[str, type[Any]] | type[Any], make: Callable[[Any], Any]
+    data: Mapping[str, Any], what: str, kinds: Mapping[str, type[Any]], make: Callable[[Any], Any], usual: str = ""
 ) -> list[tuple[Any, str]]:
-    """The objects that the tables of one name describe, and what to call each."""
+    """The objects that the tables of one name describe, and what to call each; ``usual`` is the kind of silent ones."""
     if what not in data:
         raise ValueError(f"{what!r} is missing: give at least one table [{what}]")
     tables = tables_of(data, what)
@@ -124,19 +126,20 @@ def _made(
         raise ValueError(f"{what!r} is an empty list: give at least one table [{what}]")
     found, single = [], []
     for table in tables:
-        kind, named = None, what
-        if not isinstance(kinds, type):
-            kind, named = table.get("kind"), f"{what} of kind {table.get('kind')!r}"
-            if not isinstance(kind, str) or kind not in kinds:
-                raise ValueError(f"{what}: kind must be one of {', '.join(kinds)}, got {kind!r}")
-        cls = kinds if isinstance(kinds, type) else kinds[str(kind)]
+        kind = table.get("kind", usual or None)
+        named = f"{what} of kind {kind!r}" if "kind" in table or not usual else what
+        if not isinstance(kind, str) or kind not in kinds:
+            raise ValueError(f"{what}: kind must be one of {', '.join(kinds)}, got {kind!r}")
+        cls = kinds[kind]
         for one in expand_table(table, cls):
             fields = checked_fields(cls, {name: value for name, value in one.items() if name != "kind"}, named)
-            made = make(fields if kind is None else {"kind": kind, **fields})
+            made = make({"kind": kind, **fields})
             if made in found:
                 raise ValueError(f"{what}: {made!r} is said twice, in tables or in lists: leave one out")
             found.append(made)
             single.append(one)
+    if len({one.get("kind") for one in single}) > 1:
+        single = [{"kind": usual, **one} for one in single]
     return list(zip(found, labels(single), strict=True))
 
 

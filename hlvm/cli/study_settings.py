@@ -19,7 +19,7 @@ from hlvm.cli.settings_tables import (
     seed_of,
     tables_of,
 )
-from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.config import NetworkConfig, ObjectiveConfig, TrainConfig
 from hlvm.masking.descriptions import without_lists
 from hlvm.study import Comparison, ScoreConfig, Study
 from hlvm.theory import Regime
@@ -52,7 +52,7 @@ class StudySettings:
     masks: tuple[Any, ...]
     mask_names: tuple[str, ...]
     networks: tuple[NetworkConfig, ...] | None
-    losses: tuple[LossConfig, ...]
+    losses: tuple[ObjectiveConfig, ...]
     train: TrainConfig | None
     score: ScoreConfig
     claim_config: ClaimConfig

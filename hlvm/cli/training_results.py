@@ -17,7 +17,6 @@ from hlvm.mae.result import Fit
 
 __all__ = ["gives_pixels", "loss_curves", "loss_table", "reconstructed_images"]
 
-_UNITS = {"squared_error": "squared error / variance", "energy": "energy score / standard deviation"}
 _SEEN_AS_HIDDEN = 0.5
 """Grey level of what an encoder does not see."""
 
@@ -45,7 +44,7 @@ def loss_curves(
     trained: dict[str, Any] = {}
     held_out: dict[str, Any] = {}
     for name, fit in zip(names, fits, strict=True):
-        units = _UNITS[fit.loss.score]
+        units = fit.loss.units
         trained.setdefault(units, {})[name] = fit.losses
         if fit.held_out is not None:
             held_out.setdefault(units, {})[name] = (fit.held_out.steps, fit.held_out.losses)
@@ -53,8 +52,8 @@ def loss_curves(
 
 
 def gives_pixels(fit: Fit) -> bool:
-    """Tell whether reconstructions are in the units of the data, not in those of normalised tokens."""
-    return not (isinstance(fit.network, ViTConfig) and fit.network.normalize_targets)
+    """Tell whether there are reconstructions in the units of the data, not in those of normalised tokens."""
+    return fit.loss.reconstructs and not (isinstance(fit.network, ViTConfig) and fit.network.normalize_targets)
 
 
 def reconstructed_images(
@@ -71,7 +70,7 @@ def reconstructed_images(
     graph = fit.model.graph
     mask_key, noise_key = jax.random.split(key)
     masked = np.asarray(fit.mask.sample(mask_key, len(rows), graph))
-    energy = fit.loss.score == "energy"
+    energy = fit.loss.decoder_noise > 0
     made = reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
     seen = np.where(masked[:, graph.arrays.cell_of_column], _SEEN_AS_HIDDEN, rows)
     values = np.concatenate([rows, seen, np.asarray(made).reshape(rows.shape)])

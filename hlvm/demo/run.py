@@ -26,6 +26,7 @@ from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, study_claims
 from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, study_of
 from hlvm.images import QuadtreeImages
 from hlvm.mae import BottleneckConfig, Fit, Member
+from hlvm.mae.config import as_ever
 from hlvm.study import StudyProgress, StudyResult
 
 __all__ = ["DemoResult", "claims_table", "run_demo"]
@@ -103,7 +104,7 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
             result = DemoResult(claims=claims, scores=scores, study=found, seconds=stages.seconds)
             used = {**versions(*_PACKAGES), "device": jax.devices()[0].device_kind}
             words = jax.random.key_data(checked_key(config.key)).tolist()
-            settings = {"demo": dataclasses.asdict(config) | {"key": words}, "versions": used}
+            settings = {"demo": as_ever(dataclasses.asdict(config)) | {"key": words}, "versions": used}
             mae.save_fits(folder / "checkpoints", bottlenecks)
             pictures = images.model.sample(keys["pictures"], 16)
             write_page(

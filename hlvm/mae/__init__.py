@@ -1,9 +1,11 @@
 """Masked autoencoders: networks, losses, masks, training, ensembles, checkpoints. The learner the theory is about."""
 
 import hlvm.mae._imports  # noqa: F401
-from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import BottleneckConfig, LinearConfig, NetworkConfig, TrainConfig, ViTConfig
 from hlvm.mae.encoding import Attention, attention, encode, encode_layers, reconstruct
 from hlvm.mae.files import load_fits, save_fits
+from hlvm.mae.likelihood import log_likelihood
+from hlvm.mae.objectives import LossConfig
 from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.result import DivergenceWarning, Fit
 from hlvm.mae.training.data import ArrayData, ImageData, Images, TrainingData
@@ -49,6 +51,7 @@ __all__ = [
     "fit_ensemble",
     "images_of_rows",
     "load_fits",
+    "log_likelihood",
     "one_device_per_core",
     "plan_ensemble",
     "reconstruct",

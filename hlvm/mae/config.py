@@ -1,30 +1,34 @@
-"""Settings of networks, losses and training: frozen, validated, static under jit."""
+"""Settings of networks and training, and what those of objectives share: frozen, validated, static under jit."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from hlvm._numbers import UsageError, positive, whole_number
+from hlvm._numbers import UsageError, whole_number
+from hlvm.graph import LatentGraph
 
 __all__ = [
     "NETWORKS",
     "BottleneckConfig",
     "Compute",
+    "Decoder",
     "LinearConfig",
-    "LossConfig",
-    "LossRegion",
     "NetworkConfig",
-    "Score",
+    "ObjectiveConfig",
     "TrainConfig",
     "ViTConfig",
+    "as_ever",
+    "check_number_field",
+    "check_whole_fields",
+    "network_to_dict",
+    "wrong_field",
 ]
 
-Score = Literal["squared_error", "energy"]
 Compute = Literal["float32", "bfloat16"]
-LossRegion = Literal["masked", "all", "interior"]
+Decoder = Literal["full", "cross"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,15 @@ class ViTConfig:
         normalize_targets: whether every token is shifted and scaled to mean 0 and variance 1 over its own numbers
             before it is compared with its reconstruction, as in :cite:t:`he2022mae`. Every token needs at least 2
             numbers. Reconstructions are then in these units, since the scale of a hidden token is not known.
+        decoder: ``"full"``: a transformer over the codes of visible tokens and a mask token at every hidden place, as
+            in :cite:t:`he2022mae`. ``"cross"``: each hidden place attends to the codes of the visible tokens alone, and
+            to no other hidden place, as in CrossMAE: Fu et al., "Rethinking patch dependence for masked autoencoders",
+            2024. There every block of the decoder reads its own mixture of the encoder's blocks; here all read the
+            codes of the last one. It decodes hidden tokens only, so that losses must not count visible ones, and reads
+            no noise.
+        decoded_share: share of the hidden tokens of a sample that are decoded in training, above 0 and at most 1,
+            chosen at random at every step, for the cross decoder and squared errors. Fewer cost less;
+            ``reconstruct`` decodes all.
     """
 
     patch: int = 1
@@ -57,14 +70,21 @@ class ViTConfig:
     decoder_depth: int = 1
     mlp_ratio: int = 2
     normalize_targets: bool = False
+    decoder: Decoder = "full"
+    decoded_share: float = 1.0
 
     def __post_init__(self) -> None:
-        _whole(self, "patch", "width", "depth", "heads", "decoder_width", "decoder_depth", "mlp_ratio")
+        if self.decoder not in get_args(Decoder):
+            raise wrong_field(self, "decoder", f"must be one of {get_args(Decoder)}, got {self.decoder!r}")
+        check_number_field(self, "decoded_share", above=0.0, most=1.0)
+        if self.decoded_share < 1 and self.decoder == "full":
+            raise wrong_field(self, "decoded_share", 'must be 1 for the full decoder: use decoder="cross"')
+        check_whole_fields(self, "patch", "width", "depth", "heads", "decoder_width", "decoder_depth", "mlp_ratio")
         for name in ("width", "decoder_width"):
             size = getattr(self, name)
             if size % 4 or size % self.heads:
                 problem = f"must be a multiple of 4 (sine and cosine of two coordinates) and of heads={self.heads}"
-                raise _wrong(self, name, f"{problem}, got {size}")
+                raise wrong_field(self, name, f"{problem}, got {size}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,11 +109,13 @@ class BottleneckConfig:
     encoder: ViTConfig | None = None
 
     def __post_init__(self) -> None:
-        _whole(self, "code_dim", "width", "depth")
+        check_whole_fields(self, "code_dim", "width", "depth")
         if self.encoder is not None and self.encoder.normalize_targets:
-            raise _wrong(self, "normalize_targets", "is for ViTConfig on its own; leave it at False here")
+            raise wrong_field(self, "normalize_targets", "is for ViTConfig on its own; leave it at False here")
+        if self.encoder is not None and self.encoder.decoder != "full":
+            raise wrong_field(self, "decoder", 'is for ViTConfig on its own; leave it at "full" here')
         if self.encoder is not None and self.encoder.width < self.code_dim + 2:
-            raise _wrong(
+            raise wrong_field(
                 self,
                 "",
                 f"the encoder's width={self.encoder.width} is too small for code_dim={self.code_dim}: its last layer "
@@ -117,73 +139,83 @@ class LinearConfig:
     code_dim: int
 
     def __post_init__(self) -> None:
-        _whole(self, "code_dim")
+        check_whole_fields(self, "code_dim")
 
 
 NetworkConfig = LinearConfig | BottleneckConfig | ViTConfig
+
+_LATER: dict[str, Any] = {"decoder": "full", "decoded_share": 1.0}
+"""Fields of transformers that came later, and how files that lack them are read."""
+
+
+def network_to_dict(config: Any) -> dict[str, Any]:
+    """The settings of a network with its kind, ready for JSON; later fields only where they are not as ever.
+
+    Raises:
+        ValueError: it is no network.
+    """
+    kind = next((name for name, cls in NETWORKS.items() if type(config) is cls), None)
+    if kind is None:
+        known = ", ".join(cls.__name__ for cls in NETWORKS.values())
+        raise ValueError(f"network: expected one of {known}, got {config!r}")
+    return {"kind": kind, **as_ever(dataclasses.asdict(config))}
+
+
+def as_ever(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of settings, as files had them before some were added; these only where they are not as ever."""
+    kept = {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
+    return {name: as_ever(value) if isinstance(value, dict) else value for name, value in kept.items()}
+
 
 NETWORKS: dict[str, type[Any]] = {"linear": LinearConfig, "bottleneck": BottleneckConfig, "vit": ViTConfig}
 """Networks by the names that they have in files."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """What a masked autoencoder is trained to make small.
+class ObjectiveConfig:
+    """Settings of what a masked autoencoder is trained to make small: a frozen dataclass with keyword arguments.
 
-    With weights ``w`` (0 outside the region) and values in units of each column's standard deviation:
-
-    * squared error: ``sum w (x - x^)^2 / sum w`` over all columns of a batch.
-    * energy score: the decoder also reads fresh noise ``s_m``, so that ``x^`` is random; with two draws ``x^, x^'`` a
-      sample scores ``(|x - x^| + |x - x^'|) / 2 - |x^ - x^'| / 2``, where ``|e|^2 = sum w e^2 / sum w`` over its own
-      columns; the loss is the mean over samples. In expectation it is smallest only where ``x^`` has the conditional
-      law of ``x`` given the visible part, so the code has to keep all that the law depends on, and not only the mean.
-
-    A sample with nothing in the region counts as nothing. Strategies whose batches could be empty are refused.
+    Those of :mod:`hlvm.mae.objectives` are all there are.
 
     Attributes:
-        score: ``"squared_error"`` or ``"energy"``.
-        region: ``"masked"``: the masked variables. ``"all"``: visible ones as well. ``"interior"``: only masked patches
-            that touch no visible one; needs a grid. Patches are the masking units; for fixed masks, lists of masks and
-            strategies of your own every variable is a patch of its own.
-        neighbours: 4 (sides) or 8 (sides and corners): what touches, for ``"interior"``.
-        weights: one non-negative number per observed variable in the graph's order, not all zero; ``None`` for 1.
-        height_weights: one non-negative number per height 1, 2, ... of the graph, not all zero: the weight of a
-            variable by the height of its lowest ancestor that has a visible descendant, which on a tree is what
-            separates it from the visible part. A variable without one has weight 0. Multiplies ``weights``.
-        noise_dim: for the energy score, numbers of standard normal noise per reconstruction: in all for a bottleneck,
-            at every hidden token for a ViT. At least 1.
-
-    References:
-        Energy score: Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal of the
-        American Statistical Association 102 (2007), section 4.2. Region ``"interior"``: section 3.6 of
-        :cite:t:`kong2023mae`, which suggests it.
+        kind: its name in files.
+        reconstructs: whether the decoder's answers are values of the observed variables.
+        in_data_units: whether these are in the units of the data as they come, not in standard deviations.
+        predicts_codes: whether the decoder predicts a token's code instead of its numbers.
+        whole_batch: whether the loss compares samples of a batch with each other, so that no part of it will do.
     """
 
-    score: Score = "squared_error"
-    region: LossRegion = "masked"
-    neighbours: Literal[4, 8] = 4
-    weights: tuple[float, ...] | None = None
-    height_weights: tuple[float, ...] | None = None
-    noise_dim: int = 8
-
-    def __post_init__(self) -> None:
-        for name, options in (("score", get_args(Score)), ("region", get_args(LossRegion)), ("neighbours", (4, 8))):
-            if getattr(self, name) not in options:
-                raise _wrong(self, name, f"must be one of {options}, got {getattr(self, name)!r}")
-        _whole(self, "noise_dim")
-        for name in ("weights", "height_weights"):
-            values = getattr(self, name)
-            if values is None:
-                continue
-            numbers = tuple(map(float, values))
-            if not numbers or not all(math.isfinite(v) and v >= 0 for v in numbers) or not any(numbers):
-                raise _wrong(self, name, f"must be finite numbers of at least 0, not all 0, got {values!r}")
-            object.__setattr__(self, name, numbers)
+    kind: ClassVar[str]
+    reconstructs: ClassVar[bool] = True
+    in_data_units: ClassVar[bool] = False
+    predicts_codes: ClassVar[bool] = False
+    whole_batch: ClassVar[bool] = False
 
     @property
-    def draws(self) -> int:
-        """Reconstructions drawn of every sample and step: 2 for the energy score."""
-        return 2 if self.score == "energy" else 1
+    def units(self) -> str:
+        """The loss and its units, in words."""
+        raise NotImplementedError
+
+    @property
+    def decoder_noise(self) -> int:
+        """Numbers of noise that the decoder reads per reconstruction or hidden token."""
+        return 0
+
+    def on(self, graph: LatentGraph) -> Any:
+        """What of it is static on a graph: a :class:`hlvm.mae.objectives.base.Objective`.
+
+        Raises:
+            ValueError: it does not fit the graph.
+        """
+        raise NotImplementedError
+
+    def arrays(self, graph: LatentGraph) -> Any:
+        """What may differ between members that share a program, as a tuple of arrays.
+
+        Raises:
+            ValueError: it does not fit the graph.
+        """
+        del graph
+        return ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,25 +245,39 @@ class TrainConfig:
     held_out: int = 0
 
     def __post_init__(self) -> None:
-        _whole(self, "steps", "batch")
+        check_whole_fields(self, "steps", "batch")
         if self.compute not in get_args(Compute):
-            raise _wrong(self, "compute", f'must be "float32" or "bfloat16", got {self.compute!r}')
+            raise wrong_field(self, "compute", f'must be "float32" or "bfloat16", got {self.compute!r}')
         for name in ("warmup", "held_out"):
             object.__setattr__(self, name, whole_number(getattr(self, name), name, minimum=0, of="TrainConfig"))
         if self.warmup >= self.steps:
             lower = f"set it lower, for example warmup={self.steps // 10}, or take more steps"
-            raise _wrong(self, "warmup", f"must lie in [0, steps={self.steps}), got {self.warmup}: {lower}")
-        for name, low in (("learning_rate", "above 0"), ("clip_norm", "above 0"), ("weight_decay", "at least 0")):
-            value = getattr(self, name)
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < 0 or (value == 0 and low == "above 0"):
-                raise _wrong(self, name, f"must be a finite number, {low}, got {value!r}")
+            raise wrong_field(self, "warmup", f"must lie in [0, steps={self.steps}), got {self.warmup}: {lower}")
+        check_number_field(self, "learning_rate", above=0.0)
+        check_number_field(self, "clip_norm", above=0.0)
+        check_number_field(self, "weight_decay", least=0.0)
 
 
-def _wrong(config: Any, field: str, problem: str) -> UsageError:
+def wrong_field(config: Any, field: str, problem: str) -> UsageError:
+    """The error of one field of a configuration."""
     return UsageError(problem, argument=field, of=type(config).__name__)
 
 
-def _whole(config: Any, *names: str) -> None:
+def check_number_field(
+    config: Any, name: str, *, above: float | None = None, least: float | None = None, most: float = math.inf
+) -> None:
+    """Check that a field is a finite number above or at least some number, and at most another."""
+    value = getattr(config, name)
+    size = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    low = above if least is None else least
+    if not math.isfinite(size) or size < (low or 0.0) or size == above or size > most:
+        words = f"above {above:g}" if least is None else f"at least {least:g}"
+        high = "" if most == math.inf else f" and at most {most:g}"
+        raise wrong_field(config, name, f"must be a finite number, {words}{high}, got {value!r}")
+
+
+def check_whole_fields(config: Any, *names: str, minimum: int = 1) -> None:
+    """Check that these fields are whole numbers of at least ``minimum``, of Python, NumPy or JAX."""
     for name in names:
-        object.__setattr__(config, name, positive(getattr(config, name), name, of=type(config).__name__))
+        value = whole_number(getattr(config, name), name, minimum=minimum, of=type(config).__name__)
+        object.__setattr__(config, name, value)

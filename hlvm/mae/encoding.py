@@ -22,6 +22,7 @@ from hlvm.mae.config import ViTConfig
 from hlvm.mae.networks.linear import LinearNetwork
 from hlvm.mae.networks.networks import Network, attending, code_dim_of, unflatten
 from hlvm.mae.networks.vit import ViTNetwork
+from hlvm.mae.objectives.base import Objective
 from hlvm.mae.pixels import check_pixels, graph_of_patches, rows_of_images
 from hlvm.mae.result import Fit
 from hlvm.mae.training.data import ArrayData, ImageData, TrainingData, as_source
@@ -31,7 +32,7 @@ from hlvm.masking import masked_array
 from hlvm.masking.masks import masked_batch
 from hlvm.simulator import HierarchicalModel
 
-__all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "encode_layers", "reconstruct"]
+__all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "encode_layers", "inputs_of", "reconstruct"]
 
 Pooling = Literal["mean", "class", "tokens"]
 Observed: TypeAlias = TrainingData | Mapping[str, Any] | ArrayLike
@@ -86,7 +87,7 @@ def encode(
     """
     if pooling not in ("mean", "class", "tokens"):
         raise ValueError(f'pooling must be "mean", "class" or "tokens", got {pooling!r}')
-    values, hidden, network = _inputs(fit, data, masked)
+    values, hidden, network = inputs_of(fit, data, masked)
     code_dim = code_dim_of(fit.network)
     if not isinstance(network, ViTNetwork):
         return _encode(network, fit.params, values, hidden, code_dim)[:, :code_dim]
@@ -121,7 +122,7 @@ def encode_layers(fit: Fit, data: Observed, masked: Any) -> dict[str, Float[Arra
         ValueError: the encoder is no transformer, rows that leave different numbers of tokens visible, or as for
             :func:`encode`.
     """
-    values, hidden, network = _inputs(fit, data, masked)
+    values, hidden, network = inputs_of(fit, data, masked)
     if isinstance(network, LinearNetwork) or not attending(network):
         raise ValueError(
             "only transformers have layers of tokens: use ViTConfig, or BottleneckConfig(encoder=ViTConfig(...)); "
@@ -152,17 +153,25 @@ def reconstruct(
         ``normalize_targets`` the masked ones are in units of their token, which has mean 0 and variance 1.
 
     Raises:
-        ValueError: as for :func:`encode`; a key is missing; or draws of an autoencoder that has no noise.
+        ValueError: as for :func:`encode`; an autoencoder trained by an objective that reconstructs nothing; a key is
+            missing; or draws of an autoencoder that has no noise.
     """
+    if not fit.loss.reconstructs:
+        raise ValueError(
+            f"this autoencoder was trained by {type(fit.loss).__name__}, which reconstructs no values: encode what you "
+            f"want to know of it, or train it by LossConfig"
+        )
     key = None if key is None else checked_key(key)
-    values, hidden, network = _inputs(fit, data, masked)
+    values, hidden, network = inputs_of(fit, data, masked)
     n_draws = _checked_draws(network, key, draws)
-    guess = _reconstruct(network, n_draws, fit.params, values, hidden, code_dim_of(fit.network), key)
+    objective = fit.loss.on(fit.model.graph)
+    guess = _reconstruct(network, objective, n_draws, fit.params, values, hidden, code_dim_of(fit.network), key)
     if draws is None:
         guess = guess.mean(axis=0)
     columns = fit.model.graph.arrays.cell_of_column
     own_units = restored(values, fit.shift, fit.scale)
-    if not (isinstance(fit.network, ViTConfig) and fit.network.normalize_targets):
+    normalized = isinstance(fit.network, ViTConfig) and fit.network.normalize_targets
+    if not (normalized or fit.loss.in_data_units):
         guess = restored(guess, fit.shift, fit.scale)
     if isinstance(own_units, np.ndarray):
         return np.where(hidden[:, columns], guess, own_units)
@@ -185,7 +194,7 @@ def attention(fit: Fit, data: Observed, masked: Any) -> Attention:
         ValueError: the encoder has no attention, rows that leave different numbers of tokens visible, or as for
             :func:`encode`.
     """
-    values, hidden, network = _inputs(fit, data, masked)
+    values, hidden, network = inputs_of(fit, data, masked)
     if isinstance(network, LinearNetwork) or not attending(network):
         raise ValueError("only transformers attend: use ViTConfig, or BottleneckConfig(encoder=ViTConfig(...))")
     _same_count(network)
@@ -216,7 +225,9 @@ def _checked_draws(network: Network, key: PRNGKeyArray | None, draws: int | None
 # ---------------------------------------------------------------------- input
 
 
-def _inputs(fit: Fit, data: Observed, masked: Any) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
+def inputs_of(
+    fit: Fit, data: Observed, masked: Any
+) -> tuple[Float[Array, "n columns"], Bool[Array, "n cells"], Network]:
     """Standardised values, one mask per row, and the network sized for it; everything checked."""
     raw = _matrix(data, fit)
     if raw.ndim != 2 or raw.shape[1] != len(fit.shift):
@@ -312,7 +323,11 @@ def _sized(network: Network, hidden: Bool[np.ndarray, "n cells"]) -> Network:
     counts = (~network.tokens.hidden(hidden)).sum(axis=1)
     if not len(counts):
         return network
-    return dataclasses.replace(network, n_visible=int(counts.max()), padded=bool(counts.min() < counts.max()))
+    sized = dataclasses.replace(network, n_visible=int(counts.max()), padded=bool(counts.min() < counts.max()))
+    if not isinstance(sized, ViTNetwork) or not sized.n_hidden:
+        return sized
+    whole = dataclasses.replace(sized.config, decoded_share=1.0)
+    return dataclasses.replace(sized, config=whole, n_hidden=max(sized.tokens.n_tokens - int(counts.min()), 1))
 
 
 # ---------------------------------------------------------------------- traced
@@ -343,9 +358,10 @@ def _layers(
     return network.layers(unflatten(network, flat), values, hidden)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _reconstruct(
     network: Network,
+    objective: Objective,
     draws: int,
     flat: Float[Array, " parameters"],
     values: Float[Array, "n columns"],
@@ -355,4 +371,4 @@ def _reconstruct(
 ) -> Float[Array, "draws n columns"]:
     shape = (draws, len(values), network.noise_size)
     noise = jnp.zeros(shape) if key is None or not network.noise_size else jax.random.normal(key, shape)
-    return network.reconstruct(unflatten(network, flat), values, hidden, code_dim, noise)
+    return objective.answers(network.reconstruct(unflatten(network, flat), values, hidden, code_dim, noise))

@@ -19,14 +19,15 @@ from hlvm._files.digests import check_digests, digests_of, read_json, write_json
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.images.files import can_be_saved, load_image_model, save_image_model
-from hlvm.mae.config import NETWORKS, LossConfig, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import NETWORKS, NetworkConfig, TrainConfig, ViTConfig, network_to_dict
+from hlvm.mae.objectives.descriptions import objective_from_dict, objective_to_dict
 from hlvm.mae.result import Fit
 from hlvm.mae.training.arrays_on_disk import read_arrays, write_arrays
 from hlvm.mae.training.data import ArrayData, ImageData, Source
 from hlvm.mae.training.groups import Member
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.units import far_columns, moments
-from hlvm.masking.descriptions import mask_from_dict, mask_to_dict, without_lists
+from hlvm.masking.descriptions import mask_from_dict, mask_to_dict
 from hlvm.mechanisms import mechanism_to_dict, noise_to_dict
 from hlvm.simulator import HierarchicalModel
 
@@ -158,9 +159,9 @@ def describe_run(
         "data": _fingerprint(data),
         "members": [
             {
-                "network": _network_to_dict(member.network),
+                "network": network_to_dict(member.network),
                 "mask": mask_to_dict(member.mask),
-                "loss": dataclasses.asdict(member.loss),
+                "loss": objective_to_dict(member.loss),
                 "seed": member.seed,
             }
             for member in members
@@ -224,6 +225,8 @@ def _arrays(fit: Fit) -> dict[str, Any]:
         "scale": np.asarray(fit.scale),
         "key": np.asarray(jax.random.key_data(fit.key)),
     }
+    if fit.teacher is not None:
+        arrays["teacher"] = np.asarray(fit.teacher)
     if fit.held_out is not None:
         arrays["held_out"] = {name: array for name, array in fit.held_out._asdict().items() if array.size}
     return {name: array for name, array in arrays.items() if name == "held_out" or array.size}
@@ -236,10 +239,10 @@ def describe_fit(fit: Fit) -> dict[str, Any]:
         ValueError: a mask strategy of your own that JSON cannot hold.
     """
     return {
-        "network": _network_to_dict(fit.network),
+        "network": network_to_dict(fit.network),
         "mask": mask_to_dict(fit.mask),
         "train": dataclasses.asdict(fit.train),
-        "loss": dataclasses.asdict(fit.loss),
+        "loss": objective_to_dict(fit.loss),
         "seed": fit.seed,
         "diverged": fit.diverged,
         "key_impl": str(jax.random.key_impl(fit.key)),
@@ -257,7 +260,7 @@ def _restore(
         mask=mask_from_dict(entry["mask"], known),
         network=network_from_dict(entry["network"]),
         train=TrainConfig(**entry["train"]),
-        loss=LossConfig(**without_lists(entry["loss"])),
+        loss=objective_from_dict(entry["loss"]),
         seed=entry["seed"],
         key=jax.random.wrap_key_data(jnp.asarray(arrays["key"]), impl=entry["key_impl"]),
         params=jnp.asarray(arrays["params"]),
@@ -268,12 +271,8 @@ def _restore(
         held_out=HeldOut(**{"steps": _NONE.astype(int), "losses": _NONE, **arrays["held_out"]})
         if "held_out" in arrays
         else None,
+        teacher=jnp.asarray(arrays["teacher"]) if "teacher" in arrays else None,
     )
-
-
-def _network_to_dict(config: NetworkConfig) -> dict[str, Any]:
-    kind = next(name for name, cls in NETWORKS.items() if isinstance(config, cls))
-    return {"kind": kind, **dataclasses.asdict(config)}
 
 
 def network_from_dict(data: dict[str, Any]) -> NetworkConfig:

@@ -10,8 +10,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
-from hlvm.mae.networks.networks import Network, build_network, init_flat
+from hlvm.mae.config import NetworkConfig, ObjectiveConfig, TrainConfig
+from hlvm.mae.networks.networks import Network, build_network
+from hlvm.mae.objectives.base import first_parameters
+from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.training.data import Source
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask, mask_plan
@@ -59,12 +61,14 @@ class Fit:
         key: the key of the ensemble.
         params: flat parameters, (parameters,).
         losses: training loss of every step taken, (steps,) at the end of training, empty before, shorter when training
-            diverged. Squared errors are in units of the columns' variance, energy scores of their standard deviation.
+            diverged; in the units that ``loss.units`` says.
         diverged: whether training stopped because loss or gradient were no longer finite, or the loss was above 1e12;
             ``params`` are those before that step.
         shift: mean of every observed column, (columns,); in double precision for data sets.
         scale: standard deviation of every observed column, (columns,); in double precision for data sets.
         held_out: the loss on rows kept out of training; ``None`` where there were none.
+        teacher: flat parameters of its teacher, of objectives that have one; ``None`` elsewhere. Codes are those of the
+            student; ``dataclasses.replace(fit, params=fit.teacher)`` gives those of the teacher.
     """
 
     model: Source
@@ -78,12 +82,14 @@ class Fit:
     diverged: bool
     shift: Columns
     scale: Columns
-    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    loss: ObjectiveConfig = dataclasses.field(default_factory=LossConfig)
     held_out: HeldOut | None = None
+    teacher: Float[Array, " parameters"] | None = None
 
     def __repr__(self) -> str:
         ended = ", diverged" if self.diverged else ""
-        return f"Fit({self.network}, {self.mask}, {self.loss.score}, seed={self.seed}, {len(self.losses)} steps{ended})"
+        made_small = self.loss.score if isinstance(self.loss, LossConfig) else self.loss.kind
+        return f"Fit({self.network}, {self.mask}, {made_small}, seed={self.seed}, {len(self.losses)} steps{ended})"
 
     @functools.cached_property
     def built(self) -> Network:
@@ -93,5 +99,6 @@ class Fit:
 
     def untrained(self) -> Fit:
         """The same autoencoder before its first step: the floor of every score."""
-        flat = init_flat(self.built, seed_keys(self.key, self.seed).init[None])[0]
-        return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False, held_out=None)
+        objective = self.loss.on(self.model.graph)
+        flat = first_parameters(self.built, objective, seed_keys(self.key, self.seed).init[None])[0]
+        return dataclasses.replace(self, params=flat, losses=np.zeros(0), diverged=False, held_out=None, teacher=None)

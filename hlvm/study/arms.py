@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hlvm.graph import LatentGraph
-from hlvm.mae import LossConfig, Member, NetworkConfig
-from hlvm.mae.config import NETWORKS
+from hlvm.mae import Member, NetworkConfig
+from hlvm.mae.config import ObjectiveConfig, network_to_dict
+from hlvm.mae.objectives.descriptions import objective_to_dict
 from hlvm.masking import law_of
 from hlvm.masking.descriptions import mask_to_dict
 from hlvm.masking.strategies import as_strategy
@@ -40,7 +41,7 @@ class Arm:
     name: str
     mask: Any
     network: NetworkConfig
-    loss: LossConfig
+    loss: ObjectiveConfig
     strategy: str
     ratio: float
     unit: int | str
@@ -66,7 +67,7 @@ class Arm:
 
 
 def arms_of(
-    graph: LatentGraph, masks: Sequence[Any], networks: Sequence[NetworkConfig], losses: Sequence[LossConfig]
+    graph: LatentGraph, masks: Sequence[Any], networks: Sequence[NetworkConfig], losses: Sequence[ObjectiveConfig]
 ) -> tuple[Arm, ...]:
     """All combinations; masks change slowest, losses fastest.
 
@@ -75,8 +76,10 @@ def arms_of(
     """
     tables = [mask_to_dict(mask) for mask in masks]
     shown = [{**table, "unit": unit_name(table["unit"])} if "unit" in table else table for table in tables]
-    of_networks = [_described("network", network) for network in networks]
-    of_losses = [dataclasses.asdict(loss) for loss in losses]
+    of_networks = [network_to_dict(network) for network in networks]
+    of_losses = [objective_to_dict(loss) for loss in losses]
+    if len({type(loss) for loss in losses}) > 1:  # alone, reconstruction is told by its fields
+        of_losses = [{"kind": loss.kind, **fields} for loss, fields in zip(losses, of_losses, strict=True)]
     for what, described in (("masks", shown), ("networks", of_networks), ("losses", of_losses)):
         repeated = next((i for i, one in enumerate(described) if one in described[:i]), None)
         if repeated is not None:
@@ -121,15 +124,6 @@ def labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
         values = [f"{name}={table[name]}" for name in told if name in table and len(str(table[name])) <= _LONGEST_VALUE]
         short.append(" ".join([str(table.get("kind", "")), *values]).strip())
     return [label if short.count(label) == 1 else f"{label} #{i + 1}".strip() for i, label in enumerate(short)]
-
-
-def _described(what: str, config: Any) -> dict[str, Any]:
-    kind = next((name for name, cls in NETWORKS.items() if type(config) is cls), None)
-    if kind is None:
-        raise ValueError(
-            f"{what}: expected one of {', '.join(cls.__name__ for cls in NETWORKS.values())}, got {config!r}"
-        )
-    return {"kind": kind, **dataclasses.asdict(config)}
 
 
 def _strategy_name(table: Mapping[str, Any]) -> str:

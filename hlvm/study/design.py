@@ -16,6 +16,7 @@ from hlvm.claims import ClaimConfig
 from hlvm.datasets.opening import open_data
 from hlvm.graph import LatentGraph
 from hlvm.mae import LossConfig, Member, NetworkConfig, TrainConfig, ViTConfig
+from hlvm.mae.config import ObjectiveConfig
 from hlvm.mae.training.data import Source
 from hlvm.mae.training.groups import group_members
 from hlvm.mae.training.planner import worth_padding
@@ -61,7 +62,7 @@ class StudyDesign:
         *,
         masks: Sequence[Any],
         networks: NetworkConfig | Sequence[NetworkConfig] | None = None,
-        losses: LossConfig | Sequence[LossConfig] | None = None,
+        losses: ObjectiveConfig | Sequence[ObjectiveConfig] | None = None,
         train: TrainConfig | None = None,
         seeds: int = 4,
         generators: int = 1,

@@ -213,6 +213,8 @@ def microbatch_of(members: Sequence[Member], batch: int, devices: Sequence[Any] 
         batch: samples per step.
         devices: that share the group, ``None`` for one.
     """
+    if any(member.loss.whole_batch for member in members):
+        return None
     transformers = sum(isinstance(member.network, mae.ViTConfig) for member in members)
     platform = (devices or jax.devices())[0].platform
     most = _IN_CACHE if platform == "cpu" else _AT_ONCE // max(transformers, 1)
@@ -244,16 +246,19 @@ def _picture(arm: Arm, fit: Fit, material: Material) -> dict[str, Any]:
     rows = material.truth.inputs[:_SHOWN]
     mask_key, noise_key = jax.random.split(jax.random.fold_in(material.key, _PICTURE_STREAM))
     masked = np.asarray(arm.member(0).mask.sample(mask_key, len(rows), material.graph))
-    energy = fit.loss.score == "energy"
-    made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
     images = material.truth.images
     own_units = not (isinstance(fit.network, mae.ViTConfig) and fit.network.normalize_targets)
+    shown: list[Any] = []
+    if own_units and fit.loss.reconstructs:
+        energy = fit.loss.decoder_noise > 0
+        made = mae.reconstruct(fit, rows, masked, key=noise_key if energy else None, draws=1 if energy else None)
+        shown = np.asarray(made).reshape(rows.shape).round(4).tolist()
     return {
         "arm": arm.name,
         "shape": None if images is None else list(images.shape[1:]),
         "rows": rows.round(4).tolist(),
         "masked": masked.astype(int).tolist(),
-        "reconstructed": np.asarray(made).reshape(rows.shape).round(4).tolist() if own_units else [],
+        "reconstructed": shown,
     }
 
 

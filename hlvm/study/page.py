@@ -282,7 +282,10 @@ def _reconstructions(
             "Each patch of grey is a number; observed variables lie as in their grid, or side by side without one."
         )
     if any(made is None for _, made in arms.values()):
-        text.append("Transformers whose targets are normalised patch by patch reconstruct in other units: not shown.")
+        text.append(
+            "Not shown: transformers whose targets are normalised patch by patch, which reconstruct in other units; "
+            "and what is trained to predict codes, which reconstructs nothing."
+        )
     yield Section(
         heading="Samples, what the encoder saw, reconstructions",
         text=text,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
 from hlvm.mae.config import BottleneckConfig
+from hlvm.mae.networks.blocks import Kept
 from hlvm.mae.networks.codes import cut_code, hidden_columns
 from hlvm.mae.networks.tokens import Tokens
 from hlvm.mae.networks.vit import vit_encoder
@@ -25,8 +26,7 @@ class Bottleneck(nn.Module):
         config: sizes.
         n_columns: total dims of the observed variables.
         layout: how observed variables are cut into tokens for a transformer encoder, else ``None``.
-        keep_attention: whether a transformer encoder keeps its attention.
-        keep_tokens: whether it keeps the tokens of every layer instead.
+        keep: what a transformer encoder keeps; see :class:`~hlvm.mae.networks.vit.ViTEncoder`.
         unrolled: whether the blocks of a transformer encoder are written out one after the other.
     """
 
@@ -34,8 +34,7 @@ class Bottleneck(nn.Module):
     config: BottleneckConfig
     n_columns: int
     layout: Tokens | None = None
-    keep_attention: bool = False
-    keep_tokens: bool = False
+    keep: Kept = ""
     unrolled: bool = False
 
     def setup(self) -> None:
@@ -44,8 +43,7 @@ class Bottleneck(nn.Module):
         if self.config.encoder is None or self.layout is None:
             self.encoder = [nn.Dense(width) for _ in range(depth)]
         else:
-            kept = {"keep_attention": self.keep_attention, "keep_tokens": self.keep_tokens}
-            self.vit = vit_encoder(self.config.encoder, self.layout, **kept, unrolled=self.unrolled)
+            self.vit = vit_encoder(self.config.encoder, self.layout, keep=self.keep, unrolled=self.unrolled)
         self.to_code = nn.Dense(self.padded_code)
         self.decoder = [nn.Dense(width) for _ in range(depth)]
         self.to_columns = nn.Dense(self.n_columns)
@@ -132,14 +130,13 @@ class BottleneckNetwork:
         """Numbers of noise per reconstruction."""
         return self.noise_dim
 
-    def _module(self, *, keep_attention: bool = False, keep_tokens: bool = False) -> Bottleneck:
+    def _module(self, keep: Kept = "") -> Bottleneck:
         return Bottleneck(
             padded_code=self.padded_code,
             config=self.config,
             n_columns=sum(self.cell_dims),
             layout=self.tokens,
-            keep_attention=keep_attention,
-            keep_tokens=keep_tokens,
+            keep=keep,
             unrolled=self.unrolled,
         )
 
@@ -183,7 +180,7 @@ class BottleneckNetwork:
     ) -> Float[Array, "layers n visible_and_class width"]:
         """Tokens before the first block of a transformer encoder and after each, the class token first."""
         inputs = self._encoder_inputs(values, masked)
-        module: Any = self._module(keep_tokens=True)
+        module: Any = self._module("tokens")
         return module.apply(params, *inputs, jnp.asarray(self.padded_code), method="encode_tokens")[1]
 
     def attention(
@@ -191,7 +188,7 @@ class BottleneckNetwork:
     ) -> Float[Array, "depth n heads coded coded"]:
         """Attention of every block of a transformer encoder."""
         inputs = self._encoder_inputs(values, masked)
-        module: Any = self._module(keep_attention=True)
+        module: Any = self._module("attention")
         return module.apply(params, *inputs, jnp.asarray(self.padded_code), method="encode_tokens")[1]
 
     def reconstruct(

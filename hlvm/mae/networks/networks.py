@@ -22,27 +22,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Scalar
 
 from hlvm._numbers import UsageError
 from hlvm.graph import LatentGraph
-from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, ViTConfig
+from hlvm.mae.config import BottleneckConfig, LinearConfig, NetworkConfig, ObjectiveConfig, ViTConfig
+from hlvm.mae.networks.blocks import MOST_UNROLLED
 from hlvm.mae.networks.bottleneck import BottleneckNetwork
 from hlvm.mae.networks.codes import padded_code_dim
 from hlvm.mae.networks.linear import LinearNetwork
 from hlvm.mae.networks.tokens import Tokens
-from hlvm.mae.networks.vit import MOST_UNROLLED, ViTNetwork
+from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.mae.training.mask_draws import MaskPlan
 from hlvm.masking import Chance, Counted, Listed
 
 __all__ = [
     "Network",
     "attending",
+    "beyond",
     "build_network",
     "code_dim_of",
+    "code_width",
     "fully_visible",
     "init_flat",
+    "padded_to_any",
     "padded_to_most",
+    "pooled_codes",
     "unflatten",
     "unrolled",
 ]
@@ -50,7 +55,7 @@ __all__ = [
 Network = LinearNetwork | BottleneckNetwork | ViTNetwork
 
 
-def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, loss: LossConfig) -> Network:
+def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, loss: ObjectiveConfig) -> Network:
     """The network that a configuration, masks and a loss ask for on this graph.
 
     Raises:
@@ -59,7 +64,7 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
             targets of tokens of one number.
     """
     dims = tuple(graph.dim(name) for name in graph.observed)
-    noise_dim = loss.noise_dim if loss.score == "energy" else 0
+    noise_dim = loss.decoder_noise
     if isinstance(config, LinearConfig):
         if noise_dim:
             raise UsageError(
@@ -91,7 +96,19 @@ def build_network(graph: LatentGraph, plan: MaskPlan, config: NetworkConfig, los
             argument="normalize_targets",
             of="ViTConfig",
         )
-    return ViTNetwork(config=config, tokens=tokens, n_visible=n_visible, padded=padded, noise_dim=noise_dim)
+    if config.decoder == "cross" and noise_dim:
+        raise UsageError(
+            'must be "full" for the energy score, whose decoder reads noise', argument="decoder", of="ViTConfig"
+        )
+    return ViTNetwork(
+        config=config,
+        tokens=tokens,
+        n_visible=n_visible,
+        padded=padded,
+        noise_dim=noise_dim,
+        predicted=config.width if loss.predicts_codes else 0,
+        n_hidden=plan.most // config.patch**2 if config.decoder == "cross" else 0,
+    )
 
 
 def _tokens(graph: LatentGraph, plan: MaskPlan, patch: int) -> tuple[Tokens, int, bool]:
@@ -123,14 +140,42 @@ def unrolled(network: Network) -> Network:
 
 
 @functools.lru_cache(maxsize=64)
-def _unravel(network: Network) -> Callable[[Array], Any]:
+def _unravel(network: Network) -> tuple[int, Callable[[Array], Any]]:
     shapes = jax.eval_shape(network.init, jax.random.key(0))
-    return ravel_pytree(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))[1]
+    flat, unravel = ravel_pytree(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
+    return len(flat), unravel
 
 
 def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
-    """The parameter tree from one flat vector: a single long array makes the optimiser's program small."""
-    return _unravel(network)(flat)
+    """The parameter tree from one flat vector: a single long array makes the optimiser's program small.
+
+    What comes after the network's own parameters is an objective's (:func:`beyond`), and is left out.
+    """
+    size, unravel = _unravel(network)
+    return unravel(flat if len(flat) == size else flat[:size])
+
+
+def beyond(network: Network, flat: Float[Array, " parameters"]) -> Float[Array, " others"]:
+    """What a flat vector holds after the network's parameters."""
+    return flat[_unravel(network)[0] :]
+
+
+def code_width(network: Network) -> int:
+    """Numbers of a sample's code as it is stored."""
+    return network.config.width if isinstance(network, ViTNetwork) else network.padded_code
+
+
+def pooled_codes(
+    network: Network, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"], code_dim: Scalar
+) -> Float[Array, "n width"]:
+    """One code per sample: of transformers the mean of the visible tokens; traced."""
+    coded = network.encode(params, values, masked, code_dim)
+    if not isinstance(network, ViTNetwork):
+        return coded
+    _, present = network.visible(masked)
+    if present is None:
+        return coded[:, 1:].mean(axis=1)
+    return jnp.where(present[..., None], coded[:, 1:], 0.0).sum(axis=1) / present.sum(axis=1, keepdims=True)
 
 
 def init_flat(network: Network, keys: Key[Array, " members"]) -> Float[Array, "members parameters"]:
@@ -146,7 +191,25 @@ def fully_visible(network: Network) -> Network:
     """The network that sees all tokens: its parameters are the same."""
     if isinstance(network, LinearNetwork) or network.tokens is None:
         return network
-    return dataclasses.replace(network, n_visible=network.tokens.n_tokens, padded=False)
+    return _seeing(network, network.tokens.n_tokens, padded=False, n_hidden=network.tokens.n_tokens)
+
+
+def padded_to_any(network: Network) -> Network:
+    """The network for masks that hide any number of tokens from one up."""
+    if isinstance(network, LinearNetwork) or network.tokens is None:
+        return network
+    most = network.tokens.n_tokens
+    return _seeing(network, max(most - 1, 1), padded=True, n_hidden=most)
+
+
+def _seeing(network: Network, n_visible: int, *, padded: bool, n_hidden: int) -> Network:
+    """A network with tokens that sees at most so many, and decodes so many if it decodes hidden ones alone."""
+    if isinstance(network, LinearNetwork):
+        return network
+    seeing = dataclasses.replace(network, n_visible=n_visible, padded=padded)
+    return (
+        dataclasses.replace(seeing, n_hidden=n_hidden) if isinstance(seeing, ViTNetwork) and seeing.n_hidden else seeing
+    )
 
 
 def padded_to_most(networks: Sequence[Network]) -> Network:
@@ -161,7 +224,8 @@ def padded_to_most(networks: Sequence[Network]) -> Network:
     if not others or isinstance(first, LinearNetwork):
         return first
     most = max(network.n_visible for network in networks if not isinstance(network, LinearNetwork))
-    return dataclasses.replace(first, n_visible=most, padded=True)
+    hidden = max(network.n_hidden if isinstance(network, ViTNetwork) else 0 for network in networks)
+    return _seeing(first, most, padded=True, n_hidden=hidden)
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ attends to.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -25,116 +25,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Scalar
 
 from hlvm.mae.config import ViTConfig
-from hlvm.mae.networks.layers import Dense, LayerNorm, attend, attention_weights
+from hlvm.mae.networks.blocks import CrossBlock, Kept, Positions, per_token, stack
+from hlvm.mae.networks.layers import Dense, LayerNorm
 from hlvm.mae.networks.tokens import Tokens
 
-__all__ = ["MOST_UNROLLED", "ViTEncoder", "ViTMAE", "ViTNetwork", "sine_cosine_positions", "vit_encoder"]
-
-MOST_UNROLLED = 4
-"""Most blocks that are written out one after the other rather than scanned."""
-
-
-def sine_cosine_positions(rows: int, columns: int, width: int) -> np.ndarray:
-    """Fixed two-dimensional positions: a quarter each for sine and cosine of row and column.
-
-    Args:
-        rows: token rows.
-        columns: token columns.
-        width: embedding size, a multiple of 4.
-
-    Returns:
-        Array (rows * columns, width), row by row, values in [-1, 1].
-    """
-    frequencies = 1.0 / 10_000 ** (np.arange(width // 4) / (width // 4))
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    angles = [np.outer(place, frequencies) for place in (row, column)]
-    return np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1).astype(np.float32)
-
-
-_INITIAL_POSITIONS = nn.initializers.normal(2**-0.5)  # as long as sine-cosine positions; 0.02 learns more slowly
-
-
-class Positions(nn.Module):
-    """Positions of all tokens, (tokens, width): fixed ones on a grid, a parameter where there is none.
-
-    Attributes:
-        layout: how observed variables are cut into tokens.
-        width: embedding size.
-    """
-
-    layout: Tokens
-    width: int
-
-    @nn.compact
-    def __call__(self) -> Float[Array, "tokens w"]:
-        """The positions, row by row or in the order of the observed variables."""
-        if self.layout.grid is None:
-            return self.param("embedding", _INITIAL_POSITIONS, (self.layout.n_tokens, self.width))
-        return jnp.asarray(sine_cosine_positions(*self.layout.sides, self.width))
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block.
-
-    Attributes:
-        width: embedding size.
-        heads: attention heads.
-        mlp_ratio: hidden units of the perceptron over the width.
-        keep_attention: whether the second result is the attention, (n, heads, t, t), instead of ``None``.
-        keep_tokens: whether it is the first result once more, which a stack of blocks then keeps of each.
-    """
-
-    width: int
-    heads: int
-    mlp_ratio: int
-    keep_attention: bool = False
-    keep_tokens: bool = False
-
-    @nn.compact
-    def __call__(
-        self, tokens: Float[Array, "n t w"], present: Bool[Array, "n t"] | None = None
-    ) -> tuple[Float[Array, "n t w"], Float[Array, "n h t t"] | Float[Array, "n t w"] | None]:
-        """Attend to the tokens that are present (all, if ``None``), then transform every token."""
-        n, t, _ = tokens.shape
-        head = self.width // self.heads
-        rows = tokens.reshape(n * t, self.width)
-        normed = LayerNorm(name="LayerNorm_0")(rows)
-        qkv = Dense((self.heads, 3 * head), name="DenseGeneral_0")(normed)
-        by_head = jnp.swapaxes(qkv.reshape(n, t, self.heads, 3 * head), 1, 2)
-        query, key, value = jnp.split(by_head, 3, axis=-1)
-        mixed = jnp.transpose(attend(query, key, value, present), (0, 3, 1, 2)).reshape(n * t, self.heads, head)
-        rows = rows + Dense((self.width,), name="DenseGeneral_1")(mixed)
-        normed = LayerNorm(name="LayerNorm_1")(rows)
-        hidden = Dense((self.mlp_ratio * self.width,), name="Dense_0")(normed)
-        rows = rows + Dense((self.width,), name="Dense_1")(_gelu(hidden))
-        attention = attention_weights(query, key, present) if self.keep_attention else None
-        rows = rows.reshape(n, t, self.width)
-        return rows, rows if self.keep_tokens else attention
-
-
-def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The usual approximation ``x (1 + tanh(u)) / 2`` of the Gaussian error linear unit, as ``x sigmoid(2 u)``."""
-    return x * jax.nn.sigmoid(2.0 * (2.0 / np.pi) ** 0.5 * (x + 0.044715 * x**3))
-
-
-def _per_token(layer: Callable[[Array], Array], tokens: Float[Array, "n t i"]) -> Float[Array, "n t o"]:
-    """Apply a layer of rows to every token."""
-    n, t, width = tokens.shape
-    rows = layer(tokens.reshape(n * t, width))
-    return rows.reshape(n, t, rows.shape[-1])
-
-
-def _stack(depth: int, name: str, *, unrolled: bool, **block: Any) -> nn.Module:
-    broadcast: Any = nn.broadcast
-    scanned = nn.scan(
-        Block,
-        variable_axes={"params": 0},
-        split_rngs={"params": True},
-        in_axes=broadcast,
-        length=depth,
-        unroll=depth if unrolled or depth <= MOST_UNROLLED else 1,
-    )
-    return scanned(name=name, **block)
+__all__ = ["ViTEncoder", "ViTMAE", "ViTNetwork", "vit_encoder"]
 
 
 class ViTEncoder(nn.Module):
@@ -146,8 +41,8 @@ class ViTEncoder(nn.Module):
         depth: blocks.
         heads: attention heads.
         mlp_ratio: hidden units of a block's perceptron over its width.
-        keep_attention: whether the second result is the attention of every block.
-        keep_tokens: whether it is the tokens before the first block and after each.
+        keep: what the second result has of every block, see :class:`~hlvm.mae.networks.blocks.Block`; of ``"tokens"``
+            also those before the first.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
@@ -156,8 +51,7 @@ class ViTEncoder(nn.Module):
     depth: int
     heads: int
     mlp_ratio: int
-    keep_attention: bool = False
-    keep_tokens: bool = False
+    keep: Kept = ""
     unrolled: bool = False
 
     def setup(self) -> None:
@@ -166,15 +60,13 @@ class ViTEncoder(nn.Module):
         self.positions = Positions(self.layout, self.width)
         self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
         block: dict[str, Any] = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
-        block |= {"keep_attention": self.keep_attention, "keep_tokens": self.keep_tokens, "unrolled": self.unrolled}
-        self.encoder_blocks = _stack(self.depth, "encoder_blocks", **block)
+        block |= {"keep": self.keep, "unrolled": self.unrolled}
+        self.encoder_blocks = stack(self.depth, "encoder_blocks", **block)
         self.encoder_norm = nn.LayerNorm()
 
     def __call__(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
-    ) -> tuple[
-        Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | Float[Array, "layers n coded w"] | None
-    ]:
+    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n ..."] | None]:
         """Encode.
 
         Args:
@@ -190,12 +82,12 @@ class ViTEncoder(nn.Module):
         if present is not None:
             seen = jnp.where(present[..., None], seen, 0.0)
             present = jnp.pad(present, ((0, 0), (1, 0)), constant_values=True)
-        embedded = _per_token(self.embed, seen)
+        embedded = per_token(self.embed, seen)
         embedded = embedded + positions[visible].astype(embedded.dtype)
         class_token = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
         first = jnp.concatenate([class_token, embedded], axis=1)
         coded, kept = self.encoder_blocks(first, present)
-        return self.encoder_norm(coded), jnp.concatenate([first[None], kept]) if self.keep_tokens else kept
+        return self.encoder_norm(coded), jnp.concatenate([first[None], kept]) if self.keep == "tokens" else kept
 
 
 def vit_encoder(config: ViTConfig, layout: Tokens, **options: Any) -> ViTEncoder:
@@ -212,44 +104,38 @@ class ViTMAE(nn.Module):
         config: sizes.
         layout: how observed variables are cut into tokens.
         noise_dim: numbers of noise that the decoder reads at every hidden token.
-        keep_attention: whether :meth:`encode` also returns the attention.
-        keep_tokens: whether it returns the tokens of every layer there.
+        predicted: numbers that the decoder says of a token; 0 for those of the token.
+        keep: what :meth:`encode` also returns; see :class:`ViTEncoder`.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
     config: ViTConfig
     layout: Tokens
     noise_dim: int = 0
-    keep_attention: bool = False
-    keep_tokens: bool = False
+    predicted: int = 0
+    keep: Kept = ""
     unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
         config, width = self.config, self.config.decoder_width
-        kept = {"keep_attention": self.keep_attention, "keep_tokens": self.keep_tokens}
-        self.encoder = vit_encoder(config, self.layout, **kept, unrolled=self.unrolled)
+        self.encoder = vit_encoder(config, self.layout, keep=self.keep, unrolled=self.unrolled)
         self.decoder_embed = Dense((width,))
         self.decoder_positions = Positions(self.layout, width)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
         if self.noise_dim:
             self.noise_embed = Dense((width,))
-        self.decoder_blocks = _stack(
-            config.decoder_depth,
-            "decoder_blocks",
-            unrolled=self.unrolled,
-            width=width,
-            heads=config.heads,
-            mlp_ratio=config.mlp_ratio,
-        )
+        block: dict[str, Any] = {"width": width, "heads": config.heads, "mlp_ratio": config.mlp_ratio}
+        if config.decoder == "cross":
+            self.cross_blocks = [CrossBlock(name=f"cross_block_{i}", **block) for i in range(config.decoder_depth)]
+        else:
+            self.decoder_blocks = stack(config.decoder_depth, "decoder_blocks", unrolled=self.unrolled, **block)
         self.decoder_norm = LayerNorm()
-        self.to_token = Dense((self.layout.token_dim,))
+        self.to_token = Dense((self.predicted or self.layout.token_dim,))
 
     def encode(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
-    ) -> tuple[
-        Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | Float[Array, "layers n coded w"] | None
-    ]:
+    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n ..."] | None]:
         """Codes of the class token and the visible tokens, and what is kept; see :class:`ViTEncoder`."""
         return self.encoder(tokens, visible, present)
 
@@ -259,14 +145,14 @@ class ViTMAE(nn.Module):
         visible: Int[Array, "n v"],
         present: Bool[Array, "n v"] | None,
         noise: Float[Array, "n noise"],
-    ) -> Float[Array, "n t d"]:
+    ) -> Float[Array, "n t said"]:
         """Reconstruction of all tokens from the codes of the visible ones, and from noise at the hidden ones."""
         n, n_tokens, width = len(coded), self.layout.n_tokens, self.config.decoder_width
         positions = self.decoder_positions()
-        lowered = _per_token(self.decoder_embed, coded)
+        lowered = per_token(self.decoder_embed, coded)
         blank = jnp.broadcast_to(self.mask_token, (n, n_tokens, width))
         if self.noise_dim:
-            blank = blank + _per_token(self.noise_embed, noise.reshape(n, n_tokens, self.noise_dim))
+            blank = blank + per_token(self.noise_embed, noise.reshape(n, n_tokens, self.noise_dim))
         seen = lowered[:, 1:]
         if present is not None:
             seen = jnp.where(present[..., None], seen, jnp.take_along_axis(blank, visible[..., None], axis=1))
@@ -274,7 +160,22 @@ class ViTMAE(nn.Module):
         placed = jax.vmap(lambda row, at, values: row.at[at].set(values, unique_indices=True, mode="promise_in_bounds"))
         filled = placed(blank, visible, seen) + positions.astype(seen.dtype)
         out, _ = self.decoder_blocks(jnp.concatenate([lowered[:, :1], filled], axis=1), None)
-        return _per_token(lambda rows: self.to_token(self.decoder_norm(rows)), out[:, 1:])
+        return per_token(lambda rows: self.to_token(self.decoder_norm(rows)), out[:, 1:])
+
+    def decode_at(
+        self, coded: Float[Array, "n coded w"], present: Bool[Array, "n v"] | None, places: Int[Array, "n k"]
+    ) -> Float[Array, "n t said"]:
+        """What is said of the tokens at these places, each from the codes alone; of all others, zeros."""
+        context = per_token(self.decoder_embed, coded)
+        if present is not None:
+            present = jnp.pad(present, ((0, 0), (1, 0)), constant_values=True)
+        asking = jnp.broadcast_to(self.mask_token, (*places.shape, self.config.decoder_width))
+        asking = asking + self.decoder_positions()[places].astype(context.dtype)
+        for block in self.cross_blocks:
+            asking = block(asking.astype(context.dtype), context, present)
+        said = per_token(lambda rows: self.to_token(self.decoder_norm(rows)), asking)
+        blank = jnp.zeros((len(coded), self.layout.n_tokens, said.shape[-1]), said.dtype)
+        return jax.vmap(lambda row, at, values: row.at[at].set(values, unique_indices=True))(blank, places, said)
 
     def __call__(
         self,
@@ -282,9 +183,12 @@ class ViTMAE(nn.Module):
         visible: Int[Array, "n v"],
         present: Bool[Array, "n v"] | None,
         noise: Float[Array, "draws n noise"],
-    ) -> Float[Array, "draws n t d"]:
-        """Reconstruct all tokens from the visible ones, once for every draw of the noise."""
+        places: Int[Array, "n k"] | None = None,
+    ) -> Float[Array, "draws n t said"]:
+        """Reconstruct all tokens from the visible ones, once for every draw of the noise; or some, once."""
         coded, _ = self.encode(tokens, visible, present)
+        if places is not None:
+            return self.decode_at(coded, present, places)[None]
         draws, n = noise.shape[:2]
         # The draws are more rows for the decoder: one larger program step, and the encoder runs once.
         present = None if present is None else jnp.tile(present, (draws, 1))
@@ -305,6 +209,8 @@ class ViTNetwork:
         n_visible: tokens the encoder sees; the most that a mask may leave visible.
         padded: whether some masks leave fewer visible.
         noise_dim: numbers of noise that the decoder reads at every hidden token; 0 for none.
+        predicted: numbers that the decoder says of a token; 0 for those of the token.
+        n_hidden: for a cross decoder, the most tokens that a mask hides; 0 for the full one.
         unrolled: whether blocks are written out one after the other, however many they are: a loop's work is counted
             as that of one turn.
     """
@@ -314,21 +220,41 @@ class ViTNetwork:
     n_visible: int
     padded: bool = False
     noise_dim: int = 0
+    predicted: int = 0
+    n_hidden: int = 0
     unrolled: bool = False
 
     @property
     def noise_size(self) -> int:
-        """Numbers of noise per reconstruction."""
-        return self.noise_dim * self.tokens.n_tokens
+        """Numbers of noise per reconstruction, or by whose order tokens are chosen that are decoded."""
+        return (self.noise_dim or self.config.decoded_share < 1) * self.tokens.n_tokens
 
-    def _module(self, *, keep_attention: bool = False, keep_tokens: bool = False) -> ViTMAE:
+    def decoded(
+        self, masked: Bool[Array, "n cells"], noise: Float[Array, "1 n noise"]
+    ) -> tuple[Int[Array, "n k"], Bool[Array, "n cells"]] | None:
+        """For a cross decoder, the places that are decoded, and which cells count; ``None`` for all.
+
+        Of every sample its share of hidden tokens counts, rounded up: the first in the order of the noise.
+        """
+        if not self.n_hidden:
+            return None
+        hidden = jnp.asarray(self.tokens.hidden(masked))
+        order = noise[0] if noise.shape[-1] else jnp.zeros(hidden.shape)
+        places = jnp.argsort(jnp.where(hidden, order, jnp.inf), axis=1, stable=True)
+        ranks = jnp.argsort(places, axis=1)
+        share = self.config.decoded_share
+        counts = jnp.ceil(share * hidden.sum(axis=1, keepdims=True))
+        token_of_cell = np.argsort(self.tokens.cells_of_token.reshape(-1)) // self.config.patch**2
+        return places[:, : math.ceil(share * self.n_hidden)], (hidden & (ranks < counts))[:, token_of_cell]
+
+    def _module(self, keep: Kept = "") -> ViTMAE:
         return ViTMAE(
             config=self.config,
             layout=self.tokens,
             noise_dim=self.noise_dim,
-            keep_attention=keep_attention,
-            keep_tokens=keep_tokens,
+            predicted=self.predicted,
             unrolled=self.unrolled,
+            keep=keep,
         )
 
     def visible(self, masked: Bool[Array, "n cells"]) -> tuple[Int[Array, "n v"], Bool[Array, "n v"] | None]:
@@ -339,7 +265,9 @@ class ViTNetwork:
     def init(self, key: PRNGKeyArray) -> Any:
         """Fresh parameters; they do not depend on ``n_visible``."""
         tokens = jnp.zeros((1, self.tokens.n_tokens, self.tokens.token_dim))
-        return self._module().init(key, tokens, jnp.arange(1)[None], None, jnp.zeros((1, 1, self.noise_size)))
+        places = jnp.arange(1)[None] if self.n_hidden else None
+        noise = jnp.zeros((1, 1, self.noise_dim * self.tokens.n_tokens))
+        return self._module().init(key, tokens, jnp.arange(1)[None], None, noise, places)
 
     def targets(self, values: Float[Array, "n columns"]) -> Float[Array, "n columns"]:
         """What reconstructions are compared with: the values, or normalised tokens."""
@@ -356,16 +284,38 @@ class ViTNetwork:
 
     def layers(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]
-    ) -> Float[Array, "layers n visible_and_class width"]:
+    ) -> Float[Array, "layers n coded width"]:
         """Tokens of the class token and of the visible tokens before the first block of the encoder and after each."""
-        module: Any = self._module(keep_tokens=True)
+        module: Any = self._module("tokens")
         return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[1]
+
+    def perceptron_outputs(
+        self, params: Any, values: Float[Array, "n columns"]
+    ) -> tuple[Float[Array, "n tokens width"], Float[Array, "depth n tokens width"]]:
+        """Of whole samples: the codes of all tokens, and what the perceptron of every block adds to them."""
+        module: Any = self._module("perceptron")
+        places = jnp.broadcast_to(jnp.arange(self.tokens.n_tokens), (len(values), self.tokens.n_tokens))
+        coded, grown = module.apply(params, self.tokens.cut(values), places, None, method="encode")
+        return coded[:, 1:], grown[:, :, 1:]
+
+    def predict(
+        self,
+        params: Any,
+        values: Float[Array, "n columns"],
+        masked: Bool[Array, "n cells"],
+        noise: Float[Array, "1 n noise"],
+    ) -> Float[Array, "n tokens predicted"]:
+        """What the decoder says of every token."""
+        module: Any = self._module()
+        decoded = self.decoded(masked, noise)
+        places = () if decoded is None else decoded[:1]
+        return module.apply(params, self.tokens.cut(values), *self.visible(masked), noise, *places)[0]
 
     def attention(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]
     ) -> Float[Array, "depth n heads coded coded"]:
         """Attention of every block of the encoder."""
-        module: Any = self._module(keep_attention=True)
+        module: Any = self._module("attention")
         return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[1]
 
     def reconstruct(
@@ -377,5 +327,7 @@ class ViTNetwork:
         noise: Float[Array, "draws n noise"],
     ) -> Float[Array, "draws n columns"]:
         """Reconstructions of every column, in the units of :meth:`targets`; one per draw of the noise."""
-        tokens = self._module().apply(params, self.tokens.cut(values), *self.visible(masked), noise)
+        decoded = self.decoded(masked, noise)
+        places = () if decoded is None else decoded[:1]
+        tokens = self._module().apply(params, self.tokens.cut(values), *self.visible(masked), noise, *places)
         return self.tokens.join(jnp.asarray(tokens))

@@ -36,6 +36,7 @@ __all__ = [
     "check_data",
     "draw_rows",
     "hold_out",
+    "some_rows",
     "standardization",
 ]
 
@@ -313,10 +314,22 @@ def standardization(data: Source, key: PRNGKeyArray) -> tuple[Columns, Columns]:
         return _of_generator(data, key)
     if isinstance(data, ImageData):
         return _of_images(data, key)
-    rows = data.numbers(np.linspace(0, len(data) - 1, min(len(data), _STANDARDIZE_ROWS)).astype(np.int64))
+    rows = some_rows(data, key)
     shift, scale = units.moments(rows)
     _check_steps(data, rows, shift, scale)
     return shift, scale
+
+
+def some_rows(data: Source, key: PRNGKeyArray) -> Float[np.ndarray, "k columns"]:
+    """Rows of observed values as they come: 256 of a generator, at most 16,384 of a data set, evenly spaced.
+
+    Args:
+        data: where training data comes from.
+        key: a typed key, for generators.
+    """
+    if isinstance(data, ArrayData):
+        return data.numbers(np.linspace(0, len(data) - 1, min(len(data), _STANDARDIZE_ROWS)).astype(np.int64))
+    return np.asarray(draw_rows(data, key, _IMAGES_AT_ONCE))
 
 
 def _check_steps(data: ArrayData, rows: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from hlvm.mae.training.data import ArrayData, Generator, Source, draw_rows
-from hlvm.mae.training.units import Columns, standardized, standardized_on_device
+from hlvm.mae.training.labels import Labels, draw_labels
+from hlvm.mae.training.units import Columns, single, standardized, standardized_on_device
 
 __all__ = ["Feed", "Feeder", "feeder", "table_of"]
 
@@ -45,14 +46,16 @@ class Feed(NamedTuple):
     values: Float[Array, "seeds chunk batch columns"] | None = None
 
     def batch(
-        self, step: Int[Array, ""], i: Int[Array, ""], n: int, shift: Array, scale: Array
+        self, step: Int[Array, ""], i: Int[Array, ""], n: int, shift: Array, scale: Array, labels: Labels | None = None
     ) -> Float[Array, "seeds batch columns"]:
-        """The batches of one step, the ``i``-th of its chunk; traced."""
+        """The batches of one step, the ``i``-th of its chunk, with labels beside the values if any; traced."""
         if self.model is not None and self.keys is not None:
             model = self.model
 
             def one(key: PRNGKeyArray) -> Float[Array, "batch columns"]:
-                return draw_rows(model, jax.random.fold_in(key, step), n)
+                own = jax.random.fold_in(key, step)
+                rows = draw_rows(model, own, n)
+                return rows if labels is None else jnp.concatenate([rows, draw_labels(model, own, n, labels)], axis=1)
 
             return (jax.vmap(one)(self.keys) - shift) / scale
         if self.table is not None and self.positions is not None:
@@ -74,6 +77,7 @@ class Feeder:
         shift: mean of every column.
         scale: standard deviation of every column.
         table: the rows on the device, if they are kept there.
+        labels: mean and standard deviation of latents that are drawn with the values; ``None`` for none.
     """
 
     data: Source
@@ -83,6 +87,15 @@ class Feeder:
     shift: Columns
     scale: Columns
     table: Float[Array, "n columns"] | None = None
+    labels: tuple[Float[np.ndarray, " numbers"], Float[np.ndarray, " numbers"]] | None = None
+
+    @property
+    def units(self) -> tuple[Float[Array, " columns"], Float[Array, " columns"]]:
+        """Mean and standard deviation of all that is fed."""
+        shift, scale = single(self.shift), single(self.scale)
+        if self.labels is None:
+            return shift, scale
+        return jnp.concatenate([shift, self.labels[0]]), jnp.concatenate([scale, self.labels[1]])
 
     def for_chunk(self, start: int) -> Feed:
         """What ``chunk`` steps from ``start`` on read; steps beyond the end of a run are drawn like the others."""

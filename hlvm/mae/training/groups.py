@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import math
 import operator
@@ -18,21 +17,24 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from hlvm._numbers import UsageError, positive, whole_number
 from hlvm._process.promotion import usual_promotion
 from hlvm.graph import LatentGraph
-from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.config import NetworkConfig, ObjectiveConfig, TrainConfig
 from hlvm.mae.networks.linear import LinearNetwork
-from hlvm.mae.networks.networks import build_network, code_dim_of, fully_visible, init_flat, padded_to_most
+from hlvm.mae.networks.networks import build_network, code_dim_of, fully_visible, padded_to_most
+from hlvm.mae.objectives.base import first_parameters
+from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.result import seed_keys
-from hlvm.mae.training.data import ArrayData, Source
-from hlvm.mae.training.feeding import Feed, Feeder, feeder, table_of
+from hlvm.mae.training.data import ArrayData, Source, some_rows
+from hlvm.mae.training.feeding import Feed, Feeder, feeder
 from hlvm.mae.training.held_out import HeldOutRows, held_out_losses, held_out_rows
-from hlvm.mae.training.losses import LossArrays, check_region, loss_arrays, objective
+from hlvm.mae.training.labels import label_units
 from hlvm.mae.training.mask_draws import MaskArrays, MaskPlan, TrainingMask, draw_own, mask_plan
+from hlvm.mae.training.placing import Tables, placed
 from hlvm.mae.training.program import CHUNK, Arms, Program, State, first_state, run_chunk
 from hlvm.mae.training.sizes import check_sizes
-from hlvm.mae.training.units import Columns, single
+from hlvm.mae.training.units import Columns
 from hlvm.masking import Sampled
 
-__all__ = ["Group", "Member", "Prepared", "Tables", "group_members", "padded_groups", "prepare", "shares"]
+__all__ = ["Group", "Member", "Prepared", "group_members", "padded_groups", "prepare", "shares"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,13 +46,13 @@ class Member:
         network: its architecture.
         seed: members with equal seeds are paired: same data, same initial parameters, same mask noise. From 0 to
             2**32 - 1.
-        loss: what it makes small.
+        loss: what it makes small: one of :mod:`hlvm.mae.objectives`.
     """
 
     mask: TrainingMask
     network: NetworkConfig
     seed: int = 0
-    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    loss: ObjectiveConfig = dataclasses.field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", whole_number(self.seed, "Member: seed", minimum=0))
@@ -59,6 +61,8 @@ class Member:
 
 
 _LARGEST_SEED = 2**32 - 1
+_ROWS_STREAM = 2**32 - 1
+"""Of rows that are only looked at before training."""
 
 
 class MemberError(ValueError):
@@ -115,14 +119,10 @@ def group_members(
         try:
             plan = mask_plan(graph, member.mask)
             network = build_network(graph, plan, member.network, member.loss)
-            loss_arrays(graph, member.loss)
-            program = Program(
-                network=network,
-                objective=objective(graph, member.loss),
-                kind=plan.kind,
-                n_listed=len(plan.arrays.masks),
-            )
-            check_region(graph, member.mask, plan, member.loss, batch=train.batch, steps=train.steps)
+            arrays, objective = member.loss.arrays(graph), member.loss.on(graph)
+            objective.check_network(network)
+            program = Program(network=network, objective=objective, kind=plan.kind, n_listed=len(plan.arrays.masks))
+            objective.check_masks(member.mask, plan, arrays, batch=train.batch, steps=train.steps)
         except ValueError as error:
             raise MemberError(index, error, alone=len(members) == 1) from None
         found.setdefault(program, []).append((index, plan))
@@ -150,13 +150,21 @@ def padded_groups(groups: Sequence[Group]) -> list[Group]:
 
 def _placed_on(group: Group, batch: int, devices: Sequence[Any] | None, microbatch: int | None) -> Program:
     """A group's program spread over devices, each of which goes through its samples part by part."""
-    mesh = None if devices is None else _mesh(devices, len(group.members), batch)
+    whole = group.program.objective.needs_whole_batch
+    # With nothing of a batch to share, devices share members alone.
+    mesh = None if devices is None else _mesh(devices, len(group.members), 1 if whole else batch)
     samples = batch if mesh is None else batch // mesh.shape["batch"]
     at_once = samples if microbatch is None else min(microbatch, samples)
     if samples % at_once:
         raise UsageError(
             f"must divide the {samples} samples that each device has of the batches of member {group.members[0]}, got "
             f"{microbatch}",
+            argument="microbatch",
+        )
+    if whole and at_once < samples:
+        raise UsageError(
+            f"must be None here: {type(group.program.objective).__name__} of member {group.members[0]} compares the "
+            f"samples of a batch with each other, so that it needs all {samples} at once, got {microbatch}",
             argument="microbatch",
         )
     return dataclasses.replace(group.program, mesh=mesh, parts=samples // at_once)
@@ -254,11 +262,12 @@ class Prepared:
             raise ValueError("no rows are held out")
         if self.program.kind is Sampled:
             n_batches, batch = rows.counted.shape
-            masks = [self._draw(m, plan, self.train.steps, (n_batches, batch)) for m, plan in self._planned]
+            shape = (n_batches, self.program.objective.views * batch)
+            masks = [self._draw(m, plan, self.train.steps, shape) for m, plan in self._planned]
             arms = arms._replace(masks=arms.masks._replace(masks=np.stack(masks)))
         if self.program.mesh is not None:
-            rows = _placed(rows, NamedSharding(self.program.mesh, PartitionSpec()))
-        return held_out_losses(self.program, self.train, state.params, self._by_member(arms), rows)
+            rows = placed(rows, NamedSharding(self.program.mesh, PartitionSpec()))
+        return held_out_losses(self.program, self.train, state.weights, self._by_member(arms), rows)
 
     @property
     def _planned(self) -> Iterable[tuple[Member, MaskPlan]]:
@@ -267,12 +276,12 @@ class Prepared:
     def _by_member(self, tree: Any) -> Any:
         if self.program.mesh is None:
             return tree
-        return _placed(tree, NamedSharding(self.program.mesh, PartitionSpec("members")))
+        return placed(tree, NamedSharding(self.program.mesh, PartitionSpec("members")))
 
     def _for_all(self, feed: Feed) -> tuple[Feed, Float[Array, " columns"], Float[Array, " columns"]]:
-        shared = (feed, single(self.feeder.shift), single(self.feeder.scale))
+        shared = (feed, *self.feeder.units)
         return (
-            shared if self.program.mesh is None else _placed(shared, NamedSharding(self.program.mesh, PartitionSpec()))
+            shared if self.program.mesh is None else placed(shared, NamedSharding(self.program.mesh, PartitionSpec()))
         )
 
     def _own_masks(self, masks: MaskArrays, start: int) -> MaskArrays:
@@ -284,7 +293,7 @@ class Prepared:
         number = start // self.program.chunk
         if number not in self.drawn:
             self.drawn.clear()
-            shape = (self.program.chunk, self.train.batch)
+            shape = (self.program.chunk, self.program.objective.views * self.train.batch)
             rows = [self._draw(m, plan, number, shape) for m, plan in self._planned]
             self.drawn[number] = masks._replace(masks=np.stack(rows))
         return self.drawn[number]
@@ -297,47 +306,6 @@ class Prepared:
         if not isinstance(network, LinearNetwork) and network.tokens is not None:
             network.tokens.check_whole(rows)
         return rows.reshape(*shape, -1)
-
-
-def _placed(tree: Any, sharding: NamedSharding) -> Any:
-    """Arrays spread over devices, some of which may belong to other processes that hold the same arrays."""
-    if sharding.is_fully_addressable:
-        return jax.device_put(tree, sharding)
-
-    def place(leaf: Any) -> Array:
-        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-            return leaf  # it is spread already
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-        values = np.asarray(leaf)
-        return jax.make_array_from_callback(values.shape, sharding, values.__getitem__)
-
-    return jax.tree.map(place, tree)
-
-
-class Tables:
-    """The rows of a data set where programs read them, made once for all programs on the same devices."""
-
-    def __init__(self, data: Source, shift: Columns, scale: Columns) -> None:
-        self._data, self._shift, self._scale = data, shift, scale
-        self._found: dict[Mesh | None, Array | None] = {}
-
-    def on(self, mesh: Mesh | None) -> Float[Array, "n columns"] | None:
-        """The rows on all devices of a mesh; ``None`` where they are not kept there."""
-        if mesh not in self._found:
-            copies = _copies_in_one_memory(mesh)
-            table = table_of(self._data, self._shift, self._scale, copies)
-            if table is not None and mesh is not None:
-                table = _placed(table, NamedSharding(mesh, PartitionSpec()))
-            self._found[mesh] = table
-        return self._found[mesh]
-
-
-def _copies_in_one_memory(mesh: Mesh | None) -> int:
-    """How often one memory holds what is on all devices: those of a CPU share one, accelerators have their own."""
-    if mesh is None or mesh.devices.flat[0].platform != "cpu":
-        return 1
-    return max(collections.Counter(device.process_index for device in mesh.devices.flat).values())
 
 
 @usual_promotion
@@ -364,6 +332,9 @@ def prepare(
         scale: standard deviation of every column.
         held_out: rows that nothing is trained on.
         tables: of this data, shared by all groups of an ensemble; ``None`` makes its own.
+
+    Raises:
+        ValueError: an objective that does not fit the data.
     """
     own = tuple(members[i] for i in group.members)
     seeds = list(dict.fromkeys(member.seed for member in own))
@@ -371,20 +342,26 @@ def prepare(
     data_of = np.asarray([seeds.index(member.seed) for member in own], dtype=np.int32)
     arms = Arms(
         masks=MaskArrays(*(jnp.stack(x) for x in zip(*(plan.arrays for plan in group.plans), strict=True))),
-        losses=LossArrays(*(jnp.stack(x) for x in zip(*(loss_arrays(data.graph, m.loss) for m in own), strict=True))),
+        losses=jax.tree.map(lambda *arrays: jnp.stack(arrays), *(m.loss.arrays(data.graph) for m in own)),
         code_dims=jnp.asarray([code_dim_of(m.network) for m in own], dtype=jnp.int32),
         data_of=jnp.asarray(data_of),
         mask_keys=jnp.stack([k.mask for k in keys])[data_of],
         noise_keys=jnp.stack([k.noise for k in keys])[data_of],
     )
-    params = init_flat(group.program.network, jnp.stack([k.init for k in keys]))[data_of]
+    objective = group.program.objective
+    params = first_parameters(group.program.network, objective, jnp.stack([k.init for k in keys]))[data_of]
     table = (Tables(data, shift, scale) if tables is None else tables).on(group.program.mesh)
     seed_data = jnp.stack([k.data for k in keys])
     feeds = feeder(data, seed_data, batch=train.batch, chunk=CHUNK, shift=shift, scale=scale, table=table)
+    if objective.reads_rows:
+        objective.check_rows(some_rows(data, jax.random.fold_in(key, _ROWS_STREAM)))
+    if objective.labels is not None:
+        units = label_units(data, objective.labels, jax.random.fold_in(key, _ROWS_STREAM))
+        feeds = dataclasses.replace(feeds, labels=units)
     program = dataclasses.replace(group.program, chunk=feeds.chunk)
     return Prepared(
         group=group._replace(program=program),
-        state=first_state(train, params),
+        state=first_state(train, params, with_teacher=objective.has_teacher),
         arms=arms,
         feeder=feeds,
         members=own,

@@ -22,7 +22,8 @@ from hlvm.graph import LatentGraph
 from hlvm.mae.config import TrainConfig
 from hlvm.mae.networks.networks import unrolled
 from hlvm.mae.training.data import TrainingData, check_data, hold_out, standardization
-from hlvm.mae.training.groups import Group, Member, Prepared, Tables, group_members, padded_groups, prepare
+from hlvm.mae.training.groups import Group, Member, Prepared, group_members, padded_groups, prepare
+from hlvm.mae.training.placing import Tables
 from hlvm.mae.training.program import Program, compile_program
 from hlvm.mae.training.sizes import step_bytes, step_flops
 from hlvm.mae.training.speed import Cost, Speed, clocked, machine_speed, operations

@@ -15,17 +15,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from hlvm._process.promotion import usual_promotion
 from hlvm.mae.config import TrainConfig
-from hlvm.mae.networks.networks import Network, unflatten
+from hlvm.mae.networks.networks import Network, beyond, unflatten
+from hlvm.mae.objectives.base import LossSum, Objective, Samples
 from hlvm.mae.training.feeding import Feed
-from hlvm.mae.training.losses import (
-    LossArrays,
-    LossSum,
-    Objective,
-    column_weights,
-    draw_noise,
-    energy_score,
-    squared_error,
-)
 from hlvm.mae.training.mask_draws import MaskArrays, draw_masks
 from hlvm.masking import Law
 
@@ -94,7 +86,7 @@ class Arms(NamedTuple):
 
     Attributes:
         masks: mask strategies.
-        losses: weights of the losses.
+        losses: what differs in their objectives.
         code_dims: code dims (1 for networks without a code).
         data_of: which of the feed's seeds each member reads.
         mask_keys: one key per member.
@@ -102,7 +94,7 @@ class Arms(NamedTuple):
     """
 
     masks: MaskArrays
-    losses: LossArrays
+    losses: Any
     code_dims: Int[Array, " members"]
     data_of: Int[Array, " members"]
     mask_keys: Key[Array, " members"]
@@ -117,19 +109,39 @@ class State(NamedTuple):
         optimizer: their optimiser states.
         steps_done: steps of each member before it diverged, if it did: a loss above :data:`EXPLODED`, or a loss or
             gradient that is not finite. It stays where it was.
+        teacher: flat parameters of their teachers, of objectives that have one; else ``None``.
     """
 
     params: Float[Array, "members parameters"]
     optimizer: Any
     steps_done: Int[Array, " members"]
+    teacher: Float[Array, "members parameters"] | None = None
+
+    @property
+    def weights(self) -> Weights:
+        """What losses are taken with."""
+        return Weights(self.params, self.teacher)
 
 
-def first_state(train: TrainConfig, params: Float[Array, "members parameters"]) -> State:
-    """The state before the first step."""
+class Weights(NamedTuple):
+    """Flat parameters of students and teachers.
+
+    Attributes:
+        params: of the networks that are trained.
+        teacher: of their teachers; ``None`` where there are none.
+    """
+
+    params: Float[Array, "*members parameters"]
+    teacher: Float[Array, "*members parameters"] | None
+
+
+def first_state(train: TrainConfig, params: Float[Array, "members parameters"], *, with_teacher: bool = False) -> State:
+    """The state before the first step; teachers start as their students."""
     return State(
         params=params,
         optimizer=jax.vmap(_optimizer(train).init)(params),
         steps_done=jnp.zeros(len(params), jnp.int32),
+        teacher=jnp.array(params) if with_teacher else None,  # a copy: both are donated
     )
 
 
@@ -168,13 +180,14 @@ def run_chunk(
     def body(i: Int[Array, ""], carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
         step = start + i
-        values = program.spread(feed.batch(step, i, n, shift, scale), None, "batch", None)
+        values = program.spread(feed.batch(step, i, n, shift, scale, program.objective.labels), None, "batch", None)
         shared = len(values) == 1
         batch = jax.vmap(lambda arm: draw_batch(program, arm, step, i, n))(arms)
-        gradients = functools.partial(_gradients, program, train, shared)
+        gradients = functools.partial(_gradients, program, train, shared, (shift, scale))
         gradient_of = _over_devices(program, in_parts(gradients, program.parts, shared), shared)
-        found = gradient_of(state.params, arms.code_dims, values[0 if shared else arms.data_of], batch)
-        state, loss = jax.vmap(functools.partial(_update, optimizer, step))(state, *found)
+        found = gradient_of(state.weights, arms.code_dims, values[0 if shared else arms.data_of], batch)
+        kept = program.objective.teacher_rate(step, train.steps)
+        state, loss = jax.vmap(functools.partial(_update, optimizer, step, kept))(state, *found)
         state = jax.tree.map(lambda leaf: program.spread(leaf, "members", *[None] * (leaf.ndim - 1)), state)
         return state, losses.at[i].set(loss)
 
@@ -208,12 +221,14 @@ class Batch(NamedTuple):
     Attributes:
         masked: the masks.
         weights: of every column of every sample.
-        noise: that of stochastic decoders.
+        noise: that of stochastic decoders, and of other objectives what they draw.
+        second: masks of the second view, of objectives with two.
     """
 
     masked: Bool[Array, "members n cells"]
     weights: Float[Array, "members n columns"]
     noise: Float[Array, "members draws n noise"]
+    second: Bool[Array, "members n cells"] | None = None
 
 
 def draw_batch(program: Program, arm: Arms, step: Int[Array, ""], i: Int[Array, ""], n: int) -> Batch:
@@ -227,38 +242,42 @@ def draw_batch(program: Program, arm: Arms, step: Int[Array, ""], i: Int[Array, 
         n: samples in the batch.
     """
     mask_key, noise_key = (jax.random.fold_in(key, step) for key in (arm.mask_keys, arm.noise_keys))
-    masked = draw_masks(program.kind, arm.masks, mask_key, n, i)
-    weights = column_weights(program.objective, arm.losses, arm.masks, masked)
-    noise = draw_noise(program.network, program.objective, noise_key, n)
-    return Batch(masked, weights, noise)
+    objective, second = program.objective, None
+    masked = draw_masks(program.kind, arm.masks, mask_key, objective.views * n, i)
+    if objective.views == 2:
+        masked, second = masked[:n], masked[n:]
+    weights = objective.weights(arm.losses, arm.masks, masked)
+    return Batch(masked, weights, objective.noise(program.network, noise_key, n), second)
 
 
 def _gradients(
     program: Program,
     train: TrainConfig,
     shared: bool,
-    params: Float[Array, "members parameters"],
+    units: tuple[Float[Array, " columns"], Float[Array, " columns"]],
+    weights: Weights,
     code_dims: Int[Array, " members"],
     values: Float[Array, "*members n columns"],
     batch: Batch,
 ) -> tuple[LossSum, Float[Array, "members parameters"]]:
     """Loss of every member as a sum over the samples given, and the gradient of the sum."""
 
-    def of_member(flat: Array, code_dim: Array, values: Array, batch: Batch) -> tuple[LossSum, Array]:
+    def of_member(weights: Weights, code_dim: Array, values: Array, batch: Batch) -> tuple[LossSum, Array]:
         def loss_of(flat: Float[Array, " parameters"]) -> tuple[Array, LossSum]:
-            found = loss_of_member(program, train, flat, code_dim, values, batch)
+            found = loss_of_member(program, train, units, Weights(flat, weights.teacher), code_dim, values, batch)
             return found.loss, found
 
-        (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(flat)
+        (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(weights.params)
         return found, gradient
 
-    return jax.vmap(of_member, in_axes=(0, 0, None if shared else 0, 0))(params, code_dims, values, batch)
+    return jax.vmap(of_member, in_axes=(0, 0, None if shared else 0, 0))(weights, code_dims, values, batch)
 
 
 def loss_of_member(
     program: Program,
     train: TrainConfig,
-    flat: Float[Array, " parameters"],
+    units: tuple[Float[Array, " columns"], Float[Array, " columns"]],
+    weights: Weights,
     code_dim: Int[Array, ""],
     values: Float[Array, "n columns"],
     batch: Batch,
@@ -268,19 +287,26 @@ def loss_of_member(
     Args:
         program: what the member shares with others.
         train: the optimisation.
-        flat: its parameters.
+        units: mean and standard deviation of every column.
+        weights: its parameters, and those of its teacher.
         code_dim: numbers in its code.
         values: standardised values.
         batch: of this member.
     """
-    network, params, noise = program.network, unflatten(program.network, flat), batch.noise
-    target = network.targets(values)
+    network, noise, labels = program.network, batch.noise, None
+    if program.objective.labels is not None:
+        columns = len(program.objective.graph.arrays.cell_of_column)
+        labels, values = values[:, columns:], values[:, :columns]
+        units = (units[0][:columns], units[1][:columns])
+    inputs = values
+    params = unflatten(network, weights.params)
+    teacher = None if weights.teacher is None else unflatten(network, weights.teacher)
     if train.compute == "bfloat16":  # the network's arithmetic; the loss itself is worked out in float32
-        params, values, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, values, noise))
-    guesses = network.reconstruct(params, values, batch.masked, code_dim, noise).astype(jnp.float32)
-    if program.objective.loss.score == "energy":
-        return energy_score(guesses, target, batch.weights)
-    return squared_error(guesses[0], target, batch.weights)
+        low = (params, teacher, inputs, noise)
+        params, teacher, inputs, noise = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), low)
+    head = None if program.objective.head(network) is None else beyond(network, weights.params)  # small: in float32
+    samples = Samples(values, inputs, batch.masked, batch.weights, noise, code_dim, *units, batch.second, head, labels)
+    return program.objective.loss(network, params, teacher, samples)
 
 
 def in_parts(sums_of: Callable[..., Any], n_parts: int, shared: bool) -> Callable[..., Any]:
@@ -294,13 +320,14 @@ def in_parts(sums_of: Callable[..., Any], n_parts: int, shared: bool) -> Callabl
     if n_parts == 1:
         return sums_of
 
-    def added_up(params: Array, code_dims: Array, values: Array, batch: Batch) -> Any:
+    def added_up(params: Any, code_dims: Array, values: Array, batch: Batch) -> Any:
         rows = batch.masked.shape[1] // n_parts
 
         def of_part(values: Array, masked: Array, weights: Array, noise: Array = batch.noise[:, :, :rows]) -> Any:
             return sums_of(params, code_dims, values, Batch(masked, weights, noise))
 
-        arrays, axes = (values, *batch), (0 if shared else 1, 1, 1, 2)
+        # Objectives with a second view need the whole batch, and never come here.
+        arrays, axes = (values, *batch[:3]), (0 if shared else 1, 1, 1, 2)
         # Optax cannot cut an array of no numbers, such as the noise of a decoder that reads none.
         n_cut = len(arrays) if batch.noise.size else len(arrays) - 1
         parts = optax.microbatching.microbatch(of_part, range(n_cut), rows, in_axes=axes[:n_cut])
@@ -317,7 +344,8 @@ def _over_devices(program: Program, gradients: Callable[..., Any], shared: bool)
     if program.mesh is None:
         return gradients
     members, samples = PartitionSpec("members"), PartitionSpec("members", "batch")
-    of_batch: tuple[Any, ...] = (samples, samples, PartitionSpec("members", None, "batch"))
+    second = samples if program.objective.views == 2 else None
+    of_batch: tuple[Any, ...] = (samples, samples, PartitionSpec("members", None, "batch"), second)
     return jax.shard_map(
         lambda *arguments: jax.lax.psum(gradients(*arguments), "batch"),
         mesh=program.mesh,
@@ -330,6 +358,7 @@ def _over_devices(program: Program, gradients: Callable[..., Any], shared: bool)
 def _update(
     optimizer: optax.GradientTransformation,
     step: Int[Array, ""],
+    kept: Float[Array, ""] | None,
     state: State,
     found: LossSum,
     gradient: Float[Array, " parameters"],
@@ -338,7 +367,10 @@ def _update(
     loss, gradient = found.mean, gradient / found.divisor
     change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     params = jnp.asarray(optax.apply_updates(state.params, change))
-    stepped = State(params, optimizer_state, state.steps_done + 1)
+    teacher = state.teacher
+    if kept is not None and teacher is not None:
+        teacher = kept * teacher + (1 - kept) * params
+    stepped = State(params, optimizer_state, state.steps_done + 1, teacher)
     sound = (loss <= EXPLODED) & jnp.isfinite(gradient).all()  # a loss of NaN is not
     alive = sound & (state.steps_done == step)
     return jax.tree.map(lambda new, old: jnp.where(alive, new, old), stepped, state), loss

@@ -296,7 +296,8 @@ def _wait_for_all(what: str) -> None:
 
 def _item(state: State, losses: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
     """What is written; empty arrays cannot be."""
-    return {"state": state._asdict(), "losses": losses} | ({"held_out": held_out} if held_out.size else {})
+    kept = {name: part for name, part in state._asdict().items() if part is not None}
+    return {"state": kept, "losses": losses} | ({"held_out": held_out} if held_out.size else {})
 
 
 def _environment(n_devices: int, parts: Sequence[int]) -> dict[str, Any]:

@@ -66,6 +66,9 @@ def _kept_per_sample(network: Network) -> int:
         return decoder + _kept_per_block(encoder, encoder.width, network.n_visible + 1) * encoder.depth
     config = network.config
     hidden = _kept_per_block(config, config.decoder_width, network.tokens.n_tokens)
+    if network.n_hidden:
+        asked = math.ceil(config.decoded_share * network.n_hidden)
+        hidden = asked * ((6 + config.mlp_ratio) * config.decoder_width + config.heads * (network.n_visible + 1))
     return _kept_per_block(config, config.width, network.n_visible + 1) * config.depth + hidden * config.decoder_depth
 
 
@@ -106,9 +109,9 @@ def _block_products(config: ViTConfig, width: int, tokens: int) -> int:
     return tokens * _blocks(config, width, 1) + 2 * tokens**2 * width
 
 
-def state_bytes(network: Network, members: int) -> int:
-    """At least so many bytes of parameters and optimiser states."""
-    return _SINGLE * _IN_STATE * members * least_parameters(network)
+def state_bytes(network: Network, members: int, *, teachers: bool = False) -> int:
+    """At least so many bytes of parameters and optimiser states, and of teachers where there are any."""
+    return _SINGLE * (_IN_STATE + teachers) * members * least_parameters(network)
 
 
 def step_bytes(program: Program, graph: LatentGraph, members: int, batch: int) -> int:
@@ -139,7 +142,8 @@ def check_sizes(graph: LatentGraph, groups: Sequence[tuple[Program, Sequence[int
     for program, members in groups:
         shape = (1, 1) if program.mesh is None else program.mesh.devices.shape
         sharing = math.prod(shape) if device.platform == "cpu" else 1  # devices of a CPU have one memory
-        states.append(sharing * state_bytes(program.network, len(members) // shape[0]))
+        teachers = program.objective.has_teacher
+        states.append(sharing * state_bytes(program.network, len(members) // shape[0], teachers=teachers))
         steps.append(sharing * step_bytes(program, graph, len(members), train.batch))
     n_members = sum(len(members) for _, members in groups)
     largest = max(least_parameters(program.network) for program, _ in groups)

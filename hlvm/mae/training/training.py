@@ -23,13 +23,15 @@ from jaxtyping import Array, Shaped
 
 from hlvm._keys import checked_key
 from hlvm._process.interrupts import Interrupts
-from hlvm.mae.config import LossConfig, NetworkConfig, TrainConfig
+from hlvm.mae.config import NetworkConfig, ObjectiveConfig, TrainConfig
 from hlvm.mae.files import describe_run
+from hlvm.mae.objectives.reconstruction import LossConfig
 from hlvm.mae.result import DivergenceWarning, Fit
 from hlvm.mae.training.data import TrainingData, check_data, hold_out, standardization
-from hlvm.mae.training.groups import Member, Prepared, Tables, group_members, prepare
+from hlvm.mae.training.groups import Member, Prepared, group_members, prepare
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask
+from hlvm.mae.training.placing import Tables
 from hlvm.mae.training.program import State, compile_program
 from hlvm.mae.training.run_state import Checkpoints, GroupFolder, GroupState, run_folder
 from hlvm.masking.strategies import as_strategy
@@ -46,7 +48,7 @@ class Progress(NamedTuple):
         members: positions of that program's members in the list given.
         step: steps done by this program.
         steps: steps in all.
-        losses: loss of each of these members at the latest step; see :class:`LossConfig` for the units.
+        losses: loss of each of these members at the latest step; ``loss.units`` says in what units.
         history: losses of the steps since the last report, (steps, members).
         held_out: loss of each of these members on the rows held out, as they are now; ``None`` where there are none.
         samples_per_second: samples that all members of this program together went through per second of clock time,
@@ -75,7 +77,7 @@ def fit(
     network: NetworkConfig,
     train: TrainConfig,
     *,
-    loss: LossConfig | None = None,
+    loss: ObjectiveConfig | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoints: Checkpoints | None = None,
     devices: Sequence[Any] | None = None,
@@ -91,7 +93,7 @@ def fit(
         mask: which observed variables are hidden from the encoder; see :data:`hlvm.mae.TrainingMask`.
         network: its architecture.
         train: the optimisation.
-        loss: what is made small; ``None`` for the squared error of the masked part.
+        loss: what is made small, one of :mod:`hlvm.mae.objectives`; ``None`` for the squared error of the masked part.
         on_progress: called between chunks of steps.
         checkpoints: where the state is kept, so that a stopped run can go on; ``None`` keeps nothing.
         devices: devices that share the work; ``None`` for JAX's default device. Where all of them cannot share it
@@ -246,7 +248,10 @@ def _check_processes(devices: Sequence[Any] | None) -> None:
 
 def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
     steps_done = _on_host(reached.state.steps_done)
-    params = jnp.asarray(_on_host(reached.state.params)) if one.program.mesh else reached.state.params
+    params, teacher = reached.state.weights
+    if one.program.mesh:
+        params = jnp.asarray(_on_host(params))
+        teacher = None if teacher is None else jnp.asarray(_on_host(teacher))
     return tuple(
         Fit(
             model=one.feeder.data,
@@ -262,6 +267,7 @@ def _fits(one: Prepared, reached: GroupState) -> tuple[Fit, ...]:
             shift=one.feeder.shift,
             scale=one.feeder.scale,
             held_out=_held_out(one, reached, row, int(steps_done[row])),
+            teacher=None if teacher is None else teacher[row],
         )
         for row, member in enumerate(one.members)
     )

@@ -16,6 +16,7 @@ from jaxtyping import Bool
 from hlvm.graph import LatentGraph
 from hlvm.graph.arrays import with_all_beyond
 from hlvm.masking.masks import how_many_to_mask
+from hlvm.theory.assumptions.objectives import ObjectiveName, findings_of_objective
 from hlvm.theory.assumptions.report import AssumptionReport, Finding, Status, finding, listed
 from hlvm.theory.one_mask.shared_information import shared_information
 
@@ -37,6 +38,7 @@ def check_assumptions(
     mechanism: HasInvertible | Mapping[str, HasInvertible] | None = None,
     *,
     masked: Collection[str] | Bool[Any, " n_observed"] | None = None,
+    objective: ObjectiveName | None = None,
 ) -> AssumptionReport:
     """Go through the assumptions of Theorems 1 and 2.
 
@@ -49,13 +51,15 @@ def check_assumptions(
             mapping from names to mechanisms. Roots need none. ``None``: unknown.
         masked: names of the masked observed variables, or a boolean array over ``graph.observed``; ``None``: unknown. A
             mask with an empty side is reported, not refused.
+        objective: name of what is trained for, as in files, or ``"energy"``; what it can identify and what it needs
+            comes last. ``None``: reconstruction by squared error, in its place among the others.
 
     Returns:
         One finding per assumption.
 
     Raises:
         ValueError: ``mechanism`` is something else or names an unknown variable, or ``masked`` names a latent or an
-            unknown variable, or is an array of another shape or type.
+            unknown variable, or is an array of another shape or type; or an unknown objective.
 
     References:
         Theorems 1 and 2 of :cite:t:`kong2023mae`; ``docs/theory.md``, sections 2 and 4.
@@ -66,6 +70,7 @@ def check_assumptions(
         [('dims of invertible functions', ('x1', 'x2')), ('latents can be revealed', ('z',))]
     """
     sides = None if masked is None else _sides(graph, masked)
+    of_objective = [] if objective is None else findings_of_objective(graph, objective)
     findings = [
         Finding(
             assumption="observed variables are sinks",
@@ -86,15 +91,7 @@ def check_assumptions(
         ),
         _two_sides(graph, sides),
         _code(graph, sides),
-        Finding(
-            assumption="mean-injectivity",
-            theorems=(2,),
-            status="not checkable",
-            message="squared error sees the shared information c only through E[masked | c], which must be one-to-one "
-            "in c; invertible mechanisms do not imply it (the polar mechanism of docs/theory.md, section 4, is a "
-            "counter-example). Check on data that a regression from the reconstruction recovers c, or train with a "
-            "proper score instead of squared error",
-        ),
+        *([] if of_objective else findings_of_objective(graph, None)),
         Finding(
             assumption="optimum reached",
             theorems=(2,),
@@ -102,6 +99,7 @@ def check_assumptions(
             message="the theorem is about the best encoder and decoder with unlimited data and capacity, and a decoder "
             "that is locally one-to-one; compare the loss with a longer run or a wider network",
         ),
+        *of_objective,
     ]
     return AssumptionReport(findings=tuple(findings))
 
