@@ -1,6 +1,7 @@
 """What the documentation shows must run, and what it cites must exist."""
 
 import doctest
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -63,6 +64,42 @@ def test_studies_page_runs_from_top_to_bottom():
         run(block, "studies.md", namespace)
     assert set(namespace["images_table"]["latent"]) == {"light", "tilt", "left", "right"}
     assert set(namespace["scenes_table"]["score"]) == {"accuracy"}
+
+
+@pytest.mark.slow
+def test_encoders_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    with_torch = importlib.util.find_spec("torch") is not None
+    if with_torch:
+        importlib.import_module("torch").set_num_threads(1)
+    for block in code_blocks(DOCS / "encoders.md", "python"):
+        if with_torch or "import torch" not in block:
+            run(block, "encoders.md", namespace)
+    assert namespace["values"].shape == (64, 64)
+    assert namespace["masked"].shape == (64, 16)
+    assert namespace["claim"].more == {"arm": "PCA"}
+    table = namespace["beside"] if with_torch else namespace["found"].table("height")
+    told = {row["arm"]: row for row in table.query("height == 1").to_dict("records")}
+    assert told["first cells"]["value"] < told["PCA"]["value"] - 0.1 < told["PCA"]["ceiling"]
+    for arm, row in shown_rows(DOCS / "encoders.md", told).items():
+        assert row[0] == pytest.approx(told[arm]["value"], abs=0.02 if arm in ("first cells", "PCA", "ICA") else 0.15)
+    if with_torch:
+        row = told["PyTorch MAE"]
+        assert row["floor"] + 0.2 < row["value"] < row["ceiling"]
+        assert row["seeds"] == 4
+
+
+def shown_rows(page, known):
+    """Arm -> numbers of a table of the encoders' page, of those arms that are known."""
+    names = {"masked autoencoder, own": "random", "masked autoencoder in PyTorch": "PyTorch MAE"}
+    found = {}
+    for line in page.read_text(encoding="utf-8").splitlines():
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if names.get(name, name) in known:
+            found[names.get(name, name)] = [float(cell.split()[0]) for cell in cells if cell[:1].isdigit()]
+    assert set(found) == set(known)
+    return found
 
 
 def test_quickstart_comments_tell_the_values():

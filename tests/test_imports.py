@@ -24,13 +24,15 @@ MAY_IMPORT = {
     "images": {"graph", "mechanisms", "simulator"},
     "datasets": {"graph", "images", "simulator"},
     "mae": {"datasets", "graph", "images", "masking", "mechanisms", "simulator"},
-    "scoring": set(),
+    "encoders": set(),
+    "scoring": {"encoders"},
     "claims": {"scoring"},
     "testing": {"claims", "graph", "masking", "scoring", "theory"},
     "plotting": {"claims", "graph", "masking", "theory"},
     "study": {
         "claims",
         "datasets",
+        "encoders",
         "graph",
         "images",
         "mae",
@@ -190,7 +192,8 @@ OF_OTHERS = {
     "SpecialFunctionWarning",
     "the matrix subclass",
 }
-PUBLIC = ["masking", "mechanisms", "theory", "simulator", "images", "datasets", "mae", "scoring", "testing", "claims"]
+PUBLIC = ["masking", "mechanisms", "theory", "simulator", "images", "datasets", "mae", "encoders", "scoring", "testing"]
+PUBLIC += ["claims"]
 SIDE_EFFECTS = """
 import importlib, logging, os, random, sys, warnings
 import numpy as np

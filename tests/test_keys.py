@@ -126,6 +126,7 @@ SAME = {
     "theory.GrammarOracle.sample_posterior": lambda key: (
         ORACLE.sample_posterior(key, np.zeros((4, 2), int), ["x_0_0"]).cells
     ),
+    "study.Study.batches": lambda key: STUDY.batches(key)[1].values,
     "study.Study.predict": lambda key: (
         study.Study(
             lambda of: simulator.HierarchicalModel.init(of, LatentGraph.tree(2, 1), mechanisms.LinearGaussian()),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hlvm.encoders import wrap
 from hlvm.scoring import (
     RegressionConfig,
     by_height,
@@ -130,3 +131,34 @@ def test_score_by_height_bad_input_is_refused(changes, message):
     arguments = {"representations": CODES, "latents": LATENTS, "heights": HEIGHTS, "key": 0} | changes
     with pytest.raises(ValueError, match=message):
         score_by_height(arguments.pop("representations"), arguments.pop("latents"), **arguments)
+
+
+def test_score_by_height_takes_encoders_beside_codes():
+    z = np.random.default_rng(0).normal(size=(200, 3))
+    latents, heights = {"a": z[:, 0], "b": z[:, 1]}, {"a": 2, "b": 1}
+    codes = {"first": z[:, :1], "two": z[:, :2]}
+    encoders = {
+        "first": lambda rows: rows[:, :1],
+        "two": wrap(lambda rows: rows[:, :2], floor=lambda rows: rows[:, 2:]),
+    }
+    how = {"heights": heights, "key": 0, "scores": ["kernel_r2"]}
+    by_codes = score_by_height(codes, latents, floors={"two": z[:, 2:]}, **how)
+    mixed = score_by_height({**encoders, "first": codes["first"]}, latents, inputs=z, **how)
+    np.testing.assert_allclose(
+        score_by_height(encoders, latents, inputs=z, **how)["value"], by_codes["value"], atol=1e-5
+    )
+    np.testing.assert_allclose(mixed["value"], by_codes["value"], atol=1e-5)
+    assert mixed.query("control == 'floor'")["fit"].unique().tolist() == ["two"]
+
+
+def test_score_by_height_refuses_encoders_without_inputs():
+    with pytest.raises(ValueError, match="inputs: expected what the encoder 'mine' encodes, got None"):
+        score_by_height({"mine": lambda rows: rows}, {"a": np.arange(20.0)}, heights={"a": 1}, key=0)
+    with pytest.raises(ValueError, match=r"encoder 'mine' must give one row per sample, .* of inputs, got \(1, 2\)"):
+        score_by_height(
+            {"mine": lambda rows: rows[1:]},
+            {"a": np.arange(20.0)},
+            heights={"a": 1},
+            inputs=np.ones((20, 2)),
+            key=0,
+        )

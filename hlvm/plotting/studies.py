@@ -47,7 +47,8 @@ def plot_study(
     Heat maps have one column per height, the highest first, and one row of maps for the prediction of each strategy
     above one for every network and loss. Colours are the same throughout, 0 to 1; a measured score below 0 has the
     colour of 0. What a study lacks is grey. Where one of ratio and unit has a single value, curves are drawn over the
-    other instead; arms that ratio and unit do not tell apart, such as fixed masks, have a row each.
+    other instead; arms that ratio and unit do not tell apart, such as fixed masks, have a row each. Encoders from
+    outside, which have no mask, are drawn by ``layout="arms"`` only.
 
     Differences that were not told apart are marked: ``≈`` stands between neighbours, and the cells that the best one of
     its map (outlined) is not told apart from have a dashed outline. Pairs that ``told_apart`` lacks count as not told

@@ -109,7 +109,7 @@ def draw_arms(study: StudyTable, title: str) -> Figure:
             ax.plot(of_line[study.predicted], y, "s", color=COLORS["black"], mfc="white", ms=6, zorder=2.5)
             errors = np.clip([value - low, high - value], 0, None)
             ax.errorbar(value, y, xerr=errors, fmt="o", color=COLORS["blue"], ms=4.5, lw=1.5, capsize=2, zorder=3)
-            seen = ~np.isnan(value)
+            seen = ~np.isnan(value) & of_line["ratio"].notna().to_numpy()  # of encoders from outside nothing is told
             if alike is not None and seen.any():
                 any_best |= _ring(ax, value[seen], y[seen], list(of_line["arm"][seen]), alike, by=value[seen])
         names = [shortened(printable(arm), _ROOM, _FONT) or "…" for arm in arms]

@@ -166,6 +166,9 @@ def read_study_table(
         raise UsageError("has no rows: give StudyResult.table() as it is", argument="table")
     if layout not in (None, *get_args(StudyLayout)):
         raise UsageError(f"must be maps, curves, arms or None, got {layout!r}", argument="layout")
+    placed = rows["ratio"].notna()  # encoders from outside have no place on an axis of masks
+    layout = layout if placed.any() else "arms"
+    rows = rows if layout == "arms" else rows[placed]
     lines, places = _lines(rows), _places(rows)
     units, ratios = sorted(set(rows["unit"]), key=_order), sorted(set(rows["ratio"].astype(float)))
     fitting = layout or _fitting(rows, lines, units, ratios)

@@ -13,7 +13,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from hlvm._numbers import aligned, first_labelled
+from hlvm._numbers import aligned, as_numbers, first_labelled
+from hlvm.encoders import wrap
+from hlvm.encoders.wrapping import is_encoder
 from hlvm.scoring.correlation.canonical import cca_many
 from hlvm.scoring.inputs import matrix, paired_matrices, random_streams
 from hlvm.scoring.intervals import Interval
@@ -29,13 +31,14 @@ SCORES = ("kernel_r2", "linear_r2", "mlp_r2", "cca")
 
 
 def score_by_height(
-    representations: Mapping[str, ArrayLike],
+    representations: Mapping[str, Any],
     latents: Mapping[str, ArrayLike],
     *,
     heights: Mapping[str, int],
+    inputs: ArrayLike | None = None,
     predicted: Mapping[str, bool | float] | None = None,
     of: Literal["noise", "value"] | None = None,
-    floors: Mapping[str, ArrayLike] | None = None,
+    floors: Mapping[str, Any] | None = None,
     ceiling: ArrayLike | None = None,
     chance: bool = True,
     ensembles: Mapping[str, Collection[str]] | None = None,
@@ -50,16 +53,18 @@ def score_by_height(
     are found on the even rows and measured on the odd ones, and the other way round, whatever the key.
 
     Args:
-        representations: fit -> its code, shape (n, p) or (n,); one entry per fit of an ensemble.
+        representations: fit -> its code, shape (n, p) or (n,); one entry per fit of an ensemble. Or fit -> an encoder,
+            anything that :func:`hlvm.encoders.wrap` takes and that is ready, which encodes ``inputs``.
         latents: name -> what enters at each latent, its noise, or, on purpose, its value; shape (n, dim) or (n,), same
             rows. A value holds the latent's ancestors, and scores as far as these are in the code.
         heights: latent -> height in the graph, for every latent.
+        inputs: what encoders among the representations encode, same rows, in the units that they expect.
         predicted: latent -> what the theory says, such as membership in the shared information (0 or 1) or its
             probability under random masks; ``None`` leaves the column out. Membership is about what enters.
         of: which of the two ``latents`` are, ``"noise"`` or ``"value"``; a column of the table. It is needed with
             ``predicted``, so that membership does not stand beside values unseen.
-        floors: fit -> code of the same encoder before training, for some fits or all; an array that several fits share
-            is scored once.
+        floors: fit -> code of the same encoder before training, or that encoder, for some fits or all; an array that
+            several fits share is scored once. Encoders that can be re-initialised have a floor without being named.
         ceiling: an input known to hold the latents, such as the visible part; shape (n, v).
         chance: also score each code with its rows shuffled.
         ensembles: name -> at least 2 fits that differ by their training seed alone. Each gets rows of its own, with the
@@ -79,8 +84,8 @@ def score_by_height(
 
     Raises:
         ValueError: no representation or latent, a latent without a height or prediction, a floor or an ensemble of an
-            unknown fit, an ensemble of fewer than 2 fits or named as a fit, an unknown score, or an unfit array (see
-            :func:`hlvm.scoring.kernel_r2`).
+            unknown fit, an ensemble of fewer than 2 fits or named as a fit, an unknown score, an unfit array (see
+            :func:`hlvm.scoring.kernel_r2`), an encoder without ``inputs``, or one that fails.
 
     Example:
         >>> import numpy as np
@@ -96,10 +101,11 @@ def score_by_height(
             f"which hold their ancestors; got {of!r}"
         )
     _check(representations, latents, heights, predicted, floors or {}, ensembles or {}, scores)
+    representations, floors = _encoded(representations, floors or {}, inputs)
     like = first_labelled(*representations.values(), *latents.values())
     ordered = partial(aligned, "the first frame", like)
     representations = {name: ordered(name, values) for name, values in representations.items()}
-    floors = {name: ordered(f"floor of {name}", values) for name, values in (floors or {}).items()}
+    floors = {name: ordered(f"floor of {name}", values) for name, values in floors.items()}
     ceiling, groups = ordered("ceiling", ceiling), ordered("groups", groups)
     arrays = {name: matrix(name, ordered(name, values), truth=True) for name, values in latents.items()}
     groups = _groups_of_all(next(iter(representations.values())), arrays, groups)
@@ -140,6 +146,25 @@ def score_by_height(
                 mean = _over_seeds(regressions, key)
                 rows.append(about(ensemble, name) | _columns(score, control, mean))
     return pd.DataFrame(rows)
+
+
+def _encoded(
+    representations: Mapping[str, Any], floors: Mapping[str, Any], inputs: ArrayLike | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Codes in the place of encoders, and floors of those that can be re-initialised."""
+    codes, low = dict(representations), dict(floors)
+    encoders = {name: wrap(each, name=name) for name, each in codes.items() if is_encoder(each)}
+    for name, encoder in encoders.items():
+        if name not in low and encoder.untrained is not None:
+            low[name] = encoder.reinitialised(0)
+    below = {name: wrap(each, name=f"floor of {name}") for name, each in low.items() if is_encoder(each)}
+    if inputs is None and (encoders or below):
+        raise ValueError(f"inputs: expected what the encoder {next(iter((*encoders, *below)))!r} encodes, got None")
+    if encoders or below:
+        rows = as_numbers("inputs", inputs)
+        codes |= {name: encoder(rows, data="inputs") for name, encoder in encoders.items()}
+        low |= {name: encoder(rows, data="inputs") for name, encoder in below.items()}
+    return codes, low
 
 
 def _groups_of_all(
@@ -203,11 +228,11 @@ def _columns(score: str, control: str, result: KernelR2 | Interval) -> dict[str,
 
 
 def _check(
-    representations: Mapping[str, ArrayLike],
+    representations: Mapping[str, Any],
     latents: Mapping[str, ArrayLike],
     heights: Mapping[str, int],
     predicted: Mapping[str, bool | float] | None,
-    floors: Mapping[str, ArrayLike],
+    floors: Mapping[str, Any],
     ensembles: Mapping[str, Collection[str]],
     scores: Collection[str],
 ) -> None:

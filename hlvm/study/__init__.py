@@ -5,6 +5,7 @@ decides.
 """
 
 from hlvm.study.arms import Arm
+from hlvm.study.batches import Batch, Batches
 from hlvm.study.comparisons import Comparison
 from hlvm.study.planning import StudyPlan
 from hlvm.study.prediction import Prediction
@@ -15,6 +16,8 @@ from hlvm.study.study import Study
 
 __all__ = [
     "Arm",
+    "Batch",
+    "Batches",
     "Comparison",
     "Prediction",
     "ScoreConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,28 @@ from hlvm.claims import (
 )
 from hlvm.study.arms import Arm, unit_name
 from hlvm.study.prediction import Prediction
-from hlvm.study.scores import Part, Target
+from hlvm.study.scores import ALL_SEEDS, Part, Target
 
 __all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_pair"]
+
+
+class Compared(Protocol):
+    """What can be compared: an arm of the study, or an encoder from outside."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        ...
+
+    @property
+    def mask_name(self) -> str:
+        """The mask that something is predicted of; ``""`` for none."""
+        ...
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What it is in columns of a table."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +73,7 @@ class Comparison:
 
     Attributes:
         more: columns of the arm that should find more -> their values, such as ``{"ratio": 0.5, "unit": 1}``: those
-            that tell it from the other arms.
+            that tell it from the other arms; of an encoder from outside its name, ``{"arm": "mine"}``.
         less: the same of the arm that should find less.
         height: of the latents whose mean score is compared.
         latent: the only latent that is compared; give it or ``height``.
@@ -122,12 +141,14 @@ def drawn_pairs(arms: Sequence[Arm], prediction: Prediction, targets: Iterable[T
     return found
 
 
-def own_pair(comparison: Comparison, arms: Sequence[Arm], prediction: Prediction, targets: Sequence[Target]) -> Pair:
+def own_pair(
+    comparison: Comparison, arms: Sequence[Compared], prediction: Prediction, targets: Sequence[Target]
+) -> Pair:
     """The two arms that a comparison of the user's is about.
 
     Args:
         comparison: what is claimed.
-        arms: of the study.
+        arms: of the study, and encoders from outside, of which nothing is predicted.
         prediction: shares by mask, latent and height.
         targets: what is scored.
 
@@ -186,7 +207,8 @@ def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[s
         records: one row per fit, latent and part.
 
     Returns:
-        Name -> arrays; seeds that only one of the arms has, or in which one diverged, are left out.
+        Name -> arrays; seeds that only one of the arms has, or in which one diverged, are left out. An encoder that no
+        seed changes is paired with every seed of its generator.
     """
     found: dict[str, list[np.ndarray]] = {}
     table: Any = records
@@ -196,14 +218,25 @@ def measured_differences(pairs: Sequence[Pair], records: pd.DataFrame) -> dict[s
     for pair in pairs:
         source, where = (by, pair.height) if pair.latent is None else (single, pair.latent)
         first, second = (source.loc[(pair.part, where, pair.score, name)] for name in (pair.first, pair.second))
-        difference = (first - second).dropna()
+        difference = (_over(second, first) - _over(first, second)).dropna()
         found[pair.name] = [
             values.sort_index().to_numpy() for _, values in difference.groupby(level="generator") if len(values)
         ]
     return found
 
 
-def _named(what: str, columns: Mapping[str, Any], arms: Sequence[Arm]) -> Arm:
+def _over(other: Any, scores: Any) -> Any:
+    """Scores by generator and seed; those that no seed changes stand for every seed of the other arm."""
+    fixed = scores.index.get_level_values("seed") == ALL_SEEDS
+    if not fixed.any():
+        return scores
+    of_generator = scores[fixed].droplevel("seed")
+    places = other.index[other.index.get_level_values("generator").isin(of_generator.index)]
+    spread = of_generator.reindex(places.get_level_values("generator")).set_axis(places)
+    return pd.concat([scores[~fixed], spread])
+
+
+def _named(what: str, columns: Mapping[str, Any], arms: Sequence[Compared]) -> Compared:
     unknown = [name for name in columns if name not in arms[0].columns]
     wanted = {name: unit_name(value) if name == "unit" else value for name, value in columns.items()}
     matches = [arm for arm in arms if all(arm.columns.get(name) == value for name, value in wanted.items())]

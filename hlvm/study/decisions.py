@@ -72,7 +72,8 @@ class Decisions:
 
 def own_claim(comparison: Comparison, pair: Pair, differences: Any, config: ClaimConfig, looks: Looks | None) -> Claim:
     """The outcome of a comparison of the user's, outside of the family of drawn claims; at 95 % over all looks."""
-    theory = nothing("no reason for a difference")
+    unknown = pair.predicted is None
+    theory = nothing("nothing is predicted of this difference" if unknown else "no reason for a difference")
     if pair.predicted is not None and abs(pair.predicted) > config.apart:
         theory = (yes if pair.predicted > 0 else no)(f"share in c differs by {pair.predicted:+.2f}")
     text = comparison.text or f"{pair.name}: above zero"

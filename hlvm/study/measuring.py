@@ -22,6 +22,7 @@ from hlvm.mae import Fit, Member, TrainConfig
 from hlvm.mae.training.data import Source
 from hlvm.mae.training.groups import shares
 from hlvm.study.arms import Arm
+from hlvm.study.batches import Stream, stream_of
 from hlvm.study.design import Material, StudyDesign
 from hlvm.study.scores import Record, Scorer
 
@@ -108,6 +109,7 @@ class Session:
         self._lock = threading.RLock()
         self._materials: dict[int, Material] = {}
         self._scorers: dict[int, Scorer] = {}
+        self._streams: dict[int, Stream] = {}
 
     def material(self, generator: int) -> Material:
         """Data of one generator.
@@ -129,6 +131,17 @@ class Session:
                     self.study.graph, material.truth, material.targets, self.study.score, self.key, material.key
                 )
             return self._scorers[generator]
+
+    def stream(self, generator: int) -> Stream:
+        """Where the training of one generator takes its samples from."""
+        material = self.material(generator)
+        with self._lock:
+            if generator not in self._streams:
+                images = material.truth.images
+                shape = None if images is None else (images.shape[1], images.shape[2], images.shape[3])
+                key = jax.random.fold_in(material.key, TRAIN_STREAM)
+                self._streams[generator] = stream_of(key, material.training, self.study.train, shape)
+            return self._streams[generator]
 
     def ensemble(self, group: Group) -> Ensemble:
         """The ensemble of a group."""

@@ -22,7 +22,7 @@ from hlvm.study.pictures import pictures_of
 
 __all__ = ["write_page"]
 
-_MOST_CLAIMS, _MOST_PICTURED, _MOST_LINES, _MOST_HEIGHTS = 30, 24, 3, 12
+_MOST_CLAIMS, _MOST_PICTURED, _MOST_LINES, _MOST_HEIGHTS, _MOST_BESIDE = 30, 24, 3, 12, 12
 _WORDS = {True: "holds", False: "does not hold", None: "open"}
 _LOOKS = {True: "good", False: "bad", None: "open"}
 _PARTS = {"noise": "What enters at the latents", "value": "Values of the latents"}
@@ -39,6 +39,7 @@ def write_page(
     needed: Mapping[str, int | None],
     losses: Sequence[Mapping[str, Any]],
     pictures: Sequence[Mapping[str, Any]],
+    encoders: Sequence[Mapping[str, Any]],
     diverged: Sequence[str],
     settings: Mapping[str, Any],
     environment: Mapping[str, Any],
@@ -56,6 +57,7 @@ def write_page(
             of 80 %; ``None`` where very many would be.
         losses: per fit, see :class:`hlvm.study.StudyResult`.
         pictures: likewise.
+        encoders: likewise.
         diverged: fits that diverged, in words.
         settings: everything that the results depend on.
         environment: versions and machine.
@@ -70,6 +72,7 @@ def write_page(
         files = _Files(Path(folder))
         sections = [
             *_results(files, table, told_apart),
+            *_encoders(files, table, encoders),
             *_claims(own_claims, drawn_claims, needed),
             *_reconstructions(files, settings, pictures),
             *_losses(files, settings, losses, diverged),
@@ -114,7 +117,7 @@ def _counted(source: str, claims: Sequence[Claim]) -> str:
 
 
 def _results(files: _Files, table: pd.DataFrame, told_apart: pd.DataFrame) -> Iterator[Section]:
-    rows: Any = table
+    rows: Any = table[table["ratio"].notna()]  # encoders from outside have no mask
     for part in sorted(set(rows["part"]), key=lambda part: part != "noise"):
         figures = [
             (files.add(figure), caption)
@@ -127,6 +130,7 @@ def _results(files: _Files, table: pd.DataFrame, told_apart: pd.DataFrame) -> It
 def _how_much(files: _Files, rows: Any, told_apart: pd.DataFrame) -> Iterator[Section]:
     """Pictures of what exact oracles say, above what was measured; of noises, where they were scored."""
     rows = rows[rows["part"] == ("noise" if (rows["part"] == "noise").any() else "value")]
+    rows = rows[rows["ratio"].notna()]  # encoders from outside have no mask
     largest = rows.groupby("height")["demand"].transform("max")
     rows = rows.assign(**{_DEMAND: rows["demand"] / largest.where(largest > 0)})
     figures = [
@@ -137,6 +141,28 @@ def _how_much(files: _Files, rows: Any, told_apart: pd.DataFrame) -> Iterator[Se
     ]
     if figures:
         yield Section(heading="How much can be known, and how much is asked for", figures=figures)
+
+
+def _encoders(files: _Files, table: pd.DataFrame, encoders: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    """Encoders from outside beside the arms, of which the best are shown where there are many."""
+    if not encoders:
+        return
+    rows: Any = table
+    rows = rows[rows["part"] == ("noise" if (rows["part"] == "noise").any() else "value")]
+    names = [one["arm"] for one in encoders]
+    own = rows[~rows["arm"].isin(names)].groupby("arm", sort=False)["value"].mean().nlargest(_MOST_BESIDE).index
+    shown = rows[rows["arm"].isin([*own, *names])]
+    seeds = rows.groupby("arm")["seeds"].min()
+    cells = [
+        (one["arm"], one["kind"], f"{one['sees']}, {one['units']} units", one["floor"], str(seeds.get(one["arm"], "–")))
+        for one in encoders
+    ]
+    yield Section(
+        heading="Encoders from outside",
+        text=["Nothing is predicted of them. They are scored on the same samples, with the same controls."],
+        table=Table(header=("encoder", "kind", "sees", "floor", "seeds"), rows=cells, wrap=3),
+        figures=[(files.add(plot_study(shown, layout="arms")), "Scores of encoders from outside and of arms.")],
+    )
 
 
 _DEMAND = "demand / largest"

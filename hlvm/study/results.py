@@ -21,6 +21,7 @@ from hlvm.plotting.study_tables import StudyLayout
 from hlvm.scoring import over_generators
 from hlvm.study.comparisons import Pair
 from hlvm.study.decisions import power_of
+from hlvm.study.encoder_arms import encoder_columns
 from hlvm.study.page import write_page
 from hlvm.study.prediction import Prediction
 
@@ -66,7 +67,8 @@ class StudyResult:
         settings: everything that the results depend on, as ``study.json`` holds it.
         prediction: made before training.
         records: one row per arm, generator, seed, latent and part: ``value``, ``floor``, ``ceiling``, ``chance``. A fit
-            that diverged has NaN as its values.
+            that diverged has NaN as its values. An encoder that no seed changes has −1 as its seed, and one without an
+            untrained counterpart NaN as its floor.
         losses: per arm, generator and seed ``step`` and ``loss`` (lists) and whether it ``diverged``.
         pictures: samples, masks and reconstructions of the first seed of the first generator, by arm.
         own_claims: comparisons of the user's, decided.
@@ -76,6 +78,8 @@ class StudyResult:
         environment: versions and machine.
         stages: looks at the claims: ``seeds`` and ``generators`` of the arms whose claims were open, ``arms`` (how many
             these were) and ``open``, how many claims were left; one look where nothing else was asked for.
+        encoders: encoders from outside, which are arms of the table: ``arm``, ``kind``, what it ``sees`` and in which
+            ``units``, its ``floor`` in words, and whether it was ``fitted`` by the study.
     """
 
     settings: Mapping[str, Any]
@@ -89,6 +93,7 @@ class StudyResult:
     claim_config: ClaimConfig
     environment: Mapping[str, Any]
     stages: Sequence[Mapping[str, Any]] = ()
+    encoders: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
         arms, fits = self.records["arm"].nunique(), len(self.losses)
@@ -116,7 +121,9 @@ class StudyResult:
             generators, or over the seeds of a single one; NaN where there is one of each. ``floor``: untrained
             encoders; ``ceiling``: the visible part itself; ``chance``: rows shuffled. ``var_between`` and
             ``var_within``: variances between generators and between seeds of one; NaN where there is one only.
-            ``seeds`` of each generator (the fewest) and ``generators``. ``latent`` is ``""`` by height. ``unit`` is a
+            ``seeds`` of each generator (the fewest; 1 for an encoder that no seed changes) and ``generators``.
+            ``latent`` is ``""`` by height. Encoders from outside have no mask, so their ``strategy``, ``ratio`` and
+            prediction are empty; ``network`` is their kind, ``floor`` NaN where there is none. ``unit`` is a
             whole number, or text throughout where one of them is ``"rows × columns"`` or there is none.
 
         Raises:
@@ -133,7 +140,7 @@ class StudyResult:
             .agg(lambda values: values.mean(skipna=False))
             .reset_index()
         )
-        arms = {arm["arm"]: arm for arm in self.settings["arms"]}
+        arms = {arm["arm"]: arm for arm in (*self.settings["arms"], *map(encoder_columns, self.encoders))}
         rows: list[dict[str, Any]] = []
         for key, of_cell in per_fit.groupby(["arm", *cell], sort=False):
             names = dict(zip(["arm", *cell], key, strict=True))
@@ -261,6 +268,7 @@ class StudyResult:
             needed=self._seeds_needed(),
             losses=self.losses,
             pictures=self.pictures,
+            encoders=self.encoders,
             diverged=self.diverged,
             settings=self.settings,
             environment=self.environment,
@@ -328,6 +336,7 @@ def result_to_dict(result: StudyResult) -> dict[str, Any]:
         "claim_config": dataclasses.asdict(result.claim_config),
         "environment": dict(result.environment),
         "stages": list(result.stages),
+        **({"encoders": [dict(one) for one in result.encoders]} if result.encoders else {}),
     }
 
 
@@ -364,6 +373,7 @@ def load_study(path: str | os.PathLike[str]) -> StudyResult:
             claim_config=ClaimConfig(**found["claim_config"]),
             environment=found["environment"],
             stages=found["stages"],
+            encoders=found.get("encoders", ()),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'results.json'} is damaged: {error!r}") from None

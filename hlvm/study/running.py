@@ -26,9 +26,10 @@ from hlvm._process.provenance import environment
 from hlvm.claims import Looks
 from hlvm.mae.files import describe_run
 from hlvm.mae.training.planner import worth_sharing
-from hlvm.study.comparisons import own_pair
+from hlvm.study.comparisons import Pair, own_pair
 from hlvm.study.decisions import Decisions
 from hlvm.study.design import StudyDesign
+from hlvm.study.encoder_arms import EncoderScores, encoders_of
 from hlvm.study.groups import run_groups
 from hlvm.study.measuring import Group, GroupResult, Session, group_name, measure_group
 from hlvm.study.prediction import Prediction
@@ -58,6 +59,7 @@ class Work:
         save_every: steps between two states of training.
         looks: stages of the study; ``None`` for one.
         on_progress: called with a :class:`StudyProgress`.
+        given: encoders from outside, as the user gave them.
     """
 
     study: StudyDesign
@@ -68,9 +70,12 @@ class Work:
     save_every: int
     looks: Looks | None
     on_progress: Callable[[StudyProgress], None] | None
+    given: Mapping[str, Any] | Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         self.session = Session(self.study, self.key)
+        arms = encoders_of(self.given, {arm.name for arm in self.study.arms})
+        self.encoders = EncoderScores(self.session, arms, None if self.out is None else self.out / GROUPS)
         self.results: dict[str, GroupResult] = {}
         self.groups: dict[str, Group] = {}
         self.described: dict[str, Any] | None = None
@@ -90,8 +95,9 @@ class Work:
         for generator in range(self.study.generators):
             material = self.session.material(generator)
             self.study.programs(material.graph)
-        for claim in self.study.claims:
-            own_pair(claim, self.study.arms, prediction, self.session.material(0).targets)
+        self.own_pairs(prediction)
+        generators, seeds = (self.study.generators, self.study.seeds) if self.looks is None else self.looks.designs[-1]
+        self.encoders.check(seeds, generators)
         if self.out is None:
             return self.study.predict(self.key)
         described = self.described = json.loads(json.dumps(self.description()))
@@ -120,6 +126,15 @@ class Work:
         pairs = self.study.pairs(prediction, self.session.material(0).targets)
         write_json(self.out / PREDICTION, {**prediction.to_dict(), "pairs": [dataclasses.asdict(one) for one in pairs]})
         return prediction
+
+    def own_pairs(self, prediction: Prediction) -> list[Pair]:
+        """The arms and encoders that the user's claims are about.
+
+        Raises:
+            ValueError: a claim that names none of them, or what is not scored.
+        """
+        arms, targets = (*self.study.arms, *self.encoders.arms), self.session.material(0).targets
+        return [own_pair(claim, arms, prediction, targets) for claim in self.study.claims]
 
     def description(self) -> dict[str, Any]:
         """Everything that the results depend on, ready for JSON."""
@@ -298,9 +313,10 @@ class Work:
         return {name: len(group["arms"]) * len(group["seeds"]) for name, group in groups.items()}
 
     def records(self) -> pd.DataFrame:
-        """Scores of all groups that are done, arms in the order of the study."""
-        order = {arm.name: number for number, arm in enumerate(self.study.arms)}
-        found: Any = pd.DataFrame([record for name in self.groups for record in self.results[name]["records"]])
+        """Scores of all groups that are done, arms in the order of the study, and of encoders."""
+        order = {arm.name: number for number, arm in enumerate((*self.study.arms, *self.encoders.arms))}
+        records = [record for name in self.groups for record in self.results[name]["records"]]
+        found: Any = pd.DataFrame(records + self.encoders.records)
         found = found.assign(place=found["arm"].map(order)).sort_values(
             ["generator", "place", "seed"], kind="stable", ignore_index=True
         )
@@ -339,6 +355,7 @@ def run_study(
     save_every: int,
     looks: Looks | None,
     on_progress: Callable[[StudyProgress], None] | None,
+    encoders: Mapping[str, Any] | Sequence[Any] | None = None,
 ) -> StudyResult:
     """Run a study; see :meth:`hlvm.study.Study.run`."""
     check_scheduler(scheduler)
@@ -355,13 +372,14 @@ def run_study(
         save_every=positive(save_every, "save_every"),
         looks=looks,
         on_progress=on_progress,
+        given=encoders,
     )
     with ExitStack() as stack:
         prediction = work.open(stack, resume=resume)
         targets = work.session.material(0).targets
         decisions = Decisions(
             pairs=study.pairs(prediction, targets),
-            own=[(claim, own_pair(claim, study.arms, prediction, targets)) for claim in study.claims],
+            own=list(zip(study.claims, work.own_pairs(prediction), strict=True)),
             config=study.claim_config,
             looks=looks,
         )
@@ -375,12 +393,13 @@ def run_study(
 def _decided(work: Work, prediction: Prediction, decisions: Decisions) -> StudyResult:
     """Train and score, look by look, until all claims are decided or the looks are used up."""
     study, looks = work.study, decisions.looks
-    arms = {arm.name for arm in study.arms}
+    arms = {arm.name for arm in (*study.arms, *work.encoders.arms)}
     before = (0, 0)
     for generators, seeds in [(study.generators, study.seeds)] if looks is None else looks.designs:
         # A look adds seeds or generators, never both.
         new = range(before[0] if seeds == before[1] else 0, generators)
         further = range(before[1] if seeds > before[1] else 0, seeds)
+        work.encoders.measure(arms, new, further)  # before long work: what fails should fail now
         work.measure(work.groups_of(arms, new, further))
         decisions.look(work.records(), seeds=seeds, generators=generators, arms=len(arms))
         arms, before = decisions.open_arms, (generators, seeds)
@@ -399,4 +418,5 @@ def _decided(work: Work, prediction: Prediction, decisions: Decisions) -> StudyR
         claim_config=decisions.config,
         environment=work.environment_of_results(),
         stages=decisions.stages,
+        encoders=work.encoders.described,
     )

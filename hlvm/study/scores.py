@@ -23,12 +23,14 @@ from hlvm.scoring.regression.accuracy import accuracy
 from hlvm.scoring.row_groups import permuted, row_groups
 from hlvm.study.truth import Truth
 
-__all__ = ["Part", "Record", "ScoreConfig", "Scorer", "Target", "targets_of"]
+__all__ = ["ALL_SEEDS", "Part", "Record", "ScoreConfig", "Scorer", "Target", "targets_of"]
 
 Record: TypeAlias = dict[str, Any]
 """One latent and part of one fit: names, ``value``, and its controls ``floor``, ``ceiling`` and ``chance``."""
 
 Part: TypeAlias = Literal["value", "noise"]
+ALL_SEEDS = -1
+"""The seed in the records of an encoder that no seed changes."""
 _VIEW_STREAM = 3
 
 _REGRESSION = RegressionConfig(
@@ -208,14 +210,43 @@ class Scorer:
         floors = self._shared.get(
             ("floor", fit.network, fit.loss, fit.seed, _bits(masked)), lambda: self.values(fit.untrained(), masked)
         )
-        ceilings = self._shared.get(("ceiling", _bits(masked)), lambda: self.visible_values(masked))
         if fit.diverged:
             values = chances = [math.nan] * len(self.targets)
         else:
             values, chances = self.scores(self._code(fit, masked), chance=True)
+        return self._records(fit.seed, values, floors, chances, masked)
+
+    def records_of_code(
+        self,
+        seed: int,
+        code: Float[np.ndarray, "n dims"],
+        floor: Float[np.ndarray, "n floor_dims"] | None,
+        masked: Bool[np.ndarray, " cells"] | None,
+    ) -> list[Record]:
+        """The same of an encoder from outside, of which only codes are known.
+
+        Args:
+            seed: its seed, or :data:`ALL_SEEDS`.
+            code: of the samples to score on.
+            floor: code of the same encoder before training; ``None`` leaves NaN as the floor.
+            masked: what was hidden.
+        """
+        values, chances = self.scores(code, chance=True)
+        floors = [math.nan] * len(values) if floor is None else self.scores(floor, chance=False)[0]
+        return self._records(seed, values, floors, chances, masked)
+
+    def _records(
+        self,
+        seed: int,
+        values: Sequence[float],
+        floors: Sequence[float],
+        chances: Sequence[float],
+        masked: Bool[np.ndarray, " cells"] | None,
+    ) -> list[Record]:
+        ceilings = self._shared.get(("ceiling", _bits(masked)), lambda: self.visible_values(masked))
         return [
             {
-                "seed": fit.seed,
+                "seed": seed,
                 "latent": target.latent,
                 "height": target.height,
                 "part": target.part,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 
-from hlvm._keys import key_or_seed
-from hlvm._numbers import UsageError, positive
+from hlvm._keys import checked_key, key_or_seed
+from hlvm._numbers import UsageError, positive, whole_number
 from hlvm.claims import Looks
+from hlvm.study.batches import Batches
 from hlvm.study.decisions import power_of
 from hlvm.study.design import StudyDesign
+from hlvm.study.measuring import Session
 from hlvm.study.planning import StudyPlan, plan_study
 from hlvm.study.progress import StudyProgress
 from hlvm.study.results import StudyResult
@@ -92,6 +94,7 @@ class Study(StudyDesign):
         until: Literal["decided"] | None = None,
         most: int = 16,
         on_progress: Callable[[StudyProgress], None] | None = None,
+        encoders: Mapping[str, Any] | Sequence[Any] | None = None,
     ) -> StudyResult:
         """Predict, train, score and decide.
 
@@ -113,12 +116,16 @@ class Study(StudyDesign):
             most: seeds of every arm, more than ``seeds``; with several generators the number of these. Used with
                 ``until`` only.
             on_progress: called with a :class:`StudyProgress` now and then, from several threads, one at a time.
+            encoders: name -> encoder from outside, anything that :func:`hlvm.encoders.wrap` takes, or a list with one
+                per seed; scored on the same samples as the arms, with the same controls, before these are trained and
+                in this process. They cannot be saved; their records are, and stay when a study goes on without them.
 
         Returns:
             What was found.
 
         Raises:
-            ValueError: anything that does not fit together, or a folder that belongs to something else.
+            ValueError: anything that does not fit together, an encoder that fails, or a folder that belongs to
+                something else.
             KeyboardInterrupt: Ctrl-C; what is done is kept in ``out``.
         """
         looks = None
@@ -134,7 +141,45 @@ class Study(StudyDesign):
             save_every=save_every,
             looks=looks,
             on_progress=on_progress,
+            encoders=encoders,
         )
+
+    def batches(
+        self,
+        key: Any,
+        arm: str = "",
+        *,
+        generator: int = 0,
+        seed: int = 0,
+        sees: Literal["rows", "images"] = "rows",
+        units: Literal["standard", "own"] = "standard",
+    ) -> Batches:
+        """Batches and masks of an arm, for a training loop of your own.
+
+        Args:
+            key: that of the study.
+            arm: its name; ``""`` for the only one.
+            generator: its number, from 0.
+            seed: training seed, from 0.
+            sees: ``"rows"``, the observed variables side by side, or ``"images"``.
+            units: ``"standard"``: columns less their means, in their standard deviations, which are
+                :attr:`hlvm.mae.Fit.shift` and :attr:`hlvm.mae.Fit.scale` of own fits; or ``"own"``.
+
+        Returns:
+            As many batches as the study's training takes steps, the same as it takes.
+
+        Raises:
+            UsageError: an arm that there is not, a number out of its range, or images of data that have none.
+        """
+        typed = checked_key(key)
+        known = {each.name: each for each in self.arms}
+        if arm not in known and (arm or len(known) > 1):
+            raise UsageError(f"must be one of {', '.join(map(repr, known))}, got {arm!r}", argument="arm")
+        if whole_number(generator, "generator", minimum=0) >= self.generators:
+            raise UsageError(f"must be below {self.generators}, got {generator}", argument="generator")
+        mask = (known[arm] if arm else self.arms[0]).mask
+        stream = Session(self, typed).stream(generator)
+        return Batches(stream, mask=mask, seed=seed, generator=generator, sees=sees, units=units)
 
     def looks(self, until: str, most: int) -> Looks:
         """The stages of a run ``until="decided"``: the study's seeds or generators, doubled as long as that is allowed.
