@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import experiment_pages
+import explorer_pages
 import figures
 import grammar_figures
 import how_much_figures
@@ -97,7 +98,7 @@ def setup(app: Sphinx) -> None:
         mask_figures,
         scoring_figures,
     )
-    for module in (experiment_pages, *of_modules):
+    for module in (experiment_pages, explorer_pages, *of_modules):
         module.draw_all(HERE / "_static" / "generated")
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))
     app.connect("autodoc-process-signature", shorten_signature)

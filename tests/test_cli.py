@@ -33,7 +33,7 @@ def test_version(run):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "graph", "theory", "design", "advise", "check", "sample", "train", "encode", "score"]
+    "command", ["demo", "graph", "theory", "design", "advise", "check", "explore", "sample", "train", "encode", "score"]
 )
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -62,13 +62,13 @@ def test_help_examples_run(tmp_path, monkeypatch, capsys):
         '[network]\nkind = "linear"\ncode_dim = 2\n[mask]\nkind = "random"\nratio = 0.5\n'
         "[train]\nsteps = 5\nbatch = 4\nwarmup = 1\n"
     )
-    for command in ("graph", "theory", "design", "advise", "check", "sample", "train", "encode", "score"):
+    for command in ("graph", "theory", "design", "advise", "check", "explore", "sample", "train", "encode", "score"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         shown += capsys.readouterr().out
     examples = [line.removeprefix("Example: hlvm ") for line in shown.splitlines() if line.startswith("Example: ")]
     lines = sorted(examples, key=lambda line: "sample" not in line)  # it writes the model that others read
-    assert len(lines) == 17
+    assert len(lines) == 19
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""
@@ -229,7 +229,7 @@ def test_bad_input_gives_one_line_and_exit_code_2(refused, line, message):
 PARSING = [
     (
         "",
-        "Expected one of {demo, graph, theory, design, advise, check, sample, train, encode, score, study}; "
+        "Expected one of {demo, graph, theory, design, advise, check, explore, sample, train, encode, score, study}; "
         "see hlvm --help",
     ),
     ("nonsense", "Unrecognized options: nonsense"),

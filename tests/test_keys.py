@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hlvm
-from hlvm import datasets, demo, images, mae, masking, mechanisms, scoring, simulator, study, testing, theory
+from hlvm import datasets, demo, explore, images, mae, masking, mechanisms, scoring, simulator, study, testing, theory
 from hlvm._keys import checked_key
 from hlvm.graph import LatentGraph
 from hlvm.mae.files import describe_run
@@ -85,6 +85,7 @@ def model(key):
 SAME = {
     "datasets.SampleStream": lambda key: datasets.SampleStream(MODEL, key, 2)[0],
     "demo.DemoConfig": lambda key: checked_key(demo.DemoConfig(key=key).key),
+    "explore.explorer_page": lambda key: explore.explorer_page(MODEL, key=key, n_masks=2),
     "images.StringGrammar.derive": lambda key: GRAMMAR.derive(key, 2).cells,
     "images.StringGrammar.exchange_synonyms": lambda key: GRAMMAR.exchange_synonyms(key, GRAMMAR.derive(0, 3), 1).cells,
     "images.GrammarImages.init": lambda key: (
@@ -226,7 +227,13 @@ SCORES = {
 """Scores draw from NumPy. An int seeds it by itself, so its streams are not those of the JAX key."""
 
 WITHOUT = {"images.ImageModel.sample", "mae.Images.sample", "masking.MaskSampler.sample", "mechanisms.Mechanism.init"}
-WITHOUT |= {"mechanisms.Noise.sample", "mechanisms.Polar.init", "mae.Fit", "datasets.write_dataset"}
+WITHOUT |= {
+    "mechanisms.Noise.sample",
+    "mechanisms.Polar.init",
+    "mae.Fit",
+    "datasets.write_dataset",
+    "explore.write_explorer",
+}
 WITHOUT |= {
     f"theory.{of}.{name}"
     for of in ("Oracle", "GaussianOracle", "EstimatedOracle", "LinearisedOracle")

@@ -1,0 +1,59 @@
+"""The command ``explore``: the explorer as one HTML file."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hlvm.cli.input import Flag, check_new_file, check_seed, graph_of, load_source
+from hlvm.graph import LatentGraph
+
+__all__ = ["explore"]
+
+_Optional = Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[GRAPH|MODEL]", help_behavior_hint="")]
+
+
+def explore(
+    source: _Optional = None,
+    *,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")],
+    open: Flag = False,  # noqa: A002  # the name of the option
+    n_masks: int = 64,
+    seed: int = 0,
+) -> int:
+    """Write a page for the browser on which masks are drawn by hand and their answers seen at once.
+
+    One file that needs no network and no server: what a mask shares, what each target shares, masks that share chosen
+    latents, and profiles of random masks. Its menu has quadtrees and graphs of the literature; others are pasted
+    there. For a model with an exact oracle, availability, demand and signal are tabulated first.
+
+    Example: hlvm explore --out explorer.html
+
+    Example: hlvm explore graph.json --out own.html
+
+    Args:
+        source: what to open, in any of the forms that hlvm theory takes; a quadtree if left out.
+        out: the file to write (.html); it must not exist.
+        open: also open it in the browser.
+        n_masks: masks drawn for each number in the tables of a model, from 2 to 10,000.
+        seed: seed of these draws.
+    """
+    check_seed(seed)
+    if not 2 <= n_masks <= 10_000:
+        raise ValueError(f"--n-masks must be from 2 to 10000, got {n_masks}")
+    check_new_file(out, ".html")
+    model = None if source is None else load_source(source)
+    if hasattr(model, "close"):
+        model = graph_of(model, str(source))
+    from hlvm.explore import write_explorer
+
+    if model is not None and not isinstance(model, LatentGraph):
+        print("asking an exact oracle, if the model has one; fewer --n-masks are quicker", flush=True)
+    write_explorer(out, model, name=Path(source).stem if source else "", key=seed, n_masks=n_masks)
+    print(f"wrote {out}: open it in a browser")
+    if open:
+        webbrowser.open(out.resolve().as_uri())
+    return 0
