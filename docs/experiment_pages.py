@@ -110,7 +110,6 @@ _BY_GENERATOR = "generators, each with a training seed of its own,"
 _OVER = {
     "theorem2": _BY_GENERATOR,
     "mask_design": _BY_GENERATOR,
-    "assumption_violation": _BY_GENERATOR,
     "sample_complexity": "draws of grammars",
     "signal": "families or generators",
 }
