@@ -279,7 +279,7 @@ def summary(records: dict[str, Any]) -> dict[str, Any]:
     clear = records["verdicts"] + [
         {**row, "expected": str(Verdict.NOT_IDENTIFIED)} for row in lost if row["share"] >= REFUTABLE_SHARE
     ]
-    negative = lost + [row for row in records["verdicts"] if row["expected"] == Verdict.NOT_IDENTIFIED]
+    negative = lost + [row for row in records["verdicts"] if row["expected"] != Verdict.IDENTIFIED]
     cases = sum(row["cases"] for row in clear)
     return {
         "clear_cases": cases,

@@ -64,7 +64,7 @@ CODES: dict[str, tuple[Verdict, Code]] = {
     "rotated subset": (Verdict.NOT_IDENTIFIED, subset),
     "correlated style": (Verdict.NOT_IDENTIFIED, correlated_style),
     "folded": (Verdict.NOT_IDENTIFIED, lambda c, s, rng: c**2),
-    "constant": (Verdict.NOT_IDENTIFIED, lambda c, s, rng: np.zeros_like(c)),
+    "constant": (Verdict.COLLAPSED, lambda c, s, rng: np.zeros_like(c)),
 }
 
 WITH_STYLE: dict[str, tuple[Verdict, Code]] = {

@@ -183,7 +183,7 @@ def _content(sample: Sample, masked: Sequence[str]) -> np.ndarray:
 def two_way(code: np.ndarray, content: np.ndarray, key: int, config: RegressionConfig) -> dict[str, float]:
     """R² both ways, that of the direction of ``c`` which the code holds least of, and the verdict (1, 0 or -1)."""
     found = block_verdict(code, content, key=key, threshold=THRESHOLD, config=config)
-    outcome = {Verdict.IDENTIFIED: 1, Verdict.INCONCLUSIVE: 0, Verdict.NOT_IDENTIFIED: -1}[found.verdict]
+    outcome = -1 if found.verdict.refutes else int(found.verdict is Verdict.IDENTIFIED)
     assert found.reverse is not None  # for the type checker: both ways were asked for
     return {
         "code -> c": found.forward.value,

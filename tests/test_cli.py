@@ -139,7 +139,7 @@ def test_score_exits_0_whatever_the_verdict(run):
 def test_score_of_a_constant_code_has_no_number_to_show(run, tmp_path):
     code, out, err = run("score", "constant.npy", "z.npy", "--out", "{new}/scores.json")
     assert (code, err) == (0, "")
-    assert "\nnot identified: " in out
+    assert "\ncollapsed: all " in out
     assert "nan" not in out
     assert '"value": null' in (tmp_path / "scores.json").read_text(encoding="utf-8")
 

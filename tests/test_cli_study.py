@@ -221,6 +221,15 @@ def test_finished_study_is_read(run, whole, tmp_path, monkeypatch):
     check_same(tmp_path / "a", whole)
 
 
+def test_study_tells_of_codes_that_collapsed(run, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "a")
+    monkeypatch.setattr("hlvm.study.results.collapsed_in_words", lambda _: ("mine, generator 0, seed 1 (total)",))
+    code, _, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a", "--resume")
+    assert code == 0  # a result, and no failure of the run
+    assert "1 of 8 have a code that collapsed, the first is mine, generator 0, seed 1 (total)" in err
+    assert err.count("\n") == 1
+
+
 def test_interrupted_study_goes_on(run, whole, tmp_path, monkeypatch, in_terminal):
     with monkeypatch.context() as patch:
         patch.setattr(cli_study._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))

@@ -183,11 +183,13 @@ COMPILED = {
 
 A, B = (np.random.default_rng(seed).normal(size=(20, 2)) for seed in (0, 1))
 ROWS = scoring.kernel_r2(A, B, key=0)
+BELIEF = np.exp(B) / np.exp(B).sum(axis=1, keepdims=True)
 STUDY = study.Study(MODEL, masks=[MEMBER.mask], networks=MEMBER.network, train=TRAIN, seeds=2)
 
 SCORES = {
     "study.Study.plan": lambda key: STUDY.plan(key),
     "study.Study.run": lambda key: STUDY.run(key),
+    "scoring.belief_r2": lambda key: scoring.belief_r2(A, BELIEF, BELIEF.argmax(axis=1), key=key),
     "scoring.block_verdict": lambda key: scoring.block_verdict(A, B, key=key),
     "scoring.block_verdicts": lambda key: scoring.block_verdicts({"a": A}, {"a": B}, key=key),
     "scoring.bootstrap_mean": lambda key: scoring.bootstrap_mean(A[:, 0], key=key),
@@ -214,6 +216,8 @@ SCORES = {
     "scoring.score_by_height": lambda key: scoring.score_by_height(
         {"code": A}, {"z": B[:, 0]}, heights={"z": 1}, key=key
     ),
+    "scoring.score_layers": lambda key: scoring.score_layers({"l": A}, {"z": B}, key=key),
+    "scoring.shape_distance": lambda key: scoring.shape_distance(A, B, key=key),
     "scoring.svcca": lambda key: scoring.svcca(A, B, key=key),
     "testing.assert_contains": lambda key: testing.assert_contains(A, A, key=key),
     "testing.assert_identified": lambda key: testing.assert_identified(A, A, key=key),

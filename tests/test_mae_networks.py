@@ -96,6 +96,37 @@ def test_attention_is_what_the_blocks_mix_values_with(model):
             mae.attention(_untrained(model, config), sample, masked)
 
 
+def test_encode_layers_are_what_each_block_makes_of_the_one_before(model):
+    fit, sample = _untrained(model, SMALL_VIT), model.sample(jax.random.key(1), 4)
+    masked = ["x_0_0", "x_3_3"]
+    found = mae.encode_layers(fit, sample, masked)
+    assert list(found) == ["embedding", "block 1", "block 2", "code"]
+    assert {tokens.shape for tokens in found.values()} == {(4, 15, 8)}
+    np.testing.assert_array_equal(found["code"], mae.encode(fit, sample, masked, pooling="tokens"))
+    params = unflatten(fit.built, fit.params)["params"]["encoder"]
+    block = Block(width=8, heads=2, mlp_ratio=2)
+    np.testing.assert_allclose(found["embedding"][:, 0], np.broadcast_to(params["class_token"][0], (4, 8)), atol=1e-6)
+    for k in range(2):
+        own = jax.tree.map(lambda leaf, k=k: leaf[k], params["encoder_blocks"])
+        before = found["embedding"] if k == 0 else found[f"block {k}"]
+        np.testing.assert_allclose(found[f"block {k + 1}"], block.apply({"params": own}, before)[0], atol=1e-5)
+    centred = found["block 2"] - found["block 2"].mean(axis=-1, keepdims=True)
+    normed = centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(
+        found["code"], normed * params["encoder_norm"]["scale"] + params["encoder_norm"]["bias"], atol=1e-4
+    )
+
+
+def test_encode_layers_of_other_networks(model):
+    sample = model.sample(jax.random.key(1), 4)
+    found = mae.encode_layers(_untrained(model, NETWORKS["bottleneck with a transformer"]), sample, ["x_0_0"])
+    assert [tokens.shape for tokens in found.values()] == [(4, 16, 8)] * 3 + [(4, 3)]
+    with pytest.raises(ValueError, match="only transformers have layers of tokens"):
+        mae.encode_layers(_untrained(model, SMALL_BOTTLENECK), sample, ["x_0_0"])
+    with pytest.raises(ValueError, match="different numbers of tokens visible"):
+        mae.encode_layers(_untrained(model, SMALL_VIT), np.asarray(sample.observed_matrix)[:2], UNEVEN)
+
+
 def test_padded_tokens_are_not_attended_to():
     tokens = jax.random.normal(jax.random.key(0), (2, 5, 8))
     present = jnp.asarray([[True, True, True, False, False], [True] * 5])

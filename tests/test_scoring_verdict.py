@@ -82,8 +82,8 @@ def test_block_verdict_constant_columns():
     one_dead = np.column_stack([CODE, np.full(800, 0.7)])
     assert block_verdict(one_dead, CONTENT, key=0, config=SMALL).verdict is Verdict.IDENTIFIED
     dead = block_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL)
-    assert dead.verdict is not Verdict.IDENTIFIED
-    assert containment_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL).verdict is Verdict.NOT_IDENTIFIED
+    assert dead.verdict is Verdict.COLLAPSED
+    assert containment_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL).verdict is Verdict.COLLAPSED
     empty = containment_verdict(CODE, np.ones(800), key=0, config=SMALL)
     assert empty.verdict is Verdict.INCONCLUSIVE
     assert "every target column is constant" in empty.reason
@@ -96,12 +96,16 @@ def test_block_verdict_threshold_out_of_range_is_refused(threshold):
 
 
 def test_verdict_members_are_their_own_text():
-    assert [str(v) for v in Verdict] == ["identified", "not identified", "inconclusive"]
+    assert [str(v) for v in Verdict] == ["identified", "not identified", "inconclusive", "collapsed"]
+    assert [v.refutes for v in Verdict] == [False, True, False, True]
 
 
-def test_block_verdict_refutes_a_constant_code_by_its_forward_score():
+def test_block_verdict_calls_a_constant_code_collapsed():
     found = block_verdict(np.ones((800, 2)), CONTENT, key=0, config=SMALL)
-    assert found.verdict == Verdict.NOT_IDENTIFIED
+    assert found.verdict == Verdict.COLLAPSED
+    assert found.collapse.kind == "total"
+    assert found.reason == "all 800 rows of the code are the same, while the content varies"
+    assert found.forward.value < 0.01
     assert np.isnan(found.reverse.value)
 
 

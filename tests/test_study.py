@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from jax.flatten_util import ravel_pytree
 
 from hlvm import HierarchicalModel, LatentGraph, mae
 from hlvm._files.digests import read_json, write_json
@@ -22,6 +23,7 @@ from hlvm.claims import ClaimConfig, Looks
 from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
 from hlvm.mae import BottleneckConfig, LossConfig, TrainConfig, ViTConfig
+from hlvm.mae.networks.networks import unflatten
 from hlvm.masking import BernoulliMask, FixedMask, RandomMask
 from hlvm.mechanisms import AdditiveNoiseMLP, InvertibleMLP, LinearGaussian
 from hlvm.scoring import RegressionConfig, kernel_r2, over_seeds
@@ -331,6 +333,36 @@ def test_representation_is_what_was_asked_for(representation):
     columns = np.asarray(code).reshape(80, -1)
     expected = kernel_r2(columns, material.truth.values["z1_0_0"], key=0, config=SCORE.regression)
     assert session.scorer(0).records(fit)[0]["value"] == pytest.approx(expected.value)
+
+
+def test_records_say_whether_the_code_collapsed():
+    network = BottleneckConfig(code_dim=6, width=16, depth=1)
+    session = Session(tiny(masks=[RandomMask(ratio=0.5)], networks=network), 0)
+    train = TrainConfig(steps=2, batch=8, warmup=0)
+    (fit,) = mae.fit_ensemble(0, session.material(0).training, [session.study.arms[0].member(0)], train)
+    params = unflatten(fit.built, fit.params)
+    kernel = params["params"]["to_code"]["kernel"]
+
+    def kinds(kernel):
+        params["params"]["to_code"]["kernel"] = kernel
+        changed = dataclasses.replace(fit, params=ravel_pytree(params)[0])
+        return {record["collapsed"] for record in session.scorer(0).records(changed)}
+
+    assert kinds(kernel) == {"none"}
+    assert kinds(0 * kernel) == {"total"}
+    assert kinds(kernel[:, :1] * np.linspace(0.5, 1.5, kernel.shape[1])) == {"dimensional"}
+    lost = dataclasses.replace(fit, diverged=True)
+    assert {record["collapsed"] for record in session.scorer(0).records(lost)} == {"none"}
+
+
+def test_a_code_of_few_directions_that_learned_has_not_collapsed():
+    session = Session(tiny(), 0)
+    scorer, code = session.scorer(0), np.outer(np.arange(80.0), np.ones(6))
+    nothing, something = np.zeros(3), np.array([0.0, 0.2, 0.0])
+    assert scorer._collapse(code, 5.0, nothing) == "dimensional"
+    assert scorer._collapse(code, 5.0, something) == "none"
+    assert scorer._collapse(code, 1.2, nothing) == "none"  # no less than before training
+    assert scorer._collapse(0 * code, 5.0, something) == "total"
 
 
 # ---------------------------------------------------------------------- claims

@@ -5,6 +5,7 @@ import html
 import re
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import matplotlib.pyplot as plt
@@ -149,6 +150,35 @@ def test_report_tells_what_diverged_and_leaves_it_out(tmp_path):
     assert "4 fits diverged and are left out." in page
     assert f"{lost}, generator 0, seed 3" in page
     assert len(found.told_apart) == 20
+
+
+def test_report_table_and_claims_tell_what_collapsed(tmp_path):
+    arms = [arm["arm"] for arm in result().settings["arms"]]
+    records = result().records.copy()
+    assert result().collapsed == ()  # records of old studies do not say
+    records["collapsed"] = "none"
+    records.loc[(records["arm"] == arms[0]) & (records["seed"] == 1), "collapsed"] = "total"
+    records.loc[(records["arm"] == arms[1]) & (records["seed"] == 3), "collapsed"] = "dimensional"
+    found = dataclasses.replace(result(), records=records)
+    assert found.collapsed == (
+        f"{arms[0]}, generator 0, seed 1 (total)",
+        f"{arms[1]}, generator 0, seed 3 (dimensional)",
+    )
+    table: Any = found.table()
+    assert table.groupby("arm")["collapsed"].unique().map(list).to_dict() == {
+        arm: [int(arm in arms[:2])] for arm in arms
+    }
+    noted = {pair.name for pair in found.pairs if not {pair.first, pair.second}.isdisjoint(arms[:2])}
+    assert 0 < len(noted) < len(found.pairs)
+    for name, claim in zip(found.drawn, found.claims()[1:], strict=True):
+        assert ("1 of 4 fits of" in claim.reason) == (name in noted)
+        assert claim.holds == found.drawn[name].holds
+    page = page_of(found, tmp_path)
+    assert "The code of 2 fits collapsed." in page
+    assert f"Collapsed: {found.collapsed[0]}; {found.collapsed[1]}." in page
+    assert f"; 1 of 4 fits of {arms[0]} collapsed" in page
+    assert "4 × 1, 1 collapsed" in page
+    assert "collapsed" not in page_of(result(), tmp_path)
 
 
 def test_report_of_one_arm_and_one_seed_decides_nothing(tmp_path):

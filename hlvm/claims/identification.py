@@ -11,7 +11,12 @@ from hlvm.scoring import BlockVerdict, Interval, Verdict
 
 __all__ = ["block_claim", "hull"]
 
-_HOLDS = {Verdict.IDENTIFIED: True, Verdict.NOT_IDENTIFIED: False, Verdict.INCONCLUSIVE: None}
+_HOLDS = {
+    Verdict.IDENTIFIED: True,
+    Verdict.NOT_IDENTIFIED: False,
+    Verdict.COLLAPSED: False,
+    Verdict.INCONCLUSIVE: None,
+}
 
 
 def block_claim(
@@ -27,7 +32,7 @@ def block_claim(
     Args:
         text: what is claimed.
         measured: the verdict on the scores of the block. It decides, not the limits alone: a lost direction refutes the
-            claim, and where exact codes would fail as well it is open.
+            claim, so does a collapse, as the reason says, and where exact codes would fail as well it is open.
         members: further scores by name, such as R² of single members of the block, shown beside.
         theory: what the theory says of the claim.
         paper: what the paper says of it.

@@ -138,6 +138,9 @@ def _run(
     if found.diverged:
         of = f"{len(found.diverged)} of {len(found.losses)} diverged"
         complain(f"{of}: try a lower learning_rate or a longer warmup in [train]")
+    if found.collapsed:
+        of = f"{len(found.collapsed)} of {len(found.losses)} have a code that collapsed"
+        complain(f"{of}, the first is {found.collapsed[0]}")
     return int(len(found.diverged) == len(found.losses))
 
 

@@ -2,7 +2,7 @@
 
 import hlvm.mae._imports  # noqa: F401
 from hlvm.mae.config import BottleneckConfig, LinearConfig, LossConfig, NetworkConfig, TrainConfig, ViTConfig
-from hlvm.mae.encoding import Attention, attention, encode, reconstruct
+from hlvm.mae.encoding import Attention, attention, encode, encode_layers, reconstruct
 from hlvm.mae.files import load_fits, save_fits
 from hlvm.mae.pixels import images_of_rows, rows_of_images
 from hlvm.mae.result import DivergenceWarning, Fit
@@ -42,6 +42,7 @@ __all__ = [
     "ViTConfig",
     "attention",
     "encode",
+    "encode_layers",
     "environment_of_cores",
     "fastest_devices",
     "fit",

@@ -1,4 +1,4 @@
-"""What one asks of a masked autoencoder: codes, reconstructions, attention."""
+"""What one asks of a masked autoencoder: codes, the tokens of each layer, reconstructions, attention."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hlvm.masking import masked_array
 from hlvm.masking.masks import masked_batch
 from hlvm.simulator import HierarchicalModel
 
-__all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "reconstruct"]
+__all__ = ["Attention", "Observed", "Pooling", "attention", "encode", "encode_layers", "reconstruct"]
 
 Pooling = Literal["mean", "class", "tokens"]
 Observed: TypeAlias = TrainingData | Mapping[str, Any] | ArrayLike
@@ -101,6 +101,36 @@ def encode(
     if present is None:
         return coded[:, 1:].mean(axis=1)
     return jnp.where(present[..., None], coded[:, 1:], 0.0).sum(axis=1) / present.sum(axis=1, keepdims=True)
+
+
+@usual_promotion
+def encode_layers(fit: Fit, data: Observed, masked: Any) -> dict[str, Float[Array, "n ..."]]:
+    """Tokens of every layer of a transformer's encoder, such as :func:`hlvm.scoring.score_layers` takes.
+
+    Args:
+        fit: an autoencoder whose encoder is a transformer.
+        data: as for :func:`encode`.
+        masked: as for :func:`encode`; every row must leave equally many tokens visible.
+
+    Returns:
+        Layer -> array (n, visible tokens + 1, width), the class token first: ``"embedding"``, what enters the first
+        block; ``"block 1"``, ``"block 2"``, ..., what leaves each one, not normalised; and ``"code"``, what
+        :func:`encode` gives, normalised, for ``"tokens"``. The code of a bottleneck is (n, code_dim).
+
+    Raises:
+        ValueError: the encoder is no transformer, rows that leave different numbers of tokens visible, or as for
+            :func:`encode`.
+    """
+    values, hidden, network = _inputs(fit, data, masked)
+    if isinstance(network, LinearNetwork) or not attending(network):
+        raise ValueError(
+            "only transformers have layers of tokens: use ViTConfig, or BottleneckConfig(encoder=ViTConfig(...)); "
+            "encode gives the code of other networks"
+        )
+    _same_count(network)
+    first, *blocks = _layers(network, fit.params, values, hidden)
+    named = {"embedding": first} | {f"block {k}": tokens for k, tokens in enumerate(blocks, 1)}
+    return named | {"code": encode(fit, data, masked, pooling="tokens")}
 
 
 @usual_promotion
@@ -304,6 +334,13 @@ def _attention(
     network: Any, flat: Float[Array, " parameters"], values: Float[Array, "n columns"], hidden: Bool[Array, "n cells"]
 ) -> Float[Array, "depth n heads tokens tokens"]:
     return network.attention(unflatten(network, flat), values, hidden)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _layers(
+    network: Any, flat: Float[Array, " parameters"], values: Float[Array, "n columns"], hidden: Bool[Array, "n cells"]
+) -> Float[Array, "layers n tokens width"]:
+    return network.layers(unflatten(network, flat), values, hidden)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

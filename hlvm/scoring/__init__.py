@@ -2,14 +2,17 @@
 
 Bring two arrays with one row per sample, from any framework. Regressions (:func:`kernel_r2`, :func:`linear_r2`,
 :func:`mlp_r2`) and :func:`cca` with its relatives measure, controls (all in one call: :func:`controlled_r2`) say what a
-measurement is worth, and :func:`block_verdict` turns scores into one of three outcomes.
+measurement is worth, and :func:`block_verdict` turns scores into one of four outcomes. The geometry of a code
+(:func:`effective_rank`, :func:`shape_distance` and others) tells one that has collapsed (:func:`collapse`).
 Other scores of the field (:func:`mcc`, :func:`dci`, :func:`sap`, :func:`mig`, :func:`cka`,
 :func:`mutual_information`) come with :func:`permutation_test`. Everything runs in float64 on the CPU. See section 6 of
 ``docs/theory.md``.
 """
 
 import hlvm._process.imports  # noqa: F401
+from hlvm.scoring.beliefs import BeliefR2, belief_r2
 from hlvm.scoring.by_height import score_by_height
+from hlvm.scoring.by_layer import score_layers
 from hlvm.scoring.controls import (
     ControlledScore,
     PermutationNull,
@@ -21,6 +24,10 @@ from hlvm.scoring.correlation.canonical import CCA, cca, cca_many
 from hlvm.scoring.correlation.rank import RankTest, cca_rank
 from hlvm.scoring.correlation.variants import PWCCA, pwcca, subspace_angles, svcca
 from hlvm.scoring.encodings import circular, one_hot
+from hlvm.scoring.geometry.collapses import Collapse, collapse
+from hlvm.scoring.geometry.shapes import ShapeDistance, shape_distance
+from hlvm.scoring.geometry.spectra import Dimension, effective_rank, participation_ratio
+from hlvm.scoring.geometry.spheres import Alignment, Uniformity, alignment, uniformity
 from hlvm.scoring.inputs import PrecisionWarning
 from hlvm.scoring.intervals import Interval, bootstrap_mean
 from hlvm.scoring.leakages import Leakage, leakage, leakage_many
@@ -41,9 +48,13 @@ __all__ = [
     "CCA",
     "DCI",
     "PWCCA",
+    "Alignment",
+    "BeliefR2",
     "BlockVerdict",
+    "Collapse",
     "ControlledScore",
     "DependenceWarning",
+    "Dimension",
     "Interval",
     "KernelR2",
     "Leakage",
@@ -53,9 +64,13 @@ __all__ = [
     "RandomEffects",
     "RankTest",
     "RegressionConfig",
+    "ShapeDistance",
     "Split",
+    "Uniformity",
     "Verdict",
     "WorstDirection",
+    "alignment",
+    "belief_r2",
     "block_verdict",
     "block_verdicts",
     "bootstrap_mean",
@@ -65,9 +80,11 @@ __all__ = [
     "check_seeds",
     "circular",
     "cka",
+    "collapse",
     "containment_verdict",
     "controlled_r2",
     "dci",
+    "effective_rank",
     "holm",
     "kernel_r2",
     "kernel_r2_many",
@@ -85,12 +102,16 @@ __all__ = [
     "over_generators",
     "over_seeds",
     "paired_difference",
+    "participation_ratio",
     "permutation_null",
     "permutation_test",
     "pwcca",
     "r2_over_seeds",
     "sap",
     "score_by_height",
+    "score_layers",
+    "shape_distance",
     "subspace_angles",
     "svcca",
+    "uniformity",
 ]

@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
+from scipy.stats import t
 
 from hlvm._numbers import positive
 from hlvm.scoring.inputs import random_streams
 
-__all__ = ["Interval", "bootstrap_mean", "percentile_limits", "resampling_weights"]
+__all__ = [
+    "Interval",
+    "bootstrap_mean",
+    "jackknife",
+    "jackknife_blocks",
+    "percentile_limits",
+    "resampling_weights",
+]
+
+_BLOCKS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +91,34 @@ def percentile_limits(
     nowhere = undefined.all(axis=0)
     low, high = np.nanquantile(np.where(nowhere, 0.0, draws), tails, axis=0)
     return np.where(nowhere, np.nan, low), np.where(nowhere, np.nan, high)
+
+
+def jackknife_blocks(n_rows: int, groups: Int[np.ndarray, " n_rows"] | None = None) -> Int[np.ndarray, " n_rows"]:
+    """Number of the block of each row: 20 blocks of about equally many rows, or groups, or fewer blocks of one each.
+
+    Args:
+        n_rows: how many rows there are.
+        groups: of the rows; whole groups go to a block. ``None`` for rows of their own.
+    """
+    numbered = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return numbered % min(_BLOCKS, int(numbered.max()) + 1)
+
+
+def jackknife(whole: float, left_out: Float[np.ndarray, " blocks"], level: float) -> tuple[float, float]:
+    """Correct a statistic for the part of its bias that falls as one over the rows, and find its interval.
+
+    Args:
+        whole: the statistic on all rows.
+        left_out: the statistic without each of the blocks of :func:`jackknife_blocks`, at least 2.
+        level: coverage, strictly between 0 and 1.
+
+    Returns:
+        The corrected statistic, and half of the length of its interval by Student's t.
+    """
+    blocks = len(left_out)
+    corrected = whole - (blocks - 1) * (float(left_out.mean()) - whole)
+    error = np.sqrt((blocks - 1) * left_out.var())
+    return corrected, float(t.ppf((1 + level) / 2, blocks - 1) * error)
 
 
 def bootstrap_mean(values: ArrayLike, *, key: Any, level: float = 0.95, n_boot: int = 2000) -> Interval:

@@ -41,6 +41,8 @@ def write_page(
     pictures: Sequence[Mapping[str, Any]],
     encoders: Sequence[Mapping[str, Any]],
     diverged: Sequence[str],
+    collapsed: Sequence[str],
+    notes: Mapping[str, str],
     settings: Mapping[str, Any],
     environment: Mapping[str, Any],
 ) -> None:
@@ -59,6 +61,8 @@ def write_page(
         pictures: likewise.
         encoders: likewise.
         diverged: fits that diverged, in words.
+        collapsed: fits whose code has collapsed, in words.
+        notes: name of a difference -> which of its arms have such fits.
         settings: everything that the results depend on.
         environment: versions and machine.
 
@@ -73,13 +77,13 @@ def write_page(
         sections = [
             *_results(files, table, told_apart),
             *_encoders(files, table, encoders),
-            *_claims(own_claims, drawn_claims, needed),
+            *_claims(own_claims, drawn_claims, needed, notes),
             *_reconstructions(files, settings, pictures),
-            *_losses(files, settings, losses, diverged),
+            *_losses(files, settings, losses, diverged, collapsed),
             _scores(table),
             *_settings(settings, environment),
         ]
-        write_html(path, title=title, lead=_lead(own_claims, drawn_claims, diverged), sections=sections)
+        write_html(path, title=title, lead=_lead(own_claims, drawn_claims, diverged, collapsed), sections=sections)
 
 
 class _Files:
@@ -95,12 +99,14 @@ class _Files:
         return path
 
 
-def _lead(own: Sequence[Claim], drawn: Sequence[Claim], diverged: Sequence[str]) -> str:
+def _lead(own: Sequence[Claim], drawn: Sequence[Claim], diverged: Sequence[str], collapsed: Sequence[str]) -> str:
     told = [_counted("Theory makes", drawn)] if drawn else ["Theory makes no claim that this study can decide."]
     if own:
         told.append(_counted("You make", own))
     if diverged:
         told.append(f"{len(diverged)} {'fits' if len(diverged) > 1 else 'fit'} diverged and are left out.")
+    if collapsed:
+        told.append(f"The code of {len(collapsed)} {'fits' if len(collapsed) > 1 else 'fit'} collapsed.")
     return " ".join(told)
 
 
@@ -212,7 +218,9 @@ _UNMARKED = {
 # ---------------------------------------------------------------------- claims
 
 
-def _claims(own: Sequence[Claim], drawn: Sequence[Claim], needed: Mapping[str, int | None]) -> Iterator[Section]:
+def _claims(
+    own: Sequence[Claim], drawn: Sequence[Claim], needed: Mapping[str, int | None], notes: Mapping[str, str]
+) -> Iterator[Section]:
     """Own claims first, then what is decided; of many the rest is folded."""
     claims = [*own, *sorted(drawn, key=lambda claim: claim.holds is None)]
     if not claims:
@@ -224,28 +232,32 @@ def _claims(own: Sequence[Claim], drawn: Sequence[Claim], needed: Mapping[str, i
         "Claims that theory draws were fixed before training, and are decided as one family: the chance that any of "
         "them is wrongly said to hold is bounded, and so are their intervals widened."
     ]
-    yield Section(heading="Claims", text=text if drawn else [], table=_claim_table(claims[:first], 1, needed))
+    yield Section(heading="Claims", text=text if drawn else [], table=_claim_table(claims[:first], 1, needed, notes))
     if len(claims) > first:
         rest = claims[first:]
-        yield Section(heading=f"{len(rest)} further claims", table=_claim_table(rest, first + 1, needed), folded=True)
+        table = _claim_table(rest, first + 1, needed, notes)
+        yield Section(heading=f"{len(rest)} further claims", table=table, folded=True)
 
 
-def _claim_table(claims: Sequence[Claim], start: int, needed: Mapping[str, int | None]) -> Table:
+def _claim_table(
+    claims: Sequence[Claim], start: int, needed: Mapping[str, int | None], notes: Mapping[str, str]
+) -> Table:
     rows = [
-        (str(number), claim.text, str(claim.theory), _measured(claim), _outcome(claim, needed))
+        (str(number), claim.text, str(claim.theory), _measured(claim), _outcome(claim, needed, notes))
         for number, claim in enumerate(claims, start)
     ]
     looks = [_LOOKS[claim.theory_agrees] for claim in claims]
     return Table(header=("", "claim", "theory", "measured [interval]", "outcome"), rows=rows, classes=looks, wrap=1)
 
 
-def _outcome(claim: Claim, needed: Mapping[str, int | None]) -> str:
-    """The outcome, and of a drawn claim that is open what it would take."""
+def _outcome(claim: Claim, needed: Mapping[str, int | None], notes: Mapping[str, str]) -> str:
+    """The outcome, of a drawn claim that is open what it would take, and what is to be known of its arms."""
     (name, *_) = claim.limits or [""]
-    if claim.holds is not None or name not in needed:
-        return _WORDS[claim.holds]
-    seeds = needed[name]
-    return "open: needs very many seeds" if seeds is None else f"open: about {seeds} seeds would do"
+    outcome = _WORDS[claim.holds]
+    if claim.holds is None and name in needed:
+        seeds = needed[name]
+        outcome = "open: needs very many seeds" if seeds is None else f"open: about {seeds} seeds would do"
+    return f"{outcome}; {notes[name]}" if name in notes else outcome
 
 
 def _measured(claim: Claim) -> str:
@@ -284,7 +296,11 @@ def _reconstructions(
 
 
 def _losses(
-    files: _Files, settings: Mapping[str, Any], losses: Sequence[Mapping[str, Any]], diverged: Sequence[str]
+    files: _Files,
+    settings: Mapping[str, Any],
+    losses: Sequence[Mapping[str, Any]],
+    diverged: Sequence[str],
+    collapsed: Sequence[str],
 ) -> Iterator[Section]:
     """Curves of every arm, in one panel per network and loss."""
     panels: dict[str, dict[str, np.ndarray]] = {}
@@ -294,6 +310,11 @@ def _losses(
             panel = ", ".join(filter(None, (arm["network"], arm["loss"])))
             panels.setdefault(panel, {})[arm["mask_name"]] = np.mean(curves, axis=0)
     text = [f"Diverged and left out: {'; '.join(diverged)}."] if diverged else []
+    if collapsed:
+        text.append(
+            f"Collapsed: {'; '.join(collapsed)}. Their codes are the same for all samples, or vary along hardly more "
+            "than one direction. Their scores count as they are."
+        )
     if not panels:
         if text:
             yield Section(heading="Training", text=text)
@@ -319,7 +340,7 @@ def _scores(table: pd.DataFrame) -> Section:
             *(_number(row[name]) for name in ("share_in_c", *known)),
             f"{_number(row['value'])} [{_number(row['low'])}, {_number(row['high'])}]",
             *(_number(row[name]) for name in ("floor", "ceiling", "chance")),
-            f"{row['seeds']} × {row['generators']}",
+            f"{row['seeds']} × {row['generators']}" + (f", {row['collapsed']} collapsed" if row["collapsed"] else ""),
         )
         for row in rows.to_dict("records")
     ]

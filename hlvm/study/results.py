@@ -19,6 +19,7 @@ from hlvm.claims import Claim, ClaimConfig
 from hlvm.plotting import plot_study
 from hlvm.plotting.study_tables import StudyLayout
 from hlvm.scoring import over_generators
+from hlvm.study.collapsed import collapsed_by_arm, collapsed_in_words, notes_on_claims
 from hlvm.study.comparisons import Pair
 from hlvm.study.decisions import power_of
 from hlvm.study.encoder_arms import encoder_columns
@@ -51,6 +52,7 @@ COLUMNS = (
     "var_within",
     "seeds",
     "generators",
+    "collapsed",
 )
 """Columns of :meth:`StudyResult.table`; see there."""
 
@@ -66,9 +68,10 @@ class StudyResult:
     Attributes:
         settings: everything that the results depend on, as ``study.json`` holds it.
         prediction: made before training.
-        records: one row per arm, generator, seed, latent and part: ``value``, ``floor``, ``ceiling``, ``chance``. A fit
-            that diverged has NaN as its values. An encoder that no seed changes has −1 as its seed, and one without an
-            untrained counterpart NaN as its floor.
+        records: one row per arm, generator, seed, latent and part: ``value``, ``floor``, ``ceiling``, ``chance``, and
+            ``collapsed``, which says of the fit ``"none"``, ``"dimensional"`` or ``"total"``. A fit that diverged has
+            NaN as its values. Those of a fit that collapsed count as they are. An encoder that no seed changes has −1
+            as its seed, and one without an untrained counterpart NaN as its floor.
         losses: per arm, generator and seed ``step`` and ``loss`` (lists) and whether it ``diverged``.
         pictures: samples, masks and reconstructions of the first seed of the first generator, by arm.
         own_claims: comparisons of the user's, decided.
@@ -106,6 +109,15 @@ class StudyResult:
             f"{one['arm']}, generator {one['generator']}, seed {one['seed']}" for one in self.losses if one["diverged"]
         )
 
+    @functools.cached_property
+    def collapsed(self) -> tuple[str, ...]:
+        """Fits whose code has collapsed, in words, with the kind (:func:`hlvm.scoring.collapse`).
+
+        Total: all samples have the same code. Dimensional: it varies along hardly more than one direction, while the
+        untrained code and the scored latents use more, and reads no latent better than before training.
+        """
+        return collapsed_in_words(self.records)
+
     def table(self, by: Literal["latent", "height"] = "latent") -> pd.DataFrame:
         """One tidy table, one row per arm, latent (or height) and part.
 
@@ -122,8 +134,9 @@ class StudyResult:
             encoders; ``ceiling``: the visible part itself; ``chance``: rows shuffled. ``var_between`` and
             ``var_within``: variances between generators and between seeds of one; NaN where there is one only.
             ``seeds`` of each generator (the fewest; 1 for an encoder that no seed changes) and ``generators``.
-            ``latent`` is ``""`` by height. Encoders from outside have no mask, so their ``strategy``, ``ratio`` and
-            prediction are empty; ``network`` is their kind, ``floor`` NaN where there is none. ``unit`` is a
+            ``collapsed``: number of the arm's fits whose code has collapsed, see :attr:`collapsed`. ``latent`` is
+            ``""`` by height. Encoders from outside have no mask, so their ``strategy``, ``ratio`` and prediction are
+            empty; ``network`` is their kind, ``floor`` NaN where there is none. ``unit`` is a
             whole number, or text throughout where one of them is ``"rows × columns"`` or there is none.
 
         Raises:
@@ -141,6 +154,7 @@ class StudyResult:
             .reset_index()
         )
         arms = {arm["arm"]: arm for arm in (*self.settings["arms"], *map(encoder_columns, self.encoders))}
+        collapsed = collapsed_by_arm(self.records)
         rows: list[dict[str, Any]] = []
         for key, of_cell in per_fit.groupby(["arm", *cell], sort=False):
             names = dict(zip(["arm", *cell], key, strict=True))
@@ -153,6 +167,7 @@ class StudyResult:
                 | predicted.get(place, {})
                 | _summary(of_cell)
                 | {name: float(of_cell[name].mean()) for name in ("floor", "ceiling", "chance")}
+                | {"collapsed": collapsed[names["arm"]][0]}
             )
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         if not all(isinstance(unit, int) for unit in table["unit"]):
@@ -162,9 +177,15 @@ class StudyResult:
     def claims(self) -> tuple[Claim, ...]:
         """The user's own claims first, then those drawn from the prediction, decided as one family.
 
-        Pairs of which too few differences are left, since fits diverged or there is one seed only, are left out.
+        Pairs of which too few differences are left, since fits diverged or there is one seed only, are left out. The
+        reason of a drawn claim says which of its arms have fits that collapsed.
         """
-        return (*self.own_claims, *self.drawn.values())
+        notes = notes_on_claims(self.pairs, self.records)
+        drawn = [
+            dataclasses.replace(claim, reason=f"{claim.reason}; {notes[name]}") if name in notes else claim
+            for name, claim in self.drawn.items()
+        ]
+        return (*self.own_claims, *drawn)
 
     def needed(self, *, power: float = 0.8) -> pd.DataFrame:
         """Say what it would take to decide the drawn claims that are open.
@@ -270,6 +291,8 @@ class StudyResult:
             pictures=self.pictures,
             encoders=self.encoders,
             diverged=self.diverged,
+            collapsed=self.collapsed,
+            notes=notes_on_claims(self.pairs, self.records),
             settings=self.settings,
             environment=self.environment,
         )

@@ -18,7 +18,8 @@ from hlvm.graph import LatentGraph
 from hlvm.mae import Fit, encode
 from hlvm.masking.strategies import as_strategy
 from hlvm.scoring import RegressionConfig, kernel_r2_many, one_hot
-from hlvm.scoring.inputs import random_streams
+from hlvm.scoring.geometry.collapses import directions_used, judged
+from hlvm.scoring.inputs import matrix, random_streams
 from hlvm.scoring.regression.accuracy import accuracy
 from hlvm.scoring.row_groups import permuted, row_groups
 from hlvm.study.truth import Truth
@@ -26,7 +27,8 @@ from hlvm.study.truth import Truth
 __all__ = ["ALL_SEEDS", "Part", "Record", "ScoreConfig", "Scorer", "Target", "targets_of"]
 
 Record: TypeAlias = dict[str, Any]
-"""One latent and part of one fit: names, ``value``, and its controls ``floor``, ``ceiling`` and ``chance``."""
+"""One latent and part of one fit: names, ``value``, its controls ``floor``, ``ceiling`` and ``chance``, and whether the
+fit's code has ``collapsed``: ``"none"``, ``"dimensional"`` or ``"total"``."""
 
 Part: TypeAlias = Literal["value", "noise"]
 ALL_SEEDS = -1
@@ -101,6 +103,9 @@ class ScoreConfig:
 
 
 _FEWEST_ROWS = 40
+_LEARNED = 0.05
+"""A code that reads a latent by this much better than before training has not collapsed, however few directions it
+uses: it may be of few latents."""
 
 
 class Target(NamedTuple):
@@ -200,6 +205,7 @@ class Scorer:
         self._key, self._view_key = key_or_seed(key), jax.random.fold_in(generator_key, _VIEW_STREAM)
         self._shared = _Once()
         self._order = permuted(None, len(truth.inputs), random_streams(self._key).permutation)
+        self._asked = directions_used(np.concatenate([target.columns for target in targets], axis=1).astype(float))
 
     def records(self, fit: Fit) -> list[Record]:
         """Every target of one fit with its controls, from which names of the arm are missing.
@@ -207,14 +213,17 @@ class Scorer:
         A fit that diverged has NaN as its values.
         """
         masked = self.view(fit.seed, fit.mask) if self._config.view == "masked" else None
-        floors = self._shared.get(
-            ("floor", fit.network, fit.loss, fit.seed, _bits(masked)), lambda: self.values(fit.untrained(), masked)
+        floors, untrained = self._shared.get(
+            ("floor", fit.network, fit.loss, fit.seed, _bits(masked)), lambda: self._before(fit, masked)
         )
+        collapsed = "none"
         if fit.diverged:
             values = chances = [math.nan] * len(self.targets)
         else:
-            values, chances = self.scores(self._code(fit, masked), chance=True)
-        return self._records(fit.seed, values, floors, chances, masked)
+            code = self._code(fit, masked)
+            values, chances = self.scores(code, chance=True)
+            collapsed = self._collapse(code, untrained, np.subtract(values, floors))
+        return self._records(fit.seed, values, floors, chances, masked, collapsed)
 
     def records_of_code(
         self,
@@ -233,7 +242,9 @@ class Scorer:
         """
         values, chances = self.scores(code, chance=True)
         floors = [math.nan] * len(values) if floor is None else self.scores(floor, chance=False)[0]
-        return self._records(seed, values, floors, chances, masked)
+        untrained = None if floor is None else directions_used(matrix("the untrained code", floor))
+        collapsed = self._collapse(code, untrained, np.subtract(values, chances if floor is None else floors))
+        return self._records(seed, values, floors, chances, masked, collapsed)
 
     def _records(
         self,
@@ -242,6 +253,7 @@ class Scorer:
         floors: Sequence[float],
         chances: Sequence[float],
         masked: Bool[np.ndarray, " cells"] | None,
+        collapsed: str,
     ) -> list[Record]:
         ceilings = self._shared.get(("ceiling", _bits(masked)), lambda: self.visible_values(masked))
         return [
@@ -255,11 +267,24 @@ class Scorer:
                 "floor": floor,
                 "ceiling": ceiling,
                 "chance": chance,
+                "collapsed": collapsed,
             }
             for target, value, floor, ceiling, chance in zip(
                 self.targets, values, floors, ceilings, chances, strict=True
             )
         ]
+
+    def _before(self, fit: Fit, masked: Any) -> tuple[list[float], float]:
+        """Scores of the fit's network before training, and the number of directions that its code uses."""
+        code = self._code(fit.untrained(), masked)
+        return self.scores(code, chance=False)[0], directions_used(matrix("the untrained code", code))
+
+    def _collapse(self, code: np.ndarray, untrained: float | None, learned: np.ndarray) -> str:
+        """The kind of collapse of a code, beside the untrained one if it is known, and the latents that are scored."""
+        before = {} if untrained is None else {"the untrained code": untrained}
+        references = before | {"the scored latents": self._asked}
+        found = judged(directions_used(matrix("the code", code)), references, code.shape)
+        return "none" if found.kind == "dimensional" and (learned > _LEARNED).any() else found.kind
 
     def view(self, seed: int, mask: Any) -> Bool[np.ndarray, " cells"]:
         """The mask of a view: drawn once for a seed and strategy, the same for all samples."""

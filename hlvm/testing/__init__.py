@@ -1,6 +1,6 @@
 """Assertions about identifiability, for test suites.
 
-A claim has three outcomes, and an assertion passes on one of them only: an inconclusive result fails both
+A claim holds, fails or stays open, and an assertion passes on one of these only: an inconclusive result fails both
 :func:`assert_identified` and :func:`assert_not_identified`, because a test that cannot tell must not be green. A
 failure shows the scores, their intervals and controls, and what would make it pass.
 

@@ -72,8 +72,8 @@ def assert_identified(
         The verdict of :func:`hlvm.scoring.block_verdict`, which is "identified".
 
     Raises:
-        AssertionError: the verdict is "not identified" or "inconclusive"; the message holds the scores, their
-            intervals, chance, floor and ceiling, and what would make the assertion pass.
+        AssertionError: the verdict is "not identified", "collapsed" or "inconclusive"; the message holds the scores,
+            their intervals, chance, floor and ceiling, and what would make the assertion pass.
         ValueError: an unfit array (see :func:`hlvm.scoring.kernel_r2`).
 
     Example:
@@ -154,7 +154,7 @@ def assert_not_identified(
         config: sizes and grids of the regressions; ``None`` for the defaults.
 
     Returns:
-        The verdict, which is "not identified".
+        The verdict, which is "not identified" or "collapsed".
 
     Raises:
         AssertionError: the verdict is "identified" or "inconclusive"; the message is as in :func:`assert_identified`.
@@ -290,7 +290,7 @@ def _checked(
     __tracebackhide__ = True
     scores = ", ".join(f"R²({name}) = {score.interval}" for name, score in found.directions.items())
     record(f"{outcome(found, found.verdict)}: {scores}")
-    if found.verdict != wanted:
+    if found.verdict != wanted and not (wanted.refutes and found.verdict.refutes):
         given = {"floor": floor, "ceiling": ceiling}
         controls = {name: values for name, values in given.items() if values is not None}
         raise AssertionError(verdict_failure(found, wanted, representation, latents, controls, key, config))

@@ -26,6 +26,7 @@ class Bottleneck(nn.Module):
         n_columns: total dims of the observed variables.
         layout: how observed variables are cut into tokens for a transformer encoder, else ``None``.
         keep_attention: whether a transformer encoder keeps its attention.
+        keep_tokens: whether it keeps the tokens of every layer instead.
         unrolled: whether the blocks of a transformer encoder are written out one after the other.
     """
 
@@ -34,6 +35,7 @@ class Bottleneck(nn.Module):
     n_columns: int
     layout: Tokens | None = None
     keep_attention: bool = False
+    keep_tokens: bool = False
     unrolled: bool = False
 
     def setup(self) -> None:
@@ -42,9 +44,8 @@ class Bottleneck(nn.Module):
         if self.config.encoder is None or self.layout is None:
             self.encoder = [nn.Dense(width) for _ in range(depth)]
         else:
-            self.vit = vit_encoder(
-                self.config.encoder, self.layout, keep_attention=self.keep_attention, unrolled=self.unrolled
-            )
+            kept = {"keep_attention": self.keep_attention, "keep_tokens": self.keep_tokens}
+            self.vit = vit_encoder(self.config.encoder, self.layout, **kept, unrolled=self.unrolled)
         self.to_code = nn.Dense(self.padded_code)
         self.decoder = [nn.Dense(width) for _ in range(depth)]
         self.to_columns = nn.Dense(self.n_columns)
@@ -74,8 +75,8 @@ class Bottleneck(nn.Module):
         visible: Int[Array, "n v"],
         present: Bool[Array, "n v"] | None,
         code_dim: Scalar,
-    ) -> tuple[Float[Array, "n code"], Float[Array, "depth n h coded coded"] | None]:
-        """Codes of visible tokens, and attention; see :class:`hlvm.mae.networks.vit.ViTEncoder`."""
+    ) -> tuple[Float[Array, "n code"], Float[Array, "depth n h coded coded"] | Float[Array, "layers n coded w"] | None]:
+        """Codes of visible tokens, and what the encoder keeps; see :class:`hlvm.mae.networks.vit.ViTEncoder`."""
         coded, attention = self.vit(tokens, visible, present)
         return cut_code(self.to_code(coded[:, 0]), code_dim), attention
 
@@ -131,13 +132,14 @@ class BottleneckNetwork:
         """Numbers of noise per reconstruction."""
         return self.noise_dim
 
-    def _module(self, *, keep_attention: bool = False) -> Bottleneck:
+    def _module(self, *, keep_attention: bool = False, keep_tokens: bool = False) -> Bottleneck:
         return Bottleneck(
             padded_code=self.padded_code,
             config=self.config,
             n_columns=sum(self.cell_dims),
             layout=self.tokens,
             keep_attention=keep_attention,
+            keep_tokens=keep_tokens,
             unrolled=self.unrolled,
         )
 
@@ -175,6 +177,14 @@ class BottleneckNetwork:
         if self.tokens is None:
             return module.apply(params, *inputs, code_dim, method="encode")
         return module.apply(params, *inputs, code_dim, method="encode_tokens")[0]
+
+    def layers(
+        self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]
+    ) -> Float[Array, "layers n visible_and_class width"]:
+        """Tokens before the first block of a transformer encoder and after each, the class token first."""
+        inputs = self._encoder_inputs(values, masked)
+        module: Any = self._module(keep_tokens=True)
+        return module.apply(params, *inputs, jnp.asarray(self.padded_code), method="encode_tokens")[1]
 
     def attention(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]

@@ -81,17 +81,19 @@ class Block(nn.Module):
         heads: attention heads.
         mlp_ratio: hidden units of the perceptron over the width.
         keep_attention: whether the second result is the attention, (n, heads, t, t), instead of ``None``.
+        keep_tokens: whether it is the first result once more, which a stack of blocks then keeps of each.
     """
 
     width: int
     heads: int
     mlp_ratio: int
     keep_attention: bool = False
+    keep_tokens: bool = False
 
     @nn.compact
     def __call__(
         self, tokens: Float[Array, "n t w"], present: Bool[Array, "n t"] | None = None
-    ) -> tuple[Float[Array, "n t w"], Float[Array, "n h t t"] | None]:
+    ) -> tuple[Float[Array, "n t w"], Float[Array, "n h t t"] | Float[Array, "n t w"] | None]:
         """Attend to the tokens that are present (all, if ``None``), then transform every token."""
         n, t, _ = tokens.shape
         head = self.width // self.heads
@@ -106,7 +108,8 @@ class Block(nn.Module):
         hidden = Dense((self.mlp_ratio * self.width,), name="Dense_0")(normed)
         rows = rows + Dense((self.width,), name="Dense_1")(_gelu(hidden))
         attention = attention_weights(query, key, present) if self.keep_attention else None
-        return rows.reshape(n, t, self.width), attention
+        rows = rows.reshape(n, t, self.width)
+        return rows, rows if self.keep_tokens else attention
 
 
 def _gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -144,6 +147,7 @@ class ViTEncoder(nn.Module):
         heads: attention heads.
         mlp_ratio: hidden units of a block's perceptron over its width.
         keep_attention: whether the second result is the attention of every block.
+        keep_tokens: whether it is the tokens before the first block and after each.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
@@ -153,6 +157,7 @@ class ViTEncoder(nn.Module):
     heads: int
     mlp_ratio: int
     keep_attention: bool = False
+    keep_tokens: bool = False
     unrolled: bool = False
 
     def setup(self) -> None:
@@ -161,13 +166,15 @@ class ViTEncoder(nn.Module):
         self.positions = Positions(self.layout, self.width)
         self.class_token = self.param("class_token", nn.initializers.normal(0.02), (1, 1, self.width))
         block: dict[str, Any] = {"width": self.width, "heads": self.heads, "mlp_ratio": self.mlp_ratio}
-        block |= {"keep_attention": self.keep_attention, "unrolled": self.unrolled}
+        block |= {"keep_attention": self.keep_attention, "keep_tokens": self.keep_tokens, "unrolled": self.unrolled}
         self.encoder_blocks = _stack(self.depth, "encoder_blocks", **block)
         self.encoder_norm = nn.LayerNorm()
 
     def __call__(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
-    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | None]:
+    ) -> tuple[
+        Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | Float[Array, "layers n coded w"] | None
+    ]:
         """Encode.
 
         Args:
@@ -176,7 +183,7 @@ class ViTEncoder(nn.Module):
             present: which of the listed tokens are visible; the others are padding. ``None`` for all.
 
         Returns:
-            Codes, the class token first, then the listed tokens in the given order; and the attention, or ``None``.
+            Codes, the class token first, then the listed tokens in the given order; and what is kept, or ``None``.
         """
         positions = self.positions()
         seen = jnp.take_along_axis(tokens, visible[..., None], axis=1)
@@ -186,8 +193,9 @@ class ViTEncoder(nn.Module):
         embedded = _per_token(self.embed, seen)
         embedded = embedded + positions[visible].astype(embedded.dtype)
         class_token = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
-        coded, attention = self.encoder_blocks(jnp.concatenate([class_token, embedded], axis=1), present)
-        return self.encoder_norm(coded), attention
+        first = jnp.concatenate([class_token, embedded], axis=1)
+        coded, kept = self.encoder_blocks(first, present)
+        return self.encoder_norm(coded), jnp.concatenate([first[None], kept]) if self.keep_tokens else kept
 
 
 def vit_encoder(config: ViTConfig, layout: Tokens, **options: Any) -> ViTEncoder:
@@ -205,6 +213,7 @@ class ViTMAE(nn.Module):
         layout: how observed variables are cut into tokens.
         noise_dim: numbers of noise that the decoder reads at every hidden token.
         keep_attention: whether :meth:`encode` also returns the attention.
+        keep_tokens: whether it returns the tokens of every layer there.
         unrolled: whether blocks are written out one after the other, however many they are.
     """
 
@@ -212,12 +221,14 @@ class ViTMAE(nn.Module):
     layout: Tokens
     noise_dim: int = 0
     keep_attention: bool = False
+    keep_tokens: bool = False
     unrolled: bool = False
 
     def setup(self) -> None:
         """Declare the layers."""
         config, width = self.config, self.config.decoder_width
-        self.encoder = vit_encoder(config, self.layout, keep_attention=self.keep_attention, unrolled=self.unrolled)
+        kept = {"keep_attention": self.keep_attention, "keep_tokens": self.keep_tokens}
+        self.encoder = vit_encoder(config, self.layout, **kept, unrolled=self.unrolled)
         self.decoder_embed = Dense((width,))
         self.decoder_positions = Positions(self.layout, width)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, width))
@@ -236,8 +247,10 @@ class ViTMAE(nn.Module):
 
     def encode(
         self, tokens: Float[Array, "n t d"], visible: Int[Array, "n v"], present: Bool[Array, "n v"] | None = None
-    ) -> tuple[Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | None]:
-        """Codes of the class token and the visible tokens, and the attention; see :class:`ViTEncoder`."""
+    ) -> tuple[
+        Float[Array, "n coded w"], Float[Array, "depth n h coded coded"] | Float[Array, "layers n coded w"] | None
+    ]:
+        """Codes of the class token and the visible tokens, and what is kept; see :class:`ViTEncoder`."""
         return self.encoder(tokens, visible, present)
 
     def decode(
@@ -308,12 +321,13 @@ class ViTNetwork:
         """Numbers of noise per reconstruction."""
         return self.noise_dim * self.tokens.n_tokens
 
-    def _module(self, *, keep_attention: bool = False) -> ViTMAE:
+    def _module(self, *, keep_attention: bool = False, keep_tokens: bool = False) -> ViTMAE:
         return ViTMAE(
             config=self.config,
             layout=self.tokens,
             noise_dim=self.noise_dim,
             keep_attention=keep_attention,
+            keep_tokens=keep_tokens,
             unrolled=self.unrolled,
         )
 
@@ -339,6 +353,13 @@ class ViTNetwork:
         """Codes of the class token and of the visible tokens; those of padding mean nothing."""
         module: Any = self._module()
         return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[0]
+
+    def layers(
+        self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]
+    ) -> Float[Array, "layers n visible_and_class width"]:
+        """Tokens of the class token and of the visible tokens before the first block of the encoder and after each."""
+        module: Any = self._module(keep_tokens=True)
+        return module.apply(params, self.tokens.cut(values), *self.visible(masked), method="encode")[1]
 
     def attention(
         self, params: Any, values: Float[Array, "n columns"], masked: Bool[Array, "n cells"]

@@ -1,4 +1,4 @@
-"""Scores that a verdict rests on, and its rule: scores in both directions, the worst direction, three outcomes."""
+"""Scores that a verdict rests on, and its rule: scores in both directions, the worst direction, outcomes."""
 
 from __future__ import annotations
 
@@ -62,6 +62,12 @@ class Verdict(StrEnum):
     IDENTIFIED = "identified"
     NOT_IDENTIFIED = "not identified"
     INCONCLUSIVE = "inconclusive"
+    COLLAPSED = "collapsed"
+
+    @property
+    def refutes(self) -> bool:
+        """Tell whether the claim is refuted: a collapsed code does not identify either."""
+        return self in (Verdict.NOT_IDENTIFIED, Verdict.COLLAPSED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""Verdicts on identifiability claims: identified, not identified, or inconclusive; never only two outcomes."""
+"""Verdicts on identifiability claims: identified, not identified, collapsed, or inconclusive; never only yes or no."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import UsageError, aligned, first_labelled
+from hlvm.scoring.geometry.collapses import Collapse, collapse_of
 from hlvm.scoring.inputs import paired_matrices
 from hlvm.scoring.leakages import Leakage, sure_leakage_many
 from hlvm.scoring.multiplicity import for_many_claims
@@ -21,6 +23,7 @@ from hlvm.scoring.verdicts.directions import WorstDirection
 from hlvm.scoring.verdicts.judging import (
     FORWARD,
     REVERSE,
+    Measured,
     Question,
     Verdict,
     decide,
@@ -56,7 +59,9 @@ class BlockVerdict:
         threshold: the R² that the claim asks for.
         worst: the direction of the content that the representation holds least of; ``None`` when nothing varies.
         leakage: of each of the other latents that the claim excludes; empty when none were given.
-        power: what exact codes score with these rows; ``None`` unless the scores alone would refute the claim.
+        power: what exact codes score with these rows; ``None`` unless the scores alone would refute the claim, or where
+            all rows of the code are the same.
+        collapse: how the code collapsed; ``None`` unless the verdict says so.
     """
 
     verdict: Verdict
@@ -67,6 +72,7 @@ class BlockVerdict:
     worst: WorstDirection | None
     leakage: Mapping[str, Leakage]
     power: Power | None
+    collapse: Collapse | None = None
 
     @property
     def directions(self) -> dict[str, KernelR2]:
@@ -89,7 +95,7 @@ def block_verdict(
     """Is the representation an invertible function of the content block, and of nothing else?
 
     Two regressions on held-out rows: forward, content from representation (nothing was lost); reverse,
-    representation from content (nothing was added). A copy of the input passes forward only, a constant or too narrow
+    representation from content (nothing was added). A copy of the input passes forward only, a collapsed or too narrow
     code fails forward, noise fails both.
 
     R² weights by variance, so an average over twenty columns would hide a lost one, and a share of 1 % of the variance
@@ -101,8 +107,11 @@ def block_verdict(
       ``threshold``), or that of the worst among the directions with 0.5 % of the variance or more below 0.1. That holds
       for the best of three regressions, kernel, linear and kernel of normal scores, and exact codes that are as hard to
       read score enough there with these rows (:class:`Power`).
+    * *collapsed*: all rows of the code are the same to rounding; or the claim is refuted by what the code lacks of the
+      content, and the code varies along hardly more than one direction, where the content and the number of columns
+      allow for more (:func:`hlvm.scoring.collapse`). A code that lacks one latent has not collapsed.
     * *inconclusive*: an interval straddles ``threshold``, the worst direction is neither found nor surely lost, there
-      are too few test rows for an interval to mean anything, nothing varies, or exact codes would fail as well.
+      are too few test rows for an interval to mean anything, no latent varies, or exact codes would fail as well.
 
     Where few test rows make up most of a column's variance, all columns are judged by their normal scores.
 
@@ -173,7 +182,7 @@ def containment_verdict(
 ) -> BlockVerdict:
     """Does a representation, usually wider than the content, contain the content?
 
-    The forward half of :func:`block_verdict`, with the same three outcomes. It is a weak claim: a copy of the input
+    The forward half of :func:`block_verdict`, with the same outcomes. It is a weak claim: a copy of the input
     passes, and an untrained wide encoder often does. Report it beside the score of an untrained encoder.
 
     Args:
@@ -273,7 +282,10 @@ def _verdict(
     if enough and telling < least:
         verdict = Verdict.INCONCLUSIVE
         reason = f"the variance of a column rests on about {telling:.0f} test rows: bring more rows of the rare values"
-    power = None
+    power = fallen = None
+    if np.ptp(latents, axis=0).any() and not np.ptp(code, axis=0).any():
+        fallen = collapse_of(code, latents)
+        return _outcome(Verdict.COLLAPSED, f"{fallen.reason}, while the content varies", found, threshold, None, fallen)
     if verdict is Verdict.NOT_IDENTIFIED:
         found = measure_again(question, found)
         verdict, reason = decide(found, threshold, min_test_rows)
@@ -282,17 +294,27 @@ def _verdict(
         power = power_of(question, against)
         if power.enough:
             reason = said_of(against[against.index(power.ground) :])
+            fallen = collapse_of(code, latents) if power.ground.direction == FORWARD else None
+            if fallen:
+                verdict, reason = Verdict.COLLAPSED, f"{fallen.reason}; {reason}"
         else:
             verdict, reason = Verdict.INCONCLUSIVE, f"{reason}; but {_too_few(power, question)}"
+    return _outcome(verdict, heavy + reason, found, threshold, power, fallen)
+
+
+def _outcome(
+    verdict: Verdict, reason: str, found: Measured, threshold: float, power: Power | None, fallen: Collapse | None
+) -> BlockVerdict:
     return BlockVerdict(
         verdict=verdict,
-        reason=heavy + reason,
+        reason=reason,
         forward=found.forward,
         reverse=found.reverse,
         threshold=threshold,
         worst=found.worst,
         leakage={},
         power=power,
+        collapse=fallen if verdict is Verdict.COLLAPSED else None,
     )
 
 
@@ -311,7 +333,7 @@ def _after_leakage(
     verdict: Verdict, reason: str, leaks: Mapping[str, Leakage], tolerance: float
 ) -> tuple[Verdict, str]:
     """The outcome after a look at the other latents."""
-    if verdict is Verdict.NOT_IDENTIFIED:
+    if verdict.refutes:
         return verdict, reason
     leaky = [f"{name} by R² {leak.larger}" for name, leak in leaks.items() if leak.is_sure(tolerance)]
     if leaky:
