@@ -43,6 +43,13 @@ FIVE = (
         "A code of exactly d_c numbers is an invertible function of c: R² ≥ 0.9 both ways.",
         ("tree, mlp, code → c", "tree, mlp, c → code"),
     ),
+    (
+        "What a mask asks for (demand) does not say what training of this length finds; what a linear reconstruction "
+        "uses (signal) says more (rank correlations over masks)",
+        "signal",
+        "the highest latent: the law forecasts the order better than demand",
+        ("law", "demand"),
+    ),
 )
 """Things a user should know about masking: a sentence, the experiment, its claim, and the scores that are shown."""
 
@@ -79,7 +86,7 @@ def _draw_one(name: str, results: Results, preset: str, folder: Path) -> None:
     label = name if preset == "laptop" else f"{name}_{preset}"
     _save(label, lambda: named_experiment(name).draw(results.records, results.prediction), folder)
     (FRAGMENTS / f"{label}.md").write_text(
-        f"{verdict_table(results.claims)}\n{about(results, preset)}", encoding="utf-8"
+        f"{verdict_table(results.claims)}\n{about(name, results, preset)}", encoding="utf-8"
     )
 
 
@@ -93,18 +100,31 @@ def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
     long = {name: load_results(RESULTS / f"{name}_long") for name in training_time.NAMES}
     _save("training_time", lambda: {"scores": training_time.draw(short, long)}, folder)
     table = verdict_table(training_time.compare(short, long))
-    (FRAGMENTS / "training_time.md").write_text(f"{table}\n{about(long['transfer'], 'long')}", encoding="utf-8")
+    (FRAGMENTS / "training_time.md").write_text(
+        f"{table}\n{about('transfer', long['transfer'], 'long')}", encoding="utf-8"
+    )
     (FRAGMENTS / "training_time_claims.md").write_text(judged_twice(short, long), encoding="utf-8")
 
 
-def about(results: Results, preset: str) -> str:
+_BY_GENERATOR = "generators, each with a training seed of its own,"
+_OVER = {
+    "theorem2": _BY_GENERATOR,
+    "sample_complexity": "draws of grammars",
+    "signal": "families or generators",
+}
+"""What intervals of an experiment are over; others say it in their settings, or have one generator."""
+
+
+def about(name: str, results: Results, preset: str) -> str:
     """One line on what the run was."""
+    several = results.config.get("fits", {}).get("generators", 1) > 1
+    over = _BY_GENERATOR if several else _OVER.get(name, "training seeds of one generator")
     where = results.environment
     registered = f" Prediction registered in commit `{results.registered[:10]}`." if results.registered else ""
     versions = f"hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}"
     return (
         f"Preset `{preset}`, {versions}, {where['cores']} cores of {where['processor']}. "
-        "Intervals are 95 % (Student) over training seeds unless the text says otherwise."
+        f"Intervals are 95 % (Student) over {over} unless the text says otherwise."
         f"{registered}\n"
     )
 
@@ -153,12 +173,19 @@ def summary(found: dict[str, Results]) -> str:
             says = ("–" if stance == SILENT else str(stance) for stance in (claim.paper, claim.theory))
             rows.append((claim.text, *says, _measured(claim, most=3), verdict))
         parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}")
-    sources = [source for results in found.values() for claim in results.claims for source in _sources(claim)]
-    counts = [
-        _counted(source, [agrees for name, stance, agrees in sources if name == source and _speaks(stance)])
-        for source in ("theory", "paper")
-    ]
-    return "\n".join([f"{' '.join(counts)}\n", *parts])
+    return "\n".join([record(found), *parts])
+
+
+def record(found: Mapping[str, Results]) -> str:
+    """Table of how often theory and paper were right, wrong or silent on the claims that are decided."""
+    claims = [claim for results in found.values() for claim in results.claims]
+    decided = [claim for claim in claims if claim.holds is not None]
+    rows = []
+    for source in ("theory", "paper"):
+        agrees = [getattr(claim, f"{source}_agrees") for claim in decided]
+        rows.append((source, *(str(sum(outcome is kind for outcome in agrees)) for kind in (True, False, None))))
+    share = f"{len(decided)} of {len(claims)} claims are decided ({len(decided) / len(claims):.0%})."
+    return f"{share}\n\n{_table(('on decided claims', 'right', 'wrong', 'silent'), rows)}"
 
 
 def _sources(claim: Claim) -> tuple[tuple[str, Stance, bool | None], ...]:
@@ -168,12 +195,6 @@ def _sources(claim: Claim) -> tuple[tuple[str, Stance, bool | None], ...]:
 
 def _speaks(stance: Stance) -> bool:
     return stance.says is not Says.NOTHING
-
-
-def _counted(source: str, outcomes: Sequence[bool | None]) -> str:
-    yes, no, unsettled = (sum(outcome is kind for outcome in outcomes) for kind in (True, False, None))
-    of = f"Of {len(outcomes)} statements of the {source}"
-    return f"{of}, {yes} agree with what is measured, {no} do not, {unsettled} are open."
 
 
 def _measured(claim: Claim, most: int = 12, like: Claim | None = None) -> str:

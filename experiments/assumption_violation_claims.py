@@ -69,6 +69,7 @@ def _noise(seeds: Seeds, prediction: Prediction) -> list[Claim]:
                 f"from {low:g} to {high:g}": of(low, "code -> c") - of(high, "code -> c")
                 for low, high in itertools.pairwise(levels)
             },
+            margin=prediction["tolerance"],
             theory=yes("ancestors are only partly recoverable"),
         ),
         mean_claim(

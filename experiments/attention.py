@@ -41,6 +41,9 @@ from hlvm.images import ImageSample
 from hlvm.mae import Fit
 from hlvm.plotting import COLORS, figure_with_panels
 
+MARGIN = 0.02
+"""Largest difference of AUC that counts as none."""
+
 AUC, EQUAL, LIFT, CLASS = "AUC", "AUC at equal distance", "lift", "class token AUC"
 
 
@@ -156,6 +159,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             mean_claim(
                 f"Tokens in objects attend to kin {how}: training raises that wherever kin may be visible.",
                 gains(score, [arm for arm in every_arm if kin[arm] > 0]),
+                margin=MARGIN,
                 theory=yes("what one object's patches share says most of a masked one"),
                 reason=f"gain of {score} over the untrained network",
             )
@@ -172,6 +176,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
                     for score in (AUC, EQUAL)
                 },
                 BELOW_ZERO,
+                margin=MARGIN,
                 theory=yes(
                     f"masked patches with visible kin: {kin[start]:.2f} and {kin[end]:.2f}, falls with the {what}"
                 ),
@@ -181,6 +186,7 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
         mean_claim(
             "The class token attends to objects rather than bare ground: training raises that in every arm.",
             gains(CLASS, every_arm),
+            margin=MARGIN,
             theory=nothing("no loss asks the class token"),
             reason="gain over the untrained network",
         ),

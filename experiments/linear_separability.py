@@ -29,7 +29,6 @@ from experiments.scene_comparisons import (
     Probing,
     arm_claim,
     arm_rows,
-    by_arm,
     draw_floors,
     draw_paper,
     draw_series,
@@ -43,7 +42,7 @@ from experiments.scene_comparisons import (
 )
 from experiments.scene_fits import groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of
-from hlvm.claims import SILENT, Claim, trend_claim, yes
+from hlvm.claims import SILENT, Claim, yes
 from hlvm.mae import Fit
 from hlvm.plotting import COLORS, figure_with_panels
 
@@ -161,10 +160,6 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
             records[(records["score"] == "accuracy") & (records["latent"] == "class")],
             prediction,
             theory=yes("the class is in c, and the code holds c"),
-        ),
-        trend_claim(
-            "Arms whose class is read better have purer neighbourhoods in the t-SNE map",
-            *(by_arm(of_class[of_class["score"] == score]) for score in ("purity in the map", "accuracy")),
         ),
     ]
 

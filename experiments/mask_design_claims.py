@@ -12,6 +12,9 @@ import pandas as pd
 from experiments.experiment import Frame, Prediction
 from hlvm.claims import ABOVE_ZERO, BELOW_ZERO, SILENT, Claim, Limits, Stance, mean_claim, no, yes
 
+MARGIN = 0.05
+"""Largest difference of R² that counts as none."""
+
 IDENTIFIED = 0.9
 """Least R², both ways, of a code that identifies."""
 
@@ -113,6 +116,7 @@ def _judge_target(records: Frame, name: str, about: Mapping[str, Any]) -> tuple[
     ), mean_claim(
         f"{name}: {d_c} numbers hold more of the target under the designed mask than under random ones",
         {"designed - random": designed["code -> c"] - random[arm, view]},
+        margin=MARGIN,
         shown={f"{arm}, {view}": random[arm, view]},
         paper=yes("random masks are a poor tool; masks should follow the latents"),
         theory=yes(f"random masks share {about['shares'][arm]['extra']:.1f} other latents on average"),
@@ -129,6 +133,7 @@ def _judge_arm(claim: ArmClaim, gains: Frame) -> Claim:
             for height in heights_at(gains, claim.where)
         },
         claim.limits,
+        margin=MARGIN,
         theory=claim.theory,
         paper=claim.paper,
         reason="paired differences of R² of the latents' own noises, given the code of the whole image",

@@ -23,6 +23,8 @@ from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.quadtree_figures import draw_heights, height_words, label_rows
 from experiments.quadtree_fits import (
     COMPARED,
+    MARGIN,
+    RANK_MARGIN,
     TINY,
     Arm,
     QuadtreeFits,
@@ -36,7 +38,6 @@ from experiments.quadtree_fits import (
     trained,
 )
 from hlvm.claims import SILENT, Claim, mean_claim, nothing, ordering_claim, rank_correlations, yes
-from hlvm.mae import Fit
 from hlvm.plotting import figure_with_panels
 
 
@@ -87,9 +88,11 @@ class Config:
 
 
 SMOKE = Config(fits=TINY, units=(1, 2), ratios=(0.5, 0.75))
-LAPTOP = Config(fits=QuadtreeFits(steps=2000))
+LAPTOP = Config(fits=QuadtreeFits(steps=2000, generators=1, seeds=4))  # as it was run
 GPU = Config(
-    fits=QuadtreeFits(height=4, width=128, depth=6, decoder_width=64, seeds=10, steps=30_000, batch=256, per_height=16),
+    fits=QuadtreeFits(
+        height=4, width=128, depth=6, decoder_width=64, generators=10, steps=30_000, batch=256, per_height=16
+    ),
     units=(1, 2, 4, 8),
     noisy_ratios=(0.25, 0.5, 0.75),
 )
@@ -117,16 +120,13 @@ def _measure(config: Config, group: Group, states: Path | None) -> list[Record]:
     mechanism, main = group["mechanism"], group["strategy"] == "uniform" and group["ratio"] == config.ratio
     names = ("uniform", "strip") if main else (group["strategy"],)
     arms = [arm for arm in config.arms(mechanism) if arm[0] in names and arm[1] == group["ratio"]]
-    scorer, fits = trained(config.fits, mechanism, arms, states)
-
-    def of(arm: Arm, fit: Fit, code: str) -> list[Record]:
+    records: list[Record] = []
+    for _, scorer, arm, fit in trained(config.fits, mechanism, arms, states):
         name, ratio, unit = arm
-        about = {"mechanism": mechanism, "strategy": name, "ratio": ratio, "unit": unit, "of": code}
-        return code_records(scorer, fit, **about)
-
-    records = [record for arm, fit in fits for record in of(arm, fit, "trained")]
-    if main:
-        records += [record for arm, fit in fits if arm == arms[0] for record in of(arm, fit.untrained(), "untrained")]
+        about = {"mechanism": mechanism, "strategy": name, "ratio": ratio, "unit": unit}
+        records += code_records(scorer, fit, **about, of="trained")
+        if main and arm == arms[0]:
+            records += code_records(scorer, fit.untrained(), **about, of="untrained")
     return records
 
 
@@ -177,27 +177,32 @@ def _judge(records: Frame, prediction: Prediction) -> list[Claim]:
             "a unit as large as the latents of a height brings out less of what enters there than one half as large",
             _inside(records, prediction, "invertible"),
             theory=_INSIDE,
+            margin=MARGIN,
         ),
         mean_claim(
             "strips that cut through the latents of a height bring out more of what enters there than squares",
             {f"height {inside[b]}, unit {b}": of(b, inside[b], strategy="strip") - of(b, inside[b]) for b in units[1:]},
             theory=yes("alignment counts, not area"),
+            margin=MARGIN,
         ),
         mean_claim(
             f"blocks in steps of {last} cells bring out less of what enters at height {inside[last]} than at any place",
             {f"step 1 − {last}": of(1, inside[last], strategy="block") - of(last, inside[last], strategy="block")},
             theory=yes("never in c"),
+            margin=MARGIN,
         ),
         ordering_claim(
             "the root is found better with larger units, squares at random",
             {f"unit {unit}": of(unit, top) for unit in units},
             paper=_RISES,
             theory=nothing("in c with any unit"),
+            margin=MARGIN,
         ),
         _trend("", mean_rank_correlations(records, prediction)),
         mean_claim(
             f"untrained encoders hold less of the root than those trained with squares at ratio {ratio:g}",
             {f"unit {unit}": of(unit, top) - of(1, top, of="untrained") for unit in units},
+            margin=MARGIN,
         ),
     ]
     return claims + (_judge_noisy(records, prediction) if "noisy" in set(records["mechanism"]) else [])
@@ -212,6 +217,7 @@ def _judge_noisy(records: Frame, prediction: Prediction) -> list[Claim]:
             "noisy mechanisms: a unit as large as the latents of a height brings out less of what enters there",
             _inside(records, prediction, "noisy"),
             theory=_INSIDE,
+            margin=MARGIN,
         )
     ]
     for height, (small, unit) in enumerate(itertools.pairwise(prediction["units"]), start=2):
@@ -224,6 +230,7 @@ def _judge_noisy(records: Frame, prediction: Prediction) -> list[Claim]:
                 {f"height {height}, unit {unit} − {small}": large_one - small_one},
                 paper=_RISES if is_root else SILENT,
                 theory=share_stance([(share[height, unit], share[height, small])]),
+                margin=MARGIN,
             )
         )
     correlations = mean_rank_correlations(records, prediction, "noisy")
@@ -235,6 +242,7 @@ def _trend(begin: str, correlations: np.ndarray) -> Claim:
         f"{begin}what training gains at a height goes up and down with its share in c",
         {"rank correlation over arms": correlations},
         theory=yes(),
+        margin=RANK_MARGIN,
     )
 
 

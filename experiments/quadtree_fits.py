@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -48,6 +48,9 @@ REGIMES: dict[str, Regime] = {"invertible": "invertible", "linear": "invertible"
 COMPARED = ("invertible", "noisy")
 """Those that are measured in full."""
 
+MARGIN, RANK_MARGIN = 0.03, 0.3
+"""Largest difference of R², and largest rank correlation, that count as none."""
+
 SHARES_APART = 0.05
 """Shares in ``c`` that differ by less give no reason to expect a difference of scores."""
 
@@ -61,7 +64,8 @@ class QuadtreeFits:
         width: of the encoder.
         depth: of the encoder.
         decoder_width: of the decoder, which has one block.
-        seeds: training seeds of each arm; at least 2.
+        generators: generators that each arm is trained on; each is a replicate, with a training seed of its own.
+        seeds: of one generator, training seeds, which are the replicates then; else 1.
         steps: training steps.
         batch: samples per step.
         learning_rate: peak learning rate.
@@ -74,7 +78,8 @@ class QuadtreeFits:
     width: int = 32
     depth: int = 2
     decoder_width: int = 32
-    seeds: int = 4
+    generators: int = 8
+    seeds: int = 1
     steps: int = 800
     batch: int = 32
     learning_rate: float = 2e-3
@@ -83,7 +88,14 @@ class QuadtreeFits:
     key: int = 0
 
     def __post_init__(self) -> None:
-        check_seeds(self.seeds)
+        if self.generators > 1 and self.seeds > 1:
+            raise ValueError(f"give several generators or several seeds, got {self.generators} and {self.seeds}")
+        check_seeds(self.replicates)
+
+    @property
+    def replicates(self) -> int:
+        """How many independent numbers an interval rests on; the column ``seed`` counts them."""
+        return max(self.generators, self.seeds)
 
     @property
     def graph(self) -> LatentGraph:
@@ -96,7 +108,7 @@ class QuadtreeFits:
         return ViTConfig(width=self.width, depth=self.depth, decoder_width=self.decoder_width)
 
     def study(self, mechanism: str, arms: Sequence[Arm], *, steps: int | None = None) -> Study:
-        """One generator with this mechanism, and these arms.
+        """Generators with this mechanism, and these arms.
 
         Args:
             mechanism: of :data:`MECHANISMS`.
@@ -112,12 +124,15 @@ class QuadtreeFits:
                 steps=steps, batch=self.batch, learning_rate=self.learning_rate, warmup=min(100, steps // 4)
             ),
             seeds=self.seeds,
+            generators=self.generators,
             score=ScoreConfig(per_height=self.per_height, observed=True, rows=self.rows),
             regime=REGIMES[mechanism],
         )
 
 
-TINY = QuadtreeFits(height=2, width=16, depth=1, decoder_width=16, seeds=2, steps=8, batch=8, rows=160, per_height=2)
+TINY = QuadtreeFits(
+    height=2, width=16, depth=1, decoder_width=16, generators=2, steps=8, batch=8, rows=160, per_height=2
+)
 
 
 def strategy(config: QuadtreeFits, name: str, ratio: float, unit: int = 1) -> MaskSampler:
@@ -221,6 +236,22 @@ def separated_at(height: int, top: int, ratio: float) -> float:
 # ---------------------------------------------------------------------- training and scores
 
 
+class Replicate(NamedTuple):
+    """One arm, trained once.
+
+    Attributes:
+        number: of the replicate.
+        scorer: what scores it, the same for all arms of a generator.
+        arm: how it was masked.
+        fit: the autoencoder.
+    """
+
+    number: int
+    scorer: Scorer
+    arm: Arm
+    fit: Fit
+
+
 def trained(
     config: QuadtreeFits,
     mechanism: str,
@@ -228,8 +259,8 @@ def trained(
     states: Path | None,
     *,
     steps: int | None = None,
-) -> tuple[Scorer, list[tuple[Arm, Fit]]]:
-    """Train the study of these arms: every seed of all of them in one ensemble, paired by seed.
+) -> Iterator[Replicate]:
+    """Train the study of these arms, all of them on each generator; paired by replicate.
 
     Args:
         config: sizes.
@@ -238,14 +269,18 @@ def trained(
         states: folder for states of training.
         steps: ``None`` for those of the config.
 
-    Returns:
-        What scores them, the same for all arms and seeds; and each arm with its fits, one after the other.
+    Yields:
+        Arm by arm, the replicates of one generator after those of the other.
     """
     study = config.study(mechanism, arms, steps=steps)
     session = Session(study, config.key)
-    group = Group(generator=0, arms=[arm.name for arm in study.arms], seeds=list(range(study.seeds)))
-    fits = train(*session.ensemble(group), states)
-    return session.scorer(0), list(zip([arm for arm in arms for _ in group["seeds"]], fits, strict=True))
+    for generator in range(config.generators):
+        # A seed of its own draws its own parameters, batches and masks.
+        seeds = list(range(config.seeds)) if config.generators == 1 else [generator]
+        group = Group(generator=generator, arms=[arm.name for arm in study.arms], seeds=seeds)
+        fits = train(*session.ensemble(group), states)
+        for arm, fit in zip([arm for arm in arms for _ in seeds], fits, strict=True):
+            yield Replicate(fit.seed, session.scorer(generator), arm, fit)
 
 
 def code_records(scorer: Scorer, fit: Fit, view: float = 0.0, **names: Any) -> list[Record]:

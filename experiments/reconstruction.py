@@ -42,6 +42,9 @@ from hlvm.mae.networks.networks import unflatten
 from hlvm.mae.networks.vit import ViTNetwork
 from hlvm.plotting import MASKED_RGB
 
+MARGINS = {"SSIM": 0.02, "FSIM": 0.02, "PSNR": 0.5, "MSE": 0.002}
+"""Largest differences that count as none; of PSNR in dB, of MSE with pixels from 0 to 1."""
+
 SMOKE = HeldOut(fits=scene_fits.SMOKE, images=4)
 LAPTOP = HeldOut(fits=scene_fits.LAPTOP)
 LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
@@ -179,11 +182,12 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
         """That scores rise or fall from one arm to another."""
         start, end = arms
         differences = {score: values[seen, score, *end] - values[seen, score, *start] for score in limits}
-        return mean_claim(text, differences, limits, paper=paper, theory=theory)
+        margins = {score: MARGINS[score] for score in limits}
+        return mean_claim(text, differences, limits, margin=margins, paper=paper, theory=theory)
 
     def grows(text: str, along: list[Arm], varies: int, theory: Stance) -> Claim:
         errors = {f"{arm[varies]:g}": values["visible part", "MSE", *arm] for arm in along}
-        return ordering_claim(text, errors, theory=theory)
+        return ordering_claim(text, errors, margin=MARGINS["MSE"], theory=theory)
 
     rise = {"SSIM": ABOVE_ZERO, "FSIM": ABOVE_ZERO}
     fall = {"SSIM": BELOW_ZERO, "FSIM": BELOW_ZERO}

@@ -25,6 +25,8 @@ from hlvm.theory import shared_information_batch
 
 _FLOORS = {"untrained": "the untrained encoder", "pixels": "raw pixels"}
 
+MARGIN, RANK_MARGIN = 0.05, 0.3
+"""Largest difference of accuracies or shape biases, and largest rank correlation, that count as none."""
 
 _TIE = 0.02
 """Shares of masks that differ by less predict nothing."""
@@ -176,6 +178,7 @@ def arm_claim(
     return mean_claim(
         f"{what} is higher at {first} than at {second}",
         {"difference": ahead - behind},
+        margin=MARGIN,
         shown=values,
         paper=paper,
         theory=theory,
@@ -200,6 +203,7 @@ def floor_claims(
         mean_claim(
             f"{what} from codes ({label(best)}) than from {words}",
             {"difference": of_arm(rows, best) - floor},
+            margin=MARGIN,
             shown={words: floor},
             theory=theory,
         )

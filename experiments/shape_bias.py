@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +23,8 @@ from experiments.command import command
 from experiments.drawing import legends_beside
 from experiments.experiment import Experiment, Frame, Group, Prediction, Record
 from experiments.scene_comparisons import (
+    MARGIN,
+    RANK_MARGIN,
     Paper,
     Probing,
     arm_claim,
@@ -38,16 +42,13 @@ from experiments.scene_comparisons import (
 )
 from experiments.scene_fits import SceneFits, groups, label, scene_model
 from experiments.scene_probes import accuracies, codes_of, crossed, label_of, linear_probe
-from hlvm.claims import Claim, equivalence_claim, mean_claim, trend_claim, yes
+from hlvm.claims import SILENT, Claim, Stance, mean_claim, no, trend_claim, yes
 from hlvm.images import ImageSample, SceneImages
 from hlvm.mae import Fit
 from hlvm.plotting import COLORS, figure_with_panels
 
 PAPER: Paper = {"ratio": {0.1: 0.1352, 0.25: 0.2545, 0.5: 0.2458, 0.75: 0.2563, 0.9: 0.2014}}
 """Shape bias of the paper's encoders; it has none for the series of units."""
-
-_SAME = 0.05
-"""Biases that differ by less are the same."""
 
 _TIE = 0.02
 """Leads of shape over texture, in shares of masks, that differ by less predict no difference."""
@@ -145,8 +146,10 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
     floor = of_code(records[records["score"] == "shape bias"], "untrained")
     shape, texture = (by_arm(rows[rows["score"] == f"accuracy of {cue}"]) for cue in ("shape", "texture"))
     return [
-        *(arm_claim(bias, each, "Shape bias", paper=paper_stance(PAPER, each)) for each in prediction["comparisons"]),
-        *_no_differences(bias, prediction),
+        *(
+            arm_claim(bias, each, "Shape bias", paper=paper_stance(PAPER, each), theory=_stance(prediction, each))
+            for each in prediction["comparisons"]
+        ),
         mean_claim(
             "Texture decides more often than shape at every ratio: bias below 0.5",
             {label(arm): of_arm(bias, arm) for arm in prediction["series"]["ratio"]},
@@ -156,36 +159,26 @@ def judge(records: Frame, prediction: Prediction) -> list[Claim]:
         mean_claim(
             f"Training ({label(best)}) raises the bias above that of the untrained encoder",
             {"difference": of_arm(bias, best) - floor},
+            margin=MARGIN,
             shown={"untrained": floor},
         ),
         trend_claim(
             "The bias is higher in arms where the shape is read more accurately, compared with the texture",
             by_arm(bias),
             shape - texture,
+            margin=RANK_MARGIN,
         ),
     ]
 
 
-def _no_differences(bias: Frame, prediction: Prediction) -> list[Claim]:
-    """Stance of the theory: arms whose shares of masks do not prefer one cue to the other have the same bias."""
+def _stance(prediction: Prediction, comparison: Mapping[str, Any]) -> Stance:
+    """Stance of the theory: no difference where the shares of masks do not prefer one cue to the other."""
     shares = pd.DataFrame(prediction["shares"])
-    claims = []
-    for comparison in prediction["comparisons"]:
-        pair = [comparison[arm] for arm in ("ahead", "behind")]
-        of_latents = [arm_rows(shares, arm).set_index("latent")["share"] for arm in pair]
-        first, second = (float(share["shape"] - share["texture"]) for share in of_latents)
-        if abs(first - second) < _TIE:
-            claims.append(
-                equivalence_claim(
-                    f"Shape bias is the same at {label(pair[0])} and at {label(pair[1])}, to within {_SAME}",
-                    {"difference": of_arm(bias, pair[0]) - of_arm(bias, pair[1])},
-                    _SAME,
-                    theory=yes(
-                        f"shape and texture are in c for the same masks (shares differ by {first:.2f} and {second:.2f})"
-                    ),
-                )
-            )
-    return claims
+    of_latents = [arm_rows(shares, comparison[arm]).set_index("latent")["share"] for arm in ("ahead", "behind")]
+    first, second = (float(share["shape"] - share["texture"]) for share in of_latents)
+    if abs(first - second) >= _TIE:
+        return SILENT
+    return no(f"shape and texture are in c for the same masks (shares differ by {first:.2f} and {second:.2f})")
 
 
 # ---------------------------------------------------------------------- drawing

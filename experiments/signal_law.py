@@ -7,8 +7,8 @@ what training gains over an untrained encoder, ``g = (R² - floor) / (1 - floor)
 
     g / (1 - g) = kappa * T * pull
 
-``python -m experiments.signal_law`` fits ``kappa`` and ``M0`` anew on the records of quadtrees that were committed
-before the law was tested elsewhere, and writes ``experiments/signal_law.json``.
+``python -m experiments.signal_law`` fits ``kappa`` and ``M0`` anew on gains of quadtrees that were measured before the
+law was tested elsewhere, ``experiments/signal_law_gains.csv``, and writes ``experiments/signal_law.json``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import scipy.stats
 import threadpoolctl
 from jaxtyping import Bool, Float
 
-from experiments.experiment import Frame, load_results
+from experiments.experiment import Frame
 from experiments.quadtree_fits import COMPARED, MECHANISMS, QuadtreeFits, strategy
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm._files.digests import read_json, write_json
@@ -38,6 +38,11 @@ from hlvm.theory.oracles import NoiseEffects, effects_of
 from hlvm.theory.signal.ridge import DEFAULT_RIDGE, ridge_numbers
 
 FILE = Path(__file__).with_suffix(".json")
+
+GAINS = Path(__file__).with_name("signal_law_gains.csv")
+"""What the law is fitted on: per experiment and mechanism (``of``), arm and height, the mean over training seeds of the
+noise's R² of one generator (``value``), and the ``gain``. From the records of :data:`RECORDS` in commit 4b4befa, before
+these were measured again with several generators."""
 
 RECORDS = ("masking_ratio", "masking_ratio_long", "masking_grid", "patch_size")
 """Experiments that the law is fitted on: transformers on one quadtree, one generator of each kind of mechanism."""
@@ -110,43 +115,13 @@ def drawn_masks(mask: MaskSampler, graph: LatentGraph) -> Bool[np.ndarray, "n_ma
     return np.asarray(mask.sample(jax.random.key(_MASK_KEY), _MASKS, graph))
 
 
-def gains(results: Path) -> Frame:
-    """Gains of training in each arm of the committed records, mean over seeds.
-
-    Args:
-        results: folder of all results.
-
-    Returns:
-        Columns ``of`` (experiment and mechanism), ``mechanism``, ``strategy``, ``ratio``, ``unit``, ``steps``,
-        ``height`` and ``gain``.
-    """
-    parts = []
-    for name in RECORDS:
-        found = load_results(results / name)
-        records = found.records
-        for column, value in (("unit", 1), ("steps", found.config["fits"]["steps"]), ("view", 0.0)):
-            if column not in records:
-                records[column] = value
-        rows = (records["part"] == "noise") & (records["view"] == 0) & (records["height"] > 0)
-        records = records[rows & records["mechanism"].isin(COMPARED)]
-        floors = records[records["of"] == "untrained"].groupby(["mechanism", "height"])["value"].mean()
-        arm = ["mechanism", "strategy", "ratio", "unit", "steps", "height"]
-        means = records[records["of"] == "trained"].groupby(arm)["value"].mean().reset_index()
-        floor = floors.loc[pd.MultiIndex.from_frame(means[["mechanism", "height"]])].to_numpy()
-        parts.append(means.assign(gain=(means["value"] - floor) / (1 - floor), of=f"{name} " + means["mechanism"]))
-    return pd.concat(parts, ignore_index=True)
-
-
-def fit_law(results: Path) -> dict[str, Any]:
-    """Fit the law on the committed records.
-
-    Args:
-        results: folder of all results.
+def fit_law() -> dict[str, Any]:
+    """Fit the law on :data:`GAINS`.
 
     Returns:
         The constants and how well they fit, ready for JSON.
     """
-    known = gains(results)
+    known = pd.read_csv(GAINS)
     numbers = _numbers_of_records(known)
     law, predicted = _fitted(known, numbers, np.full(len(known), True))
     # Intervals from what each kind of mechanism of each experiment misses by constants that were fitted without it.
@@ -227,4 +202,4 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 if __name__ == "__main__":
     with threadpoolctl.threadpool_limits(1):
-        write_json(FILE, fit_law(Path(__file__).parent / "results"))
+        write_json(FILE, fit_law())

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from experiments.attention import AUC
 from experiments.drawing import legends_beside
 from experiments.experiment import Frame, Results
-from experiments.scene_comparisons import draw_floors, draw_series, dress, of_arm, of_code
+from experiments.reconstruction import MARGINS
+from experiments.scene_comparisons import MARGIN, draw_floors, draw_series, dress, of_arm, of_code
 from experiments.scene_fits import label
 from hlvm.claims import BELOW_ZERO, Claim, mean_claim, yes
 from hlvm.plotting import COLORS, figure_with_panels
@@ -68,6 +69,7 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[C
         mean_claim(
             f"After long training it grows from ratio {lowest['ratio']:g} to {next_lowest['ratio']:g}",
             {"difference, long": grown[1]},
+            margin=MARGINS["MSE"],
             shown={"difference, laptop": grown[0]},
             theory=yes("less is visible, so the best guess errs more"),
         ),
@@ -77,9 +79,12 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[C
         mean_claim(
             f"After long training it is read better from codes ({label(best)}) than from raw pixels",
             {"difference, long": of_arm(of_class[1], best) - pixels},
+            margin=MARGIN,
             shown={"raw pixels": pixels},
         ),
-        mean_claim(f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads),
+        mean_claim(
+            f"Long training puts the class at ratio {best['ratio']:g} further ahead of both ends", leads, margin=MARGIN
+        ),
         mean_claim(
             "Attention to kin is stronger after long training wherever kin may be visible",
             {label(arm): _change(of_kin, arm) for arm in kin},

@@ -188,6 +188,45 @@ def test_mean_claim_rests_on_every_difference():
         mean_claim("x", {"a": [0.1]})
 
 
+@pytest.mark.parametrize(
+    ("limits", "low", "high", "holds"),
+    [
+        (ABOVE_ZERO, -0.01, 0.04, False),  # surely too small to count
+        (ABOVE_ZERO, -0.01, 0.06, None),
+        (ABOVE_ZERO, 0.01, 0.04, True),  # small, but surely there
+        (BELOW_ZERO, -0.04, 0.01, False),
+        (BELOW_ZERO, -0.06, 0.01, None),
+        ((0.9, math.inf), 0.88, 0.94, False),
+        ((-0.05, 0.05), -0.06, -0.01, None),  # limits on both sides are margins themselves
+    ],
+)
+def test_interval_claim_counts_less_than_the_margin_as_none(limits, low, high, holds):
+    claim = interval_claim(
+        "a beats b", {"a − b": Interval(value=(low + high) / 2, low=low, high=high)}, limits, margin=0.05
+    )
+    assert claim.holds is holds
+    assert claim.reason == ("smaller than 0.05" if holds is False else "")
+    assert Claim.from_dict(claim.to_dict()) == claim
+
+
+def test_interval_claim_refuses_a_margin_below_zero():
+    with pytest.raises(ValueError, match="margin must be at least 0 and finite"):
+        interval_claim("a beats b", {"a − b": Interval(value=0.0, low=-1.0, high=1.0)}, margin=-0.1)
+
+
+def test_margins_reach_orderings_and_trends():
+    nearly_flat = {"a": [0.0, 0.1, 0.2], "b": [0.01, 0.1, 0.2], "c": [0.0, 0.11, 0.2]}
+    assert ordering_claim("rises", nearly_flat).holds is None
+    assert ordering_claim("rises", nearly_flat, margin=0.05).holds is False
+    arms = np.arange(5)
+    nearly_none = [
+        next(p for p in itertools.permutations(arms) if np.square(p - arms).sum() == squares)
+        for squares in (18, 20, 22)
+    ]  # correlations of 0.1, 0 and -0.1
+    assert trend_claim("follows", np.transpose(nearly_none), arms).holds is None
+    assert trend_claim("follows", np.transpose(nearly_none), arms, margin=0.3).holds is False
+
+
 def test_mean_claim_compares_levels_with_limits():
     values = np.asarray([0.93, 0.95, 0.94])
     assert mean_claim("x", {"a": values}, (0.9, math.inf)).holds is True

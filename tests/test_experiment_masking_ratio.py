@@ -138,7 +138,8 @@ def verdicts(records):
 def test_judge_of_scores_that_do_not_depend_on_anything():
     found, _ = verdicts(made_up(lambda cell: 0.5))
     optimum = found["invertible mechanisms: the root is found better at ratio 0.75 than at 0.1 and at 0.95"]
-    assert (optimum.holds, optimum.paper_agrees, optimum.theory_agrees) == (None, None, None)
+    assert (optimum.holds, optimum.paper_agrees, optimum.theory_agrees) == (False, False, None)
+    assert optimum.reason == "smaller than 0.03"
     flat = found["linear mechanisms: the ratio changes the root's score by at most 0.03"]
     assert (flat.holds, flat.theory_agrees) == (True, True)
     assert all(f.holds for claim, f in found.items() if claim.startswith("mismatch"))

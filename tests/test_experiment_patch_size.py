@@ -71,7 +71,7 @@ def test_judge_where_codes_hold_what_theory_says():
 
     found = patch_size.EXPERIMENT.judge(made_up(value), PREDICTION)
     assert [claim.theory_agrees for claim in found[:3]] == [True] * 3
-    assert found[3].holds is None
+    assert found[3].holds is False  # the root's share is the same with all units
     assert found[4].theory_agrees is True
     assert found[5].holds is True
 

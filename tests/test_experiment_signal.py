@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -38,7 +37,7 @@ def test_gain_has_the_odds_of_the_law_and_an_interval_around_it():
 
 @pytest.mark.slow
 def test_frozen_constants_are_those_of_the_committed_records():
-    refitted, frozen = fit_law(Path(FILE).parent / "results"), read_json(FILE)
+    refitted, frozen = fit_law(), read_json(FILE)
     assert refitted["n"] == frozen["n"] == 339
     for name, value in frozen["law"].items():
         assert refitted["law"][name] == pytest.approx(value, rel=0.02), name

@@ -128,6 +128,7 @@ def interval_claim(
     scores: Mapping[str, Interval],
     limits: Limits | Mapping[str, Limits] = ABOVE_ZERO,
     *,
+    margin: float | Mapping[str, float] = 0.0,
     shown: Mapping[str, Interval] | None = None,
     theory: Stance = SILENT,
     paper: Stance = SILENT,
@@ -139,29 +140,55 @@ def interval_claim(
         text: one sentence.
         scores: the intervals that decide, by name.
         limits: of all of them, or of each by its name.
+        margin: the largest difference that counts as none, at least 0, of all scores or of each by its name. Where
+            limits are open to one side, a score that surely passes its limit by less refutes the claim, too, unless it
+            surely passes.
         shown: further intervals, which do not decide.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
         reason: for the record.
 
     Raises:
-        ValueError: no scores, limits that are not those of the scores, or a name in both ``scores`` and ``shown``.
+        ValueError: no scores, limits that are not those of the scores, a name in both ``scores`` and ``shown``, or a
+            margin below 0 or not finite.
+
+    Example:
+        >>> gain = Interval(value=0.01, low=-0.01, high=0.03)
+        >>> [interval_claim("a beats b", {"a − b": gain}, margin=margin).holds for margin in (0.0, 0.05)]
+        [None, False]
     """
+    margins = dict(margin) if isinstance(margin, Mapping) else dict.fromkeys(scores, margin)
+    if margins.keys() != scores.keys() or not all(0 <= size < math.inf for size in margins.values()):
+        raise ValueError(
+            f"{text!r}: margin must be at least 0 and finite, one number or one of each score, got {margin}"
+        )
     of_each = dict(limits) if isinstance(limits, Mapping) else dict.fromkeys(scores, limits)
     if not scores or of_each.keys() != scores.keys() or not scores.keys().isdisjoint(shown or {}):
         raise ValueError(
             f"{text!r}: expected limits of every score that decides, at least one, and other names for what is only "
             f"shown, got scores {sorted(scores)}, limits of {sorted(of_each)}, shown {sorted(shown or {})}"
         )
+    holds = _by_limits(scores, of_each)
+    small = [name for name, ends in of_each.items() if within(scores[name], *_too_small(ends, margins[name]))]
+    if holds is None and small:
+        holds, reason = False, "; ".join(filter(None, (f"smaller than {margins[small[0]]:g}", reason)))
     return Claim(
         text=text,
         scores={**scores, **(shown or {})},
         limits=of_each,
         theory=theory,
         paper=paper,
-        holds=_by_limits(scores, of_each),
+        holds=holds,
         reason=reason,
     )
+
+
+def _too_small(ends: Limits, margin: float) -> Limits:
+    """Between which limits a score lies that passes others by less than a margin; only where these are one-sided."""
+    low, high = ends
+    if math.isfinite(low) == math.isfinite(high):
+        return ends[1], ends[0]  # nothing lies between
+    return (-math.inf, low + margin) if math.isfinite(low) else (high - margin, math.inf)
 
 
 def within(interval: Interval, low: float = -math.inf, high: float = math.inf) -> bool | None:

@@ -30,6 +30,7 @@ def mean_claim(
     values: Mapping[str, ArrayLike],
     limits: Limits | Mapping[str, Limits] = ABOVE_ZERO,
     *,
+    margin: float | Mapping[str, float] = 0.0,
     shown: Mapping[str, ArrayLike] | None = None,
     level: float = 0.95,
     theory: Stance = SILENT,
@@ -42,6 +43,7 @@ def mean_claim(
         text: one sentence.
         values: name -> one number per seed, at least 2, or shape (generators, seeds).
         limits: of all means, or of each by its name; above zero where nothing else is said.
+        margin: the largest difference that counts as none, see :func:`interval_claim`.
         shown: name -> the same, of what is shown beside and does not decide.
         level: coverage of each interval, strictly between 0 and 1.
         theory: what the theory says of the claim.
@@ -61,7 +63,7 @@ def mean_claim(
         {name: over_generators(of, level=level).interval for name, of in parts.items()}
         for parts in (values, shown or {})
     )
-    return interval_claim(text, scores, limits, shown=beside, theory=theory, paper=paper, reason=reason)
+    return interval_claim(text, scores, limits, margin=margin, shown=beside, theory=theory, paper=paper, reason=reason)
 
 
 def equivalence_claim(
@@ -103,6 +105,7 @@ def ordering_claim(
     values: Mapping[str, ArrayLike],
     *,
     falling: bool = False,
+    margin: float = 0.0,
     theory: Stance = SILENT,
     paper: Stance = SILENT,
 ) -> Claim:
@@ -112,6 +115,7 @@ def ordering_claim(
         text: one sentence.
         values: name -> one number per seed, in the order that is claimed; at least two names.
         falling: claim that each is less than the one before.
+        margin: the largest difference that counts as none, see :func:`interval_claim`.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
 
@@ -127,7 +131,8 @@ def ordering_claim(
         f"{name} − {before}": np.asarray(values[name]) - np.asarray(values[before])
         for before, name in itertools.pairwise(values)
     }
-    return mean_claim(text, steps, BELOW_ZERO if falling else ABOVE_ZERO, theory=theory, paper=paper)
+    limits = BELOW_ZERO if falling else ABOVE_ZERO
+    return mean_claim(text, steps, limits, margin=margin, theory=theory, paper=paper)
 
 
 def trend_claim(
@@ -135,6 +140,7 @@ def trend_claim(
     measured: ArrayLike,
     predicted: ArrayLike,
     *,
+    margin: float = 0.0,
     theory: Stance = SILENT,
     paper: Stance = SILENT,
 ) -> Claim:
@@ -144,6 +150,7 @@ def trend_claim(
         text: one sentence.
         measured: shape (arms, seeds).
         predicted: shape (arms,), or (arms, seeds) where it depends on the seed.
+        margin: the largest correlation that counts as none, see :func:`interval_claim`.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
 
@@ -151,7 +158,7 @@ def trend_claim(
         ValueError: as for :func:`rank_correlations` and :func:`mean_claim`.
     """
     correlations = rank_correlations(measured, predicted)
-    return mean_claim(text, {"rank correlation over arms": correlations}, theory=theory, paper=paper)
+    return mean_claim(text, {"rank correlation over arms": correlations}, margin=margin, theory=theory, paper=paper)
 
 
 def rank_correlations(measured: ArrayLike, predicted: ArrayLike) -> Float[np.ndarray, " seeds"]:

@@ -15,9 +15,9 @@ import scipy.special
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import UsageError
-from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, interval_claim, within
+from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits, interval_claim
 from hlvm.claims.looks import Looks
-from hlvm.claims.stances import Stance, yes
+from hlvm.claims.stances import yes
 from hlvm.scoring import Interval, RandomEffects, over_generators
 
 __all__ = ["ClaimConfig", "drawn_claims", "drawn_limits", "is_equivalence"]
@@ -154,11 +154,11 @@ def drawn_claims(
         # A test against two limits has two tails.
         against = fail_tail / (2 if is_equivalence(limits[name]) else 1)
         tail = hold_tail if name in hold else against if name in fail else min(hold_tail, against)
-        claims[name] = _decided(
+        claims[name] = interval_claim(
             (texts or {}).get(name, _worded(name, limits[name])),
             {name: _interval(effects[name], tail)},
             limits[name],
-            config.margin,
+            margin=config.margin,
             theory=yes(f"predicted {predicted[name]:+.3f}"),
             reason=f"interval at {100 * (1 - 2 * tail):.4g} %, one of {len(limits)} claims",
         )
@@ -243,18 +243,3 @@ def _step_down(
         if found == rejected:
             return rejected, tail
         rejected = found
-
-
-def _decided(
-    text: str, scores: Mapping[str, Interval], limits: Limits, margin: float, *, theory: Stance, reason: str
-) -> Claim:
-    claim = interval_claim(text, scores, limits, theory=theory, reason=reason)
-    if claim.holds is not None or is_equivalence(limits):
-        return claim
-    # A direction is refuted by a difference that does not count, too.
-    low, high = limits
-    small = (-math.inf, low + margin) if math.isfinite(low) else (high - margin, math.inf)
-    (interval,) = scores.values()
-    if not within(interval, *small):
-        return claim
-    return dataclasses.replace(claim, holds=False, reason=f"smaller than {margin:g}; {reason}")

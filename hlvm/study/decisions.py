@@ -78,7 +78,9 @@ def own_claim(comparison: Comparison, pair: Pair, differences: Any, config: Clai
         theory = (yes if pair.predicted > 0 else no)(f"share in c differs by {pair.predicted:+.2f}")
     text = comparison.text or f"{pair.name}: above zero"
     level = 1 - 2 * (looks.tail(_TAIL) if looks else _TAIL)
-    return mean_claim(text, {pair.name: differences}, level=level, theory=theory, paper=comparison.paper)
+    return mean_claim(
+        text, {pair.name: differences}, margin=config.margin, level=level, theory=theory, paper=comparison.paper
+    )
 
 
 def decide(
