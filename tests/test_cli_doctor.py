@@ -1,6 +1,8 @@
 """``hlvm doctor``: it tells what is there, and a library that is missing or broken does not break it."""
 
 import json
+import subprocess
+import sys
 from importlib import metadata
 
 import jax
@@ -84,7 +86,20 @@ def test_doctor_exits_1_where_something_needed_is_missing_or_old(run, recorded, 
     code, out, _ = run("doctor")
     assert code == 1
     assert "pip install 'hlvm[torch]'" in " ".join(out.split())
-    assert out.splitlines()[-1].startswith("not in order: numpy, no-such-distribution;")
+    assert out.splitlines()[-1] == (
+        "not in order: numpy, no-such-distribution; begin with: "
+        "pip install --upgrade 'numpy>=1000' 'no-such-distribution>=1'"
+    )
+
+
+def test_doctor_says_how_to_mend_what_is_broken(run, recorded, monkeypatch):
+    recorded("Requires-Dist: optax>=0.1")
+    errors = {"optax": "ImportError: no luck", "jax": "ImportError: no luck"}
+    monkeypatch.setattr("hlvm.cli.doctor._probe", lambda names: GOOD | {"errors": errors})
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "ImportError: no luck" in " ".join(out.replace("│", " ").split())
+    assert out.splitlines()[-1] == "not in order: jax, optax; begin with: pip install --force-reinstall jax"
 
 
 def test_doctor_needs_no_extra(run, recorded, monkeypatch):
@@ -101,7 +116,16 @@ def test_doctor_exits_1_without_a_device(run, recorded, monkeypatch):
     code, out, _ = run("doctor")
     assert code == 1
     assert "JAX has no device: no luck" in out
-    assert "not in order: a device for JAX" in out
+    assert out.splitlines()[-1] == "not in order: the devices of JAX"
+
+
+@pytest.mark.parametrize(("command", "expected"), [("doctor", 1), ("graph", 2)])
+def test_commands_tell_in_one_line_what_keeps_them_from_starting(libraries, command, expected):
+    libraries(tyro="raise ModuleNotFoundError('No module', name='tyro.conf')")
+    run = subprocess.run([sys.executable, "-m", "hlvm.cli", command], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (expected, "")
+    assert run.stderr.startswith("hlvm: tyro is missing")
+    assert run.stderr.count("\n") == 1
 
 
 def test_recorded_says_where_pip_knows_nothing_or_another_version(recorded, monkeypatch):

@@ -24,8 +24,8 @@ __all__ = ["doctor"]
 _MODULES = {"scikit-learn": "sklearn", "orbax-checkpoint": "orbax.checkpoint"}
 """Distribution -> what is imported, where the names differ."""
 
-_NEEDED = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
-"""Shown first; the only ones that are known where pip has no record of this package."""
+_NEEDED = ("numpy", "scipy", "scikit-learn", "jaxlib", "jax", "flax", "optax")
+"""Shown first, each after what it builds on; the only ones known where pip has no record of this package."""
 
 _USUAL = {
     "jax_enable_x64": (False, "numbers are of 64 bits, where results of this package are made with 32"),
@@ -107,7 +107,10 @@ def _examined() -> Record:
             error = "missing"
         elif name in lacking:
             error = f"needs {needs[name]}" + (f"; {error}" if error else "")
-        packages.append({"name": name, "version": installed, "needs": needs.get(name, ""), "error": error})
+        lacks = installed is None or name in lacking
+        packages.append(
+            {"name": name, "version": installed, "needs": needs.get(name, ""), "lacking": lacks, "error": error}
+        )
     return {
         "hlvm": __version__,
         "folder": str(Path(__file__).parents[1]),
@@ -296,7 +299,18 @@ def _print(record: Record) -> None:
         )
     for each in record["warnings"]:
         print(f"warning: {each['name']}={each['value']}: {each['effect']}")
-    lacks = [each["name"] for each in record["packages"] if each["error"]]
-    lacks += ["a device for JAX"] if record["devices_error"] and "jax" not in lacks else []
-    mend = "" if record["healthy"] else f"not in order: {', '.join(lacks)}; try: pip install --upgrade hlvm"
-    print(mend or "all that hlvm needs is there")
+    print(_mending(record))
+
+
+def _mending(record: Record) -> str:
+    """One line: all is there, or what to call."""
+    if record["healthy"]:
+        return "all that hlvm needs is there"
+    wrong = [each for each in record["packages"] if each["error"]]
+    lacking = [f"'{each['name']}{each['needs']}'" for each in wrong if each["lacking"]]
+    broken = [each["name"] for each in wrong if not each["lacking"]]
+    call = ""  # what is missing or broken may be all that is wrong with those that build on it
+    if lacking or broken:
+        call = f"pip install --upgrade {' '.join(lacking)}" if lacking else f"pip install --force-reinstall {broken[0]}"
+    names = [each["name"] for each in wrong] or ["the devices of JAX"]
+    return f"not in order: {', '.join(names)}" + (f"; begin with: {call}" if call else "")
