@@ -33,7 +33,8 @@ def test_version(run):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "graph", "theory", "design", "advise", "check", "explore", "sample", "train", "encode", "score"]
+    "command",
+    ["demo", "graph", "theory", "design", "advise", "check", "explore", "sample", "train", "encode", "score", "doctor"],
 )
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:

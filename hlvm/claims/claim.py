@@ -91,6 +91,18 @@ class Claim:
 
         return sorted(self.limits, key=room)
 
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        from hlvm._html import agreement, between, block, table
+
+        outcome = {True: "holds", False: "does not hold", None: "open"}[self.holds]
+        within_limits = {name: between(*ends) for name, ends in self.limits.items()}
+        rows = [(name, shown, within_limits.get(name, "")) for name, shown in self.measured]
+        said = [("theory", f"{self.theory}{agreement(self.theory_agrees)}")]
+        said += [("paper", f"{self.paper}{agreement(self.paper_agrees)}")]
+        said += [("reason", self.reason)] if self.reason else []
+        return block(f"{self.text}: {outcome}", table(("score", "measured", "asked for"), rows), table((), said))
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description; scores are mappings, limits are pairs with ``None`` where they are infinite."""
         return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from hlvm._process import run, run_whole_process
+from hlvm._process import BAD_INPUT, complain, run, run_whole_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +41,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
 
     def load() -> Callable[[], int]:
-        from hlvm.cli.commands import run_command
-
+        try:
+            from hlvm.cli.commands import run_command
+        except ModuleNotFoundError as error:
+            missing = (error.name or "hlvm").partition(".")[0]
+            if missing == "hlvm":
+                raise
+            return lambda: _tell_missing(missing, arguments)
         return lambda: run_command(arguments)
 
     return run_whole_process(load, "hlvm") if argv is None else run(load())
+
+
+def _tell_missing(name: str, arguments: Sequence[str]) -> int:
+    """Say what keeps any command from starting, which is the whole answer of ``hlvm doctor`` then."""
+    complain(f"{name} is missing, and no command runs without it: pip install hlvm installs all that is missing")
+    return 1 if list(arguments[:1]) == ["doctor"] else BAD_INPUT
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ from hlvm._process import BAD_INPUT, complain, hold_back_log
 from hlvm._version import __version__
 from hlvm.cli.advise import advise
 from hlvm.cli.compilation import use_compilation_cache
+from hlvm.cli.doctor import doctor
 from hlvm.cli.encode import encode
 from hlvm.cli.explore import explore
 from hlvm.cli.graph import graph
@@ -78,7 +79,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Command, Callable[[], int]] | Non
     """The command, and its call with these arguments; ``None`` if they do not parse, which is said."""
     app = tyro.extras.SubcommandApp()
     names = []
-    for command in (demo, graph, theory, design, advise, check, explore, sample, train, encode, score, study):
+    for command in (demo, graph, theory, design, advise, check, explore, sample, train, encode, score, study, doctor):
         app.command(_deferred(command))
         names.append(command.__name__)
     box = io.StringIO()

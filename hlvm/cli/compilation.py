@@ -8,7 +8,15 @@ from pathlib import Path
 from hlvm._process import complain
 from hlvm.cli.input import check_writable
 
-__all__ = ["use_compilation_cache"]
+__all__ = ["compilation_cache_folder", "use_compilation_cache"]
+
+
+def compilation_cache_folder() -> Path:
+    """Folder of the compiled programs: the one that JAX is told by the user's environment, or else a default."""
+    if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hlvm" / "jax"
 
 
 def use_compilation_cache() -> None:
@@ -17,8 +25,7 @@ def use_compilation_cache() -> None:
         return
     import jax
 
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "hlvm" / "jax"
+    folder = compilation_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_writable(folder)

@@ -390,3 +390,9 @@ class LatentGraph:
     def __repr__(self) -> str:
         size = f"{self.n_latents} latents, {self.n_observed} observed, {len(self.arrays.parents)} edges"
         return f"LatentGraph({size}, height {self.arrays.heights.max()})"
+
+    def _repr_html_(self) -> str:
+        """A small picture for notebooks; of a large graph, counts."""
+        from hlvm.graph.notebook import graph_html
+
+        return graph_html(repr(self), self.names, self.arrays)

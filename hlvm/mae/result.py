@@ -91,6 +91,18 @@ class Fit:
         made_small = self.loss.score if isinstance(self.loss, LossConfig) else self.loss.kind
         return f"Fit({self.network}, {self.mask}, {made_small}, seed={self.seed}, {len(self.losses)} steps{ended})"
 
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        from hlvm._html import block, table
+
+        rows: list[tuple[str, object]] = [("network", self.network), ("mask", self.mask), ("loss", self.loss)]
+        rows += [("steps", len(self.losses))]
+        rows += [("last loss", float(self.losses[-1]))] if len(self.losses) else []
+        if self.held_out is not None and len(self.held_out.losses):
+            rows.append(("last loss held out", float(self.held_out.losses[-1])))
+        ended = " (diverged)" if self.diverged else "" if len(self.losses) else " (untrained)"
+        return block(f"Fit, seed {self.seed}{ended}", table((), rows))
+
     @functools.cached_property
     def built(self) -> Network:
         """The network as it is built from its architecture, sized for the training masks."""

@@ -57,6 +57,8 @@ COLUMNS = (
 """Columns of :meth:`StudyResult.table`; see there."""
 
 _TOLD_APART = ("first", "second", "height", "latent", "part", "score", "predicted", "value", "low", "high", "apart")
+_HEAD = ("arm", "height", "part", "score", "share_in_c", "value", "low", "high", "floor", "ceiling")
+_HEAD_ROWS = 10
 _LEAST_SHARE = 1e-9  # an error rate is above 0
 _ARM = ["arm", "strategy", "ratio", "unit", "network", "loss"]
 
@@ -101,6 +103,18 @@ class StudyResult:
     def __repr__(self) -> str:
         arms, fits = self.records["arm"].nunique(), len(self.losses)
         return f"StudyResult({arms} arms, {fits} fits, {len(self.pairs)} claims drawn)"
+
+    def _repr_html_(self) -> str:
+        """Counts of claims and the head of the table by height, for notebooks."""
+        from hlvm._html import block, escaped, table
+
+        claims = (*self.own_claims, *self.drawn.values())
+        holds, fails, unclear = (sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None))
+        words = f"{len(claims) - unclear} of {len(claims)} claims decided: {holds} hold, {fails} do not"
+        found = self.table("height")
+        rows = found.loc[:, list(_HEAD)].head(_HEAD_ROWS).itertuples(index=False)
+        more = f"<p>{len(found) - _HEAD_ROWS} more rows in table()</p>" if len(found) > _HEAD_ROWS else ""
+        return block(repr(self), f"<p>{escaped(words)}</p>", table(_HEAD, rows), more)
 
     @functools.cached_property
     def diverged(self) -> tuple[str, ...]:

@@ -79,6 +79,20 @@ class BlockVerdict:
         """The scores by direction, forward first."""
         return {FORWARD: self.forward} | ({} if self.reverse is None else {REVERSE: self.reverse})
 
+    def _repr_html_(self) -> str:
+        """A table for notebooks; ẑ is the representation, c the content."""
+        from hlvm._html import block, interval, table
+
+        scores = [(f"kernel R², {name}", interval(r2.value, r2.low, r2.high)) for name, r2 in self.directions.items()]
+        if self.worst is not None:
+            worst = self.worst.r2
+            scores.append((f"R² of the worst direction, {FORWARD}", interval(worst.value, worst.low, worst.high)))
+        for name, leak in self.leakage.items():
+            more = leak.larger
+            scores.append((f"more of {name} than c tells, R²", interval(more.value, more.low, more.high)))
+        scores.append(("R² asked for", f"{self.threshold:g}"))
+        return block(f"{self.verdict}: {self.reason}", table(("score", "value"), scores))
+
 
 def block_verdict(
     representation: ArrayLike,
