@@ -107,7 +107,7 @@ def test_divergence_is_reported(run, monkeypatch, broken):
     def poisoned(network, keys):
         return init_flat(network, keys).at[:broken].set(np.nan)
 
-    monkeypatch.setattr("hlvm.mae.training.groups.init_flat", poisoned)
+    monkeypatch.setattr("hlvm.mae.objectives.base.init_flat", poisoned)
     code, out, err = run("train", "model.npz", "--config", "settings.json", "--out", "{new}/a")
     assert code == (broken == 2)
     assert out.count("diverged after 0 steps") == broken

@@ -105,7 +105,7 @@ def test_diverging_member_stops_and_leaves_the_others_running(model, monkeypatch
     def poisoned(network, keys):
         return init_flat(network, keys).at[0].set(jnp.nan)
 
-    monkeypatch.setattr("hlvm.mae.training.groups.init_flat", poisoned)
+    monkeypatch.setattr("hlvm.mae.objectives.base.init_flat", poisoned)
     with pytest.warns(mae.DivergenceWarning, match="1 of 2 diverged and stopped early: member 0 after 0 steps"):
         broken, sound = mae.fit_ensemble(jax.random.key(0), model, members, SHORT)
     assert broken.diverged

@@ -131,9 +131,9 @@ def test_held_out_losses_are_the_same_in_parts(network, loss, held_out, monkeypa
     seen = []
     of_member = held_out_module.loss_of_member
 
-    def noted(program, train, flat, code_dim, values, batch):
+    def noted(program, train, units, weights, code_dim, values, batch):
         seen.append(len(values))
-        return of_member(program, train, flat, code_dim, values, batch)
+        return of_member(program, train, units, weights, code_dim, values, batch)
 
     monkeypatch.setattr(held_out_module, "loss_of_member", noted)
     train = dataclasses.replace(TRAIN, steps=3, warmup=1, held_out=held_out)

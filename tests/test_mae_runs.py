@@ -37,7 +37,7 @@ from hlvm.mae import (
 )
 from hlvm.mae.files import describe_run
 from hlvm.mae.training import data as data_module
-from hlvm.mae.training import feeding, groups
+from hlvm.mae.training import feeding, groups, placing
 from hlvm.mae.training import program as program_module
 from hlvm.mae.training.arrays_on_disk import read_arrays, write_arrays
 from hlvm.mae.training.data import check_data
@@ -102,8 +102,8 @@ def test_array_data_cuts_images_into_the_graphs_patches():
 
 def test_rows_are_placed_once_for_all_programs(rows, monkeypatch):
     made = []
-    of_rows = groups.table_of
-    monkeypatch.setattr(groups, "table_of", lambda *arguments: made.append(of_rows(*arguments)) or made[-1])
+    of_rows = placing.table_of
+    monkeypatch.setattr(placing, "table_of", lambda *arguments: made.append(of_rows(*arguments)) or made[-1])
     vit = ViTConfig(width=8, depth=1, decoder_width=8)
     members = [Member(mask=RandomMask(ratio=ratio), network=vit) for ratio in (0.25, 0.5)]
     train = TrainConfig(steps=5, batch=4, warmup=1)

@@ -37,6 +37,7 @@ def one_hot_rows(graph, n, seed=0):
 def test_cross_entropy_is_that_of_a_plain_loop_with_its_gradient(graph):
     rows = one_hot_rows(graph, 6)
     case = samples_of(graph, RandomMask(ratio=0.5), TINY, CrossEntropy(), rows)
+    masked = np.asarray(case.samples.masked)
 
     def plain(params):
         logits = case.network.reconstruct(
@@ -46,7 +47,7 @@ def test_cross_entropy_is_that_of_a_plain_loop_with_its_gradient(graph):
         for cell, name in enumerate(graph.observed):
             stop = start + graph.dim(name)
             for row in range(len(rows)):
-                if case.samples.masked[row, cell]:
+                if masked[row, cell]:
                     exponents = jnp.exp(logits[row, start:stop])
                     total -= jnp.log2(exponents[int(rows[row, start:stop].argmax())] / exponents.sum())
                     count += 1

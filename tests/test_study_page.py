@@ -16,7 +16,7 @@ from study_cases import SHOWN, study_result
 from hlvm import mae
 from hlvm.claims import mean_claim, yes
 from hlvm.graph import LatentGraph
-from hlvm.mae import ViTConfig
+from hlvm.mae import LossConfig, ViTConfig
 from hlvm.mae.pixels import rows_of_images
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.plotting import MASKED_RGB
@@ -254,7 +254,7 @@ def test_picture_of_a_fit_keeps_the_shape_of_images(monkeypatch, shape):
     material = SimpleNamespace(truth=truth, graph=graph, key=jax.random.key(0))
     mask = SimpleNamespace(sample=lambda key, n, graph: np.zeros((n, 4), bool))
     arm = SimpleNamespace(name="a", member=lambda seed: SimpleNamespace(mask=mask))
-    fit = SimpleNamespace(loss=SimpleNamespace(score="squared_error"), network=ViTConfig())
+    fit = SimpleNamespace(loss=LossConfig(), network=ViTConfig())
     monkeypatch.setattr(mae, "reconstruct", lambda fit, rows, masked, **_: rows)
     found = measuring._picture(arm, fit, material)
     assert found["shape"] == (None if shape is None else list(shape))

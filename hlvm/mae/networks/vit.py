@@ -230,7 +230,7 @@ class ViTNetwork:
         return (self.noise_dim or self.config.decoded_share < 1) * self.tokens.n_tokens
 
     def decoded(
-        self, masked: Bool[Array, "n cells"], noise: Float[Array, "1 n noise"]
+        self, masked: Bool[Array, "n cells"], noise: Float[Array, "draws n noise"]
     ) -> tuple[Int[Array, "n k"], Bool[Array, "n cells"]] | None:
         """For a cross decoder, the places that are decoded, and which cells count; ``None`` for all.
 
