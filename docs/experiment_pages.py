@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments import NAMES, signal_tables, training_time
 from experiments.experiment import Results, load_results, named_experiment
-from hlvm.claims import SILENT, Claim, Says, Stance
+from hlvm.claims import SILENT, Claim, Says, Stance, within
 from hlvm.plotting import style
 
 ROOT = Path(__file__).parent.parent
@@ -156,7 +156,7 @@ def verdict_table(claims: Sequence[Claim]) -> str:
         sources = _sources(claim)
         said = [f"*{name}:* {stance}" for name, stance, _ in sources if stance != SILENT]
         agree = [f"{name} agrees: {WORDS[agrees]}" for name, stance, agrees in sources if _speaks(stance)]
-        verdict = "<br>".join(map(_unbroken, [f"holds: {WORDS[claim.holds]}", *agree]))
+        verdict = "<br>".join(map(_unbroken, [f"holds: {WORDS[claim.holds]}", *_too_small(claim), *agree]))
         rows.append(("<br>".join([claim.text, *said]), _measured(claim), verdict))
     return _table(header, rows)
 
@@ -186,6 +186,12 @@ def record(found: Mapping[str, Results]) -> str:
         rows.append((source, *(str(sum(outcome is kind for outcome in agrees)) for kind in (True, False, None))))
     share = f"{len(decided)} of {len(claims)} claims are decided ({len(decided) / len(claims):.0%})."
     return f"{share}\n\n{_table(('on decided claims', 'right', 'wrong', 'silent'), rows)}"
+
+
+def _too_small(claim: Claim) -> list[str]:
+    """Words where no score is surely beyond its limit, so that a difference too small to count refuted the claim."""
+    beyond = [within(claim.scores[name], *ends) is False for name, ends in claim.limits.items()]
+    return ["too small to count"] if claim.holds is False and beyond and not any(beyond) else []
 
 
 def _sources(claim: Claim) -> tuple[tuple[str, Stance, bool | None], ...]:
