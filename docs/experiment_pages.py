@@ -112,7 +112,7 @@ _OVER = {
     "sample_complexity": "draws of grammars",
     "signal": "families or generators",
 }
-"""What intervals of an experiment are over; others say it in their settings, or have one generator."""
+"""Replicates that intervals of an experiment are over; others say it in their settings, or have one generator."""
 
 
 def about(name: str, results: Results, preset: str) -> str:

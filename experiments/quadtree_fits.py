@@ -94,7 +94,7 @@ class QuadtreeFits:
 
     @property
     def replicates(self) -> int:
-        """How many independent numbers an interval rests on; the column ``seed`` counts them."""
+        """Number of independent numbers that an interval rests on; the column ``seed`` counts them."""
         return max(self.generators, self.seeds)
 
     @property

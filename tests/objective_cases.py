@@ -1,4 +1,4 @@
-"""What tests of objectives share: the samples that a loss reads, and its comparison with a plain implementation."""
+"""Shared by tests of objectives: the samples that a loss reads, and its comparison with a plain implementation."""
 
 from typing import Any, NamedTuple
 

@@ -18,7 +18,7 @@ GOOD |= {"settings": {}, "notes": []}
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """What pip knows of this package is what a test says."""
+    """Let a test say what pip knows of this package."""
 
     def recorded(*lines, version=hlvm.__version__):
         folder = tmp_path / "pip" / "hlvm.dist-info"

@@ -19,7 +19,7 @@ ROWS = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
 
 @dataclasses.dataclass
 class Given:
-    """What a study fits an encoder on."""
+    """Stand-in for what a study fits an encoder on."""
 
     seed: int = 0
 

@@ -36,7 +36,7 @@ def dense(x, p):
 
 
 def plain_reconstruction(params, codes, place):
-    """What is said of one place of one sample, from the codes of its class token and visible tokens."""
+    """The answer at one place of one sample, from the codes of its class token and visible tokens."""
     p = params["params"]
     context = dense(codes, p["decoder_embed"])
     x = p["mask_token"][0, 0] + p["decoder_positions"]["embedding"][place]

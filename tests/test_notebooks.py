@@ -51,7 +51,7 @@ class Read(HTMLParser):
 
 
 def read(shown):
-    """What a notebook would be given; every result is checked for what holds of all."""
+    """The HTML a notebook would be given; every result is checked for what holds of all."""
     page = shown._repr_html_()
     found = Read(page)
     assert {tag for tag, _ in found.elements} <= {

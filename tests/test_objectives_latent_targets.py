@@ -58,7 +58,7 @@ def encoded(params, tokens, positions, config):
 
 
 def predicted(params, tokens, visible, config):
-    """What the decoder says of every token, sample by sample."""
+    """Answers of the decoder at every token, sample by sample."""
     p, rows = params["params"], []
     for row in range(len(tokens)):
         positions = p["encoder"]["positions"]["embedding"][visible[row]]

@@ -88,7 +88,7 @@ def test_score_layers_refuses_bad_input(change, message):
 
 
 def believed(n, k, rng):
-    """What is seen, the exact posterior of a symbol given it, and the symbol."""
+    """Draw what is seen, the exact posterior of a symbol given it, and the symbol."""
     seen = rng.normal(size=(n, k))
     posterior = np.exp(seen) / np.exp(seen).sum(axis=1, keepdims=True)
     symbols = (rng.uniform(size=(n, 1)) > posterior.cumsum(axis=1)).sum(axis=1)

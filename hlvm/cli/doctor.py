@@ -132,7 +132,7 @@ def _examined() -> Record:
 
 
 def _recorded() -> tuple[list[Requirement], list[Record], list[Record]]:
-    """What pip has on record: the requirements, what each extra has and lacks, and where the record is in doubt."""
+    """Record of pip: the requirements, what each extra has and lacks, and where the record is in doubt."""
     try:
         record = metadata.distribution("hlvm")
     except metadata.PackageNotFoundError:

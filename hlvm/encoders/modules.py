@@ -40,7 +40,7 @@ def check_module(name: str, module: Any) -> None:
 
 
 def module_codes(module: Any, inputs: Any, masked: Any = None) -> Any:
-    """What ``module.encode``, or else the module itself, makes of arrays; on its device and in its precision.
+    """Codes by ``module.encode``, or else by the module itself, on its device and in its precision.
 
     It is in evaluation mode meanwhile and keeps no gradients; each of its parts is left in the mode that it was in.
     """

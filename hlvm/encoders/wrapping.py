@@ -1,4 +1,4 @@
-"""What can be an encoder, and how each of these is called."""
+"""Kinds of encoders, and the call of each."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _called(encoder: Any, name: str) -> tuple[str, Callable[..., Any]]:
 def _floor_of(
     encoder: Any, kind: str, options: dict[str, Any], floor: Any
 ) -> tuple[Callable[[int], Encoder] | None, str]:
-    """What makes the encoder before training, or why nothing does."""
+    """Maker of the encoder before training, or the reason why there is none."""
     if floor is not None:
         given = wrap(floor, **{**options, "name": f"floor of {options['name']}"})
         return (lambda seed: given), ""

@@ -201,7 +201,7 @@ class ObjectiveConfig:
         return 0
 
     def on(self, graph: LatentGraph) -> Any:
-        """What of it is static on a graph: a :class:`hlvm.mae.objectives.base.Objective`.
+        """The part that is static on a graph: a :class:`hlvm.mae.objectives.base.Objective`.
 
         Raises:
             ValueError: it does not fit the graph.
@@ -209,7 +209,7 @@ class ObjectiveConfig:
         raise NotImplementedError
 
     def arrays(self, graph: LatentGraph) -> Any:
-        """What may differ between members that share a program, as a tuple of arrays.
+        """Arrays that may differ between members that share a program, as a tuple.
 
         Raises:
             ValueError: it does not fit the graph.

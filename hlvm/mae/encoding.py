@@ -1,4 +1,4 @@
-"""What one asks of a masked autoencoder: codes, the tokens of each layer, reconstructions, attention."""
+"""Questions to a masked autoencoder: codes, the tokens of each layer, reconstructions, attention."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _SUM = 1e-3  # posteriors of float32 oracles sum to 1 within this
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class BeliefR2:
-    """How well a code predicts the belief about a symbol, and the symbol.
+    """R² of a code for the belief about a symbol, and for the symbol.
 
     Attributes:
         belief: R² of the posterior probabilities given the code: 1 for a code that holds the belief.

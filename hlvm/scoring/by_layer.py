@@ -1,4 +1,4 @@
-"""Which layer, and which token of it, holds which latents: one tidy table."""
+"""Latents by layer and token, as one tidy table."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _parts(array: np.ndarray, *, tokens: bool) -> list[tuple[int | None, Float[n
 
 
 def _layer(name: str, values: ArrayLike, n: int) -> np.ndarray:
-    """What a layer makes of n samples, with or without tokens, in float64."""
+    """Codes of a layer, of n samples with or without tokens, in float64."""
     array = as_numbers(name, values)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"{name}: expected shape (n, dims) or (n, tokens, dims), got {array.shape}")

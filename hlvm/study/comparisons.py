@@ -24,11 +24,11 @@ __all__ = ["Comparison", "Pair", "drawn_pairs", "measured_differences", "own_pai
 
 
 class Compared(Protocol):
-    """What can be compared: an arm of the study, or an encoder from outside."""
+    """A side of a comparison: an arm of the study, or an encoder from outside."""
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """Name that tells it from the others."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class Compared(Protocol):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What it is in columns of a table."""
+        """Its columns in a table."""
         ...
 
 

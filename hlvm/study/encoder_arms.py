@@ -136,7 +136,7 @@ class EncoderScores:
 
     @property
     def described(self) -> list[dict[str, Any]]:
-        """What :attr:`hlvm.study.StudyResult.encoders` holds."""
+        """The content of :attr:`hlvm.study.StudyResult.encoders`."""
         return [dict(described) for described in self._described.values()]
 
     @property

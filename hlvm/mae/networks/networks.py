@@ -156,7 +156,7 @@ def unflatten(network: Network, flat: Float[Array, " parameters"]) -> Any:
 
 
 def beyond(network: Network, flat: Float[Array, " parameters"]) -> Float[Array, " others"]:
-    """What a flat vector holds after the network's parameters."""
+    """The rest of a flat vector, after the network's parameters."""
     return flat[_unravel(network)[0] :]
 
 

@@ -165,7 +165,7 @@ class ViTMAE(nn.Module):
     def decode_at(
         self, coded: Float[Array, "n coded w"], present: Bool[Array, "n v"] | None, places: Int[Array, "n k"]
     ) -> Float[Array, "n t said"]:
-        """What is said of the tokens at these places, each from the codes alone; of all others, zeros."""
+        """Answers at the tokens of these places, each from the codes alone; at all others, zeros."""
         context = per_token(self.decoder_embed, coded)
         if present is not None:
             present = jnp.pad(present, ((0, 0), (1, 0)), constant_values=True)
@@ -305,7 +305,7 @@ class ViTNetwork:
         masked: Bool[Array, "n cells"],
         noise: Float[Array, "1 n noise"],
     ) -> Float[Array, "n tokens predicted"]:
-        """What the decoder says of every token."""
+        """Answers of the decoder at every token."""
         module: Any = self._module()
         decoded = self.decoded(masked, noise)
         places = () if decoded is None else decoded[:1]

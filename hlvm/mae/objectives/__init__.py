@@ -1,4 +1,4 @@
-"""What a masked autoencoder can be trained to make small: one frozen class of settings per objective.
+"""Objectives of training: one frozen class of settings for each.
 
 Give one as ``loss`` to :func:`hlvm.mae.fit`, :class:`hlvm.mae.Member` or, as ``losses``, to :class:`hlvm.study.Study`.
 """

@@ -1,4 +1,4 @@
-"""What the training program asks of an objective, whatever it is.
+"""The seam between the training program and its objectives.
 
 An objective is two things. Its settings (:class:`hlvm.mae.config.ObjectiveConfig`) are what a user gives and what files
 hold. On a graph they become an :class:`Objective`: frozen and hashable, so that members whose objectives are equal
@@ -43,7 +43,7 @@ class LossSum(NamedTuple):
 
     @property
     def divisor(self) -> Scalar:
-        """What makes the sum a mean; the mean is 0 where nothing counts."""
+        """Divisor that makes the sum a mean; the mean is 0 where nothing counts."""
         return jnp.maximum(self.total, TINY)
 
     @property
@@ -53,7 +53,7 @@ class LossSum(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What the loss of one member reads of some samples.
+    """Samples as the loss of one member reads them.
 
     Attributes:
         values: standardised values, in float32.
@@ -84,7 +84,7 @@ class Samples(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What of an objective is static on a graph; one implementation per kind.
+    """The part of an objective that is static on a graph; one implementation per kind.
 
     Attributes:
         graph: the graph.
@@ -94,7 +94,7 @@ class Objective:
 
     @property
     def needs_whole_batch(self) -> bool:
-        """Whether the loss is no sum over samples, so that a batch cannot be worked out in parts."""
+        """True where the loss is no sum over samples, so that a batch cannot be worked out in parts."""
         return False
 
     @property
@@ -152,11 +152,11 @@ class Objective:
 
     @property
     def reads_rows(self) -> bool:
-        """Whether :meth:`check_rows` wants to see any."""
+        """True where :meth:`check_rows` wants to see rows."""
         return type(self).check_rows is not Objective.check_rows
 
     def weights(self, arrays: Any, masks: MaskArrays, masked: Bool[Array, "n cells"]) -> Float[Array, "n counted"]:
-        """How much of every sample counts; a sample counts where any is above 0. Traced.
+        """Weights of every sample; a sample counts where any is above 0. Traced.
 
         Args:
             arrays: those of the member's settings.
@@ -166,7 +166,7 @@ class Objective:
         raise NotImplementedError
 
     def noise(self, network: Network, key: PRNGKeyArray, n: int) -> Float[Array, "draws n noise"]:
-        """What is drawn for a batch beside masks; of most objectives, one draw of no numbers. Traced."""
+        """Numbers drawn for a batch beside masks; of most objectives, one draw of none. Traced."""
         del network, key
         return jnp.zeros((1, n, 0))
 
@@ -193,7 +193,7 @@ class Objective:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the state carries a teacher."""
+        """True where the state carries a teacher."""
         return type(self).teacher_rate is not Objective.teacher_rate
 
     def answers(self, decoded: Float[Array, "draws n columns"]) -> Float[Array, "draws n columns"]:

@@ -51,7 +51,7 @@ class CrossEntropy(ObjectiveConfig):
         return "cross-entropy / bits per masked cell"
 
     def on(self, graph: LatentGraph) -> SymbolLogLoss:
-        """What of it is static on a graph.
+        """The part that is static on a graph.
 
         Raises:
             ValueError: an observed variable of one number, which holds no symbol.

@@ -25,7 +25,7 @@ _EPSILON = 1e-5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherConfig(ObjectiveConfig):
-    """What objectives with a teacher share; see :class:`hlvm.mae.objectives.IJEPA` for the attributes."""
+    """Settings that objectives with a teacher share; see :class:`hlvm.mae.objectives.IJEPA` for the attributes."""
 
     reconstructs: ClassVar[bool] = False
     predicts_codes: ClassVar[bool] = True
@@ -53,11 +53,11 @@ class TeacherConfig(ObjectiveConfig):
         return "distance from the teacher's codes / their variance"
 
     def on(self, graph: LatentGraph) -> LatentTargets:
-        """What of it is static on a graph."""
+        """The part that is static on a graph."""
         return LatentTargets(graph=graph, settings=self)
 
     def targets(self, codes: Float[Array, "n tokens width"], grown: Float[Array, "depth n tokens width"]) -> Array:
-        """What is predicted of every token, from the teacher's last codes and what its perceptrons add; traced."""
+        """Targets of every token, from the teacher's last codes and what its perceptrons add; traced."""
         raise NotImplementedError
 
     def check_depth(self, depth: int) -> None:

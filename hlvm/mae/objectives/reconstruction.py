@@ -38,7 +38,7 @@ _CHANCE_OF_AN_EMPTY_BATCH = 1e-3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig(ObjectiveConfig):
-    """What a masked autoencoder is trained to make small.
+    """Reconstruction: squared error or the energy score.
 
     With weights ``w`` (0 outside the region) and values in units of each column's standard deviation:
 
@@ -108,7 +108,7 @@ class LossConfig(ObjectiveConfig):
         return self.noise_dim if self.score == "energy" else 0
 
     def on(self, graph: LatentGraph) -> Reconstruction:
-        """What of it is static on a graph.
+        """The part that is static on a graph.
 
         Raises:
             ValueError: the region needs a grid that the graph lacks.
@@ -143,7 +143,7 @@ class LossConfig(ObjectiveConfig):
 
 
 class LossArrays(NamedTuple):
-    """What may differ between members whose losses share a program.
+    """Arrays that may differ between members whose losses share a program.
 
     Attributes:
         weights: one per observed variable.

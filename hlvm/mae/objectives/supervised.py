@@ -66,7 +66,7 @@ class Supervised(ObjectiveConfig):
         return "squared error of latents / variance"
 
     def on(self, graph: LatentGraph) -> LatentRegression:
-        """What of it is static on a graph.
+        """The part that is static on a graph.
 
         Raises:
             ValueError: an unknown name, or an observed variable's.
@@ -99,7 +99,7 @@ class LatentRegression(Objective):
 
     @property
     def labels(self) -> Labels:
-        """What is drawn with the values."""
+        """Labels that are drawn with the values."""
         return self.targets
 
     def head(self, network: Network) -> Head:

@@ -21,7 +21,7 @@ __all__ = ["TwoViewConfig", "TwoViews"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TwoViewConfig(ObjectiveConfig):
-    """What objectives of two views share; see :class:`hlvm.mae.objectives.VICReg` for the attributes."""
+    """Settings that objectives of two views share; see :class:`hlvm.mae.objectives.VICReg` for the attributes."""
 
     reconstructs: ClassVar[bool] = False
     whole_batch: ClassVar[bool] = True
@@ -34,11 +34,11 @@ class TwoViewConfig(ObjectiveConfig):
         check_whole_fields(self, "head_layers", minimum=0)
 
     def on(self, graph: LatentGraph) -> TwoViews:
-        """What of it is static on a graph."""
+        """The part that is static on a graph."""
         return TwoViews(graph=graph, settings=self)
 
     def draw(self, key: PRNGKeyArray, width: int) -> Float[Array, "slices width"] | None:
-        """What is drawn at every step beside masks; traced."""
+        """Numbers drawn at every step beside masks; traced."""
         del key, width
         return None
 
@@ -93,7 +93,7 @@ class TwoViews(Objective):
         return jnp.ones((len(masked), 1))
 
     def noise(self, network: Network, key: PRNGKeyArray, n: int) -> Float[Array, "1 slices width"]:
-        """What the settings draw."""
+        """Numbers that the settings draw."""
         head = self.head(network)
         drawn = self.settings.draw(key, code_width(network) if head is None else head.sizes[-1])
         return jnp.zeros((1, n, 0)) if drawn is None else drawn[None]

@@ -50,7 +50,7 @@ class UniformMAE(ObjectiveConfig):
         return "squared error / variance, plus uniformity"
 
     def on(self, graph: LatentGraph) -> UniformReconstruction:
-        """What of it is static on a graph."""
+        """The part that is static on a graph."""
         return UniformReconstruction(graph=graph, weight=float(self.weight))
 
 

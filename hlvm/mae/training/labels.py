@@ -23,7 +23,7 @@ _OTHERS_STREAM = 2**32 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels:
-    """Which latents, and how; static under jit.
+    """Latents that are targets; static under jit.
 
     Attributes:
         names: their names.

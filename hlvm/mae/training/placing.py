@@ -53,7 +53,7 @@ class Tables:
 
 
 def _copies_in_one_memory(mesh: Mesh | None) -> int:
-    """How often one memory holds what is on all devices: those of a CPU share one, accelerators have their own."""
+    """Copies in one memory of what is on all devices: those of a CPU share one, accelerators have their own."""
     if mesh is None or mesh.devices.flat[0].platform != "cpu":
         return 1
     return max(collections.Counter(device.process_index for device in mesh.devices.flat).values())

@@ -119,7 +119,7 @@ class State(NamedTuple):
 
     @property
     def weights(self) -> Weights:
-        """What losses are taken with."""
+        """Weights that losses are taken with."""
         return Weights(self.params, self.teacher)
 
 

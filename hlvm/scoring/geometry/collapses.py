@@ -28,7 +28,7 @@ _LEAST_EXPECTED = 1.5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Collapse:
-    """Whether a code has collapsed, and how far.
+    """Collapse of a code: whether, and how far.
 
     Attributes:
         kind: ``"total"``: all rows are the same to rounding. ``"dimensional"``: they vary along hardly more than one
@@ -50,7 +50,7 @@ class Collapse:
     reason: str
 
     def __bool__(self) -> bool:
-        """Whether it has collapsed in either way."""
+        """True where it has collapsed in either way."""
         return self.kind != "none"
 
 

@@ -1,4 +1,4 @@
-"""What each objective of training can identify, beyond the assumptions of the theorems, and what it needs for that.
+"""Findings on objectives of training: what each can identify beyond the theorems, and what it needs for that.
 
 Theory knows objectives by their names in files only: a prediction must not depend on the trainer.
 """
@@ -38,7 +38,7 @@ _MEAN = Finding(
 
 
 def findings_of_objective(graph: LatentGraph, objective: ObjectiveName | None) -> list[Finding]:
-    """What an objective can identify and what it needs; of ``None``, as of reconstruction by squared error.
+    """Findings on an objective: what it can identify, and what it needs; ``None`` is squared error.
 
     Raises:
         ValueError: an unknown name.
