@@ -40,8 +40,8 @@ from hlvm.theory.signal.ridge import DEFAULT_RIDGE, ridge_numbers
 FILE = Path(__file__).with_suffix(".json")
 
 GAINS = Path(__file__).with_name("signal_law_gains.csv")
-"""Gains that the law is fitted on: per experiment and mechanism (``of``), arm and height, the mean over training seeds of
-the noise's R² of one generator (``value``), and the ``gain``. From the records of :data:`RECORDS` in commit 4b4befa,
+"""Gains that the law is fitted on: per experiment and mechanism (``of``), arm and height, the mean over training seeds
+of the noise's R² of one generator (``value``), and the ``gain``. From the records of :data:`RECORDS` in commit 4b4befa,
 before these were measured again with several generators."""
 
 RECORDS = ("masking_ratio", "masking_ratio_long", "masking_grid", "patch_size")
