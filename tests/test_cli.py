@@ -230,8 +230,8 @@ def test_bad_input_gives_one_line_and_exit_code_2(refused, line, message):
 PARSING = [
     (
         "",
-        "Expected one of {demo, graph, theory, design, advise, check, explore, sample, train, encode, score, study}; "
-        "see hlvm --help",
+        "Expected one of {demo, graph, theory, design, advise, check, explore, sample, train, encode, score, study, "
+        "doctor}; see hlvm --help",
     ),
     ("nonsense", "Unrecognized options: nonsense"),
     ("theory", "Missing from hlvm theory: GRAPH; see hlvm theory --help"),

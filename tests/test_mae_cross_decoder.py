@@ -55,8 +55,15 @@ def plain_reconstruction(params, codes, place):
     return dense(norm(x, p["decoder_norm"]), p["to_token"])
 
 
-@pytest.mark.parametrize("mask", [RandomMask(ratio=0.5), BernoulliMask(ratio=0.5)], ids=["one count", "several"])
-@pytest.mark.parametrize("config", [CROSS, HALF], ids=["all", "half"])
+@pytest.mark.parametrize(
+    ("config", "mask"),
+    [
+        pytest.param(HALF, BernoulliMask(ratio=0.5), id="half-several"),
+        pytest.param(HALF, RandomMask(ratio=0.5), id="half-one count", marks=pytest.mark.slow),
+        pytest.param(CROSS, BernoulliMask(ratio=0.5), id="all-several", marks=pytest.mark.slow),
+        pytest.param(CROSS, RandomMask(ratio=0.5), id="all-one count", marks=pytest.mark.slow),
+    ],
+)
 def test_cross_decoder_is_a_plain_one_with_its_gradient(config, mask):
     case = samples_of(LEAVES, mask, config, LossConfig(), ROWS)
     masked = np.asarray(case.samples.masked)
@@ -93,6 +100,7 @@ def test_a_share_decodes_fewer_tokens_and_says_the_same_of_them():
     assert (partly[~np.asarray(counted)] == 0).all()
 
 
+@pytest.mark.slow
 def test_members_with_cross_decoders_train_in_parts_are_padded_and_kept(tmp_path):
     model = HierarchicalModel.init(jax.random.key(0), LEAVES, LinearGaussian())
     members = [Member(mask=RandomMask(ratio=ratio), network=HALF) for ratio in (0.34, 0.67)]

@@ -210,6 +210,7 @@ def test_diverged_member_is_frozen_with_its_teacher(data):
     assert np.isfinite(fit.teacher).all()
 
 
+@pytest.mark.slow
 def test_masks_that_vary_train_every_objective(data):
     members = [Member(mask=RatioRange(low=0.25, high=0.75), network=SMALL, loss=loss) for loss in OBJECTIVES.values()]
     for fit in mae.fit_ensemble(0, data, members, TrainConfig(steps=2, batch=8, warmup=1)):

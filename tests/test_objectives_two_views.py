@@ -21,6 +21,7 @@ LEAVES = LatentGraph.from_edges([("z", f"x{i}") for i in range(5)], dims={"z": 2
 MASK = RandomMask(ratio=0.4)
 ROWS = np.random.default_rng(0).normal(size=(6, 10))
 BOTTLENECK = BottleneckConfig(code_dim=3, width=8, depth=1)
+NETWORKS = [pytest.param(SMALL, id="vit", marks=pytest.mark.slow), pytest.param(BOTTLENECK, id="bottleneck")]
 
 
 def codes_of(case, params, masked):
@@ -47,7 +48,7 @@ def views_of(case, params):
     return [embedded(case, params, masked) for masked in (case.samples.masked, case.samples.second)]
 
 
-@pytest.mark.parametrize("config", [SMALL, BOTTLENECK], ids=["vit", "bottleneck"])
+@pytest.mark.parametrize("config", NETWORKS)
 @pytest.mark.parametrize("layers", [0, 2])
 def test_vicreg_is_that_of_plain_loops_with_its_gradient(config, layers):
     loss = VICReg(invariance=3.0, variance=2.0, covariance=0.7, head_width=5, head_layers=layers)
@@ -69,7 +70,7 @@ def test_vicreg_is_that_of_plain_loops_with_its_gradient(config, layers):
     assert_same_loss_and_gradient(case, plain)
 
 
-@pytest.mark.parametrize("config", [SMALL, BOTTLENECK], ids=["vit", "bottleneck"])
+@pytest.mark.parametrize("config", NETWORKS)
 @pytest.mark.parametrize("layers", [0, 1])
 def test_sigreg_is_that_of_plain_loops_with_its_gradient(config, layers):
     case = samples_of(LEAVES, MASK, config, SIGReg(weight=0.3, slices=4, head_width=5, head_layers=layers), ROWS)
@@ -94,7 +95,7 @@ def test_sigreg_is_that_of_plain_loops_with_its_gradient(config, layers):
     assert_same_loss_and_gradient(case, plain)
 
 
-@pytest.mark.parametrize("config", [SMALL, BOTTLENECK], ids=["vit", "bottleneck"])
+@pytest.mark.parametrize("config", NETWORKS)
 def test_uniform_mae_is_that_of_plain_loops_with_its_gradient(config):
     case = samples_of(LEAVES, MASK, config, UniformMAE(weight=0.5), ROWS)
 
