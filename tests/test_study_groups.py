@@ -19,7 +19,7 @@ from noted_groups import Noting, die_once
 from hlvm._numbers import UsageError
 from hlvm.mae import environment_of_cores
 from hlvm.study import workers
-from hlvm.study.groups import run_groups
+from hlvm.study.groups import _do_and_send, run_groups
 
 ROOT = Path(__file__).parent.parent
 ANY_PORT = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # or clusters of two test runs want the same
@@ -143,6 +143,15 @@ def test_run_groups_needs_no_worker_to_fetch_a_result(cluster, noting, tmp_path)
     assert mark.exists()
     assert found == SQUARES
     assert collections.Counter(noting.begun()) == dict.fromkeys(range(6), 1)
+
+
+def test_a_worker_leaves_out_a_group_that_the_scheduler_has_forgotten(threads, noting):
+    """It was handed on when its worker died, and its result was taken before the next worker began with it."""
+    with distributed.Client(threads) as client:
+        found = client.submit(_do_and_send, noting, 3, "forgotten", shares_terminal=False).result()
+        assert (found, noting.begun()) == (b"", [])
+        assert client.submit(_do_and_send, noting, 3, "known", shares_terminal=False, key="known").result()
+    assert noting.begun() == [3]
 
 
 def test_run_groups_fetches_what_did_not_reach_the_scheduler(threads, noting, monkeypatch):

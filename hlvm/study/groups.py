@@ -157,7 +157,8 @@ def _do_and_send(function: Callable[[Any], Any], group: Any, key: str, *, shares
             line why a group failed; what threads and logs of libraries say of it here is left out.
 
     Returns:
-        The pickled result and the seconds it took, for the case that it did not reach the scheduler.
+        The pickled result and the seconds it took, for the case that it did not reach the scheduler; nothing if
+        nobody waits for the group any more.
     """
     from distributed import get_client
 
@@ -170,6 +171,9 @@ def _do_and_send(function: Callable[[Any], Any], group: Any, key: str, *, shares
         earlier = client.get_metadata(key, default=None)
         if earlier is not None:
             return earlier
+        # A group that was begun here since its worker died may have been taken, and so forgotten, at the same moment.
+        if client.sync(client.scheduler.get_task_status, keys=[key])[key] is None:
+            return b""
     packed = pickle.dumps(_timed(function, group))
     with suppress(OSError):
         client = client or get_client()
