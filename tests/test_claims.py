@@ -206,7 +206,19 @@ def test_interval_claim_counts_less_than_the_margin_as_none(limits, low, high, h
     )
     assert claim.holds is holds
     assert claim.reason == ("smaller than 0.05" if holds is False else "")
+    assert claim.too_small == (["a − b"] if holds is False else [])
+    assert claim.margins == ({} if limits == (-0.05, 0.05) else {"a − b": 0.05})
     assert Claim.from_dict(claim.to_dict()) == claim
+
+
+@pytest.mark.parametrize(
+    ("limits", "margins"),
+    [({"a": ABOVE_ZERO}, {"b": 0.1}), ({"a": (0.0, 1.0)}, {"a": 0.1}), ({"a": ABOVE_ZERO}, {"a": -1})],
+)
+def test_claim_refuses_margins_that_no_limit_has(limits, margins):
+    scores = {"a": Interval(value=0.0, low=-1.0, high=1.0)}
+    with pytest.raises(ValueError, match="margins must be at least 0 and finite, of scores with one limit"):
+        Claim(text="a beats b", scores=scores, limits=limits, margins=margins, holds=None)
 
 
 def test_interval_claim_refuses_a_margin_below_zero():

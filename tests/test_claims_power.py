@@ -8,7 +8,19 @@ import pytest
 import scipy.stats
 from statsmodels.stats.power import TTestPower
 
-from hlvm.claims import ABOVE_ZERO, BELOW_ZERO, ClaimConfig, Looks, decision_power, drawn_claims, power_table
+from hlvm.claims import (
+    ABOVE_ZERO,
+    BELOW_ZERO,
+    Claim,
+    ClaimConfig,
+    Looks,
+    decision_power,
+    drawn_claims,
+    mean_claim,
+    power_table,
+    replicates_needed,
+)
+from hlvm.scoring import Interval
 
 SAME = (-0.03, 0.03)
 
@@ -163,3 +175,53 @@ def test_power_table_refuses():
         power_table(LIMITS, {})
     with pytest.raises(ValueError, match="power must be between 0 and 1, got 80"):
         power_table(LIMITS, PILOT, power=80)
+
+
+@pytest.mark.parametrize(
+    ("mean", "limits", "margin", "holds"),
+    [
+        (0.04, ABOVE_ZERO, 0.03, True),
+        (0.005, ABOVE_ZERO, 0.03, False),  # too small to count
+        (0.93, (-math.inf, 0.95), 0.0, True),
+        (0.02, (-0.05, 0.05), 0.0, True),
+        (0.29, (0.1, 0.2), 0.0, False),
+    ],
+)
+def test_replicates_needed_decide_as_often_as_asked(mean, limits, margin, holds):
+    """So many simulated claims, and fewer with half as many replicates."""
+    pilot = mean + 0.05 * scipy.stats.zscore(np.arange(5.0), ddof=1)
+    claim = mean_claim("x", {"score": pilot}, limits, margin=margin)
+    needed = replicates_needed(claim, 5)
+    assert needed is not None
+    rng = np.random.default_rng(0)
+    decided = []
+    for number in (needed, needed // 2):
+        draws = mean + 0.05 * rng.normal(size=(2000, number))
+        half = scipy.stats.t.isf(0.025, number - 1) * draws.std(1, ddof=1) / number**0.5
+        middle = draws.mean(1)
+        inside = (middle - half > limits[0]) & (middle + half < limits[1])
+        outside = (middle + half < limits[0] + margin) | (middle - half > limits[1] - margin)
+        decided.append(float((inside if holds else outside & ~inside).mean()))
+    assert 0.77 < decided[0] < 0.95  # whole numbers; refuting equivalence is planned with caution
+    assert decided[1] < 0.75
+
+
+def test_replicates_needed_is_for_the_score_that_takes_most_or_the_one_that_refutes_first():
+    easy, hard, against = (0.1 + 0.05 * scipy.stats.zscore(np.arange(4.0), ddof=1) * k for k in (1, 4, 1))
+    alone = {name: replicates_needed(mean_claim("x", {"a": of}), 4) for name, of in (("easy", easy), ("hard", hard))}
+    assert alone["easy"] < alone["hard"]
+    assert replicates_needed(mean_claim("x", {"a": easy, "b": hard}), 4) == alone["hard"]
+    assert replicates_needed(mean_claim("x", {"a": hard, "b": -against}), 4) == alone["easy"]
+    nowhere = mean_claim("x", {"a": 0.1 * scipy.stats.zscore(np.arange(4.0))})
+    assert replicates_needed(nowhere, 4, most=1000) is None
+
+
+def test_replicates_needed_refuses():
+    claim = mean_claim("x", {"a": [0.1, 0.2, 0.3]})
+    with pytest.raises(ValueError, match="replicates must be at least 2, got 1"):
+        replicates_needed(claim, 1)
+    with pytest.raises(ValueError, match="power must be between 0 and 1"):
+        replicates_needed(claim, 3, power=1.0)
+    no_limits = Claim(text="x", scores={"a": Interval(value=0.0, low=-1.0, high=1.0)}, holds=None)
+    with pytest.raises(ValueError, match="'x' has no limits that decide"):
+        replicates_needed(no_limits, 3)

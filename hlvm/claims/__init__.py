@@ -23,7 +23,7 @@ from hlvm.claims.differences import (
 from hlvm.claims.drawn import ClaimConfig, drawn_claims, drawn_limits
 from hlvm.claims.identification import block_claim, hull
 from hlvm.claims.looks import Looks
-from hlvm.claims.power import DecisionPower, decision_power, power_table
+from hlvm.claims.power import DecisionPower, decision_power, power_table, replicates_needed
 from hlvm.claims.stances import SILENT, Says, Stance, no, nothing, yes
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "ordering_claim",
     "power_table",
     "rank_correlations",
+    "replicates_needed",
     "trend_claim",
     "within",
     "yes",

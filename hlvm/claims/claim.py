@@ -28,6 +28,8 @@ class Claim:
         scores: every interval that is shown, by name; at least one.
         limits: name of a score that decides -> the limits between which it must lie for the claim to hold, fixed before
             measuring.
+        margins: name of a score with one limit -> the largest difference that counts as none, at least 0. A score that
+            surely passes its limit by less refutes the claim, unless it surely passes.
         theory: what the theory says of the claim.
         paper: what the paper says of it.
         holds: whether it was measured to hold; ``None`` when that is open. Usually it follows from scores and limits,
@@ -35,13 +37,15 @@ class Claim:
         reason: what decided, one sentence; empty where limits did.
 
     Raises:
-        ValueError: no scores; limits of a score that is not there, or in the wrong order; a claim that holds against
-            its limits, or that fails within them for no reason.
+        ValueError: no scores; limits of a score that is not there, or in the wrong order; margins of a score without a
+            limit, below 0 or not finite; a claim that holds against its limits, or that fails within them for no
+            reason.
     """
 
     text: str
     scores: Mapping[str, Interval]
     limits: Mapping[str, Limits] = dataclasses.field(default_factory=dict)
+    margins: Mapping[str, float] = dataclasses.field(default_factory=dict)
     theory: Stance = SILENT
     paper: Stance = SILENT
     holds: bool | None
@@ -57,6 +61,12 @@ class Claim:
                 raise ValueError(
                     f"{self.text!r}: limits must be those of a score ({', '.join(self.scores)}), the lower one first, "
                     f"got {name!r}: ({low}, {high})"
+                )
+        for name, size in self.margins.items():
+            if name not in self.limits or not _is_open(self.limits[name]) or not _is_margin(size):
+                raise ValueError(
+                    f"{self.text!r}: margins must be at least 0 and finite, of scores with one limit, got {size} of "
+                    f"{name!r}"
                 )
         by_limits = _by_limits(self.scores, self.limits) if self.limits else None
         opposite = None not in (by_limits, self.holds) and self.holds != by_limits
@@ -75,6 +85,16 @@ class Claim:
     def paper_agrees(self) -> bool | None:
         """The same of the paper."""
         return self.paper.agrees(self.holds)
+
+    @property
+    def too_small(self) -> list[str]:
+        """Names of the scores whose differences are surely too small to count, and may not be there at all."""
+        return [
+            name
+            for name, size in self.margins.items()
+            if within(self.scores[name], *self.limits[name]) is None
+            and _is_too_small(self.scores[name], self.limits[name], size)
+        ]
 
     @property
     def measured(self) -> list[tuple[str, str]]:
@@ -169,25 +189,27 @@ def interval_claim(
         >>> [interval_claim("a beats b", {"a − b": gain}, margin=margin).holds for margin in (0.0, 0.05)]
         [None, False]
     """
-    margins = dict(margin) if isinstance(margin, Mapping) else dict.fromkeys(scores, margin)
-    if margins.keys() != scores.keys() or not all(0 <= size < math.inf for size in margins.values()):
-        raise ValueError(
-            f"{text!r}: margin must be at least 0 and finite, one number or one of each score, got {margin}"
-        )
     of_each = dict(limits) if isinstance(limits, Mapping) else dict.fromkeys(scores, limits)
     if not scores or of_each.keys() != scores.keys() or not scores.keys().isdisjoint(shown or {}):
         raise ValueError(
             f"{text!r}: expected limits of every score that decides, at least one, and other names for what is only "
             f"shown, got scores {sorted(scores)}, limits of {sorted(of_each)}, shown {sorted(shown or {})}"
         )
+    margins = dict(margin) if isinstance(margin, Mapping) else dict.fromkeys(scores, margin)
+    if margins.keys() != scores.keys() or not all(map(_is_margin, margins.values())):
+        raise ValueError(
+            f"{text!r}: margin must be at least 0 and finite, one number or one of each score, got {margin}"
+        )
+    margins = {name: size for name, size in margins.items() if size and _is_open(of_each[name])}
     holds = _by_limits(scores, of_each)
-    small = [name for name, ends in of_each.items() if within(scores[name], *_too_small(ends, margins[name]))]
+    small = [name for name in margins if _is_too_small(scores[name], of_each[name], margins[name])]
     if holds is None and small:
         holds, reason = False, "; ".join(filter(None, (f"smaller than {margins[small[0]]:g}", reason)))
     return Claim(
         text=text,
         scores={**scores, **(shown or {})},
         limits=of_each,
+        margins=margins,
         theory=theory,
         paper=paper,
         holds=holds,
@@ -195,12 +217,18 @@ def interval_claim(
     )
 
 
-def _too_small(ends: Limits, margin: float) -> Limits:
-    """Between which limits a score lies that passes others by less than a margin; only where these are one-sided."""
-    low, high = ends
-    if math.isfinite(low) == math.isfinite(high):
-        return ends[1], ends[0]  # nothing lies between
-    return (-math.inf, low + margin) if math.isfinite(low) else (high - margin, math.inf)
+def _is_margin(size: float) -> bool:
+    return 0 <= size < math.inf
+
+
+def _is_open(limits: Limits) -> bool:
+    return math.isfinite(limits[0]) != math.isfinite(limits[1])
+
+
+def _is_too_small(interval: Interval, limits: Limits, margin: float) -> bool:
+    """Whether a value surely passes a limit by less than a margin, if it passes at all."""
+    low, high = limits
+    return interval.high < low + margin if math.isfinite(low) else interval.low > high - margin
 
 
 def within(interval: Interval, low: float = -math.inf, high: float = math.inf) -> bool | None:

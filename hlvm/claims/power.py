@@ -15,12 +15,12 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlvm._numbers import UsageError, positive
-from hlvm.claims.claim import Limits
+from hlvm.claims.claim import ABOVE_ZERO, BELOW_ZERO, Claim, Limits
 from hlvm.claims.drawn import ClaimConfig, is_equivalence
 from hlvm.claims.looks import Looks
-from hlvm.scoring import over_generators
+from hlvm.scoring import Interval, over_generators
 
-__all__ = ["DecisionPower", "decision_power", "power_table"]
+__all__ = ["DecisionPower", "decision_power", "power_table", "replicates_needed"]
 
 _POINTS = 4096  # of the integral over the estimated standard deviation; good to six digits
 
@@ -104,6 +104,61 @@ def decision_power(
         holds = below(middle - half)
         fails = below(np.minimum(width - half, half) - middle)
     return DecisionPower(holds=float(holds.mean()), fails=float(fails.mean()), half_width=float(half.mean() * error))
+
+
+def replicates_needed(claim: Claim, replicates: int, *, power: float = 0.8, most: int = 10_000) -> int | None:
+    """Estimate how many independent replicates in all would decide a claim.
+
+    Means and spreads as they were measured are taken for the truth, so this is a guide and no promise. The claim is
+    decided where every score has this chance to hold, or one of them has it to fail.
+
+    Args:
+        claim: with 95 % Student intervals over replicates (seeds, generators, draws), and limits of what decides.
+        replicates: of each interval, at least 2.
+        power: chance of a decision that is enough, between 0 and 1.
+        most: largest number to try.
+
+    Returns:
+        The number, ``None`` if ``most`` do not suffice.
+
+    Raises:
+        UsageError: a claim without limits, fewer than 2 replicates, or ``power`` out of range.
+
+    Example:
+        >>> from hlvm.claims import mean_claim
+        >>> claim = mean_claim("a beats b", {"a − b": [0.05, -0.02, 0.06]})
+        >>> claim.holds, replicates_needed(claim, 3)
+        (None, 19)
+    """
+    if not claim.limits:
+        raise UsageError(f"{claim.text!r} has no limits that decide", argument="claim")
+    if replicates < 2:
+        raise UsageError(f"must be at least 2, got {replicates}", argument="replicates")
+    if not 0 < power < 1:
+        raise UsageError(f"must be between 0 and 1, got {power}", argument="power")
+    chances = [
+        _chance_of(claim.scores[name], ends, claim.margins.get(name, 0.0), replicates)
+        for name, ends in claim.limits.items()
+    ]
+
+    def enough(number: int) -> bool:
+        found = [chance(seeds=number) for chance in chances]
+        return min(of.holds for of in found) >= power or max(of.fails for of in found) >= power
+
+    return _fewest(enough, 2, most)
+
+
+def _chance_of(interval: Interval, limits: Limits, margin: float, replicates: int) -> Callable[..., DecisionPower]:
+    """Chances of the outcomes for one score, with as many seeds as are asked for."""
+    error = (interval.high - interval.low) / 2 / scipy.stats.t.isf(0.025, replicates - 1)
+    low, high = limits
+    if math.isfinite(low) and math.isfinite(high):
+        shift, limits = (low + high) / 2, ((low - high) / 2, (high - low) / 2)
+    else:
+        shift, limits = (low, ABOVE_ZERO) if math.isfinite(low) else (high, BELOW_ZERO)
+    return functools.partial(
+        decision_power, limits, interval.value - shift, var_within=replicates * error**2, margin=margin
+    )
 
 
 def power_table(
@@ -191,16 +246,20 @@ def _smallest(
         return chance(**{**planned, which: number}).decided >= power
 
     # One generator is another design than several: its unit is the seed.
-    fewest = 2 if which == "generators" or planned["generators"] == 1 else 1
-    too_few, enough = fewest - 1, fewest
-    while not decides(enough):
-        if enough >= most:
+    return _fewest(decides, 2 if which == "generators" or planned["generators"] == 1 else 1, most)
+
+
+def _fewest(enough: Callable[[int], bool], fewest: int, most: int) -> int | None:
+    """The smallest number that is enough, if more are never too few; ``None`` if the largest is not."""
+    too_few, found = fewest - 1, fewest
+    while not enough(found):
+        if found >= most:
             return None
-        too_few, enough = enough, min(2 * enough, most)
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        too_few, enough = (too_few, middle) if decides(middle) else (middle, enough)
-    return enough
+        too_few, found = found, min(2 * found, most)
+    while found - too_few > 1:
+        middle = (too_few + found) // 2
+        too_few, found = (too_few, middle) if enough(middle) else (middle, found)
+    return found
 
 
 @functools.lru_cache(maxsize=256)
