@@ -93,12 +93,13 @@ def _latents(sample: ImageSample) -> dict[str, np.ndarray]:
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
-    """Scores of one arm, for each seed, block and network; and the maps of the first seed."""
-    model = scene_model(config.fits)
-    kin, distances = kinship(model.graph), squared_distances(model.graph.grid or (1, 1))
+    """Scores of one arm, for each replicate, block and network; and the maps of the first replicate."""
+    graph = scene_model(config.fits).graph
+    kin, distances = kinship(graph), squared_distances(graph.grid or (1, 1))
     picture, query = _picture(config)
     records: list[Record] = []
     for fit in trained(config.fits, group, states):
+        model = scene_model(config.fits, fit.seed)
         sample = model.sample(jax.random.fold_in(jax.random.key(config.key), fit.seed), config.images)
         shares = object_shares(model, _latents(sample))
         queries = shares >= 0.5

@@ -73,9 +73,9 @@ def predict(config: HeldOut) -> Prediction:
 
 def measure(config: HeldOut, group: Group, states: Path | None) -> list[Record]:
     """Every metric of one arm, for each seed, for the trained network and its controls."""
-    model = scene_model(config.fits)
     records: list[Record] = []
     for fit in trained(config.fits, group, states):
+        model = scene_model(config.fits, fit.seed)
         image_key, mask_key = jax.random.split(jax.random.fold_in(jax.random.key(config.key), fit.seed))
         images = np.asarray(model.sample(image_key, config.images).images)
         graph = fit.model.graph

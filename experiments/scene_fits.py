@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from experiments.experiment import Group
 from experiments.training import train
@@ -26,6 +28,9 @@ from hlvm.scoring import check_seeds
 _AT_ONCE = 32
 """Images drawn by one call."""
 
+_LEAST_COUPLING = 0.5
+"""Couplings of all generators but the first are drawn uniformly from here to 1."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SceneFits:
@@ -35,15 +40,17 @@ class SceneFits:
         size: pixels along each side of the image.
         patch: pixels along each side of the network's patch, which is one cell.
         objects: rows and columns of objects.
-        coupling: how strongly shape and texture follow the class, 0 to 1.
-        context: how strongly layout and palette follow the class, 0 to 1.
+        coupling: how strongly shape and texture follow the class in the first generator, 0 to 1.
+        context: how strongly layout and palette follow the class in the first generator, 0 to 1.
         ratios: masking ratios at ``unit``.
         unit: masking unit of the series of ratios, in cells.
         units: masking units at ``ratio``.
         ratio: masking ratio of the series of units.
-        seeds: training seeds of each; at least 2.
-        images: training images, a multiple of 32, drawn once for all arms and seeds; ``None`` draws fresh ones for
-            every step, which costs more than training where there is no accelerator.
+        generators: laws of scenes, with couplings of their own, that each arm is trained on; each is a replicate, with
+            a training seed of its own.
+        seeds: of one generator, training seeds, which are the replicates then; else 1.
+        images: training images of a generator, a multiple of 32, drawn once for all arms and seeds; ``None`` draws
+            fresh ones for every step, which costs more than training where there is no accelerator.
         steps: training steps.
         batch: images per step.
         width: of the encoder; the decoder's is half of it.
@@ -60,7 +67,8 @@ class SceneFits:
     unit: int = 2
     units: tuple[int, ...] = (1, 2, 4)
     ratio: float = 0.75
-    seeds: int = 4
+    generators: int = 12
+    seeds: int = 1
     images: int | None = 16_384
     steps: int = 1500
     batch: int = 32
@@ -69,7 +77,9 @@ class SceneFits:
     key: int = 0
 
     def __post_init__(self) -> None:
-        check_seeds(self.seeds)
+        if self.generators > 1 and self.seeds > 1:
+            raise ValueError(f"give several generators or several seeds, got {self.generators} and {self.seeds}")
+        check_seeds(self.replicates)
         if self.ratio not in self.ratios or self.unit not in self.units:
             raise ValueError(
                 f"the series share an arm: ratio {self.ratio} must be among ratios and unit {self.unit} among units, "
@@ -79,17 +89,31 @@ class SceneFits:
             raise ValueError(f"images must be None or a multiple of {_AT_ONCE}, got {self.images}")
 
     @property
+    def replicates(self) -> int:
+        """Number of independent numbers that an interval rests on; the column ``seed`` counts them."""
+        return max(self.generators, self.seeds)
+
+    @property
     def network(self) -> ViTConfig:
         """The autoencoder."""
         return ViTConfig(width=self.width, depth=self.depth, decoder_width=max(32, self.width // 2), decoder_depth=1)
 
 
 SMOKE = SceneFits(
-    size=16, patch=4, objects=(1, 1), ratios=(0.25, 0.75), unit=1, units=(1, 2), seeds=2, images=64, steps=3, batch=8
+    size=16,
+    patch=4,
+    objects=(1, 1),
+    ratios=(0.25, 0.75),
+    unit=1,
+    units=(1, 2),
+    generators=2,
+    images=64,
+    steps=3,
+    batch=8,
 )
 LAPTOP = SceneFits()
-LONG = dataclasses.replace(LAPTOP, steps=10 * LAPTOP.steps)
-GPU = SceneFits(size=64, patch=8, seeds=5, images=None, steps=30_000, batch=256, width=192, depth=6)
+LONG = dataclasses.replace(LAPTOP, steps=10 * LAPTOP.steps, generators=1, seeds=4)  # as it was run
+GPU = SceneFits(size=64, patch=8, images=None, steps=30_000, batch=256, width=192, depth=6)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,7 +122,7 @@ class HeldOut:
 
     Attributes:
         fits: what is trained.
-        images: held-out images per seed; every arm sees the same ones.
+        images: held-out images per replicate; every arm sees the same ones.
         key: images, and what else is random about the test, follow from it.
     """
 
@@ -111,15 +135,18 @@ class HeldOut:
             raise ValueError(f"images must be at least 1, got {self.images}")
 
 
-def scene_model(config: SceneFits) -> SceneImages:
-    """The generator; nothing in it is drawn at random."""
-    return SceneImages(
-        size=config.size,
-        patch=config.patch,
-        objects=config.objects,
-        coupling=config.coupling,
-        context=config.context,
-    )
+def scene_model(config: SceneFits, replicate: int = 0) -> SceneImages:
+    """The generator of a replicate; all have one graph, and what differs is how strongly factors follow the class."""
+    coupling, context = config.coupling, config.context
+    if replicate and config.generators > 1:
+        key = jax.random.fold_in(_key_of(config, replicate), 2)
+        coupling, context = jax.random.uniform(key, (2,), minval=_LEAST_COUPLING).tolist()
+    return SceneImages(size=config.size, patch=config.patch, objects=config.objects, coupling=coupling, context=context)
+
+
+def _key_of(config: SceneFits, replicate: int) -> PRNGKeyArray:
+    key = jax.random.key(config.key)
+    return jax.random.fold_in(key, replicate) if replicate and config.generators > 1 else key
 
 
 def arms(config: SceneFits) -> list[Group]:
@@ -148,23 +175,24 @@ def label(group: Group) -> str:
     return f"ratio {group['ratio']:g}, unit {group['unit']}"
 
 
-@functools.lru_cache(maxsize=1)
-def training_data(config: SceneFits) -> TrainingData:
-    """What every arm is trained on."""
-    model = scene_model(config)
+@functools.lru_cache(maxsize=12)  # one arm after the other is trained on all generators
+def training_data(config: SceneFits, replicate: int = 0) -> TrainingData:
+    """What every arm is trained on, in a replicate."""
+    model = scene_model(config, replicate)
     if config.images is None:
         return ImageData(model)
-    of_images = jax.random.split(jax.random.fold_in(jax.random.key(config.key), 1), config.images // _AT_ONCE)
+    of_images = jax.random.split(jax.random.fold_in(_key_of(config, replicate), 1), config.images // _AT_ONCE)
     draw = jax.jit(lambda key: model.sample(key, _AT_ONCE).images)
     parts = [np.asarray(draw(key)) for key in of_images]
     return Dataset.from_arrays(images=np.concatenate(parts), graph=model.graph)
 
 
-def trained(config: SceneFits, group: Group, states: Path | None) -> tuple[Fit, ...]:
-    """The autoencoders of one arm, one per seed."""
-    members: list[Any] = [
-        Member(mask=RandomMask(ratio=group["ratio"], unit=group["unit"]), network=config.network, seed=seed)
-        for seed in range(config.seeds)
-    ]
+def trained(config: SceneFits, group: Group, states: Path | None) -> Iterator[Fit]:
+    """Train the autoencoders of one arm, one per replicate, whose number is the seed."""
+    mask = RandomMask(ratio=group["ratio"], unit=group["unit"])
     settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(200, config.steps // 2))
-    return train(jax.random.key(config.key), training_data(config), members, settings, states)
+    for generator in range(config.generators):
+        # A seed of its own draws its own parameters, batches and masks.
+        seeds = list(range(config.seeds)) if config.generators == 1 else [generator]
+        members: list[Any] = [Member(mask=mask, network=config.network, seed=seed) for seed in seeds]
+        yield from train(jax.random.key(config.key), training_data(config, generator), members, settings, states)

@@ -116,7 +116,7 @@ def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
 
 
 def _of_code(config: Config, fit: Fit | None, seed: int, names: Record) -> list[Record]:
-    scenes = scene_model(config.fits)
+    scenes = scene_model(config.fits, seed)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.fits.key + 3), seed), 4)
     train = scenes.sample(keys[0], config.rows)
     tests = {"none": scenes.sample(keys[1], config.test_rows)}

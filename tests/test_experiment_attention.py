@@ -126,7 +126,7 @@ def made_up(trained):
         {"ratio": ratio, "unit": unit, "seed": seed, "source": source, "block": config.depth, "score": score}
         | {"value": 0.5 if source == "untrained" else trained(score, ratio, unit, seed)}
         for ratio, unit in pairs
-        for seed in range(config.seeds)
+        for seed in range(config.replicates)
         for source in ("trained", "untrained")
         for score in (AUC, EQUAL, LIFT, CLASS)
     ]
@@ -146,4 +146,4 @@ def test_judge_refutes_where_there_is_none():
 
 
 def test_judge_leaves_open_what_seeds_do_not_decide():
-    assert verdicts(lambda score, ratio, unit, seed: 0.5 + 0.1 * (-1) ** seed * unit * ratio) == [None] * 5
+    assert verdicts(lambda score, ratio, unit, seed: 0.5 + 1.0 * (-1) ** seed * unit * ratio) == [None] * 5

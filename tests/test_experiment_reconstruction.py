@@ -130,7 +130,7 @@ def made_up(value):
         {"ratio": ratio, "unit": unit, "seed": seed, "source": source, "seen": seen, "score": score}
         | {"value": value(score, seen, ratio, unit, seed)}
         for ratio, unit in pairs
-        for seed in range(config.seeds)
+        for seed in range(config.replicates)
         for source in ("trained", "untrained", "mean image")
         for seen in ("whole image", "visible part")
         for score in METRICS

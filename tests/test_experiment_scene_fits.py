@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.scene_fits import LAPTOP, SMOKE, arms, scene_model, training_data
+from experiments.scene_fits import LAPTOP, SMOKE, arms, scene_model, trained, training_data
 from hlvm.datasets import Dataset
 from hlvm.mae import ImageData
 
@@ -29,6 +29,22 @@ def test_training_images_are_scenes_of_the_model_and_all_different():
     assert abs(brightness.mean() - other.mean()) < 4 * other.std() / len(images) ** 0.5  # of the same distribution
     training_data.cache_clear()
     np.testing.assert_array_equal(images, np.asarray(training_data(SMOKE).images))
+
+
+def test_each_arm_is_trained_on_every_generator():
+    """Replicates of one arm have their own images and parameters; those of two arms have the same images."""
+    fits = [list(trained(SMOKE, arm, None)) for arm in arms(SMOKE)[:2]]
+    assert [[fit.seed for fit in of_arm] for of_arm in fits] == [[0, 1], [0, 1]]
+    for replicate in (0, 1):
+        data = training_data(SMOKE, replicate)
+        assert isinstance(data, Dataset)
+        for of_arm in fits:
+            np.testing.assert_allclose(of_arm[replicate].shift.mean(), np.asarray(data.images).mean(), rtol=1e-4)
+    assert not np.array_equal(fits[0][0].shift, fits[0][1].shift)
+    seeds = list(trained(dataclasses.replace(SMOKE, generators=1, seeds=2), arms(SMOKE)[0], None))
+    assert np.array_equal(seeds[0].shift, seeds[1].shift)
+    np.testing.assert_array_equal(seeds[0].untrained().params, fits[0][0].untrained().params)
+    np.testing.assert_array_equal(seeds[1].untrained().params, fits[0][1].untrained().params)
 
 
 def test_without_a_number_of_images_every_step_draws_its_own():

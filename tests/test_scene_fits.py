@@ -48,9 +48,23 @@ def test_series_and_comparisons_use_only_what_is_trained():
     ]
 
 
-def test_intervals_over_seeds_need_two():
+def test_intervals_over_replicates_need_two():
     with pytest.raises(ValueError, match="at least 2"):
-        SceneFits(seeds=1)
+        SceneFits(generators=1)
+    with pytest.raises(ValueError, match="several generators or several seeds"):
+        SceneFits(generators=2, seeds=2)
+
+
+def test_replicates_are_laws_of_their_own_and_seeds_of_one_are_not():
+    laws = [scene_model(LAPTOP, replicate) for replicate in range(LAPTOP.generators)]
+    assert (laws[0].coupling, laws[0].context) == (LAPTOP.coupling, LAPTOP.context)
+    couplings = {law.coupling for law in laws} | {law.context for law in laws}
+    assert len(couplings) == 2 * len(laws)
+    assert min(couplings) >= 0.5
+    assert max(couplings) < 1
+    assert {law.graph for law in laws} == {laws[0].graph}
+    one = dataclasses.replace(LAPTOP, generators=1, seeds=4)
+    assert scene_model(one, 3) == scene_model(one)
 
 
 def test_objects_hidden_whole_share_the_class_and_not_their_shapes():
