@@ -8,7 +8,7 @@ from figures import STYLE
 from matplotlib.figure import Figure
 
 from experiments import NAMES, signal_tables, training_time
-from experiments.experiment import Results, load_results, named_experiment
+from experiments.experiment import FURTHER, Results, load_results, named_experiment
 from hlvm.claims import SILENT, Claim, Says, Stance, within
 from hlvm.plotting import style
 
@@ -67,7 +67,7 @@ def draw_all(folder: Path) -> None:
         for what, (heading, rows) in signal_tables.tables(found[name]).items():
             (FRAGMENTS / f"{name}_{what}.md").write_text(_table(heading, rows), encoding="utf-8")
     (FRAGMENTS / "five.md").write_text(five_things(found), encoding="utf-8")
-    _draw_training_time(found, folder)
+    _draw_training_time(folder)
 
 
 def five_things(found: Mapping[str, Results]) -> str:
@@ -96,8 +96,10 @@ def _save(label: str, draw: Callable[[], Mapping[str, Figure]], folder: Path) ->
             figure.savefig(folder / "experiments" / f"{label}_{name}.svg", metadata={"Date": None})
 
 
-def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
-    long = {name: load_results(RESULTS / f"{name}_long") for name in training_time.NAMES}
+def _draw_training_time(folder: Path) -> None:
+    short, long = (
+        {name: load_results(RESULTS / f"{name}_{preset}") for name in training_time.NAMES} for preset in FURTHER
+    )
     _save("training_time", lambda: {"scores": training_time.draw(short, long)}, folder)
     table = verdict_table(training_time.compare(short, long))
     (FRAGMENTS / "training_time.md").write_text(

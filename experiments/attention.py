@@ -61,7 +61,7 @@ class Config(HeldOut):
 
 SMOKE = Config(fits=dataclasses.replace(scene_fits.SMOKE, objects=(1, 2)), images=4)
 LAPTOP = Config(fits=scene_fits.LAPTOP)
-LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
+SHORT, LONG = (dataclasses.replace(LAPTOP, fits=fits) for fits in (scene_fits.SHORT, scene_fits.LONG))
 GPU = Config(fits=scene_fits.GPU, images=1000)
 
 
@@ -282,7 +282,7 @@ EXPERIMENT = Experiment(
     name="attention",
     title="Attention",
     question="Do patches attend to the patches that share their object's latents, and where does the class token look?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "short": SHORT, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

@@ -25,8 +25,8 @@ from hlvm.plotting import save_figure, style
 PRESETS = ("smoke", "laptop", "gpu")
 """Names of the presets: to see that it runs (a minute), two cores (half an hour), one GPU (the paper's grid)."""
 
-LONG = "long"
-"""A further preset of some experiments: that of the laptop, trained for longer than half an hour."""
+FURTHER = ("short", "long")
+"""Further presets of some experiments: several seeds of one generator, trained as on a laptop and for much longer."""
 
 _DISTRIBUTIONS = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-learn")
 
@@ -54,8 +54,8 @@ class Experiment:
         name: of its module in ``experiments``, whose ``EXPERIMENT`` it is.
         title: a few words.
         question: one sentence.
-        presets: a config for each of :data:`PRESETS`, and for :data:`LONG` where there is one: a frozen dataclass of
-            plain values.
+        presets: a config for each of :data:`PRESETS`, and for those of :data:`FURTHER` that there are: frozen
+            dataclasses of plain values.
         predict: config -> prediction, from theory alone.
         groups: config -> what is measured together; independent of each other, and each in one go, so a group is what
             is handed to a worker and what is not repeated when a run goes on.
@@ -75,9 +75,10 @@ class Experiment:
     draw: Callable[[Frame, Prediction], dict[str, Figure]]
 
     def __post_init__(self) -> None:
-        if tuple(self.presets) not in (PRESETS, (*PRESETS, LONG)):
+        if tuple(self.presets) != (*PRESETS, *(name for name in FURTHER if name in self.presets)):
             raise ValueError(
-                f"{self.name}: presets must be {', '.join(PRESETS)}, and may be {LONG}, got {', '.join(self.presets)}"
+                f"{self.name}: presets must be {', '.join(PRESETS)}, and may be {', '.join(FURTHER)}, "
+                f"got {', '.join(self.presets)}"
             )
 
 

@@ -75,7 +75,7 @@ class Config(Probing):
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, map_rows=40, neighbours=3, masks=5)
 LAPTOP = Config()
-LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
+SHORT, LONG = (dataclasses.replace(LAPTOP, fits=fits) for fits in (scene_fits.SHORT, scene_fits.LONG))
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=10_000, map_rows=2000, masks=1000)
 
 
@@ -232,7 +232,7 @@ EXPERIMENT = Experiment(
     name="linear_separability",
     title="Linear separability",
     question="Which masking ratio and unit make the class linearly readable from the frozen code?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "short": SHORT, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

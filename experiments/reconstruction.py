@@ -47,7 +47,7 @@ MARGINS = {"SSIM": 0.02, "FSIM": 0.02, "PSNR": 0.5, "MSE": 0.002}
 
 SMOKE = HeldOut(fits=scene_fits.SMOKE, images=4)
 LAPTOP = HeldOut(fits=scene_fits.LAPTOP)
-LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
+SHORT, LONG = (dataclasses.replace(LAPTOP, fits=fits) for fits in (scene_fits.SHORT, scene_fits.LONG))
 GPU = HeldOut(fits=scene_fits.GPU, images=1000)
 
 
@@ -257,7 +257,7 @@ EXPERIMENT = Experiment(
     name="reconstruction",
     title="Reconstruction",
     question="How do pixel metrics and structural metrics of reconstructions follow the masking ratio and unit?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "short": SHORT, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

@@ -112,7 +112,8 @@ SMOKE = SceneFits(
     batch=8,
 )
 LAPTOP = SceneFits()
-LONG = dataclasses.replace(LAPTOP, steps=10 * LAPTOP.steps, generators=1, seeds=4)  # as it was run
+SHORT = dataclasses.replace(LAPTOP, generators=1, seeds=4)
+LONG = dataclasses.replace(SHORT, steps=10 * SHORT.steps)
 GPU = SceneFits(size=64, patch=8, images=None, steps=30_000, batch=256, width=192, depth=6)
 
 

@@ -67,7 +67,7 @@ class Config(Probing):
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, conflicts=80, masks=5)
 LAPTOP = Config()
-LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
+SHORT, LONG = (dataclasses.replace(LAPTOP, fits=fits) for fits in (scene_fits.SHORT, scene_fits.LONG))
 GPU = Config(fits=scene_fits.GPU, rows=20_000, conflicts=10_000, masks=1000)
 
 
@@ -213,7 +213,7 @@ EXPERIMENT = Experiment(
     name="shape_bias",
     title="Shape bias",
     question="Does a probe of the frozen code follow shape or texture when they disagree?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "short": SHORT, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

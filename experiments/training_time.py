@@ -1,7 +1,7 @@
-"""Is what the experiments on scenes find a matter of training time? Their presets ``laptop`` and ``long`` compared.
+"""Is what the experiments on scenes find a matter of training time? Their presets ``short`` and ``long`` compared.
 
 Nothing is trained here: both are read. ``long`` has ten times the steps and nothing else, and its networks begin as
-those of ``laptop`` do, so that differences are between the same seeds and the same held-out images.
+those of ``short`` do, so that differences are between the same seeds and the same held-out images.
 
 Predicted before ``long`` was run: docs/experiments/training_time.md.
 """
@@ -30,7 +30,7 @@ def compare(short: Mapping[str, Results], long: Mapping[str, Results]) -> list[C
     """The claims above.
 
     Args:
-        short: results of each experiment with the preset ``laptop``.
+        short: results of each experiment with the preset ``short``.
         long: the same with ``long``.
 
     Raises:

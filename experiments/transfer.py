@@ -100,7 +100,7 @@ class Config(Probing):
 
 SMOKE = Config(fits=scene_fits.SMOKE, rows=80, test_rows=80, masks=5)
 LAPTOP = Config()
-LONG = dataclasses.replace(LAPTOP, fits=scene_fits.LONG)
+SHORT, LONG = (dataclasses.replace(LAPTOP, fits=fits) for fits in (scene_fits.SHORT, scene_fits.LONG))
 GPU = Config(fits=scene_fits.GPU, rows=20_000, test_rows=5000, masks=1000)
 
 
@@ -245,7 +245,7 @@ EXPERIMENT = Experiment(
     name="transfer",
     title="Transfer",
     question="Does a probe of the frozen code survive changes of low-level latents?",
-    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "long": LONG},
+    presets={"smoke": SMOKE, "laptop": LAPTOP, "gpu": GPU, "short": SHORT, "long": LONG},
     predict=predict,
     groups=groups,
     measure=measure,

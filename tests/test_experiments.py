@@ -17,7 +17,7 @@ import pytest
 from counting_experiment import EXPERIMENT, Config
 
 from experiments import NAMES, groups, training
-from experiments.experiment import LONG, conduct, load_results, named_experiment
+from experiments.experiment import FURTHER, conduct, load_results, named_experiment
 from experiments.groups import UnusableError
 from experiments.script import script
 from hlvm import HierarchicalModel, LatentGraph
@@ -346,7 +346,7 @@ def test_states_and_parts_reach_the_training(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "preset"),
-    [(name, preset) for name in NAMES for preset in ("laptop", LONG) if preset in named_experiment(name).presets],
+    [(name, preset) for name in NAMES for preset in ("laptop", *FURTHER) if preset in named_experiment(name).presets],
 )
 def test_committed_results_are_those_of_the_code(name, preset):
     """Settings and prediction are the script's, and its verdicts follow from the records."""
