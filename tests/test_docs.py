@@ -94,13 +94,13 @@ def test_encoders_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
 
 def shown_rows(page, known):
-    """Arm -> numbers of a table of the encoders' page, of those arms that are known."""
+    """Arm -> numbers at height 1 in a table of the encoders' page, of those arms that are known."""
     names = {"masked autoencoder, own": "random", "masked autoencoder in PyTorch": "PyTorch MAE"}
     found = {}
     for line in page.read_text(encoding="utf-8").splitlines():
-        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        if names.get(name, name) in known:
-            found[names.get(name, name)] = [float(cell.split()[0]) for cell in cells if cell[:1].isdigit()]
+        height, name, *cells = [*(cell.strip() for cell in line.strip("|").split("|")), ""]
+        if height == "1" and names.get(name, name) in known:
+            found[names.get(name, name)] = [float(cell) for cell in cells if cell[:1].isdigit()]
     assert set(found) == set(known)
     return found
 
