@@ -138,7 +138,7 @@ def is_code(line):
         ("predict", 7),
         ("testing", 3),
         pytest.param("how_do_i", 9, marks=pytest.mark.slow),
-        pytest.param("own_images", 1, marks=pytest.mark.slow),
+        pytest.param("own_images", 2, marks=pytest.mark.slow),
         pytest.param("own_masks", 4, marks=pytest.mark.slow),
     ],
 )
