@@ -23,11 +23,10 @@ def verdict_table(claims: Sequence[Claim], most: int = 12, folded: bool | None =
     body, n_rows = [], 0
     for claim in claims:
         rows = [_cells(name, claim.scores[name], claim.limits.get(name)) for name in _shown(claim, most)]
-        left_out = len(claim.scores) - len(rows)
-        rows += [f'<td colspan="6">and {left_out} more</td>'] if left_out else []
-        body.append(_group(_said(claim), _verdict(claim), 5, rows))
+        rows += _left_out(claim, most, 6)
+        body.append(_group(_said(claim), _verdict(claim), 6, rows))
         n_rows += 1 + len(rows)
-    table = _table(("score", "value", "low", "high", "more than", "less than"), body)
+    table = _table(("score", "value", "low", "high", "more than", "less than", "verdict"), body)
     return _folded(_counts(claims), table) if (n_rows > _MANY if folded is None else folded) else table
 
 
@@ -44,13 +43,14 @@ def twice_table(pairs: Iterable[tuple[Claim, Claim]], names: tuple[str, str], mo
         runs = dict(zip(names, (first, second), strict=True))
         rows = [
             _cells(name, claim.scores[name], claim.limits.get(name), run)
-            for name in _shown(second, most, few=most)
+            for name in _shown(second, most)
             for run, claim in runs.items()
             if name in claim.scores
         ]
+        rows += _left_out(second, most, 7)
         verdict = "<br>".join(f"{run}: {_word(claim.holds)}" for run, claim in runs.items())
-        body.append(_group(f"<strong>{escape(second.text)}</strong>", verdict, 6, rows))
-    return _table(("score", "training", "value", "low", "high", "more than", "less than"), body)
+        body.append(_group(f"<strong>{escape(second.text)}</strong>", verdict, 7, rows))
+    return _table(("score", "training", "value", "low", "high", "more than", "less than", "verdict"), body)
 
 
 def numbers(interval: Interval) -> tuple[str, str, str]:
@@ -77,11 +77,17 @@ def _limit(end: float) -> str:
     return f"{end:g}".replace("-", "\N{MINUS SIGN}") if math.isfinite(end) else ""
 
 
-def _shown(claim: Claim, most: int, few: int | None = None) -> list[str]:
+def _shown(claim: Claim, most: int) -> list[str]:
     """Names of the scores that are shown, nearest to a limit first where some are left out."""
-    if len(claim.scores) <= (most if few is None else few):
+    if len(claim.scores) <= most:
         return list(claim.scores)
     return list(dict.fromkeys([*claim.nearest, *claim.scores]))[:most]
+
+
+def _left_out(claim: Claim, most: int, width: int) -> list[str]:
+    """A row that counts the scores which are not shown, if there are any."""
+    number = len(claim.scores) - most
+    return [f'<td colspan="{width}">and {number} more</td>'] if number > 0 else []
 
 
 def _said(claim: Claim) -> str:
@@ -114,8 +120,9 @@ def _counts(claims: Sequence[Claim]) -> str:
 
 
 def _group(head: str, verdict: str, width: int, rows: Sequence[str]) -> str:
-    """A claim, its verdict, and its scores."""
-    first = f'<th scope="rowgroup" colspan="{width}">{head}</th><td class="verdict">{verdict}</td>'
+    """A claim and its scores, which take so many columns, and beside them its verdict."""
+    beside = f'<td class="verdict" rowspan="{1 + len(rows)}">{verdict}</td>'
+    first = f'<th scope="rowgroup" colspan="{width}">{head}</th>{beside}'
     return "<tbody>" + "".join(f"<tr>{row}</tr>" for row in (first, *rows)) + "</tbody>"
 
 

@@ -69,7 +69,7 @@ def interval(value, low, high):
 
 def test_verdict_table_has_a_row_for_each_score_and_a_cell_for_each_number(pages):
     header, said, first, second = Cells(pages[0].verdict_table([claim()])).rows
-    assert header == ["score", "value", "low", "high", "more than", "less than"]
+    assert header == ["score", "value", "low", "high", "more than", "less than", "verdict"]
     assert said[0] == "0.75 is better than 0.1 & 0.95\ntheory: no: in c at every ratio\npaper: yes"
     assert said[1] == "holds: open\ntheory agrees: open\npaper agrees: open"
     assert first == ["0.75 − 0.1", "0.089", "0.025", "0.154", "0", ""]
