@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import api_tables
 import experiment_pages
 import explorer_pages
 import figures
@@ -56,7 +57,7 @@ python_maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = f"hlvm {release}"
 html_static_path = ["_static"]
-html_css_files = ["math.css"]
+html_css_files = ["pages.css"]
 html_math_renderer = "mathml"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -101,5 +102,7 @@ def setup(app: Sphinx) -> None:
     for module in (experiment_pages, explorer_pages, *of_modules):
         module.draw_all(HERE / "_static" / "generated")
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))
+    api_tables.put_functions_first()
+    app.connect("autodoc-process-docstring", api_tables.list_members, priority=900)  # after napoleon has read it
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("autodoc-skip-member", skip_tuple_fields)

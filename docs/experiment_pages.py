@@ -1,21 +1,20 @@
 """Figures and tables of verdicts of the experiments' pages, made from committed results: nothing is trained here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib
+from claim_tables import markdown_table, numbers, raw, twice_table, verdict_table
 from figures import STYLE
 from matplotlib.figure import Figure
 
-from experiments import NAMES, signal_tables, training_time
+from experiments import NAMES, open_claims, signal_tables, training_time
 from experiments.experiment import FURTHER, Results, load_results, named_experiment
-from hlvm.claims import SILENT, Claim, Says, Stance, within
 from hlvm.plotting import style
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 FRAGMENTS = ROOT / "docs" / "experiments" / "generated"
-WORDS = {True: "yes", False: "**no**", None: "open"}
 
 FIVE = (
     (
@@ -65,29 +64,30 @@ def draw_all(folder: Path) -> None:
     (FRAGMENTS / "summary.md").write_text(summary(found), encoding="utf-8")
     for name in {"signal"} & found.keys():  # once it has results
         for what, (heading, rows) in signal_tables.tables(found[name]).items():
-            (FRAGMENTS / f"{name}_{what}.md").write_text(_table(heading, rows), encoding="utf-8")
+            (FRAGMENTS / f"{name}_{what}.md").write_text(markdown_table(heading, rows), encoding="utf-8")
     (FRAGMENTS / "five.md").write_text(five_things(found), encoding="utf-8")
+    (FRAGMENTS / "open.md").write_text(markdown_table(open_claims.COLUMNS, open_claims.rows(found)), encoding="utf-8")
     _draw_training_time(folder)
 
 
 def five_things(found: Mapping[str, Results]) -> str:
-    """Table of what a user should know about masking, each with its number, its interval and its page."""
+    """Table of what a user should know about masking, a row for each score, with its interval and its page."""
     rows = []
     for sentence, name, text, scores in FIVE:
         claim = next(claim for claim in found[name].claims if claim.text == text)
-        shown = dict(claim.measured)
-        numbers = "<br>".join(f"{score}: {_unbroken(shown[score])}" for score in scores)
-        rows.append((sentence, numbers, f"[{named_experiment(name).title}]({name}.md)"))
-    return _table(("what", "measured", "where"), rows)
+        where = f"[{named_experiment(name).title}]({name}.md)"
+        for score in scores:
+            rows.append((sentence, score, *numbers(claim.scores[score]), where))
+            sentence, where = "", ""  # said once
+    return markdown_table(("what", "score", "value", "low", "high", "where"), rows, right=(2, 3, 4))
 
 
 def _draw_one(name: str, results: Results, preset: str, folder: Path) -> None:
     """Figures and verdicts of one run; what is not of the preset ``laptop`` says so in its names."""
     label = name if preset == "laptop" else f"{name}_{preset}"
     _save(label, lambda: named_experiment(name).draw(results.records, results.prediction), folder)
-    (FRAGMENTS / f"{label}.md").write_text(
-        f"{verdict_table(results.claims)}\n{about(name, results, preset)}", encoding="utf-8"
-    )
+    table = raw(verdict_table(results.claims))
+    (FRAGMENTS / f"{label}.md").write_text(f"{table}\n{about(name, results, preset)}", encoding="utf-8")
 
 
 def _save(label: str, draw: Callable[[], Mapping[str, Figure]], folder: Path) -> None:
@@ -101,7 +101,7 @@ def _draw_training_time(folder: Path) -> None:
         {name: load_results(RESULTS / f"{name}_{preset}") for name in training_time.NAMES} for preset in FURTHER
     )
     _save("training_time", lambda: {"scores": training_time.draw(short, long)}, folder)
-    table = verdict_table(training_time.compare(short, long))
+    table = raw(verdict_table(training_time.compare(short, long)))
     (FRAGMENTS / "training_time.md").write_text(
         f"{table}\n{about('transfer', long['transfer'], 'long')}", encoding="utf-8"
     )
@@ -111,6 +111,8 @@ def _draw_training_time(folder: Path) -> None:
 _BY_GENERATOR = "generators, each with a training seed of its own,"
 _OVER = {
     "theorem2": _BY_GENERATOR,
+    "mask_design": _BY_GENERATOR,
+    "assumption_violation": _BY_GENERATOR,
     "sample_complexity": "draws of grammars",
     "signal": "families or generators",
 }
@@ -133,48 +135,22 @@ def about(name: str, results: Results, preset: str) -> str:
 
 def judged_twice(short: Mapping[str, Results], long: Mapping[str, Results]) -> str:
     """The claims for which the short run, the long one or both came to a verdict, a table for each experiment."""
-    header = ("claim", "after short training", "after long training")
     parts = []
     for name in training_time.NAMES:
         pairs = training_time.decided(short[name], long[name])
-        rows = [
-            (
-                after.text,
-                *(f"{_measured(e, 2, after)}<br>holds:\N{NO-BREAK SPACE}{WORDS[e.holds]}" for e in (before, after)),
-            )
-            for before, after in pairs
-        ]
         n_open = len(long[name].claims) - len(pairs)
         rest = f"{n_open} more are open after both.\n" if n_open else ""
-        parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}\n{rest}")
+        table = raw(twice_table(pairs, ("short", "long")))
+        parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{table}\n{rest}")
     return "\n".join(parts)
 
 
-def verdict_table(claims: Sequence[Claim]) -> str:
-    """One row for each claim."""
-    header = ("claim", "measured", "verdict")
-    rows = []
-    for claim in claims:
-        sources = _sources(claim)
-        said = [f"*{name}:* {stance}" for name, stance, _ in sources if stance != SILENT]
-        agree = [f"{name} agrees: {WORDS[agrees]}" for name, stance, agrees in sources if _speaks(stance)]
-        verdict = "<br>".join(map(_unbroken, [f"holds: {WORDS[claim.holds]}", *_too_small(claim), *agree]))
-        rows.append(("<br>".join([claim.text, *said]), _measured(claim), verdict))
-    return _table(header, rows)
-
-
-def summary(found: dict[str, Results]) -> str:
-    """All claims of all experiments, a table for each."""
-    header = ("claim", "paper", "theory", "measured", "agrees")
-    parts = []
-    for name, results in found.items():
-        rows = []
-        for claim in results.claims:
-            agrees = [f"{source}: {WORDS[outcome]}" for source, stance, outcome in _sources(claim) if _speaks(stance)]
-            verdict = "<br>".join(map(_unbroken, agrees)) or _unbroken(f"holds: {WORDS[claim.holds]}")
-            says = ("–" if stance == SILENT else str(stance) for stance in (claim.paper, claim.theory))
-            rows.append((claim.text, *says, _measured(claim, most=3), verdict))
-        parts.append(f"### [{named_experiment(name).title}]({name}.md)\n\n{_table(header, rows)}")
+def summary(found: Mapping[str, Results]) -> str:
+    """All claims of all experiments, a folded table for each."""
+    parts = [
+        f"### [{named_experiment(name).title}]({name}.md)\n\n{raw(verdict_table(results.claims, most=3, folded=True))}"
+        for name, results in found.items()
+    ]
     return "\n".join([record(found), *parts])
 
 
@@ -187,39 +163,5 @@ def record(found: Mapping[str, Results]) -> str:
         agrees = [getattr(claim, f"{source}_agrees") for claim in decided]
         rows.append((source, *(str(sum(outcome is kind for outcome in agrees)) for kind in (True, False, None))))
     share = f"{len(decided)} of {len(claims)} claims are decided ({len(decided) / len(claims):.0%})."
-    return f"{share}\n\n{_table(('on decided claims', 'right', 'wrong', 'silent'), rows)}"
-
-
-def _too_small(claim: Claim) -> list[str]:
-    """Words where no score is surely beyond its limit, so that a difference too small to count refuted the claim."""
-    beyond = [within(claim.scores[name], *ends) is False for name, ends in claim.limits.items()]
-    return ["too small to count"] if claim.holds is False and beyond and not any(beyond) else []
-
-
-def _sources(claim: Claim) -> tuple[tuple[str, Stance, bool | None], ...]:
-    """Who speaks of the claim, what they say, and whether the measurement agrees."""
-    return ("theory", claim.theory, claim.theory_agrees), ("paper", claim.paper, claim.paper_agrees)
-
-
-def _speaks(stance: Stance) -> bool:
-    return stance.says is not Says.NOTHING
-
-
-def _measured(claim: Claim, most: int = 12, like: Claim | None = None) -> str:
-    """The intervals; of too many those that come nearest to a limit, in this claim or in another like it."""
-    measured = dict(claim.measured)
-    names = list(measured)
-    if len(names) > most:
-        names = list(dict.fromkeys([*(like or claim).nearest, *names]))[:most]
-    lines = [f"{name}: {_unbroken(measured[name])}" for name in names]
-    return "<br>".join([*lines, f"and {len(measured) - most} more"] if len(measured) > most else lines)
-
-
-def _unbroken(text: str) -> str:
-    """On one line, whatever the width."""
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    table = markdown_table(("on decided claims", "right", "wrong", "silent"), rows, right=(1, 2, 3))
+    return f"{share}\n\n{table}"

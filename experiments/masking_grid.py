@@ -15,13 +15,14 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.command import command
 from experiments.drawing import draw_over_seeds
 from experiments.experiment import Experiment, Frame, Group, Prediction, Record
-from experiments.quadtree_figures import draw_floor, height_words, label_rows
+from experiments.quadtree_figures import draw_floor, height_words
 from experiments.quadtree_fits import (
     COMPARED,
     MARGIN,
@@ -274,16 +275,17 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
 
 
 def _draw(mechanism: str, records: Frame, prediction: Prediction) -> Figure:
-    """Predicted shares above, what is found of each height below, over the ratio."""
+    """Predicted shares above, what is found of each height below, over the ratio, a row of panels for each unit."""
     top = prediction["top"]
     shares = pd.DataFrame(prediction["share_in_c"])
     shares = shares[shares["mechanism"] == mechanism]
     noise = records[(records["part"] == "noise") & (records["mechanism"] == mechanism)]
     trained_ones, untrained = noise[noise["of"] == "trained"], noise[noise["of"] == "untrained"]
-    figure, panels = figure_with_panels(7.0, 4.8, rows=2, columns=top, sharex=True)
-    for height, (predicted, measured) in enumerate(panels.T, start=1):
+    units = prediction["units"]
+    figure, panels = figure_with_panels(7.0, 2.2 * (1 + len(units)), rows=1 + len(units), columns=top, sharex=True)
+    for height, (predicted, *below) in enumerate(panels.T, start=1):
         for name, line in _LINES.items():
-            for index, unit in enumerate(prediction["units"]):
+            for index, (unit, measured) in enumerate(zip(units, below, strict=True)):
                 look = _look(index) | {"linestyle": line}
                 if name == "block":
                     look["markerfacecolor"] = "white"
@@ -294,10 +296,17 @@ def _draw(mechanism: str, records: Frame, prediction: Prediction) -> Figure:
                 if len(arm):
                     predicted.plot(share["ratio"], share["share"], **look)
                     draw_over_seeds(measured, arm, "ratio", _label(name, unit), **look)
-        draw_floor(measured, untrained[untrained["height"] == height], COLORS["black"])
+        ends = np.array([measured.get_ylim() for measured in below])  # of one height one scale
+        for measured in below:
+            draw_floor(measured, untrained[untrained["height"] == height], COLORS["black"])
+            measured.set(ylim=(ends[:, 0].min(), ends[:, 1].max()))
         predicted.set(title=height_words(height, top), ylim=(-0.05, 1.05))
-        measured.set(xlabel="masking ratio", xlim=(0, 1))
-    label_rows(figure, panels, 3)
+        below[-1].set(xlabel="masking ratio", xlim=(0, 1), xticks=(0.25, 0.5, 0.75))
+    panels[0, 0].set_ylabel("predicted share in c")
+    for row, unit in zip(panels[1:], units, strict=True):
+        row[0].set_ylabel(f"R², {_label('uniform', unit).partition(',')[0]}")
+    handles = [of for row in panels[1:] for of in zip(*row[0].get_legend_handles_labels(), strict=True)]
+    figure.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -267,10 +267,10 @@ def draw_paper(axes: Sequence[Axes], paper: Paper, prediction: Prediction, label
 def dress(axes: Sequence[Axes], prediction: Prediction, what: str) -> None:
     """Labels of both axes, and ticks where something was measured."""
     ratios, units = ([arm[series] for arm in prediction["series"][series]] for series in ("ratio", "unit"))
-    axes[0].set_xlabel(f"masking ratio (unit of {prediction['series']['ratio'][0]['unit']} patches)")
+    axes[0].set_xlabel(f"masking ratio\n(unit of {prediction['series']['ratio'][0]['unit']} patches)")
     axes[0].set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     axes[0].set_ylabel(what)
-    axes[1].set_xlabel(f"masking unit in patches (ratio {prediction['series']['unit'][0]['ratio']:g})")
+    axes[1].set_xlabel(f"unit in patches\n(ratio {prediction['series']['unit'][0]['ratio']:g})")
     axes[1].set_xticks(range(len(units)), [f"{unit}" for unit in units])
 
 

@@ -46,15 +46,14 @@ def _order(table: Frame, prediction: Prediction) -> Table:
     rows = []
     for family, title in prediction["titles"].items():
         top = table[(table["family"] == family) & (table["level"] == prediction["top"][family])]
-        cells = []
         for network, steps in _runs(table, prediction):
             own = top[(top["network"] == network) & (top["steps"] == steps)]
             of = found[(found["network"] == network) & (found["steps"] == steps) & (found["family"] == family)]
             measured, said = (np.ptp(own.groupby("arm")[column].mean()) for column in ("gain", "forecast"))
-            text = f"{_number(of['rank'].mean())} ({measured:.2f}; {said:.2f})"
-            cells.append(text if measured >= TELLING else f"*{text}*")
-        rows.append((title, *cells))
-    return ("family", *_heading(table, prediction)), rows
+            rank = _number(of["rank"].mean())
+            cells = (rank if measured >= TELLING else f"*{rank}*", f"{measured:.2f}", f"{said:.2f}")
+            rows.append((title, network, f"{steps:,}", *cells))
+    return ("family", "network", "steps", "rank correlation", "range of gains", "range of forecasts"), rows
 
 
 def _rivals(table: Frame, prediction: Prediction) -> Table:
@@ -120,9 +119,18 @@ def _contrast(table: Frame, prediction: Prediction) -> Table:
             ]
             means = own.groupby("arm", sort=False)[["gain", "forecast", "demand"]].mean()
             named = [str(means[column].idxmax()) for column in ("forecast", "demand", "gain")]
-            cells = [f"{arm} ({_number(means.loc[arm, 'gain'])})" for arm in named]
+            cells = [text for arm in named for text in (arm, _number(means.loc[arm, "gain"]))]
             rows.append((prediction["titles"][family], network, *cells))
-    return ("family", "network", "the law names (gain there)", "demand names (gain there)", "best measured"), rows
+    return (
+        "family",
+        "network",
+        "the law names",
+        "gain there",
+        "demand names",
+        "gain there",
+        "best",
+        "gain there",
+    ), rows
 
 
 def _number(value: float) -> str:

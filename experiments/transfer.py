@@ -202,43 +202,45 @@ def _retained(of_class: Frame, chance: float) -> Frame:
 # ---------------------------------------------------------------------- drawing
 
 
-_LOOKS: dict[str, dict[str, Any]] = {
-    "none": {"color": COLORS["black"], "marker": "o"},
-    "colour": {"color": COLORS["orange"], "marker": "s"},
-    "frequency": {"color": COLORS["sky"], "marker": "^"},
-    "texture": {"color": COLORS["green"], "marker": "v"},
-    "lighting": {"color": COLORS["purple"], "marker": "P"},
-    "position": {"color": COLORS["blue"], "marker": "X"},
-}
+_SHIFTS = ("colour", "frequency", "texture", "lighting", "position")
 
 
 def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
-    """Accuracy after each shift and on average, beside the paper's mean; second tasks."""
-    figure, axes = figure_with_panels(7.0, 5.6, 2, 2, sharey="row", sharex="col", width_ratios=(5, 3))
+    """Accuracy after shifts, beside the paper's mean; second tasks; and every shift in panels of its own."""
+    figure, axes = figure_with_panels(7.0, 7.2, 3, 2, sharey="row", sharex="col", width_ratios=(5, 3))
     of_class = records[records["task"] == "class"]
     shifted = of_class[of_class["shift"] != "none"]
-    for panel, series in zip(axes[0], ("ratio", "unit"), strict=True):
-        for shift, look in _LOOKS.items():
-            rows = _trained(of_class[of_class["shift"] == shift])
-            means = [float(of_arm(rows, arm).mean()) for arm in prediction["series"][series]]
-            thin = {"markersize": 4, "linewidth": 0.8, **look}
-            panel.plot(places_of(prediction, series), means, label=f"shift: {shift}", **thin)
     look = {"color": COLORS["vermilion"], "marker": "D", "linewidth": 2}
     draw_series(axes[0], _trained(shifted), prediction, name="mean of the five shifts", **look)
     draw_floors(axes[0], shifted, "their floor, ")
     draw_paper(axes[0], SHIFTED, prediction, "paper, mean of five sets", scale=100)
-    for task, look in (("layout", "D"), ("count", "s")):
-        color = {"layout": COLORS["vermilion"], "count": COLORS["blue"]}[task]
+    for row, task in zip(axes[1:], ("layout", "count"), strict=True):
         of_task = records[records["task"] == task]
-        draw_series(axes[1], _trained(of_task), prediction, name=task, color=color, marker=look)
-        draw_floors(axes[1], of_task, f"{task}, ", color)
-    draw_paper(axes[1], DETECTION, prediction, "paper, box AP / 100", scale=100)
-    dress(axes[1], prediction, "accuracy, second tasks")
+        draw_series(row, _trained(of_task), prediction, name=task, color=COLORS["blue"], marker="s")
+        draw_floors(row, of_task)
+        draw_paper(row, DETECTION, prediction, "paper, box AP / 100", scale=100)
+        row[0].set_ylabel(f"accuracy of the {task}")
+    dress(axes[-1], prediction, "accuracy of the count")
     axes[0, 0].set_ylabel("accuracy of the class")
     for row in axes:
         row[0].set_ylim(0, 1.03)
     legends_beside(axes)
-    return {"transfer": figure}
+    return {"transfer": figure, "shifts": _draw_shifts(of_class, prediction)}
+
+
+def _draw_shifts(of_class: Frame, prediction: Prediction) -> Figure:
+    """Accuracy of the class over ratios and units, a row for each shift; without a shift it is grey behind them."""
+    figure, axes = figure_with_panels(7.0, 8.0, len(_SHIFTS), 2, sharey=True, sharex="col", width_ratios=(5, 3))
+    for row, shift in zip(axes, _SHIFTS, strict=True):
+        for panel, series in zip(row, ("ratio", "unit"), strict=True):
+            rows = _trained(of_class[of_class["shift"] == "none"])
+            means = [float(of_arm(rows, arm).mean()) for arm in prediction["series"][series]]
+            panel.plot(places_of(prediction, series), means, color=COLORS["grey"], linewidth=0.9)
+        of_shift = _trained(of_class[of_class["shift"] == shift])
+        draw_series(row, of_shift, prediction, name=shift, color=COLORS["blue"], marker="o")
+        row[0].set_ylabel(shift)
+    dress(axes[-1], prediction, _SHIFTS[-1])
+    return figure
 
 
 EXPERIMENT = Experiment(

@@ -1,15 +1,18 @@
 """What the documentation shows must run, and what it cites must exist."""
 
+import ast
 import doctest
 import importlib.util
 import json
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 import hlvm
 import hlvm.theory
+from hlvm.images.base import Images
 from hlvm.masking import count_masked
 
 ROOT = Path(__file__).parent.parent
@@ -91,13 +94,13 @@ def test_encoders_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
 
 def shown_rows(page, known):
-    """Arm -> numbers of a table of the encoders' page, of those arms that are known."""
+    """Arm -> numbers at height 1 in a table of the encoders' page, of those arms that are known."""
     names = {"masked autoencoder, own": "random", "masked autoencoder in PyTorch": "PyTorch MAE"}
     found = {}
     for line in page.read_text(encoding="utf-8").splitlines():
-        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        if names.get(name, name) in known:
-            found[names.get(name, name)] = [float(cell.split()[0]) for cell in cells if cell[:1].isdigit()]
+        height, name, *cells = [*(cell.strip() for cell in line.strip("|").split("|")), ""]
+        if height == "1" and names.get(name, name) in known:
+            found[names.get(name, name)] = [float(cell) for cell in cells if cell[:1].isdigit()]
     assert set(found) == set(known)
     return found
 
@@ -106,12 +109,89 @@ def test_quickstart_comments_tell_the_values():
     predict = "\n".join(code_blocks(DOCS / "quickstart.md", "python")[:2])
     namespace = {}
     run(predict, "quickstart.md", namespace)
-    shown = re.findall(r"^(\S.*?) +# (.*)$", predict, re.MULTILINE)
-    assert len(shown) == 5
+    assert check_comments(predict, namespace) == 5
+
+
+def check_comments(block, namespace):
+    """Compare values with the comments behind the expressions that give them; returns how many there are."""
+    expressions = {ast.unparse(node.value) for node in ast.parse(block).body if isinstance(node, ast.Expr)}
+    shown = [(line, value) for line, value in re.findall(r"^(\S.*?) +# (.*)$", block, re.MULTILINE) if is_code(line)]
+    shown = [(line, value) for line, value in shown if ast.unparse(ast.parse(line).body[0]) in expressions]
     for expression, value in shown:
         found = eval(expression, namespace)
         expected = value.split(":")[0] if isinstance(found, float) else value
-        assert (f"{found:.2f}" if isinstance(found, float) else repr(found)) == expected
+        assert (f"{found:.2f}" if isinstance(found, float) else repr(found)) == expected, expression
+    return len(shown)
+
+
+def is_code(line):
+    try:
+        compile(line, "a line of a page", "eval")
+    except SyntaxError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("page", "n_shown"),
+    [
+        ("predict", 7),
+        ("testing", 3),
+        pytest.param("how_do_i", 9, marks=pytest.mark.slow),
+        pytest.param("own_images", 2, marks=pytest.mark.slow),
+        pytest.param("own_masks", 4, marks=pytest.mark.slow),
+    ],
+)
+def test_page_runs_from_top_to_bottom_and_its_comments_tell_the_values(page, n_shown):
+    namespace, shown = {}, 0
+    for block in code_blocks(DOCS / f"{page}.md", "python"):
+        run(block, f"{page}.md", namespace)
+        shown += check_comments(block, namespace)
+    assert shown == n_shown
+    check = {"testing": check_testing, "own_images": check_own_images, "own_masks": check_own_masks}.get(page)
+    if check:
+        check(namespace)
+
+
+def check_testing(namespace):
+    namespace["test_code_identifies_the_latents"](jax.random.key(0))
+    assert dict(zip(namespace["found"].table["what"], namespace["found"].table["value"], strict=True))["floor"] < 0.7
+    table = namespace["table"].query("control == 'none'")
+    told = table.set_index(["fit", "latent"])["value"]
+    assert told["first", "a"] > 0.9 > 0.1 > told["first", "b"]
+
+
+def check_own_images(namespace):
+    images = namespace["sample"].images
+    assert images.shape == (8, 8, 16, 1)
+    assert 0 <= float(images.min()) <= float(images.max()) <= 1
+    bars, graph = namespace["bars"], namespace["bars"].graph
+    assert isinstance(bars, Images)
+    assert set(namespace["table"]["latent"]) == set(graph.latents)
+    assert set(namespace["table"]["part"]) == {"value", "noise"}
+
+
+def check_own_masks(namespace):
+    for mask in (namespace["Rows"](0.5), namespace["Disc"](0.8)):
+        drawn = mask.sample(jax.random.key(0), 500, namespace["graph"])
+        assert bool(drawn.any(axis=1).all())
+        assert not bool(drawn.all(axis=1).any())
+    assert namespace["table"]["arm"].nunique() == 2
+
+
+def test_how_do_i_answers_are_short_and_link_further():
+    answers = re.split(r"^### ", (DOCS / "how_do_i.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(answers) >= 15
+    for answer in answers:
+        code = re.findall(r"^```.*?^```$", answer, re.MULTILINE | re.DOTALL)
+        assert len(code) <= 1, answer
+        assert "](" in answer or "{func}" in answer or "{class}" in answer, answer
+
+
+def test_index_leads_to_every_page():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = {name for tree in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL) for name in tree.split()}
+    assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= listed
 
 
 @pytest.mark.parametrize(
@@ -215,3 +295,23 @@ def _mean_target_height(n_masked, n=64):
             chance *= max(n_masked - i, 0) / (n - i)
         height += chance
     return height
+
+
+def test_api_pages_list_every_public_name_functions_first(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    tables = importlib.import_module("api_tables")
+    modules = [getattr(hlvm, name) for name in hlvm.__all__ if name.islower() and not name.startswith("_")]
+    for module in modules:
+        monkeypatch.setattr(module, "__all__", module.__all__)  # put back afterwards
+    before = {module.__name__: set(module.__all__) for module in modules}
+    tables.put_functions_first()
+    for module in modules:
+        lines = []
+        tables.list_members(None, "module", module.__name__, module, {}, lines)
+        rows = re.findall(rf":py:obj:`~{module.__name__}\.(\w+)`\n     - (.*)", "\n".join(lines))
+        names = [name for name, _ in rows]
+        assert names == module.__all__
+        assert set(names) == before[module.__name__]
+        kinds = [tables.kind(getattr(module, name)) for name in names]
+        assert kinds == sorted(kinds)
+        assert all(line for (_, line), kind in zip(rows, kinds, strict=True) if kind == 0)

@@ -211,7 +211,7 @@ def test_a_cell_must_be_named_in_full():
 
 def test_every_figure_is_drawn():
     figures = masking_ratio.EXPERIMENT.draw(made_up(lambda cell: 0.5), PREDICTION)
-    assert list(figures) == ["masking_ratio", "masking_ratio_causes"]
+    assert list(figures) == ["masking_ratio", "masking_ratio_causes", "masking_ratio_mismatch"]
 
 
 def test_settings_must_hold_what_is_compared():

@@ -204,21 +204,23 @@ def test_tables_say_what_each_forecast_does_over_all_families():
     found = tables(results_of(said, lambda g: g))
     assert {"order", "rivals", "values", "contrast"} == set(found)
     heading, rows = found["order"]
-    assert len(heading) == len(rows[0]) == 5
-    assert rows[0][0] == "trees"
-    assert rows[0][1].startswith("1.00 (0.")
+    assert len(heading) == len(rows[0]) == 6
+    assert rows[0][:2] == ("trees", "transformer")
+    assert rows[0][3] == "1.00"
+    assert all(float(cell) > 0 for cell in rows[0][4:])
     by_forecast = {row[:2]: row[2:] for row in found["rivals"][1]}
     assert set(by_forecast["the highest latent", "the law"]) == {"1.00"}
     assert set(by_forecast["the highest latent", "demand"]) == {"−1.00"}
     assert set(by_forecast["the highest latent", "the share in c"]) == {"0.00"}
     assert found["values"][1][0][:2] == ("all", "16 of 16")
-    assert found["contrast"][1][0] == ("grammars", "transformer", "d (0.87)", "a (0.44)", "d (0.87)")
+    assert found["contrast"][1][0] == ("grammars", "transformer", "d", "0.87", "a", "0.44", "d", "0.87")
 
 
 def test_tables_mark_families_whose_arms_do_not_differ():
     said = prediction()
     rows = tables(results_of(said, lambda g: 0.01 * g))["order"][1]
-    assert all(cell.startswith("*1.00 (0.0") for row in rows for cell in row[1:])
+    assert {row[3] for row in rows} == {"*1.00*"}
+    assert all(row[4].startswith("0.0") for row in rows)
 
 
 def test_demand_that_is_rounding_is_no_order():
