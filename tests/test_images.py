@@ -22,6 +22,24 @@ def test_images_have_one_pixel_per_observed_dim(height, root_dim, shape):
     assert np.prod(shape) == sample.observed_matrix.shape[1]
 
 
+@pytest.mark.parametrize(("height", "noise_dim", "side"), [(1, 1, 4), (2, 1, 8), (3, 1, 16), (4, 1, 48), (2, 4, 12)])
+def test_init_draws_square_images_of_square_cells(height, noise_dim, side):
+    images = QuadtreeImages.init(0, height=height, noise_dim=noise_dim, mechanism=LinearGaussian())
+    assert images.shape == (side, side, 1)
+    assert images.cell_pixels == (side // 2**height,) * 2
+
+
+def test_init_keeps_the_dims_that_it_is_given():
+    assert QuadtreeImages.init(0, height=2, root_dim=3, mechanism=LinearGaussian()).shape == (4, 20, 1)
+
+
+def test_init_refuses_sizes_out_of_range():
+    with pytest.raises(ValueError, match="height must be a whole number of at least 1, got 0"):
+        QuadtreeImages.init(0, height=0)
+    with pytest.raises(ValueError, match="noise_dim must be"):
+        QuadtreeImages.init(0, height=2, noise_dim=0)
+
+
 @pytest.mark.parametrize(
     ("size", "height", "root_dim", "noise_dim"),
     [

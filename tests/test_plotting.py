@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection, PathCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import PathPatch
 from matplotlib.text import Annotation, Text
 
 from hlvm import plotting
-from hlvm.claims import Claim, interval_claim, yes
+from hlvm.claims import Claim, interval_claim, no, yes
 from hlvm.graph import LatentGraph, diamond, overlapping_fields, pure_children_chain, random_graph
 from hlvm.masking import RandomMask
 from hlvm.plotting import COLORS
@@ -767,6 +767,41 @@ def test_plot_claims_draws_what_decides_beside_its_limits():
     assert [line.get_color() for line in bars] == [COLORS[c] for c in ("vermilion", "vermilion", "green", "grey")]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["code = c", "no\nchange", "more"]
     assert [text.get_text() for text in ax.get_legend().get_texts()][-3:] == ["forward", "back", "a − b"]
+
+
+def test_plot_claims_draws_where_theory_says_that_intervals_lie():
+    limits = (0.9, math.inf)
+    high, low = Interval(value=0.95, low=0.94, high=0.96), Interval(value=0.5, low=0.4, high=0.6)
+    ax = plotting.plot_claims(
+        [
+            interval_claim("yes", {"R²": high}, limits, theory=yes()),
+            interval_claim("no", {"R²": low}, limits, theory=no()),
+            interval_claim("nothing", {"R²": low}, limits),
+            interval_claim("no, one of two", {"R²": low, "back": high}, limits, theory=no()),
+            interval_claim("between", {"a − b": low}, (0.3, 0.7), theory=no()),
+        ]
+    ).axes[0]
+    left, right = ax.get_xlim()
+    boxes = [(box.get_y(), box.get_height(), box.get_x(), box.get_x() + box.get_width()) for box in ax.patches]
+    expected = [(-0.5, 1, 0.9, right), (0.5, 1, left, 0.9), (2.5, 0.5, left, 0.9), (3, 0.5, left, 0.9)]
+    expected += [(3.5, 1, left, 0.3), (3.5, 1, 0.7, right)]
+    np.testing.assert_allclose(boxes, expected)
+
+
+def test_plot_claims_says_of_every_claim_what_was_predicted_and_what_was_found():
+    """A code below the threshold is not shown as one that is c, though that was predicted."""
+    narrow = interval_claim("code = c", {"R²": Interval(value=0.5, low=0.4, high=0.6)}, (0.9, math.inf), theory=no())
+    wide = interval_claim("code = c", {"R²": Interval(value=0.95, low=0.94, high=0.96)}, (0.9, math.inf), theory=yes())
+    between = interval_claim("code = c", {"R²": Interval(value=0.9, low=0.8, high=0.96)}, (0.9, math.inf))
+    ax = plotting.plot_claims([narrow, wide, between]).axes[0]
+    (right,) = ax.child_axes
+    assert [label.get_text() for label in right.get_yticklabels()] == [
+        "theory: no\ndoes not hold",
+        "theory: yes\nholds",
+        "theory: nothing\nopen",
+    ]
+    faces = [to_rgb(line.get_markerfacecolor()) for line in ax.get_lines() if line.get_marker() != "None"]
+    assert faces == [to_rgb(color) for color in ("white", COLORS["green"], COLORS["grey"])]
 
 
 def test_plot_claims_refuses_a_claim_without_limits():

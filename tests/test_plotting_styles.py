@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import threading
 from functools import cache
+from inspect import signature
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -162,6 +163,65 @@ def test_every_text_stands_out_from_what_lies_behind_it():
     found = {(name, *each) for name, figure in figures() for each in contrasts(figure)}
     assert len(found) > 50
     assert not [each for each in found if each[-1] < 4]
+
+
+def panels():
+    """Every public plotting function that draws a single panel, into axes that it is given."""
+    _, large, _, claim, scores, _ = inputs()
+    profile = level_profile(large, [RandomMask(ratio=0.25), RandomMask(ratio=0.5)])
+    deep = level_profile(pure_children_chain(10), [RandomMask(ratio=0.5)])
+    losses = {"a$_b$": np.linspace(1, 0.5, 100)}
+    sheet = contact_sheet(np.linspace(0, 1, 16).reshape(1, 4, 4, 1))
+    yield "plot_claims", lambda ax: plotting.plot_claims([claim], title="title", x_label="R²", ax=ax)
+    yield "plot_level_curves", lambda ax: plotting.plot_level_curves(profile, title="title", ax=ax)
+    yield "plot_level_curves", lambda ax: plotting.plot_level_curves(deep, title="title", ax=ax)
+    yield "plot_losses", lambda ax: plotting.plot_losses({"panel": losses}, ax=ax)
+    yield "plot_losses", lambda ax: plotting.plot_losses({"panel": losses}, names_below=True, ax=ax)
+    yield "plot_picture", lambda ax: plotting.plot_picture(sheet, title="title", ax=ax)
+    yield "plot_scores_by_height", lambda ax: plotting.plot_scores_by_height(scores, x="ratio", title="title", ax=ax)
+    yield "plot_scores_by_latent", lambda ax: plotting.plot_scores_by_latent(scores, title="title", ax=ax)
+
+
+def test_every_plot_that_takes_axes_is_in_the_table():
+    plots = {name: getattr(plotting, name) for name in plotting.__all__ if name.startswith("plot_")}
+    assert {n for n, plot in plots.items() if "ax" in signature(plot).parameters} == {name for name, _ in panels()}
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_plots_draw_into_axes_of_the_users_in_their_style(style):
+    """Where the user's ground is dark, every text and line stands out from it."""
+    for name, draw in panels():
+        with plt.style.context(style):
+            before = dict(mpl.rcParams)
+            figure = Figure(figsize=(9, 5), layout="constrained")
+            first, ax = figure.subplots(1, 2)
+            first.set_title("kept")
+            assert draw(ax) is figure
+            assert dict(mpl.rcParams) == before
+            found = list(contrasts(figure))
+        texts = {text for text, _ in found}
+        assert not [each for each in found if each[-1] < 4], name
+        assert "kept" in texts
+        assert any(text.startswith(("title", "panel")) for text in texts), name
+        ground = luminance(ax.get_facecolor())
+        assert ground == luminance(first.get_facecolor())
+        for line in ax.get_lines():
+            bright, dark = sorted([luminance(line.get_color()), ground], reverse=True)
+            assert (bright + 0.05) / (dark + 0.05) > 1.5, (name, line.get_color())
+        assert ax.lines or ax.images
+
+
+def test_plots_keep_a_title_of_axes_that_they_have_none_for():
+    ax = Figure().subplots()
+    ax.set_title("mine")
+    plotting.plot_claims([inputs()[3]], ax=ax)
+    assert ax.get_title() == "mine"
+
+
+def test_plots_refuse_axes_for_several_panels():
+    ax = Figure().subplots()
+    with pytest.raises(ValueError, match="ax has room for one panel, and there are 2"):
+        plotting.plot_losses({"a": {"x": [1.0]}, "b": {"x": [1.0]}}, ax=ax)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -7,6 +7,7 @@ common, and every cell of the finest grid is drawn as a small block of pixels, o
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from hlvm._numbers import positive
 from hlvm.graph import LatentGraph
 from hlvm.images.base import ImageSample
 from hlvm.mechanisms import InvertibleMLP, Mechanism
@@ -61,7 +63,7 @@ class QuadtreeImages:
         key: Any,
         *,
         height: int,
-        root_dim: int = 2,
+        root_dim: int | None = None,
         noise_dim: int = 1,
         mechanism: Mechanism | None = None,
     ) -> QuadtreeImages:
@@ -70,13 +72,16 @@ class QuadtreeImages:
         Args:
             key: a JAX key or an int, for the mechanisms' parameters.
             height: levels below the root; the image has ``4**height`` cells.
-            root_dim: dims of the root.
+            root_dim: dims of the root; ``None`` for the fewest with which cells, and so the image, are square.
             noise_dim: noise dims of every other variable.
             mechanism: the structural function everywhere; the default is :class:`~hlvm.mechanisms.InvertibleMLP`.
 
         Raises:
             ValueError: sizes out of range.
         """
+        if root_dim is None:
+            entered = positive(height, "height") * positive(noise_dim, "noise_dim")
+            root_dim = (math.isqrt(entered) + 1) ** 2 - entered
         graph = LatentGraph.quadtree(height, root_dim=root_dim, noise_dim=noise_dim)
         return cls(HierarchicalModel.init(key, graph, mechanism or InvertibleMLP()))
 

@@ -1,15 +1,17 @@
 """Figures. Nothing is computed here: every function draws what it is given.
 
-Each function returns a Matplotlib figure that pyplot does not know of; :func:`save_figure` writes it. Colours are those
-of Okabe and Ito (``COLORS``), and what matters is told apart by shape or hatching as well. In pictures and graphs
-``MASKED_RGB`` stands for what is masked.
+Each function returns a Matplotlib figure that pyplot does not know of; :func:`save_figure` writes it. It looks the same
+under every style of the user's. Those that draw a single panel also draw into axes of the user's, given as ``ax``: in
+the style of these, and they return their figure. Colours are those of Okabe and Ito (``COLORS``), and what matters is
+told apart by shape or hatching as well. In pictures and graphs ``MASKED_RGB`` stands for what is masked.
 """
 
 from hlvm.plotting.advice import plot_advice
+from hlvm.plotting.claims import plot_claims
 from hlvm.plotting.graphs import plot_graph, plot_grid
 from hlvm.plotting.images import plot_picture, plot_reconstructions
 from hlvm.plotting.profiles import plot_level_curves, plot_level_profile
-from hlvm.plotting.results import plot_claims, plot_losses, plot_scores_by_height, plot_scores_by_latent
+from hlvm.plotting.results import plot_losses, plot_scores_by_height, plot_scores_by_latent
 from hlvm.plotting.studies import plot_study
 from hlvm.plotting.styles import COLORS, MASKED_RGB, Panels, figure_with_panels, height_look, save_figure, style
 

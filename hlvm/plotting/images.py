@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
-from hlvm.plotting.styles import axes_in_inches, figure_with_panels, style, titled_sheet
+from hlvm.plotting.styles import axes_in_inches, row_of_panels, style, titled_sheet
 
 __all__ = ["plot_picture", "plot_reconstructions"]
 
@@ -22,20 +23,26 @@ _ENLARGED = 60
 """Pixels that a picture is wide at least."""
 
 
-def plot_picture(picture: ArrayLike, *, title: str = "") -> Figure:
+def plot_picture(picture: ArrayLike, *, title: str = "", ax: Axes | None = None) -> Figure:
     """Show one picture as it is, without axes.
 
     Args:
         picture: (H, W, C) with values in [0, 1]; C is 1 or 3. See :func:`hlvm.images.contact_sheet`.
         title: text above.
+        ax: axes to draw into; ``None`` for a new figure.
+
+    Returns:
+        The figure.
     """
     array = np.asarray(picture)
     height, width, _ = array.shape
-    with style():
-        figure, axes = figure_with_panels(max(2.0, width / _PIXELS_PER_INCH), max(1.0, height / _PIXELS_PER_INCH) + 0.4)
-        axes[0, 0].imshow(array.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes[0, 0].axis("off")
-        axes[0, 0].set_title(printable_lines(title))
+    with style(ax):
+        inches = (max(2.0, width / _PIXELS_PER_INCH), max(1.0, height / _PIXELS_PER_INCH) + 0.4)
+        figure, (ax,) = row_of_panels(ax, 1, *inches)
+        ax.imshow(array.squeeze(), cmap="gray", vmin=0, vmax=1, origin="upper", interpolation="nearest")
+        ax.axis("off")
+        if title:
+            ax.set_title(printable_lines(title))
         return figure
 
 

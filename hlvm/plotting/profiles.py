@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hlvm.plotting.heat_maps import FONT, LINE, draw_cells, draw_key, thinned
 from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
-from hlvm.plotting.styles import axes_in_inches, figure_with_panels, height_look, style, titled_sheet
+from hlvm.plotting.styles import axes_in_inches, height_look, ink_on, row_of_panels, style, titled_sheet
 from hlvm.theory import LevelProfile
 
 __all__ = ["PanelAxis", "Quantity", "plot_level_curves", "plot_level_profile"]
@@ -155,11 +155,15 @@ def _draw_maps(
 # ---------------------------------------------------------------------- curves
 
 
-_SHADES = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.85, 256)))
-"""From dark to light, but not so light that a line is lost on white."""
+def _shades(ink: str) -> ListedColormap:
+    """From dark to light, but not so near the ground that a line is lost on it."""
+    ends = (0.3, 1.0) if ink == "white" else (0.0, 0.85)
+    return ListedColormap(mpl.colormaps["viridis"](np.linspace(*ends, 256)))
 
 
-def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", title: str = "") -> Figure:
+def plot_level_curves(
+    profile: LevelProfile, *, quantity: Quantity = "share", title: str = "", ax: Axes | None = None
+) -> Figure:
     """A level profile as one curve per height over the masking ratio.
 
     Where masks were drawn at random, a band of two standard errors to either side is drawn.
@@ -169,9 +173,10 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
         quantity: "share" (of the latents of a height that are in ``c``), "frontier_share" or "dim" (dims of ``c`` at a
             height).
         title: text above.
+        ax: axes to draw into; ``None`` for a new figure, unknown to pyplot.
 
     Returns:
-        The figure, unknown to pyplot.
+        The figure.
 
     Raises:
         ValueError: not a level profile, or an unknown quantity.
@@ -189,12 +194,12 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
     order = np.argsort(profile.masked_share, kind="stable")
     heights = profile.heights.tolist()
     few = len(heights) <= 8
-    shades = ScalarMappable(Normalize(min(heights), max(heights)), _SHADES)
-    with style():
-        figure, axes = figure_with_panels(6.0, 3.6)
-        ax: Axes = axes[0, 0]
+    with style(ax):
+        own, (figure, (ax,)) = ax is None, row_of_panels(ax, 1, 6.0, 3.6)
+        ink = ink_on(ax)
+        shades = ScalarMappable(Normalize(min(heights), max(heights)), _shades(ink))
         for column, height in reversed(list(enumerate(heights))):
-            look = height_look(height) if few else {"color": shades.to_rgba(height), "marker": "."}
+            look = height_look(height, ink=ink) if few else {"color": shades.to_rgba(height), "marker": "."}
             x, y, error = profile.masked_share[order], values[order, column], errors[order, column]
             ax.plot(x, y, ms=4, lw=1.4, label=f"height {height}", **look)
             if profile.n_masks and len(x) > 1:
@@ -214,6 +219,8 @@ def plot_level_curves(profile: LevelProfile, *, quantity: Quantity = "share", ti
             figure.colorbar(shades, ax=ax, label="height", ticks=MaxNLocator(integer=True))
             if note:
                 ax.set_title(note.replace("\n", " "), fontsize=8, loc="right")
-        if title:
+        if title and own:
             figure.suptitle(printable_lines(title), fontsize=10.5)
+        elif title:
+            ax.set_title(printable_lines(title))
         return figure

@@ -1,22 +1,21 @@
-"""Plots of what was measured: losses, scores beside their controls, and claims."""
+"""Plots of what was measured: losses, and scores beside their controls."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from hlvm.claims import Claim
 from hlvm.plotting.labels import printable, printable_lines
-from hlvm.plotting.styles import COLORS, figure_with_panels, height_look, style
+from hlvm.plotting.styles import COLORS, height_look, ink_on, row_of_panels, style
 
-__all__ = ["plot_claims", "plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
+__all__ = ["plot_losses", "plot_scores_by_height", "plot_scores_by_latent"]
 
 
 _MOST_NAMED, _INCHES_PER_NAME = 24, 0.18
@@ -31,6 +30,7 @@ def plot_losses(
     y_label: str = "masked squared error / variance",
     names_below: bool = False,
     steps: ArrayLike | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Training losses, averaged over windows of steps; 1 is the squared error of predicting the mean.
 
@@ -42,11 +42,20 @@ def plot_losses(
         y_label: what the losses are.
         names_below: one legend below all panels, a line per label, as long labels need; without it if they are many.
         steps: of losses that are means already, the step at the end of each; ``None`` for one loss per step.
+        ax: axes to draw a single panel into; ``None`` for a new figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: axes for several panels.
     """
-    cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey", "black")]
-    with style():
-        figure, axes = figure_with_panels(4.6 * len(panels), 4.2, 1, len(panels), sharey=True)
-        for ax, (panel, curves) in zip(axes[0], panels.items(), strict=True):
+    given = ax
+    with style(given):
+        figure, axes = row_of_panels(given, len(panels), 4.6 * len(panels), 4.2, sharey=True)
+        cycle = [COLORS[c] for c in ("blue", "orange", "green", "vermilion", "purple", "sky", "grey")]
+        cycle.append(ink_on(axes[0]))
+        for ax, (panel, curves) in zip(axes, panels.items(), strict=True):
             for i, (label, losses) in enumerate(curves.items()):
                 values = np.asarray(losses)
                 window = max(1, min(smooth, len(values) // 4))
@@ -64,11 +73,13 @@ def plot_losses(
             ax.set_title(printable_lines(panel))
             if not names_below:
                 ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=8, ncols=2)
-        axes[0, 0].set_ylabel(printable(y_label))
-        curves = [line for ax in axes[0] for line in ax.get_lines() if not line.get_label().startswith("_")]
-        if names_below and len(curves) <= _MOST_NAMED:
+        axes[0].set_ylabel(printable(y_label))
+        curves = [line for ax in axes for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+        if names_below and len(curves) <= _MOST_NAMED and given is None:
             figure.set_figheight(figure.get_figheight() + _INCHES_PER_NAME * len(curves))
             figure.legend(handles=curves, loc="outside lower center", fontsize=8, frameon=False)
+        elif names_below and len(curves) <= _MOST_NAMED:
+            axes[0].legend(handles=curves, loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=8)
         return figure
 
 
@@ -94,6 +105,7 @@ def plot_scores_by_height(
     score: str | None = None,
     part: str | None = None,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """A score against a setting, one line per latent height, with floor, ceiling and chance level where given.
 
@@ -108,20 +120,26 @@ def plot_scores_by_height(
         score: which score of the table; ``None`` for the kernel R² where it has that, or else its first.
         part: of a study ``"noise"`` or ``"value"``; ``None`` for noise where the table has it.
         title: text above.
+        ax: axes to draw a single panel into; ``None`` for a new figure.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: a column or a score that the table lacks.
+        ValueError: a column or a score that the table lacks, or axes for several panels.
     """
     rows, score = _rows_of(table, score, part, x, *([] if panel is None else [panel]))
     titles = [""] if panel is None else list(dict.fromkeys(rows[panel]))
     heights = sorted(set(rows["height"]), reverse=True)
-    with style():
-        figure, axes = figure_with_panels(2.2 + 3.0 * len(titles), 3.5, 1, len(titles), sharey=True)
-        for ax, name in zip(axes[0], titles, strict=True):
+    given = ax
+    with style(given):
+        figure, axes = row_of_panels(given, len(titles), 2.2 + 3.0 * len(titles), 3.5, sharey=True)
+        ink = ink_on(axes[0])
+        for ax, name in zip(axes, titles, strict=True):
             own = rows if panel is None else rows[rows[panel] == name]
             levels = own.groupby(["control", "height"])["value"].mean()
             for height in heights:
-                look = height_look(height)
+                look = height_look(height, ink=ink)
                 points = own[(own["control"] == "none") & (own["height"] == height)]
                 of_fits = points.groupby([x, "fit"])[["value", "low", "high"]].mean()
                 ends = of_fits.groupby(level=0).agg({"value": "mean", "low": "min", "high": "max"})
@@ -131,23 +149,30 @@ def plot_scores_by_height(
                     if (control, height) in levels:
                         ax.axhline(levels[control, height], color=look["color"], lw=0.9, ls=dashes, alpha=0.8)
             if "chance" in levels:
-                ax.axhline(levels["chance"].mean(), color=COLORS["black"], lw=0.7)
+                ax.axhline(levels["chance"].mean(), color=ink, lw=0.7)
             ax.set_xlabel(printable(x))
-            ax.set_title(printable_lines(str(name)))
+            _set_title(ax, str(name), title if given is not None else "")
             ax.set_ylim(-0.08, 1.05)
-        axes[0, 0].set_ylabel(_SCORES.get(score, score))
-        given = set(rows["control"])
-        legend = [Line2D([], [], label=f"height {h}", **height_look(h)) for h in heights]
-        legend += _control_handles(given, "grey")
-        if "chance" in given:
-            legend.append(Line2D([], [], color=COLORS["black"], lw=0.7, label="chance (shuffled)"))
-        axes[0, -1].legend(handles=legend, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        figure.suptitle(printable_lines(title), fontsize=10.5)
+        axes[0].set_ylabel(_SCORES.get(score, score))
+        controls = set(rows["control"])
+        legend = [Line2D([], [], label=f"height {h}", **height_look(h, ink=ink)) for h in heights]
+        legend += _control_handles(controls, "grey")
+        if "chance" in controls:
+            legend.append(Line2D([], [], color=ink, lw=0.7, label="chance (shuffled)"))
+        axes[-1].legend(handles=legend, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        if given is None:
+            figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure
 
 
 def plot_scores_by_latent(
-    table: pd.DataFrame, *, panel: str = "fit", score: str | None = None, part: str | None = None, title: str = ""
+    table: pd.DataFrame,
+    *,
+    panel: str = "fit",
+    score: str | None = None,
+    part: str | None = None,
+    title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """A score of every latent, with floor and ceiling where given; latents predicted to be in ``c`` are filled.
 
@@ -161,32 +186,37 @@ def plot_scores_by_latent(
         score: which score of the table; ``None`` for the kernel R² where it has that, or else its first.
         part: of a study ``"noise"`` or ``"value"``; ``None`` for noise where the table has it.
         title: text above.
+        ax: axes to draw a single panel into; ``None`` for a new figure.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: a column or a score that the table lacks.
+        ValueError: a column or a score that the table lacks, or axes for several panels.
     """
     rows, score = _rows_of(table, score, part, panel)
     numbers = ["value", "low", "high", *(["predicted"] if "predicted" in rows else [])]
-    titles = list(dict.fromkeys(rows[panel]))
-    with style():
-        figure, axes = figure_with_panels(1.6 + 2.3 * len(titles), 3.6, 1, len(titles), sharey=True)
-        for ax, name in zip(axes[0], titles, strict=True):
+    titles, given = list(dict.fromkeys(rows[panel])), ax
+    with style(given):
+        figure, axes = row_of_panels(given, len(titles), 1.6 + 2.3 * len(titles), 3.6, sharey=True)
+        ink = ink_on(axes[0])
+        for ax, name in zip(axes, titles, strict=True):
             means = rows[rows[panel] == name].groupby(["control", "latent"], sort=False)[numbers].mean()
             for x, (latent, row) in enumerate(means.loc["none"].iterrows()):
                 share = min(row.get("predicted", 0.0), 1.0)
                 color = COLORS["orange"] if share > 0 else COLORS["grey"]
                 face = (color, share) if share > 0 else "white"
                 ax.bar([x], [max(row["value"], 0.0)], color=[face], edgecolor=color, width=0.7)
-                ax.plot([x, x], [row["low"], row["high"]], color=COLORS["black"], lw=1.5)
+                ax.plot([x, x], [row["low"], row["high"]], color=ink, lw=1.5)
                 for control, dashes, _ in _CONTROLS:
                     if (control, latent) in means.index:
                         level = means.loc[(control, latent), "value"]
                         ax.plot([x - 0.42, x + 0.42], [level] * 2, color=COLORS["blue"], ls=dashes, lw=1.4)
             names = [printable(str(latent)) for latent in means.loc["none"].index]
             ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
-            ax.set_title(printable_lines(str(name).replace(", ", ",\n")), fontsize=9)
+            _set_title(ax, str(name).replace(", ", ",\n"), title if given is not None else "", fontsize=9)
             ax.set_ylim(-0.05, 1.05)
-        axes[0, 0].set_ylabel(_SCORES.get(score, score))
+        axes[0].set_ylabel(_SCORES.get(score, score))
         handles = [
             Line2D([], [], ls="", marker="s", color=COLORS["orange"], label="in c (predicted)"),
             Line2D([], [], ls="", marker="s", markerfacecolor="white", color=COLORS["grey"], label="not in c"),
@@ -194,13 +224,16 @@ def plot_scores_by_latent(
         handles = handles if "predicted" in rows else []
         handles += _control_handles(set(rows["control"]), "blue")
         if handles:
-            axes[0, -1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        figure.suptitle(printable_lines(title), fontsize=10.5)
+            axes[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        if given is None:
+            figure.suptitle(printable_lines(title), fontsize=10.5)
         return figure
 
 
-_MARKERS = "><osD^v"
-"""Of the scores that decide, in the order of a claim's limits: of a block forward, then reverse."""
+def _set_title(ax: Axes, name: str, above: str, **look: Any) -> None:
+    """Title of axes: the panel's name, below that of the figure where these are all it has. None leaves it as it is."""
+    if lines := "\n".join(filter(None, (printable_lines(above), printable_lines(name)))):
+        ax.set_title(lines, **look)
 
 
 def _rows_of(table: Any, score: str | None, part: str | None, *more: str) -> tuple[Any, str]:
@@ -237,48 +270,3 @@ def _one_row_per_control(table: Any, part: str | None) -> pd.DataFrame:
             level = table[name]
             rows.append(rows[0].assign(control=name, value=level, low=level, high=level))
     return pd.concat(rows, ignore_index=True)
-
-
-def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "") -> Figure:
-    """The intervals that decide each claim, with its limits dashed.
-
-    Args:
-        claims: with limits; colours show whether a claim agrees with the theory.
-        x_label: what the intervals are of.
-        title: text above.
-
-    Raises:
-        ValueError: a claim without limits: nothing says which of its scores decide.
-    """
-    without = [claim.text for claim in claims if not claim.limits]
-    if without:
-        raise ValueError(f"plot_claims draws intervals beside their limits; leave out {without[0]!r}, which has none")
-    colors = {True: "green", False: "vermilion", None: "grey"}
-    marks = {True: "as predicted", False: "against the theory", None: "open, or nothing predicted"}
-    markers = {name: None for claim in claims for name in claim.limits}
-    markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(markers)}
-    with style():
-        figure, axes = figure_with_panels(9.2, 1.0 + 0.44 * len(claims))
-        ax = axes[0, 0]
-        for row, claim in enumerate(claims):
-            color = COLORS[colors[claim.theory_agrees]]
-            places = row + 0.24 * (np.arange(len(claim.limits)) - (len(claim.limits) - 1) / 2)
-            for y, (name, limits) in zip(places, claim.limits.items(), strict=True):
-                score = claim.scores[name]
-                ax.plot([score.low, score.high], [y, y], color=color, lw=2)
-                ax.plot([score.value], [y], markers[name], color=color, ms=6)
-                for limit in filter(math.isfinite, limits):
-                    ax.plot([limit, limit], [row - 0.5, row + 0.5], color=COLORS["black"], lw=0.8, ls="--")
-        ax.set_yticks(range(len(claims)), [printable_lines(claim.text) for claim in claims])
-        ax.set_ylim(len(claims) - 0.5, -0.5)
-        ax.set_xlabel(printable(x_label))
-        ax.set_title(printable_lines(title))
-        handles = [Line2D([], [], color=COLORS[colors[k]], lw=2, label=label) for k, label in marks.items()]
-        handles.append(Line2D([], [], color=COLORS["black"], lw=0.8, ls="--", label="limits"))
-        if len(markers) <= len(_MARKERS):
-            handles += [
-                Line2D([], [], color=COLORS["grey"], ls="", marker=marker, label=printable(name))
-                for name, marker in markers.items()
-            ]
-        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-        return figure

@@ -11,10 +11,12 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.style as mpl_style
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from hlvm._files import as_path, atomic_path
+from hlvm._numbers import UsageError
 from hlvm._process.settings import SETTINGS
 from hlvm.plotting.labels import printable_lines
 
@@ -26,6 +28,8 @@ __all__ = [
     "axes_in_inches",
     "figure_with_panels",
     "height_look",
+    "ink_on",
+    "row_of_panels",
     "save_figure",
     "style",
     "titled_sheet",
@@ -68,16 +72,33 @@ _MARKERS = "osD^vPX*"
 _TITLE = 10.5
 _LETTER = 0.54
 """Mean width of a letter, in font sizes."""
+_SEEN, _DARK = 0.5, 0.45
+"""Least opacity of a ground that is seen, and brightness, 0 to 1, below which it asks for white text."""
+_LUMINANCE = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the brightness of a colour."""
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(ax: Axes | None = None) -> Iterator[None]:
     """Matplotlib settings of all figures, whatever the user's: of those, only fonts and file formats are kept.
 
     Text is plain: ``$`` and ``_`` in names are drawn as they are. The settings are the process's: other threads that
     draw figures of this package wait. Where the font lacks letters, Matplotlib looks in common fonts for other scripts,
     as far as they are installed; of a letter that none of these has, it warns.
+
+    Args:
+        ax: axes of the user's that are drawn into. The settings stay the user's then, but text is plain, and what is
+            black elsewhere is white on dark axes.
     """
+    if ax is not None:
+        ink = ink_on(ax)
+        own: Any = {"text.color": ink, "xtick.color": ink, "ytick.color": ink, "axes.labelcolor": ink}
+        own |= {"legend.labelcolor": ink, "legend.frameon": False, "text.parse_math": False, "text.usetex": False}
+        with SETTINGS, mpl.rc_context(own):
+            yield
+            for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()):
+                text.set_parse_math(False)  # these were made before
+        return
     with SETTINGS, mpl.rc_context():
         settings: Any = {
             **{name: value for name, value in mpl.rcParams.items() if name.startswith(_KEPT)},
@@ -136,6 +157,38 @@ def figure_with_panels(
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def row_of_panels(
+    ax: Axes | None, count: int, width: float, height: float, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches and its panels side by side; or the axes given, and their figure.
+
+    Args:
+        ax: axes of the user's; ``None`` for a new figure.
+        count: number of panels.
+        width: of a new figure.
+        height: of a new figure.
+        options: of :meth:`matplotlib.figure.Figure.subplots`.
+
+    Raises:
+        ValueError: axes are given, and there are more panels than one.
+    """
+    if ax is None:
+        figure, axes = figure_with_panels(width, height, 1, count, **options)
+        return figure, list(axes[0])
+    if count != 1:
+        raise UsageError(f"has room for one panel, and there are {count}: leave it out, or draw fewer", argument="ax")
+    return ax.figure.figure, [ax]
+
+
+def ink_on(ax: Axes) -> str:
+    """Black, or white on axes that are dark."""
+    *rgb, opaque = to_rgba(ax.get_facecolor())
+    if opaque < _SEEN:
+        *rgb, opaque = to_rgba(ax.figure.get_facecolor())
+    bright = sum(share * part for share, part in zip(_LUMINANCE, rgb, strict=True))
+    return "white" if opaque >= _SEEN and bright < _DARK else COLORS["black"]
+
+
 def axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
     """Axes at a place given in inches from the figure's lower left corner."""
     wide, tall = figure.get_size_inches()
@@ -163,6 +216,12 @@ def titled_sheet(wide: float, tall: float, title: str) -> tuple[Figure, float]:
     return figure, tall - MARGIN - lines
 
 
-def height_look(height: int) -> dict[str, Any]:
-    """Colour and marker of a latent height, the same in every figure."""
-    return {"color": COLORS[_HEIGHT_COLORS[height % len(_HEIGHT_COLORS)]], "marker": _MARKERS[height % len(_MARKERS)]}
+def height_look(height: int, *, ink: str = COLORS["black"]) -> dict[str, Any]:
+    """Colour and marker of a latent height, the same in every figure.
+
+    Args:
+        height: of the latent.
+        ink: colour that stands for black.
+    """
+    name = _HEIGHT_COLORS[height % len(_HEIGHT_COLORS)]
+    return {"color": ink if name == "black" else COLORS[name], "marker": _MARKERS[height % len(_MARKERS)]}
