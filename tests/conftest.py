@@ -26,7 +26,8 @@ if version("jaxlib") < "0.11":  # later ones end the process at a flag that they
 _cache = tempfile.TemporaryDirectory(prefix="hlvm-tests-")  # removed when the process ends
 os.environ["XDG_CACHE_HOME"] = _cache.name
 
-_MOST_MAPS, _MOST_BYTES = 15_000, 2 * 2**30
+_MOST_MAPS = 30_000
+_MOST_BYTES = min(4 * 2**30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 6)  # several workers share it
 
 
 @pytest.fixture(autouse=True, scope="module")

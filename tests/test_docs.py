@@ -52,6 +52,7 @@ def test_quickstart_runs_from_top_to_bottom(capsys):
     assert "untrained:" in said
 
 
+@pytest.mark.slow
 def test_first_study_of_the_page_is_five_lines_that_run():
     first = code_blocks(DOCS / "studies.md", "python")[0]
     assert len([line for line in first.splitlines() if line and not line.startswith(("import", "from"))]) <= 5
