@@ -114,7 +114,7 @@ def _word(outcome: bool | None) -> str:
 
 def _counts(claims: Sequence[Claim]) -> str:
     holds = [claim.holds for claim in claims]
-    kinds = {"hold": True, "do not": False, "are open": None}
+    kinds = {"hold": True, "do not": False, "open": None}
     told = ", ".join(f"{sum(of is kind for of in holds)} {words}" for words, kind in kinds.items())
     return f"{len(claims)} claims: {told}. Show them with their scores."
 

@@ -105,7 +105,7 @@ def test_verdict_table_shows_the_scores_nearest_to_a_limit_and_counts_the_rest(p
 def test_verdict_table_folds_what_is_long(pages):
     assert "<details" not in pages[0].verdict_table([claim()])
     folded = pages[0].verdict_table([claim()] * 9)
-    assert "<summary>9 claims: 0 hold, 0 do not, 9 are open. Show them with their scores.</summary>" in folded
+    assert "<summary>9 claims: 0 hold, 0 do not, 9 open. Show them with their scores.</summary>" in folded
     assert "<details" in pages[0].verdict_table([claim()], folded=True)
 
 
