@@ -125,7 +125,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     for row, cost in zip(rows, costs(model, names, turns=2 if options.quick else TURNS), strict=True):
         row |= cost
-    about = {"shared": list(shared.latents), "most_known": most_known(), "seconds_without_costs": seconds}
+    about = {"shared": sorted(shared.members), "most_known": most_known(), "seconds_without_costs": seconds}
     show(rows, about)
     if options.out is not None:
         used = environment("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
