@@ -14,8 +14,9 @@ better than before training by more than MARGIN of R²; what is not asked for sh
 code may hold more than its objective asks for.
 
 R² is that of kernel regression on samples of which nothing is hidden. Its interval is over seeds, of the differences to
-the same network before training. A step's cost is its time over that of squared error: one core, one seed, contenders
-taking turns, the median of the turns.
+the same network before training. Objectives take turns at their steps while they train. A step's cost is its processor
+time, which other work on the machine leaves alone, over that of squared error in the same turn: the median of the
+turns, with the least and the most.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -38,10 +39,10 @@ from scipy.stats import norm
 from hlvm import HierarchicalModel, LatentGraph
 from hlvm._files.digests import write_json
 from hlvm._process.provenance import environment
-from hlvm.mae import Fit, LossConfig, Member, TrainConfig, ViTConfig, encode, fastest_devices, fit_ensemble
+from hlvm.mae import Fit, LossConfig, Member, TrainConfig, ViTConfig, encode
 from hlvm.mae.objectives import IJEPA, CrossEntropy, Data2Vec, SIGReg, Supervised, UniformMAE, VICReg
 from hlvm.mae.training.data import standardization
-from hlvm.mae.training.groups import group_members, prepare
+from hlvm.mae.training.groups import Prepared, group_members, prepare
 from hlvm.mae.training.program import State, compile_program
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import mechanism_from_function
@@ -55,7 +56,7 @@ NETWORK = ViTConfig(patch=2, width=32, depth=2, decoder_width=32)
 MASK = RandomMask(ratio=0.5, unit=2)
 SLOPE, MARGIN = 1.5, 0.05
 BLOCKS, SIDE = (2, 4), 2
-TURNS, STEPS_PER_TURN = 7, 20
+STEPS_PER_TURN = 50
 
 Asked: TypeAlias = Literal["c", "means", "nothing", "unknown"]
 
@@ -112,20 +113,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=tuple(OBJECTIVES), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="few steps and seeds, to see that it runs")
     options = parser.parse_args()
-    began = time.perf_counter()
-    devices = fastest_devices()
-    model, names = blocks_of_cells(), options.only or list(OBJECTIVES)
+    began = time.process_time()
+    model, names = blocks_of_cells(), list(dict.fromkeys(["reconstruction", *(options.only or OBJECTIVES)]))
     masked = np.asarray(MASK.sample(jax.random.key(KEY), 1, model.graph)[0])
     shared = shared_information(model.graph, masked, regime="general")
-    train = TrainConfig(steps=20, batch=32, warmup=2) if options.quick else TRAIN
+    train = TrainConfig(steps=2 * STEPS_PER_TURN, batch=16, warmup=2) if options.quick else TRAIN
     seeds = 2 if options.quick else SEEDS
     rows = [{"objective": name, **predicted(model.graph, name)} for name in names]
-    for row, found in zip(rows, measured(model, names, train, seeds, devices), strict=True):
-        row |= found
-    seconds = time.perf_counter() - began
-    for row, cost in zip(rows, costs(model, names, turns=2 if options.quick else TURNS), strict=True):
-        row |= cost
-    about = {"shared": sorted(shared.members), "most_known": most_known(), "seconds_without_costs": seconds}
+    fits, seconds = trained(model, names, train, seeds)
+    for row, found, cost in zip(rows, measured(model, fits), costs(seconds), strict=True):
+        row |= found | cost
+    about = {
+        "shared": sorted(shared.members),
+        "most_known": most_known(),
+        "processor_seconds": time.process_time() - began,
+    }
     show(rows, about)
     if options.out is not None:
         used = environment("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
@@ -201,35 +203,115 @@ def predicted(graph: LatentGraph, name: str) -> dict[str, Any]:
     return {"kind": kind, "asked": ASKED[name], "predicted": PREDICTED[name], "theory": said}
 
 
-def measured(
-    model: HierarchicalModel, names: list[str], train: TrainConfig, seeds: int, devices: Any
-) -> list[dict[str, Any]]:
-    """What the codes of each objective hold, from the same data, first parameters and masks."""
+def trained(
+    model: HierarchicalModel, names: list[str], train: TrainConfig, seeds: int
+) -> tuple[dict[str, list[Fit]], dict[str, list[float]]]:
+    """Fits of every objective from the same data, first parameters and masks; and times of a step, in each turn.
+
+    All programs are compiled first. Then they take turns at some steps, in an order that goes to and fro.
+    """
     members = [
         Member(mask=MASK, network=NETWORK, loss=OBJECTIVES[name], seed=seed) for name in names for seed in range(seeds)
     ]
-    fits = fit_ensemble(jax.random.key(KEY), model, members, train, devices=devices)
+    standardize_key, key = jax.random.split(jax.random.key(KEY))
+    shift, scale = standardization(model, standardize_key)
+    runs: dict[str, Run] = {}
+    for group in group_members(model.graph, members, train):
+        one = prepare(key, model, group, members, train, shift, scale)
+        program = compile_program(one.lower(), jax.devices()[0].platform)
+        runs[names[group.members[0] // seeds]] = Run(one, program, train)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn, start in enumerate(range(0, train.steps, STEPS_PER_TURN)):
+        for name in names if turn % 2 else names[::-1]:
+            begin = time.process_time()
+            runs[name].take(start)
+            seconds[name].append((time.process_time() - begin) / min(STEPS_PER_TURN, train.steps - start))
+    return {name: runs[name].fits() for name in names}, seconds
+
+
+class Run:
+    """The seeds of one objective in training."""
+
+    def __init__(self, one: Prepared, program: Any, train: TrainConfig) -> None:
+        self._one, self._program, self._state = one, program, one.state
+        self._losses = np.zeros((train.steps, len(one.members)), np.float32)
+
+    def take(self, start: int) -> None:
+        """Take the steps of a turn."""
+        count = min(STEPS_PER_TURN, len(self._losses) - start)
+        found, losses = self._program(*self._one.arguments(self._state, start), jnp.int32(start), jnp.int32(count))
+        self._losses[start : start + count] = np.asarray(losses)[:count]
+        self._state = State(*found)
+
+    def fits(self) -> list[Fit]:
+        """The autoencoders as they are now."""
+        one, done = self._one, np.asarray(self._state.steps_done)
+        return [
+            Fit(
+                model=one.feeder.data,
+                mask=member.mask,
+                network=member.network,
+                train=one.train,
+                loss=member.loss,
+                seed=member.seed,
+                key=one.key,
+                params=self._state.params[row],
+                losses=self._losses[: done[row], row],
+                diverged=bool(done[row] < len(self._losses)),
+                shift=one.feeder.shift,
+                scale=one.feeder.scale,
+            )
+            for row, member in enumerate(one.members)
+        ]
+
+
+def measured(model: HierarchicalModel, of_names: Mapping[str, list[Fit]]) -> list[dict[str, Any]]:
+    """What the codes of each objective hold."""
     sample = model.sample(jax.random.key(KEY + 1), ROWS)
     content = {name: np.asarray(sample.latents[name]) for name in ("t", "s")}
+    floors: dict[int, Floor] = {}
     found = []
-    for number in range(len(names)):
-        each = [of_fit(fit, sample, content) for fit in fits[number * seeds : (number + 1) * seeds]]
+    for fits in of_names.values():
+        each = []
+        for fit in fits:
+            if fit.seed not in floors:  # paired: all objectives begin with the same network
+                floors[fit.seed] = floor_of(fit, sample, content)
+            each.append(of_fit(fit, sample, content, floors[fit.seed]))
         found.append({"latents": {name: summary([one[name] for one in each]) for name in content}, "fits": each})
     return found
 
 
-def of_fit(fit: Fit, sample: Any, content: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Scores of one fit, before training and after, and the shape of its code."""
-    before, after = (np.asarray(encode(one, sample, None)) for one in (fit.untrained(), fit))
-    regression = ScoreConfig().regression
-    floors, values = (kernel_r2_many(code, content, key=KEY, config=regression) for code in (before, after))
-    fallen = collapse(after, np.concatenate(list(content.values()), axis=1), untrained=before)
+class Floor(NamedTuple):
+    """The code of a network before training, and its scores."""
+
+    code: np.ndarray
+    scores: dict[str, float]
+    rank: float
+
+
+def floor_of(fit: Fit, sample: Any, content: Mapping[str, np.ndarray]) -> Floor:
+    """What is there before training."""
+    code = np.asarray(encode(fit.untrained(), sample, None))
+    return Floor(code, scores_of(code, content), effective_rank(code).plain)
+
+
+def scores_of(code: np.ndarray, content: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """R² of each latent."""
+    found = kernel_r2_many(code, content, key=KEY, config=ScoreConfig().regression)
+    return {name: score.value for name, score in found.items()}
+
+
+def of_fit(fit: Fit, sample: Any, content: Mapping[str, np.ndarray], floor: Floor) -> dict[str, Any]:
+    """Scores of one fit beside those before training, and the shape of its code."""
+    code = np.asarray(encode(fit, sample, None))
+    values = scores_of(code, content)
+    fallen = collapse(code, np.concatenate(list(content.values()), axis=1), untrained=floor.code)
     return {
-        **{name: {"value": values[name].value, "floor": floors[name].value} for name in content},
+        **{name: {"value": values[name], "floor": floor.scores[name]} for name in content},
         "collapse": fallen.kind,
         "directions": fallen.used,
-        "effective_rank": effective_rank(after).plain,
-        "effective_rank_untrained": effective_rank(before).plain,
+        "effective_rank": effective_rank(code).plain,
+        "effective_rank_untrained": floor.rank,
         "diverged": fit.diverged,
         "last_loss": float(fit.losses[-100:].mean()),
     }
@@ -243,50 +325,15 @@ def summary(of_fits: list[dict[str, float]]) -> dict[str, Any]:
     return {**means, "added": added.value, "low": added.low, "high": added.high, "learned": learned}
 
 
-def costs(model: HierarchicalModel, names: list[str], *, turns: int) -> list[dict[str, Any]]:
-    """Time of a step of one member over that of squared error, in turns."""
-    steps = {name: stepper(model, OBJECTIVES[name]) for name in dict.fromkeys(["reconstruction", *names])}
-    ratios: dict[str, list[float]] = {name: [] for name in steps}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(turns + 1):
-        order = list(steps) if turn % 2 else list(steps)[::-1]
-        taken = {}
-        for name in order:
-            begin = time.process_time()
-            steps[name]()
-            taken[name] = (time.process_time() - begin) / STEPS_PER_TURN
-        if turn:  # the first one warms up
-            for name, of_step in taken.items():
-                seconds[name].append(of_step)
-                ratios[name].append(of_step / taken["reconstruction"])
-    return [
-        {
-            "step_seconds": statistics.median(seconds[name]),
-            "cost": {
-                "median": statistics.median(ratios[name]),
-                "least": min(ratios[name]),
-                "most": max(ratios[name]),
-            },
-        }
-        for name in names
-    ]
-
-
-def stepper(model: HierarchicalModel, loss: Any) -> Callable[[], None]:
-    """A function that takes some steps more."""
-    members = [Member(mask=MASK, network=NETWORK, loss=loss)]
-    shift, scale = standardization(model, jax.random.key(KEY))
-    (group,) = group_members(model.graph, members, TRAIN)
-    one = prepare(jax.random.key(KEY), model, group, members, TRAIN, shift, scale)
-    program, state = compile_program(one.lower(), jax.devices()[0].platform), one.state
-
-    def take() -> None:
-        nonlocal state
-        found, losses = program(*one.arguments(state, 0), jnp.int32(0), jnp.int32(STEPS_PER_TURN))
-        state = State(*found)
-        jax.block_until_ready(losses)
-
-    return take
+def costs(seconds: Mapping[str, list[float]]) -> list[dict[str, Any]]:
+    """Time of a step over that of squared error in the same turn; the first turn warms up."""
+    ours = seconds["reconstruction"][1:]
+    found = []
+    for of in seconds.values():
+        ratios = [a / b for a, b in zip(of[1:], ours, strict=True)]
+        cost = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+        found.append({"step_seconds": statistics.median(of[1:]), "cost": cost})
+    return found
 
 
 # ---------------------------------------------------------------------- shown
