@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from hlvm._files.digests import read_json
 from hlvm.cli.tables import number, share
-from hlvm.cli.theory import theory
+from hlvm.cli.theory import check, theory
 from hlvm.datasets import load_dataset
 from hlvm.graph import LatentGraph
 from hlvm.masking import BernoulliMask, BlockMask, GridMask, RandomMask, RatioRange, SubtreeMask
@@ -25,6 +26,7 @@ from hlvm.theory import (
     shared_information,
     target_ancestors,
 )
+from hlvm.theory.assumptions.objectives import ObjectiveName
 
 PYTHON = re.compile(r"\b[a-z_]+=|\bNone\b|\(\.\.\.\)|\w\.\w+\(|Patches|RandomMask|LatentGraph|LinearGaussian")
 """What nobody who uses the command knows."""
@@ -365,6 +367,17 @@ def test_check_of_a_model_knows_its_mechanisms_and_the_mask(run):
     assert not PYTHON.search(out)
 
 
+@pytest.mark.parametrize("objective", get_args(ObjectiveName))
+def test_check_says_what_an_objective_can_identify(run, objective):
+    code, out, err = run("check", "tree.json", "--objective", objective, "--json")
+    report = check_assumptions(LatentGraph.load("tree.json"), objective=objective)
+    assert (code, err) == (0 if report.ok else 1, "")
+    record = json.loads(out)
+    assert [finding["message"] for finding in record["findings"]] == [finding.message for finding in report.findings]
+    assert not PYTHON.search(out)
+    assert re.search(rf"[ (]{objective}[ ,.]", " ".join(str(check.__doc__).split()))  # which --help prints
+
+
 # ---------------------------------------------------------------------- bad input
 
 THEORY = [
@@ -465,6 +478,8 @@ CHECK = [
     ("check tree.json --masked", "--masked names nothing to mask: give at least one NAME"),
     ("check tree.json --masked nobody", "'nobody' is not a variable"),
     ("check tree.json --masked z1_0", "'z1_0' is a latent"),
+    ("check tree.json --objective hinge", "--objective must be one of reconstruction, energy, cross_entropy"),
+    ("check tree.json --objective", "Missing value for argument '--objective'"),
 ]
 
 

@@ -1,5 +1,7 @@
 """Supervision: against plain loops, the labels that are drawn, what it bounds, and what it refuses."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,9 @@ from objective_cases import SMALL, assert_same_loss_and_gradient, one_hot_data, 
 from hlvm import mae
 from hlvm.graph import LatentGraph
 from hlvm.images import GrammarImages
-from hlvm.mae import BottleneckConfig, LinearConfig, Member, TrainConfig
+from hlvm.mae import BottleneckConfig, Checkpoints, LinearConfig, Member, TrainConfig
 from hlvm.mae.objectives import LossConfig, Supervised
+from hlvm.mae.objectives.base import first_parameters
 from hlvm.mae.training.labels import Labels, draw_labels, label_units
 from hlvm.masking import RandomMask
 from hlvm.mechanisms import LinearGaussian
@@ -121,3 +124,51 @@ def test_supervised_refuses_what_does_not_fit(model):
         Supervised(latents=("u", "u"))
     with pytest.raises(ValueError, match="head_layers must be"):
         Supervised(head_layers=0)
+
+
+# ---------------------------------------------------------------------- a member like any other
+
+
+def test_supervised_fits_resume_bit_for_bit_and_are_kept(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("hlvm.mae.training.groups.CHUNK", 2)
+    monkeypatch.setattr("hlvm.mae.training.program.CHUNK", 2)
+    loss, train = Supervised(latents=("v", "r"), head_width=4), TrainConfig(steps=6, batch=8, warmup=1)
+    members = [Member(mask=MASK, network=LinearConfig(code_dim=2), loss=loss, seed=seed) for seed in (0, 1)]
+
+    def stop(progress):
+        if progress.step == 4:
+            raise RuntimeError("as if killed")
+
+    whole = mae.fit_ensemble(0, model, members, train)
+    states = Checkpoints(folder=tmp_path / "states", every=2)
+    with pytest.raises(RuntimeError, match="as if killed"):
+        mae.fit_ensemble(0, model, members, train, checkpoints=states, on_progress=stop)
+    resumed = mae.fit_ensemble(0, model, members, train, checkpoints=states)
+    mae.save_fits(tmp_path / "fits", resumed)
+    sample = model.sample(3, 5)
+    for one, other, loaded in zip(whole, resumed, mae.load_fits(tmp_path / "fits"), strict=True):
+        np.testing.assert_array_equal(one.params, other.params)
+        np.testing.assert_array_equal(one.losses, other.losses)
+        assert loaded.loss == loss
+        np.testing.assert_array_equal(loaded.params, one.params)
+        np.testing.assert_array_equal(mae.encode(loaded, sample, None), mae.encode(one, sample, None))
+        np.testing.assert_array_equal(loaded.untrained().params, one.untrained().params)
+    others = [dataclasses.replace(member, loss=Supervised(latents=("r", "v"), head_width=4)) for member in members]
+    with pytest.raises(ValueError, match="another run, which differs in members"):
+        mae.fit_ensemble(0, model, others, train, checkpoints=states)
+
+
+def test_supervised_member_diverges_alone(model, monkeypatch):
+    """One of two starts from NaN in the head: it stops at once, the other ends as it does alone."""
+    members = [Member(mask=MASK, network=LinearConfig(code_dim=2), loss=Supervised(), seed=seed) for seed in (0, 1)]
+    alone = mae.fit_ensemble(0, model, members[1:], SHORT)[0]
+
+    def poisoned(network, objective, keys):
+        return first_parameters(network, objective, keys).at[0, -1].set(jnp.nan)
+
+    monkeypatch.setattr("hlvm.mae.training.groups.first_parameters", poisoned)
+    with pytest.warns(mae.DivergenceWarning, match="1 of 2 diverged and stopped early: member 0 after 0 steps"):
+        broken, sound = mae.fit_ensemble(0, model, members, SHORT)
+    assert broken.diverged
+    assert not sound.diverged
+    np.testing.assert_allclose(sound.losses, alone.losses, rtol=2e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 
@@ -171,7 +171,14 @@ def design(
     return 0 if isinstance(found, DesignedMask) else 1
 
 
-def check(graph: Source, *, masked: OptionalNames = None, mask_file: OptionalFile = None, json: Flag = False) -> int:
+def check(
+    graph: Source,
+    *,
+    masked: OptionalNames = None,
+    mask_file: OptionalFile = None,
+    objective: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None,
+    json: Flag = False,
+) -> int:
     """Check which assumptions of the theory a graph or a model meets, and what to do about the others.
 
     The exit code is 1 if one of them is known to fail.
@@ -180,11 +187,16 @@ def check(graph: Source, *, masked: OptionalNames = None, mask_file: OptionalFil
 
     Example: hlvm check model.npz --masked x_0 x_1
 
+    Example: hlvm check graph.json --objective ijepa
+
     Args:
         graph: a graph (.json, .graphml) or a data set with one inside (.npz, .h5, .hdf5), whose mechanisms are unknown,
             a saved model (.npz, or the folder of an image model), or a family of images: quadtree, shapes or grammar.
         masked: names of the masked observed variables, to have the mask checked as well.
         mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
+        objective: what is trained for, to have said what it can identify and what it needs: reconstruction (by squared
+            error), energy (reconstruction by the energy score), cross_entropy, ijepa, data2vec, vicreg, sigreg,
+            uniform_mae or supervised.
         json: print JSON instead of a table.
     """
     names = masked_names(masked, mask_file)
@@ -195,7 +207,7 @@ def check(graph: Source, *, masked: OptionalNames = None, mask_file: OptionalFil
         mechanisms = {name: m for name, m in zip(loaded.nodes, model.layout.mechanisms, strict=True) if m is not None}
     from hlvm.theory import check_assumptions
 
-    report = check_assumptions(loaded, mechanisms, masked=names or None)
+    report = check_assumptions(loaded, mechanisms, masked=names or None, objective=cast(Any, objective))
     _show(records.report_record(report), records.print_report, json)
     return 0 if report.ok else 1
 
