@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,9 +34,11 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
             own = [places[objective, name] for name in of["grammars"]]
             shift = 0.02 * (number - 1) * (of["x"][-1] - of["x"][0])
             _draw_places(axes, np.asarray(of["x"]) + shift, own, objective, COLORS[color], marker)
-        axes.set_xticks(of["x"], of["grammars"])
-        axes.set_title({"m": "synonyms", "L": "levels"}[axis])
-    panels[0, 0].set_yscale("log", base=2)
+        varied, fixed = (0, 1) if axis == "m" else (1, 0)
+        parts = [name.split(", ") for name in of["grammars"]]
+        axes.set_xticks(of["x"], [part[varied] for part in parts])
+        axes.set_title(f"{'synonyms' if axis == 'm' else 'levels'}, {parts[0][fixed]}")
+    _powers_of_two(panels[0, 0])
     panels[0, 0].set_ylabel("samples")
     legend_below(figure, panels[0, 0], 4)
     return {"sample_laws": figure}
@@ -56,3 +60,14 @@ def _draw_places(axes: Axes, x: np.ndarray, places: list[Bounds], label: str, co
         axes.plot([place], [2.0 ** finite.mean()], "^" if late else "v", color=color, markersize=6, fillstyle="none")
     if not shown:
         axes.plot([], [], color=color, marker=marker, linestyle="none", label=label)
+
+
+def _powers_of_two(axes: Axes) -> None:
+    """A logarithmic vertical axis with plain numbers at some powers of two; formulas are not drawn in this style."""
+    axes.set_yscale("log", base=2)
+    lowest, highest = (math.ceil(math.log2(end)) for end in axes.get_ylim())
+    powers = range(lowest, highest, max(1, (highest - lowest) // 6))
+    axes.set_yticks(
+        [2.0**power for power in powers], [f"{2**power:,}" if power >= 0 else f"1/{2**-power:,}" for power in powers]
+    )
+    axes.minorticks_off()

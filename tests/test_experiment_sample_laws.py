@@ -263,7 +263,9 @@ def test_draw_shows_places_and_bounds(shift):
     figure = draw(made_up(["tokens", "labels", "latent targets"], shift=shift), PREDICTION)["sample_laws"]
     axes = figure.axes[0]
     assert axes.get_yscale() == "log"
-    assert [text.get_text() for text in axes.get_xticklabels()] == PREDICTION["axes"]["m"]["grammars"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["m = 2", "m = 3", "m = 4"]
+    assert [axes.get_title() for axes in figure.axes] == ["synonyms, L = 3", "levels, m = 2"]
+    assert not any("$" in text.get_text() for text in axes.get_yticklabels())
     assert {text.get_text() for text in figure.legends[0].get_texts()} >= {*OBJECTIVES, "v m^3"}
     arrows = [line for line in axes.lines if line.get_marker() == "^"]
     assert bool(arrows) == (shift > 1)
