@@ -109,7 +109,6 @@ def _draw_training_time(short: Mapping[str, Results], folder: Path) -> None:
 _BY_GENERATOR = "generators, each with a training seed of its own,"
 _OVER = {
     "theorem2": _BY_GENERATOR,
-    "sample_complexity": "draws of grammars",
     "signal": "families or generators",
 }
 """Replicates that intervals of an experiment are over; others say it in their settings, or have one generator."""
