@@ -113,7 +113,6 @@ _OVER = {
     "theorem2": _BY_GENERATOR,
     "mask_design": _BY_GENERATOR,
     "assumption_violation": _BY_GENERATOR,
-    "sample_complexity": "draws of grammars",
     "signal": "families or generators",
 }
 """Replicates that intervals of an experiment are over; others say it in their settings, or have one generator."""

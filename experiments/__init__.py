@@ -16,7 +16,6 @@ NAMES = (
     "transfer",
     "mask_design",
     "assumption_violation",
-    "sample_complexity",
     "signal",
 )
 """Modules with a page, in its order; of each, results of the preset ``laptop`` are in ``experiments/results``."""
