@@ -21,14 +21,15 @@ h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-
 p { max-width: 50rem; } figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
 figcaption { color: #555; font-size: .9rem; max-width: 50rem; }
 .scroll { overflow-x: auto; }
+@media (max-width: 44rem) { body { padding: 1rem; } figure img { max-width: 44rem; } }
 table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top;
          white-space: pre; }
-td.wrap { white-space: normal; }
+td.wrap { white-space: normal; min-width: 14rem; }
 th { border-bottom: 2px solid #888; }
 td.good { color: #00724f; font-weight: 600; } td.bad { color: #b34700; font-weight: 700; } td.open { color: #666; }
 .lead { font-size: 1.1rem; padding: .7rem 1rem; border-left: 5px solid #0072B2; background: #f3f7fa; }
-summary { cursor: pointer; } summary h2 { display: inline-block; margin-bottom: .6rem; }
+summary { cursor: pointer; margin: 2.4rem 0 .6rem; } summary h2 { display: inline; }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .82rem; }
 """
 
@@ -110,7 +111,8 @@ def _section(section: Section) -> str:
 def _figure(path: Path, caption: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     text = html.escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    return f'<figure><div class="scroll">{image}</div><figcaption>{text}</figcaption></figure>'
 
 
 def _table(table: Table) -> str:

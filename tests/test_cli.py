@@ -149,14 +149,15 @@ def test_score_of_a_constant_code_has_no_number_to_show(run, tmp_path):
 def test_demo_exit_code_says_whether_the_theory_held(run, monkeypatch, tmp_path, agrees, expected):
     asked = []
 
-    def run_demo(config, out, *, console):
-        asked.append((config.key, out))
+    def run_demo(config, out, *, quick, console):
+        asked.append((config.key, out, quick))
         return types.SimpleNamespace(agrees=agrees)
 
     stand_in = types.SimpleNamespace(DemoConfig=lambda key: types.SimpleNamespace(key=key), run_demo=run_demo)
     monkeypatch.setitem(sys.modules, "hlvm.demo", stand_in)
     assert run("demo", "--out", "{new}/demo", "--seed", "4")[0] == expected
-    assert asked == [(4, tmp_path / "demo")]
+    assert run("demo", "--out", "{new}/demo", "--quick")[0] == expected
+    assert asked == [(4, tmp_path / "demo", False), (0, tmp_path / "demo", True)]
 
 
 # ---------------------------------------------------------------------- bad input

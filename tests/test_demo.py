@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from hlvm import mae
+from hlvm import mae, plotting
 from hlvm.claims import Claim, no, nothing, yes
 from hlvm.demo import DemoConfig, DemoResult, run_demo
+from hlvm.demo.pictures import beside, claims_figure, gains_figure
 from hlvm.demo.run import claims_table
+from hlvm.demo.scenes import train_on_scenes
 from hlvm.demo.scores import study_claims
 from hlvm.demo.setting import mask_cases, study_of
 from hlvm.graph import LatentGraph
+from hlvm.images import SceneImages
 from hlvm.mae import DivergenceWarning, TrainConfig, ViTConfig
 from hlvm.mechanisms import InvertibleMLP
 from hlvm.scoring import Interval
@@ -25,6 +28,10 @@ from hlvm.simulator import HierarchicalModel
 from hlvm.study import load_study
 
 TINY = DemoConfig(
+    scenes=SceneImages(size=16, patch=8, objects=(1, 1)),
+    scene_images=16,
+    scene_network=ViTConfig(width=8, depth=1, heads=1, decoder_width=8),
+    scene_train=TrainConfig(steps=4, batch=8, warmup=1),
     bottleneck=TrainConfig(steps=4, batch=16, warmup=1),
     vit=TrainConfig(steps=4, batch=8, warmup=1),
     network=ViTConfig(width=8, depth=1, heads=1, decoder_width=8),
@@ -35,10 +42,25 @@ TINY = DemoConfig(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def recorded(tmp_path_factory):
+    """A finished run, and what was trained on scenes in it."""
     out = tmp_path_factory.mktemp("runs") / "demo"
     console = Console(record=True, width=160, force_terminal=False)
-    return out, run_demo(TINY, out, console=console), console.export_text()
+    scenes = []
+
+    def train(*arguments):
+        scenes.append(train_on_scenes(*arguments))
+        return scenes[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hlvm.demo.run.train_on_scenes", train)
+        result = run_demo(TINY, out, console=console)
+    return out, result, console.export_text(), scenes[0]
+
+
+@pytest.fixture(scope="module")
+def finished(recorded):
+    return recorded[:3]
 
 
 # ---------------------------------------------------------------------- predictions
@@ -68,9 +90,11 @@ def test_study_of_the_demo_predicts_that_no_latent_inside_one_masking_unit_is_id
 def test_run_demo_writes_everything(finished):
     out, result, shown = finished
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert {"report.html", "results.json", "scores.csv", "config.json", "checkpoints/model.npz"} <= names
+    files = {"prediction.json", "report.html", "results.json", "scores.csv", "config.json", "checkpoints/model.npz"}
+    assert files <= names
     figures = {name for name in names if name.startswith("figures/")}
-    assert len(figures) == 10
+    assert len(figures) == 12
+    assert "figures/demo.png" in figures
     assert all((out / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for name in figures)
     assert "What the theory predicted" in shown
     assert len(result.claims) == 6 + 2
@@ -90,10 +114,10 @@ def test_run_demo_results_agree_with_what_it_returns(finished):
     controls = {"none", "floor", "ceiling", "chance"}
     compared = {("kernel_r2", "above_floor"), ("kernel_r2", "normalised")}
     assert set(of_each.index) == {(score, c) for score in ("kernel_r2", "cca") for c in controls} | compared
-    assert set(of_each) == {4 * 21}  # autoencoders x variables
+    assert set(of_each) == {4 * 5}  # autoencoders x latents
     measured = scores[scores["control"] != "normalised"]  # there is no place between a floor and a ceiling below it
     assert measured[["value", "low", "high", "predicted"]].notna().all().all()
-    assert set(scores["height"]) == {0, 1, 2}
+    assert set(scores["height"]) == {1, 2}
 
 
 def test_run_demo_keeps_its_study(finished):
@@ -117,6 +141,36 @@ def test_study_claims_are_about_roots_that_are_always_shared(finished):
     assert interval.value == pytest.approx((rows["value"] - rows["floor"]).mean())
 
 
+def test_run_demo_fills_in_scenes_that_it_was_not_trained_on(recorded):
+    fit, pictures = recorded[3]
+    ((seen, made),) = pictures.arms.values()
+    hidden = (seen == np.asarray(plotting.MASKED_RGB)).all(axis=-1)
+    assert pictures.samples.shape == (8, 16, 16, 3)
+    assert hidden.mean(axis=(1, 2)).tolist() == [0.5] * 8
+    blocks = hidden.reshape(8, 2, 8, 2, 8)
+    assert (blocks.all(axis=(2, 4)) == blocks.any(axis=(2, 4))).all()
+    np.testing.assert_allclose(made[~hidden], pictures.samples[~hidden], atol=1e-5)
+    assert np.abs(made - pictures.samples)[hidden].mean() > 0.01
+    shown, trained_on = pictures.samples.reshape(8, -1), fit.model.parts[0].reshape(16, -1)
+    assert (shown[:, None] != trained_on[None]).any(axis=2).all()
+
+
+def test_run_demo_quick_predicts_as_ever_and_tests_one_mask(finished, tmp_path):
+    out = tmp_path / "demo"
+    result = run_demo(TINY, out, quick=True)
+    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == {
+        *("prediction.json", "report.html", "results.json", "scores.csv", "config.json"),
+        "figures/bottleneck_scores.png",
+    }
+    assert (out / "prediction.json").read_text() == (finished[0] / "prediction.json").read_text()
+    assert [claim.text for claim in result.claims] == [claim.text for claim in finished[1].claims[:2]]
+    assert [claim.theory for claim in result.claims] == [claim.theory for claim in finished[1].claims[:2]]
+    assert result.study is None
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 1
+    assert "More than untrained" not in page
+
+
 def test_run_demo_checkpoints_score_on_their_own_generator(finished):
     out, _, _ = finished
     fits = mae.load_fits(out / "checkpoints")
@@ -129,10 +183,61 @@ def test_run_demo_checkpoints_score_on_their_own_generator(finished):
 def test_report_is_self_contained(finished):
     out, result, _ = finished
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 10
+    assert page.count("data:image/png;base64,") == 11
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert all(html.escape(str(claim.theory)) in page for claim in result.claims)
+    assert re.findall("<h2>(.*?)</h2>", page)[:4] == [
+        "A masked autoencoder fills in what it does not see",
+        "Random masks: predicted before training, and measured",
+        "Claims",
+        "Fixed masks: predicted before training",
+    ]
+
+
+def test_claims_figure_leaves_no_claim_out(finished):
+    claims = finished[1].claims
+    (ax,) = claims_figure(claims).axes
+    labels = [label.get_text().replace(":\n", ": ") for label in ax.get_yticklabels()]
+    assert labels == [f"{number}. {claim.text}" for number, claim in enumerate(claims, 1)]
+
+
+def test_gains_figure_goes_from_the_untrained_code_to_the_visible_part():
+    table = pd.DataFrame(
+        [
+            {"arm": f"{ratio} {unit}", "strategy": "random", "ratio": ratio, "unit": unit, "network": "", "loss": ""}
+            | {
+                "latent": "",
+                "height": 1,
+                "part": "noise",
+                "score": "R²",
+                "share_in_c": ratio,
+                "value": 0.4 + 0.1 * unit,
+            }
+            | {"low": 0.3, "high": 0.6, "floor": 0.4, "ceiling": 0.8}
+            for ratio in (0.25, 0.5)
+            for unit in (1, 2)
+        ]
+    )
+    figure = gains_figure(table)
+    predicted, gained = [np.asarray(ax.images[0].get_array()) for ax in figure.axes[:2]]
+    np.testing.assert_allclose(predicted, [[0.25, 0.5]] * 2)
+    np.testing.assert_allclose(gained, [[0.25, 0.25], [0.5, 0.5]])
+    assert "measured: gain in R²" in {text.get_text() for text in figure.texts}
+
+
+def test_beside_puts_figures_on_white_in_the_middle_of_its_height():
+    with plotting.style():
+        figures = [plotting.figure_with_panels(*size)[0] for size in ((1, 1), (2, 0.5))]
+    for figure in figures:
+        figure.axes[0].set_facecolor("black")
+    picture = beside(*figures)
+    lowest = picture.min(axis=(1, 2))
+    assert picture.shape[2] == 3
+    assert lowest[len(lowest) // 2] == 0
+    narrow = picture[:, -60:].min(axis=(1, 2))
+    assert narrow[0] == narrow[-1] == 1
+    assert abs(np.flatnonzero(narrow < 1).mean() - (len(narrow) - 1) / 2) < 12  # labels of the axes stand on one side
 
 
 # ---------------------------------------------------------------------- failures
@@ -146,19 +251,28 @@ def test_run_demo_refuses_a_folder_in_use_before_any_work(tmp_path, monkeypatch)
 
 
 def test_run_demo_interrupted_leaves_nothing_behind(tmp_path, monkeypatch):
+    predicted = []
+
     def interrupt(*_args, **_kwargs):
+        predicted.extend(json.loads(path.read_text()) for path in tmp_path.rglob("prediction.json"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hlvm.demo.run.train_bottlenecks", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_demo(TINY, tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
+    (before_training,) = predicted
+    assert [mask["d_c"] for mask in before_training["masks"]] == [2, 3, 3]
+    shares = {(row["mask"], row["height"]): row["share_in_c"] for row in before_training["random_masks"]}
+    assert shares["random unit=2", 1] == 0
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"height": 1}, "height 2 or more"),
+        ({"scene_images": 0}, "scene_images must be"),
+        ({"scene_ratio": 0.01}, "nothing would be masked"),
         ({"key": -1}, "key must be"),
         ({"ratios": ()}, "at least one ratio"),
         ({"vit_seeds": 1}, "seeds"),

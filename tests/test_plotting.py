@@ -766,7 +766,8 @@ def test_plot_claims_draws_what_decides_beside_its_limits():
     bars = [line for line in lines["-"] if line.get_marker() == "None"]
     assert [line.get_color() for line in bars] == [COLORS[c] for c in ("vermilion", "vermilion", "green", "grey")]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["code = c", "no\nchange", "more"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()][-3:] == ["forward", "back", "a − b"]
+    (legend,) = ax.figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-3:] == ["forward", "back", "a − b"]
 
 
 def test_plot_claims_draws_where_theory_says_that_intervals_lie():

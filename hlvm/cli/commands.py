@@ -132,8 +132,8 @@ def _with_dashes(value: Any) -> Any:
 # ---------------------------------------------------------------------- commands
 
 
-def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0) -> int:
-    """The whole chain on one small image model: graph, prediction, training, scores, verdicts.
+def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0, quick: bool = False) -> int:
+    """The whole chain on small image models: graph, prediction, training, scores, verdicts.
 
     Takes about three minutes on two cores and writes figures, tables and a report into a new folder. Exit code 1 says
     that a claim came out against the theory.
@@ -143,6 +143,7 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     Args:
         out: the folder to make; it must not exist, or be empty.
         seed: seed of everything random.
+        quick: in a minute: predict, train one autoencoder under one mask, draw one figure.
     """
     check_new_folder(out)
     check_folder_can_be_made(out)
@@ -155,7 +156,7 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 150  # a log file has room for whole claims
-    return 0 if run_demo(config, out, console=console).agrees else 1
+    return 0 if run_demo(config, out, quick=quick, console=console).agrees else 1
 
 
 # ---------------------------------------------------------------------- errors

@@ -21,13 +21,14 @@ from hlvm._files.digests import write_json
 from hlvm._keys import checked_key
 from hlvm._process.provenance import versions
 from hlvm.claims import Claim
-from hlvm.demo.page import claim_cells, write_page
+from hlvm.demo.page import claim_cells, write_page, write_quick_page
+from hlvm.demo.scenes import train_on_scenes
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, study_claims
 from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, study_of
 from hlvm.images import QuadtreeImages
 from hlvm.mae import BottleneckConfig, Fit, Member
 from hlvm.mae.config import as_ever
-from hlvm.study import StudyProgress, StudyResult
+from hlvm.study import Prediction, StudyProgress, StudyResult
 
 __all__ = ["DemoResult", "claims_table", "run_demo"]
 
@@ -41,13 +42,13 @@ class DemoResult:
     Attributes:
         claims: every claim with what the theory predicted, what was measured, and how it came out.
         scores: one row per bottleneck autoencoder and latent, with all controls.
-        study: what the vision transformers found under random masks.
+        study: what the vision transformers found under random masks; ``None`` of a quick run.
         seconds: time spent in each stage.
     """
 
     claims: tuple[Claim, ...]
     scores: pd.DataFrame
-    study: StudyResult
+    study: StudyResult | None
     seconds: dict[str, float]
 
     @property
@@ -56,16 +57,19 @@ class DemoResult:
         return all(claim.theory_agrees is not False for claim in self.claims)
 
 
-def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -> DemoResult:
+def run_demo(config: DemoConfig, out: Path, *, quick: bool = False, console: Console | None = None) -> DemoResult:
     """Run the whole chain and write its results to a new folder, all or nothing.
 
-    The folder receives ``report.html`` (self-contained), ``results.json``, ``scores.csv``, ``config.json``,
-    ``figures/`` (PNG), ``checkpoints/`` (the generator and every bottleneck autoencoder) and ``study/``, that of the
-    vision transformers: see :func:`hlvm.study.load_study`.
+    The folder receives ``prediction.json``, written before anything is trained, ``report.html`` (self-contained),
+    ``results.json``, ``scores.csv``, ``config.json``, ``figures/`` (PNG; ``demo.png`` shows the whole in one picture),
+    ``checkpoints/`` (the generator and every bottleneck autoencoder) and ``study/``, that of the vision transformers:
+    see :func:`hlvm.study.load_study`.
 
     Args:
         config: what to run.
         out: the folder to make; it must not exist, or be empty.
+        quick: predict as ever, but train one bottleneck autoencoder only, that of the first fixed mask, and draw one
+            figure, its scores. There are no checkpoints then, and no study.
         console: where to show progress and the final table; ``None`` for silence.
 
     Returns:
@@ -74,6 +78,7 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
     Raises:
         FileExistsError: the folder holds something already; before any work.
         ValueError: another process writes there.
+        RuntimeError: training diverged.
     """
     out = as_path(out)
     check_new_folder(out)
@@ -87,42 +92,79 @@ def run_demo(config: DemoConfig, out: Path, *, console: Console | None = None) -
             advance(1)
         with stages.stage("predict from graph and masks", 1) as advance:
             cases = mask_cases(images.graph)
+            _write_prediction(folder, cases, study_of(images.model, config).predict(quantities=False))
             advance(1)
-        with stages.stage("train bottleneck autoencoders", config.bottleneck.steps) as advance:
-            bottlenecks = train_bottlenecks(keys["bottleneck"], images, cases, config, advance)
-        with stages.stage("train and score vision transformers", 100) as advance:
-            found = run_study(keys["vit"], images, config, folder / "study", advance)
-        sample = images.model.sample(keys["score"], config.score_rows)
-        with stages.stage("score every latent, bottlenecks", len(bottlenecks)) as advance:
-            scores = score_bottlenecks(keys["split"], sample, cases, bottlenecks, advance)
-        with stages.stage("decide the claims", len(bottlenecks)) as advance:
-            claims = (
-                *bottleneck_claims(keys["split"], sample, cases, bottlenecks, config, advance),
-                *study_claims(found, images.graph.latents[0]),
-            )
-        with stages.stage("draw figures, write the report", 1) as advance:
-            result = DemoResult(claims=claims, scores=scores, study=found, seconds=stages.seconds)
-            used = {**versions(*_PACKAGES), "device": jax.devices()[0].device_kind}
-            words = jax.random.key_data(checked_key(config.key)).tolist()
-            settings = {"demo": as_ever(dataclasses.asdict(config)) | {"key": words}, "versions": used}
-            mae.save_fits(folder / "checkpoints", bottlenecks)
-            pictures = images.model.sample(keys["pictures"], 16)
-            write_page(
-                folder,
-                config,
-                images,
-                pictures,
-                cases,
-                bottlenecks,
-                found,
-                scores,
-                claims,
-                settings,
-            )
-            _write_data(folder, cases, result, settings)
-            advance(1)
-    quiet.print(claims_table(claims))
+        measured = _measure_quickly if quick else _measure
+        result = measured(folder, config, keys, images, cases, stages)
+    quiet.print(claims_table(result.claims))
     return result
+
+
+def _measure(
+    folder: Path,
+    config: DemoConfig,
+    keys: Mapping[str, jax.Array],
+    images: QuadtreeImages,
+    cases: Sequence[MaskCase],
+    stages: _Stages,
+) -> DemoResult:
+    """Train, score and decide everything, and write it down."""
+    with stages.stage("train bottleneck autoencoders", config.bottleneck.steps) as advance:
+        bottlenecks = train_bottlenecks(keys["bottleneck"], images, cases, config, advance)
+    with stages.stage("train and score vision transformers", 100) as advance:
+        found = run_study(keys["vit"], images, config, folder / "study", advance)
+    with stages.stage("train a transformer on scenes", config.scene_train.steps) as advance:
+        scenes = train_on_scenes(keys["scenes"], config, advance)
+        _refuse_diverged([scenes.fit])
+    scores, claims = _scored(config, keys, images, cases, bottlenecks, stages)
+    claims += study_claims(found, images.graph.latents[0])
+    with stages.stage("draw figures, write the report", 1) as advance:
+        result = DemoResult(claims=tuple(claims), scores=scores, study=found, seconds=stages.seconds)
+        settings = _settings(config)
+        mae.save_fits(folder / "checkpoints", bottlenecks)
+        pictures = images.model.sample(keys["pictures"], 16)
+        write_page(folder, config, images, pictures, cases, bottlenecks, found, scenes, scores, claims, settings)
+        _write_data(folder, result, settings)
+        advance(1)
+    return result
+
+
+def _measure_quickly(
+    folder: Path,
+    config: DemoConfig,
+    keys: Mapping[str, jax.Array],
+    images: QuadtreeImages,
+    cases: Sequence[MaskCase],
+    stages: _Stages,
+) -> DemoResult:
+    """The first fixed mask alone."""
+    cases = cases[:1]
+    with stages.stage("train a bottleneck autoencoder", config.bottleneck.steps) as advance:
+        bottlenecks = train_bottlenecks(keys["bottleneck"], images, cases, config, advance)
+    scores, claims = _scored(config, keys, images, cases, bottlenecks, stages)
+    with stages.stage("draw a figure, write the report", 1) as advance:
+        result = DemoResult(claims=tuple(claims), scores=scores, study=None, seconds=stages.seconds)
+        settings = _settings(config)
+        write_quick_page(folder, config, cases[0], scores, claims, settings)
+        _write_data(folder, result, settings)
+        advance(1)
+    return result
+
+
+def _scored(
+    config: DemoConfig,
+    keys: Mapping[str, jax.Array],
+    images: QuadtreeImages,
+    cases: Sequence[MaskCase],
+    bottlenecks: Sequence[Fit],
+    stages: _Stages,
+) -> tuple[pd.DataFrame, list[Claim]]:
+    """Scores of the bottlenecks, and the claims about them."""
+    sample = images.model.sample(keys["score"], config.score_rows)
+    with stages.stage("score every latent, bottlenecks", len(bottlenecks)) as advance:
+        scores = score_bottlenecks(keys["split"], sample, cases, bottlenecks, advance)
+    with stages.stage("decide the claims", len(bottlenecks)) as advance:
+        return scores, bottleneck_claims(keys["split"], sample, cases, bottlenecks, config, advance)
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
@@ -162,7 +204,8 @@ class _Stages:
 
 def _named_keys(key: jax.Array) -> dict[str, jax.Array]:
     names = ("model", "bottleneck", "vit", "score", "split", "pictures")
-    return dict(zip(names, jax.random.split(key, len(names)), strict=True))
+    keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+    return keys | {"scenes": jax.random.fold_in(key, len(names))}  # one more part would change all others
 
 
 # ---------------------------------------------------------------------- training
@@ -177,10 +220,14 @@ def train_bottlenecks(
     fits = mae.fit_ensemble(
         key, images.model, members, config.bottleneck, on_progress=lambda p: advance(p.step, p.steps)
     )
+    _refuse_diverged(fits)
+    return fits
+
+
+def _refuse_diverged(fits: Sequence[Fit]) -> None:
     for fit in fits:
         if fit.diverged:
             raise RuntimeError(f"training diverged after {len(fit.losses)} steps: {fit}; try a lower learning rate")
-    return fits
 
 
 def run_study(key: jax.Array, images: QuadtreeImages, config: DemoConfig, out: Path, advance: Any) -> StudyResult:
@@ -196,12 +243,28 @@ def run_study(key: jax.Array, images: QuadtreeImages, config: DemoConfig, out: P
 # ---------------------------------------------------------------------- files
 
 
-def _write_data(
-    folder: Path,
-    cases: Sequence[MaskCase],
-    result: DemoResult,
-    settings: Mapping[str, Any],
-) -> None:
+def _settings(config: DemoConfig) -> dict[str, Any]:
+    """Configuration and versions, for the record."""
+    used = {**versions(*_PACKAGES), "device": jax.devices()[0].device_kind}
+    words = jax.random.key_data(checked_key(config.key)).tolist()
+    return {"demo": as_ever(dataclasses.asdict(config)) | {"key": words}, "versions": used}
+
+
+def _write_prediction(folder: Path, cases: Sequence[MaskCase], random_masks: Prediction) -> None:
+    masks = [
+        {
+            "label": case.label,
+            "masked": list(case.mask.masked),
+            "members": sorted(case.shared.members),
+            "frontier": sorted(case.shared.frontier),
+            "d_c": case.shared.dim,
+        }
+        for case in cases
+    ]
+    write_json(folder / "prediction.json", {"masks": masks, "random_masks": random_masks.heights.to_dict("records")})
+
+
+def _write_data(folder: Path, result: DemoResult, settings: Mapping[str, Any]) -> None:
     result.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     write_json(folder / "config.json", settings)
     write_json(
@@ -209,19 +272,6 @@ def _write_data(
         {
             "agrees": result.agrees,
             "claims": [claim.to_dict() for claim in result.claims],
-            "predictions": {
-                "masks": [
-                    {
-                        "label": case.label,
-                        "masked": list(case.mask.masked),
-                        "members": sorted(case.shared.members),
-                        "frontier": sorted(case.shared.frontier),
-                        "d_c": case.shared.dim,
-                    }
-                    for case in cases
-                ],
-                "random_masks": result.study.prediction.heights.to_dict("records"),
-            },
             "seconds": result.seconds,
         },
     )

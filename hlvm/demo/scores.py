@@ -48,7 +48,7 @@ def score_bottlenecks(
         table = score_by_height(
             {name: mae.encode(fit, sample, case.mask) for name, fit in own.items()},
             truth,
-            heights=dict(zip(graph.nodes, graph.heights, strict=True)),
+            heights={name: graph.height(name) for name in truth},
             predicted={name: name in case.shared.members for name in truth},
             of="noise",
             floors={name: mae.encode(fit.untrained(), sample, case.mask) for name, fit in own.items()},
@@ -63,11 +63,12 @@ def score_bottlenecks(
 
 
 def _truth(sample: Sample) -> dict[str, np.ndarray]:
-    """Noises that enter at every variable, latent and observed, as float64.
+    """Noises that enter at every latent, as float64.
 
     Membership is about this: a value holds its ancestors too, and would score outside of c as far as these are in c.
     """
-    return {name: np.asarray(noise, dtype=np.float64) for name, noise in jax.device_get(sample).noise.items()}
+    noises = jax.device_get(sample).noise
+    return {name: np.asarray(noises[name], dtype=np.float64) for name in sample.graph.latents}
 
 
 # ---------------------------------------------------------------------- claims

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from hlvm._keys import checked_key
+from hlvm._numbers import positive
 from hlvm.graph import LatentGraph
+from hlvm.images import SceneImages
 from hlvm.mae import Fit, TrainConfig, ViTConfig
 from hlvm.masking import FixedMask, Patches, RandomMask, count_masked
 from hlvm.scoring import check_seeds
@@ -28,6 +30,11 @@ class DemoConfig:
 
     Attributes:
         key: a JAX key or an int; everything random follows from it.
+        scenes: what draws the scenes.
+        scene_images: scenes to train on, drawn once. At least 1.
+        scene_ratio: masking ratio on scenes.
+        scene_network: architecture of the transformer that is trained on scenes.
+        scene_train: its training.
         height: levels of the quadtree below its root; ``4**height`` cells. At least 2.
         bottleneck: training of the bottleneck autoencoders.
         vit: training of the vision transformers.
@@ -40,6 +47,11 @@ class DemoConfig:
     """
 
     key: Any = 0
+    scenes: SceneImages = dataclasses.field(default_factory=lambda: SceneImages(size=16, patch=4, objects=(1, 1)))
+    scene_images: int = 4096
+    scene_ratio: float = 0.5
+    scene_network: ViTConfig = dataclasses.field(default_factory=lambda: ViTConfig(width=64, decoder_width=64))
+    scene_train: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=1000, batch=64, warmup=50))
     height: int = 2
     bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=3000, batch=256))
     vit: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=400, batch=64, warmup=50))
@@ -53,6 +65,8 @@ class DemoConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.height, int) or self.height < 2:
             raise ValueError(f"the demo needs a quadtree of height 2 or more, got {self.height}")
+        positive(self.scene_images, "scene_images")
+        count_masked(self.scene_ratio, len(self.scenes.graph.observed))
         if not self.ratios or not self.units:
             raise ValueError("the demo needs at least one ratio and one unit of the vision transformers")
         check_seeds(self.vit_seeds)

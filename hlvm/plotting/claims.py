@@ -19,8 +19,8 @@ __all__ = ["plot_claims"]
 
 _MARKERS = "><osD^v"
 """Of the scores that decide, in the order of a claim's limits: of a block forward, then reverse."""
-_ROW, _BELOW = 0.44, 0.6
-"""Inches of a claim, and from the axes to what is written below them."""
+_ROW, _LINE, _BELOW = 0.44, 0.18, 0.6
+"""Inches of a claim, of a line of the legend, and from axes of the user's down to it."""
 _COLORS = {True: "green", False: "vermilion", None: "grey"}
 _AGREES = {True: "as predicted", False: "against the theory", None: "open, or nothing predicted"}
 _FOUND = {True: "holds", False: "does not hold", None: "open"}
@@ -51,12 +51,8 @@ def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "", 
         raise ValueError(f"plot_claims draws intervals beside their limits; leave out {without[0]!r}, which has none")
     names = list(dict.fromkeys(name for claim in claims for name in claim.limits))
     markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
-    tall = _ROW * len(claims)
     with style(ax):
-        figure, axes = row_of_panels(ax, 1, 9.2, tall + 2.4)
-        own, ax = ax is None, axes[0]
-        if not own:
-            tall = ax.get_position().height * figure.get_figheight()
+        own, (figure, (ax,)) = ax is None, row_of_panels(ax, 1, 9.2, 1.2 + _ROW * len(claims))
         for row, claim in enumerate(claims):
             _draw_intervals(ax, row, claim, markers)
         ends = ax.get_xlim()
@@ -74,14 +70,13 @@ def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "", 
         )
         right.tick_params(length=0)
         right.spines[:].set_visible(False)
-        # Two columns: what colours say, and what marks say.
-        ax.legend(
-            handles=_handles(claims, markers, ink_on(ax)),
-            loc="upper left",
-            bbox_to_anchor=(-0.25, -_BELOW / max(tall, 0.1)),
-            fontsize=8,
-            ncols=2,
-        )
+        handles = _handles(claims, markers, ink_on(ax))
+        if own:
+            figure.set_figheight(figure.get_figheight() + _LINE * len(handles) / 2)
+            figure.legend(handles=handles, loc="outside lower center", fontsize=8, ncols=2)
+        else:
+            below = -_BELOW / max(ax.get_position().height * figure.get_figheight(), _BELOW)
+            ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, below), fontsize=8, ncols=2)
         return figure
 
 
