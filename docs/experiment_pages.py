@@ -111,8 +111,6 @@ def _draw_training_time(folder: Path) -> None:
 _BY_GENERATOR = "generators, each with a training seed of its own,"
 _OVER = {
     "theorem2": _BY_GENERATOR,
-    "mask_design": _BY_GENERATOR,
-    "assumption_violation": _BY_GENERATOR,
     "signal": "families or generators",
 }
 """Replicates that intervals of an experiment are over; others say it in their settings, or have one generator."""
