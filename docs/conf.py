@@ -20,6 +20,7 @@ import how_much_figures
 import image_figures
 import mae_figures
 import mask_figures
+import objectives_table
 import scoring_figures
 
 import hlvm
@@ -97,6 +98,7 @@ def setup(app: Sphinx) -> None:
         image_figures,
         mae_figures,
         mask_figures,
+        objectives_table,
         scoring_figures,
     )
     for module in (experiment_pages, explorer_pages, *of_modules):
