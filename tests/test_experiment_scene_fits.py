@@ -31,6 +31,7 @@ def test_training_images_are_scenes_of_the_model_and_all_different():
     np.testing.assert_array_equal(images, np.asarray(training_data(SMOKE).images))
 
 
+@pytest.mark.slow
 def test_each_arm_is_trained_on_every_generator():
     """Replicates of one arm have their own images and parameters; those of two arms have the same images."""
     fits = [list(trained(SMOKE, arm, None)) for arm in arms(SMOKE)[:2]]

@@ -88,7 +88,13 @@ def test_normalized_tokens_have_unit_variance_over_their_own_numbers():
 # ---------------------------------------------------------------------- what is read and compared
 
 
-@pytest.mark.parametrize("masked", [("x1", "x4"), ("x0", "x2")], ids=["widest hidden", "widest seen"])
+@pytest.mark.parametrize(
+    "masked",
+    [
+        pytest.param(("x1", "x4"), id="widest hidden", marks=pytest.mark.slow),
+        pytest.param(("x0", "x2"), id="widest seen"),
+    ],
+)
 def test_padding_carries_no_information_and_is_not_in_the_loss(masked):
     """Weights of the third number of tokens get a gradient from the only variable that has one, and from no padding."""
     network, hidden = _network(), _hidden(*masked)
@@ -126,6 +132,7 @@ def test_masked_values_reach_neither_codes_nor_reconstructions(config):
     assert (first != seen_changed).any(axis=1).all()
 
 
+@pytest.mark.slow
 def test_network_without_a_grid_differs_from_that_of_a_grid_by_positions_alone():
     graph = LatentGraph.quadtree(1)
     gridless = dataclasses.replace(graph, grid=None)

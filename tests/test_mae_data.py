@@ -117,7 +117,9 @@ def test_members_share_the_rows_held_out_and_are_scored_as_alone(mask, tmp_path)
     assert [p.held_out.tolist() for p in seen] == np.stack([f.held_out.losses for f in both], axis=1).tolist()
 
 
-@pytest.mark.parametrize("held_out", [HELD, 6], ids=["batches", "less than one"])
+@pytest.mark.parametrize(
+    "held_out", [pytest.param(HELD, id="batches", marks=pytest.mark.slow), pytest.param(6, id="less than one")]
+)
 @pytest.mark.parametrize(
     ("network", "loss"),
     [

@@ -57,6 +57,7 @@ def test_block_and_its_gradients_equal_those_of_flax_layers(blocks, present):
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_gradients_in_bfloat16_are_as_close_as_those_of_flax_layers(blocks):
     """Errors of the whole gradient, against float32; one of a few per cent comes with eight bits."""
     ours, flax, tokens, params = blocks

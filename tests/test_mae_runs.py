@@ -100,6 +100,7 @@ def test_array_data_cuts_images_into_the_graphs_patches():
         ArrayData.of(Dataset.from_arrays(images=np.zeros((2, 5, 6, 3)), graph=graph))
 
 
+@pytest.mark.slow
 def test_rows_are_placed_once_for_all_programs(rows, monkeypatch):
     made = []
     of_rows = placing.table_of
@@ -560,7 +561,7 @@ def test_parts_are_the_same_work_in_less_memory(rows):
     assert parts.working_bytes < whole.working_bytes / 1.5
 
 
-@pytest.mark.parametrize("network", ["vit", "bottleneck"])
+@pytest.mark.parametrize("network", [pytest.param("vit", marks=pytest.mark.slow), "bottleneck"])
 def test_work_of_all_blocks_is_counted(model, network):
     """Of more than four blocks, which are a loop, as of fewer."""
 

@@ -101,6 +101,7 @@ def test_supervised_codes_bound_what_is_trained_without_labels(model):
     assert 0.95 < shuffled < 1.2  # steps on noise cost a little
 
 
+@pytest.mark.slow
 def test_supervised_is_the_same_in_parts_and_on_images():
     members = [Member(mask=RandomMask(ratio=0.5), network=SMALL, loss=Supervised(categories=4))]
     whole, parts = (mae.fit_ensemble(0, GRAMMAR, members, SHORT, microbatch=m)[0] for m in (None, 4))
