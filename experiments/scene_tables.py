@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -35,13 +36,13 @@ def rows(records: Frame, ratio: float, unit: int) -> list[tuple[str, ...]]:
     maps = records["score"].str.startswith(("map", "picture"))
     found = []
     for names, of in records[~maps].groupby(by, dropna=False, sort=False):
-        kinds = {
+        kinds: dict[Any, Frame] = {
             kind: part.pivot_table(index="seed", columns=["ratio", "unit"], values="value")
             if part["ratio"].notna().any()
             else part.groupby("seed")["value"].mean()
             for kind, part in of.groupby(which)
         }
-        trained = kinds.get("trained")
+        trained: Frame = kinds.get("trained")
         if not isinstance(trained, pd.DataFrame):
             continue
         floors = [kinds.get(kind) for kind in ("untrained", "pixels")]
@@ -54,7 +55,7 @@ def rows(records: Frame, ratio: float, unit: int) -> list[tuple[str, ...]]:
     return found
 
 
-def _shown(values: pd.Series) -> str:
+def _shown(values: Frame) -> str:
     interval = over_seeds(values.dropna())
     return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 

@@ -150,7 +150,7 @@ def replicates_needed(claim: Claim, replicates: int, *, power: float = 0.8, most
 
 def _chance_of(interval: Interval, limits: Limits, margin: float, replicates: int) -> Callable[..., DecisionPower]:
     """Chances of the outcomes for one score, with as many seeds as are asked for."""
-    error = (interval.high - interval.low) / 2 / scipy.stats.t.isf(0.025, replicates - 1)
+    error = (interval.high - interval.low) / 2 / float(scipy.stats.t.isf(0.025, replicates - 1))
     low, high = limits
     if math.isfinite(low) and math.isfinite(high):
         shift, limits = (low + high) / 2, ((low - high) / 2, (high - low) / 2)
