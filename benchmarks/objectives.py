@@ -95,7 +95,7 @@ COLLAPSES: dict[str, bool | None] = {
     **dict.fromkeys(("ijepa", "data2vec", "supervised, shuffled"), None),
     **dict.fromkeys(("ijepa, gradient not stopped", "vicreg, agreement alone"), True),
 }
-"""Whether most fits should collapse; ``None`` where nothing is predicted."""
+"""True where most fits should collapse; ``None`` where nothing is predicted."""
 
 PREDICTED: dict[str, dict[str, bool | None]] = {
     name: {
@@ -266,7 +266,7 @@ class Run:
 
 
 def measured(model: HierarchicalModel, of_names: Mapping[str, list[Fit]]) -> list[dict[str, Any]]:
-    """What the codes of each objective hold."""
+    """Scores of the codes of each objective."""
     sample = model.sample(jax.random.key(KEY + 1), ROWS)
     content = {name: np.asarray(sample.latents[name]) for name in ("t", "s")}
     floors: dict[int, Floor] = {}
@@ -290,7 +290,7 @@ class Floor(NamedTuple):
 
 
 def floor_of(fit: Fit, sample: Any, content: Mapping[str, np.ndarray]) -> Floor:
-    """What is there before training."""
+    """Scores before training."""
     code = np.asarray(encode(fit.untrained(), sample, None))
     return Floor(code, scores_of(code, content), effective_rank(code).plain)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
-from hlvm.claims import SILENT, Claim, Says, Stance, within
+from hlvm.claims import SILENT, Claim, Says, Stance
 from hlvm.scoring import Interval
 
 WORDS = {True: "yes", False: "no", None: "open"}
@@ -97,15 +97,9 @@ def _said(claim: Claim) -> str:
 
 
 def _verdict(claim: Claim) -> str:
-    small = ["too small to count"] if too_small(claim) else []
+    small = ["too small to count"] if claim.too_small else []
     agree = [f"{name} agrees: {_word(agrees)}" for name, _, agrees in speakers(claim)]
     return "<br>".join([f"holds: {_word(claim.holds)}", *small, *agree])
-
-
-def too_small(claim: Claim) -> bool:
-    """Tell whether no score is surely beyond its limit, so that a difference too small to count refuted the claim."""
-    beyond = [within(claim.scores[name], *ends) is False for name, ends in claim.limits.items()]
-    return claim.holds is False and bool(beyond) and not any(beyond)
 
 
 def _word(outcome: bool | None) -> str:

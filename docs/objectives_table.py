@@ -21,7 +21,7 @@ def draw_all(folder: Path) -> None:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """What was predicted and measured, a line per objective; bold where they contradict each other."""
+    """Prediction and measurement, a line per objective; bold where they contradict each other."""
     most = found["most_known"]
     lines = [
         f"| objective | `t` (at most {most['t']:.2f}) | `s` (at most {most['s']:.2f}) | collapsed | effective rank | "

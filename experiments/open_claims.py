@@ -1,4 +1,4 @@
-"""How many replicates would the claims take that are still open? Nothing is trained here: committed results are read.
+"""Replicates that the claims would take that are still open. Nothing is trained here: committed results are read.
 
 python -m experiments.open_claims
 """
@@ -42,7 +42,7 @@ def rows(found: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
 
 
 def _replicates(results: Results, claim: Claim) -> tuple[int, str]:
-    """How many the intervals of a claim are over, and what."""
+    """Number of replicates that the intervals of a claim are over, and their kind."""
     families = [re.search(r"(\d+) families", name) for name in claim.limits]
     if families and families[0]:
         return int(families[0][1]), "families"

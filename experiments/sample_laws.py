@@ -1,4 +1,4 @@
-"""How many strings does a masked autoencoder need to find the symbols of a grammar: whose law does it follow?
+"""Strings that a masked autoencoder needs to find the symbols of a grammar: whose law do they follow?
 
 Strings of Random Hierarchy Models: v symbols, as many classes, m synonyms, pairs of symbols, L levels. Transformers are
 trained on P strings, half of whose lowest pairs are hidden, to give the hidden cells (squared error, cross-entropy) or
@@ -41,7 +41,7 @@ OBJECTIVES: Mapping[str, ObjectiveConfig] = {
     "cross-entropy": CrossEntropy(),
     "data2vec": Data2Vec(),
 }
-"""What is trained, by name."""
+"""Objectives that are trained, by name."""
 
 MARGIN, OCTAVES = 0.5, 1.0
 """Exponents that differ by less count as the same, which is half of what tells two laws apart; and so do numbers of
@@ -52,7 +52,7 @@ _PAIR = 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """What is run.
+    """Settings of a run.
 
     Attributes:
         synonyms: numbers m, increasing, of grammars with the first of ``levels``; at least 2.

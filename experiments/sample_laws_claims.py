@@ -37,7 +37,7 @@ STANCES: Mapping[str, Mapping[str, Stance]] = {
     "cross-entropy": _TOKENS,
     "data2vec": _LATENTS,
 }
-"""What theory says of each objective and law."""
+"""Stances of theory on each objective and law."""
 
 
 class Bounds(NamedTuple):

@@ -178,7 +178,7 @@ def label(group: Group) -> str:
 
 @functools.lru_cache(maxsize=12)  # one arm after the other is trained on all generators
 def training_data(config: SceneFits, replicate: int = 0) -> TrainingData:
-    """What every arm is trained on, in a replicate."""
+    """Images that every arm is trained on, in a replicate."""
     model = scene_model(config, replicate)
     if config.images is None:
         return ImageData(model)

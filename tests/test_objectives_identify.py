@@ -1,4 +1,4 @@
-"""What objectives find of latents: data2vec on a quadtree."""
+"""Latents that objectives find: data2vec on a quadtree."""
 
 import jax
 import numpy as np

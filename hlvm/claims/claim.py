@@ -88,13 +88,8 @@ class Claim:
 
     @property
     def too_small(self) -> list[str]:
-        """Names of the scores whose differences are surely too small to count, and may not be there at all."""
-        return [
-            name
-            for name, size in self.margins.items()
-            if within(self.scores[name], *self.limits[name]) is None
-            and _is_too_small(self.scores[name], self.limits[name], size)
-        ]
+        """Names of the scores that refute the claim by nothing but a difference that is surely too small to count."""
+        return _too_small(self.scores, self.limits, self.margins)
 
     @property
     def measured(self) -> list[tuple[str, str]]:
@@ -202,8 +197,8 @@ def interval_claim(
         )
     margins = {name: size for name, size in margins.items() if size and _is_open(of_each[name])}
     holds = _by_limits(scores, of_each)
-    small = [name for name in margins if _is_too_small(scores[name], of_each[name], margins[name])]
-    if holds is None and small:
+    small = _too_small(scores, of_each, margins)
+    if small:
         holds, reason = False, "; ".join(filter(None, (f"smaller than {margins[small[0]]:g}", reason)))
     return Claim(
         text=text,
@@ -225,10 +220,16 @@ def _is_open(limits: Limits) -> bool:
     return math.isfinite(limits[0]) != math.isfinite(limits[1])
 
 
-def _is_too_small(interval: Interval, limits: Limits, margin: float) -> bool:
-    """Whether a value surely passes a limit by less than a margin, if it passes at all."""
-    low, high = limits
-    return interval.high < low + margin if math.isfinite(low) else interval.low > high - margin
+def _too_small(scores: Mapping[str, Interval], limits: Mapping[str, Limits], margins: Mapping[str, float]) -> list[str]:
+    """Names of scores that surely pass their limit by less than its margin, if they pass; none where limits decide."""
+    if not margins or _by_limits(scores, limits) is not None:
+        return []
+    ends = {name: limits[name] for name in margins}
+    return [
+        name
+        for name, (low, high) in ends.items()
+        if (scores[name].high < low + margins[name] if math.isfinite(low) else scores[name].low > high - margins[name])
+    ]
 
 
 def within(interval: Interval, low: float = -math.inf, high: float = math.inf) -> bool | None:

@@ -23,7 +23,7 @@ _SHOWN = 8
 
 
 class SceneFit(NamedTuple):
-    """What was trained on scenes, and what it does.
+    """A transformer that was trained on scenes, and its pictures.
 
     Attributes:
         fit: the transformer.

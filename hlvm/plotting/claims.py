@@ -28,7 +28,7 @@ _PREDICTED = {"facecolor": COLORS["sky"], "alpha": 0.3, "linewidth": 0.0}
 
 
 def plot_claims(claims: Sequence[Claim], *, x_label: str = "", title: str = "", ax: Axes | None = None) -> Figure:
-    """What was predicted of each claim, and the intervals that decide it, with its limits dashed.
+    """Draw the intervals that decide each claim over what was predicted, with its limits dashed.
 
     The ground is coloured where the theory says that intervals lie: between the limits of a claim that it says holds,
     beyond them of one that it says does not, where one interval is enough. Marks are hollow where a claim was found not
