@@ -75,7 +75,7 @@ def _noise(seeds: Seeds, prediction: Prediction) -> list[Claim]:
         mean_claim(
             "Nonlinear, noise: the code holds what labels find in the visible part: R² at most 0.05 below.",
             {
-                f"noise {level:g}": of(level, "code -> c") - seeds["noise", "mlp", "none", level, "visible -> c"][0]
+                f"noise {level:g}": of(level, "code -> c") - seeds["noise", "mlp", "none", level, "visible -> c"]
                 for level in levels
             },
             (-prediction["tolerance"], math.inf),
@@ -146,11 +146,11 @@ def _children(seeds: Seeds, prediction: Prediction) -> list[Claim]:
 
 
 def _conditional_mean(seeds: Seeds, prediction: Prediction) -> Claim:
-    told = {cell: values[0] for cell, values in seeds.items() if cell[-1] == "conditional mean -> c"}
+    told = {cell: values for cell, values in seeds.items() if cell[-1] == "conditional mean -> c"}
     return equivalence_claim(
         "Without noise the code holds of the root what the conditional mean of x_m tells of it, to within 0.05.",
         {
-            f"{part} {level:g} (mean {best:.3f})": seeds[part, mechanism, _SQUARED, level, "code -> c"] - best
+            f"{part} {level:g} (mean {best.mean():.3f})": seeds[part, mechanism, _SQUARED, level, "code -> c"] - best
             for (part, mechanism, _, level, _), best in told.items()
         },
         prediction["tolerance"],
@@ -213,7 +213,7 @@ def _oracle_claim(text: str, seeds: Seeds, part: str, prediction: Prediction, wh
     return equivalence_claim(
         text,
         {
-            f"{what} {level:g} (oracle {best:.3f})": seeds[part, "linear", _SQUARED, level, "code -> c"] - best
+            f"{what} {level:g} (oracle {np.mean(best):.3f})": seeds[part, "linear", _SQUARED, level, "code -> c"] - best
             for level, best in prediction[part]
         },
         prediction["tolerance"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,7 +35,7 @@ def draw_violations(records: Frame, prediction: Prediction) -> Figure:
     noises = [level for level, _ in prediction["noise"]]
     _points(linear, of("noise", "linear"), "code -> c", "code → root", _CODE)
     _points(linear, of("noise", "linear"), "untrained code -> c", "untrained code → root", _FLOOR)
-    linear.plot(range(len(noises)), [r2 for _, r2 in prediction["noise"]], **_PREDICTED, label="predicted")
+    linear.plot(range(len(noises)), [np.mean(r2) for _, r2 in prediction["noise"]], **_PREDICTED, label="predicted")
     _ticks(linear, noises, "noise over signal")
 
     levels = [0.0, *noises]
@@ -59,7 +60,7 @@ def draw_violations(records: Frame, prediction: Prediction) -> Figure:
     _points(children, of("children", "linear"), "code -> c", "", _CODE)
     _points(children, of("children", "linear"), "untrained code -> c", "", _FLOOR)
     _references(children, of("children", "mlp"), "conditional mean -> c", "", "x")
-    children.plot(range(len(visibles)), [r2 for _, r2 in prediction["children"]], **_PREDICTED)
+    children.plot(range(len(visibles)), [np.mean(r2) for _, r2 in prediction["children"]], **_PREDICTED)
     _ticks(children, visibles, "visible children, of eight")
     titles = ("noise, linear", "noise, nonlinear", "fold, nonlinear", "missing children")
     for axes, title in zip(panels.flat, titles, strict=True):

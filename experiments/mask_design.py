@@ -46,7 +46,7 @@ class Config:
 
     Attributes:
         height: levels of the quadtree, at least 2.
-        seeds: training seeds, at least 2; all arms have the same.
+        seeds: replicates, each a generator with a training seed of its own; at least 2, the same in all arms.
         ratios: random masks that designed ones are compared with, cell by cell.
         bottleneck: optimisation of bottlenecks.
         bottleneck_width: hidden units of their perceptrons.
@@ -60,7 +60,7 @@ class Config:
     """
 
     height: int = 3
-    seeds: int = 4
+    seeds: int = 8
     ratios: tuple[float, ...] = (0.5, 0.75)
     bottleneck: TrainConfig = dataclasses.field(default_factory=lambda: TrainConfig(steps=2500, batch=256))
     bottleneck_width: int = 128
@@ -90,7 +90,7 @@ SMOKE = Config(
 )
 LAPTOP = Config()
 GPU = Config(
-    seeds=8,
+    seeds=10,
     ratios=(0.1, 0.25, 0.5, 0.75, 0.9),
     bottleneck=TrainConfig(steps=20_000, batch=1024),
     bottleneck_width=512,
@@ -103,13 +103,14 @@ GPU = Config(
 # ---------------------------------------------------------------------- the experiment
 
 
-def _model(config: Config) -> HierarchicalModel:
-    return HierarchicalModel.init(_key(config, "model"), LatentGraph.quadtree(config.height), InvertibleMLP())
+def _model(config: Config, seed: int) -> HierarchicalModel:
+    return HierarchicalModel.init(_key(config, "model", seed), LatentGraph.quadtree(config.height), InvertibleMLP())
 
 
-def _key(config: Config, name: str) -> jax.Array:
+def _key(config: Config, name: str, seed: int = 0) -> jax.Array:
     names = ("model", "bottleneck", "vit", "sample", "masks")
-    return jax.random.split(jax.random.key(config.key), len(names))[names.index(name)]
+    own = jax.random.split(jax.random.key(config.key), len(names))[names.index(name)]
+    return jax.random.fold_in(own, seed) if seed else own
 
 
 def _arms(config: Config, graph: LatentGraph) -> dict[str, tuple[Any, LossConfig]]:
@@ -156,15 +157,21 @@ def groups(config: Config) -> list[Group]:
 
 
 def measure(config: Config, group: Group, states: Path | None) -> list[Record]:
-    """Train the members of a group and score their codes on held-out samples."""
-    model = _model(config)
-    sample = model.sample(_key(config, "sample"), config.rows)
-    if group["learner"] == "bottleneck":
-        return _bottlenecks(config, model, sample, states)
-    return _transformers(config, model, sample, group["arm"], states)
+    """Train the members of a group on every generator, and score their codes on held-out samples."""
+    records: list[Record] = []
+    for seed in range(config.seeds):
+        model = _model(config, seed)
+        sample = model.sample(_key(config, "sample", seed), config.rows)
+        if group["learner"] == "bottleneck":
+            records += _bottlenecks(config, seed, model, sample, states)
+        else:
+            records += _transformers(config, seed, model, sample, group["arm"], states)
+    return records
 
 
-def _bottlenecks(config: Config, model: HierarchicalModel, sample: Sample, states: Path | None) -> list[Record]:
+def _bottlenecks(
+    config: Config, seed: int, model: HierarchicalModel, sample: Sample, states: Path | None
+) -> list[Record]:
     graph = model.graph
     cases: list[tuple[str, str, Any, int]] = []
     for name, target in targets(graph).items():
@@ -174,12 +181,10 @@ def _bottlenecks(config: Config, model: HierarchicalModel, sample: Sample, state
     members = [
         Member(mask=mask, network=BottleneckConfig(code_dim=dim, width=config.bottleneck_width), seed=seed)
         for _, _, mask, dim in cases
-        for seed in range(config.seeds)
     ]
     fits = train(_key(config, "bottleneck"), model, members, config.bottleneck, states)
     records: list[Record] = []
-    for number, fit in enumerate(fits):
-        name, arm, mask, _ = cases[number // config.seeds]
+    for (name, arm, mask, _), fit in zip(cases, fits, strict=True):
         content = np.concatenate([np.asarray(sample.noise[latent]) for latent in targets(graph)[name]], axis=1)
         for view in ("as trained", "whole image")[: 1 if arm == DESIGNED else 2]:
             masked = _masks(config, mask, graph) if view == "as trained" else None
@@ -194,31 +199,35 @@ def _bottlenecks(config: Config, model: HierarchicalModel, sample: Sample, state
 
 
 def _transformers(
-    config: Config, model: HierarchicalModel, sample: Sample, arm: str, states: Path | None
+    config: Config, seed: int, model: HierarchicalModel, sample: Sample, arm: str, states: Path | None
 ) -> list[Record]:
     graph = model.graph
     mask, loss = _arms(config, graph)[arm]
     network = ViTConfig(width=config.vit_width, decoder_width=config.vit_width)
-    members = [Member(mask=mask, network=network, loss=loss, seed=seed) for seed in range(config.seeds)]
-    fits = train(_key(config, "vit"), model, members, config.vit, states)
+    (fit,) = train(
+        _key(config, "vit"),
+        model,
+        [Member(mask=mask, network=network, loss=loss, seed=seed)],
+        config.vit,
+        states,
+    )
     contents = {"noise": sample.noise, "latent": sample.latents}
     values = {f"{what}/{latent}": np.asarray(of[latent]) for what, of in contents.items() for latent in graph.latents}
     records: list[Record] = []
-    for fit in fits:
-        codes = {
-            ("code", "whole image"): _code(fit, sample, None),
-            ("code", "as trained"): _code(fit, sample, _masks(config, mask, graph)),
-            ("untrained code", "whole image"): _code(fit.untrained(), sample, None),
-        }
-        for (source, view), code in codes.items():
-            found = scoring.kernel_r2_many(code, values, key=config.key, config=_REGRESSION)
-            about = {"learner": "vit", "arm": arm, "view": view, "seed": fit.seed}
-            for what in contents:
-                of_heights = by_height(graph, {latent: found[f"{what}/{latent}"].value for latent in graph.latents})
-                records += [
-                    about | {"score": f"{source} -> {what}", "height": height, "value": round(value, 5)}
-                    for height, value in of_heights.items()
-                ]
+    codes = {
+        ("code", "whole image"): _code(fit, sample, None),
+        ("code", "as trained"): _code(fit, sample, _masks(config, mask, graph)),
+        ("untrained code", "whole image"): _code(fit.untrained(), sample, None),
+    }
+    for (source, view), code in codes.items():
+        found = scoring.kernel_r2_many(code, values, key=config.key, config=_REGRESSION)
+        about = {"learner": "vit", "arm": arm, "view": view, "seed": fit.seed}
+        for what in contents:
+            of_heights = by_height(graph, {latent: found[f"{what}/{latent}"].value for latent in graph.latents})
+            records += [
+                about | {"score": f"{source} -> {what}", "height": height, "value": round(value, 5)}
+                for height, value in of_heights.items()
+            ]
     return records
 
 

@@ -88,7 +88,7 @@ class Config:
 
 
 SMOKE = Config(fits=TINY, units=(1, 2), ratios=(0.5, 0.75))
-LAPTOP = Config(fits=QuadtreeFits(steps=2000, generators=1, seeds=4))  # as it was run
+LAPTOP = Config(fits=QuadtreeFits(steps=2000))
 GPU = Config(
     fits=QuadtreeFits(
         height=4, width=128, depth=6, decoder_width=64, generators=10, steps=30_000, batch=256, per_height=16

@@ -82,7 +82,7 @@ SMOKE = Config(
     pairs=200,
     **TINY,
 )
-LAPTOP = Config()
+LAPTOP = Config(seeds=16)
 GPU = Config(mechanisms=tuple(MECHANISMS), pairs=1_000_000, **LARGE)
 
 

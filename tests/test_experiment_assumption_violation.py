@@ -101,7 +101,7 @@ def test_predicted_r2_of_linear_mechanisms_is_that_of_least_squares():
     model = HierarchicalModel.init(jax.random.split(jax.random.key(0), 5)[0], case.graph, case.mechanism)
     sample = model.sample(jax.random.key(5), 20_000)
     root = np.asarray(sample.latents["z1_0"], dtype=float)
-    for (level, predicted), (n, (masked, dim)) in zip(found["children"], case.arms.items(), strict=True):
+    for (level, (predicted, _)), (n, (masked, dim)) in zip(found["children"], case.arms.items(), strict=True):
         visible = [name for name in case.graph.observed if name not in masked]
         assert (level, len(visible), dim) == (n, n, 2)
         features = np.concatenate([np.asarray(sample.observed[name], dtype=float) for name in visible], axis=1)
