@@ -9,7 +9,7 @@ from figures import STYLE
 from matplotlib.figure import Figure
 
 from experiments import NAMES, open_claims, signal_tables, training_time
-from experiments.experiment import FURTHER, Results, load_results, named_experiment
+from experiments.experiment import FURTHER, Results, load_results, named_experiment, over_generators
 from hlvm.plotting import style
 
 ROOT = Path(__file__).parent.parent
@@ -108,18 +108,13 @@ def _draw_training_time(folder: Path) -> None:
     (FRAGMENTS / "training_time_claims.md").write_text(judged_twice(short, long), encoding="utf-8")
 
 
-_BY_GENERATOR = "generators, each with a training seed of its own,"
-_OVER = {
-    "theorem2": _BY_GENERATOR,
-    "signal": "families or generators",
-}
-"""Replicates that intervals of an experiment are over; others say it in their settings, or have one generator."""
-
-
 def about(name: str, results: Results, preset: str) -> str:
     """One line on what the run was."""
-    several = results.config.get("fits", {}).get("generators", 1) > 1
-    over = _BY_GENERATOR if several else _OVER.get(name, "training seeds of one generator")
+    over = "training seeds of one generator"
+    if over_generators(name, results):
+        over = "generators, each with a training seed of its own,"
+    if name == "signal":
+        over = "families or generators"
     where = results.environment
     registered = f" Prediction registered in commit `{results.registered[:10]}`." if results.registered else ""
     versions = f"hlvm {where['hlvm']}, JAX {where['jax']}, Python {where['python']}"

@@ -317,6 +317,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     judge=judge,
     draw=draw,
+    seeds_are_generators=True,
 )
 
 

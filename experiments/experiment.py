@@ -62,6 +62,8 @@ class Experiment:
         measure: config, group, and a folder for states of training or ``None`` -> records.
         judge: all records and the prediction -> claims.
         draw: all records and the prediction -> figures by name.
+        seeds_are_generators: whether every seed has a generator of its own; else the config says how many there are
+            in ``fits.generators``, or the records in a column ``generator``, and there is one where neither does.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Experiment:
     measure: Callable[[Any, Group, Path | None], list[Record]]
     judge: Callable[[Frame, Prediction], list[Claim]]
     draw: Callable[[Frame, Prediction], dict[str, Figure]]
+    seeds_are_generators: bool = False
 
     def __post_init__(self) -> None:
         if tuple(self.presets) != (*PRESETS, *(name for name in FURTHER if name in self.presets)):
@@ -187,6 +190,17 @@ def _predicted(experiment: Experiment, config: Any, out: Path | None) -> tuple[P
 def named_experiment(name: str) -> Experiment:
     """The experiment of ``experiments/NAME.py``."""
     return importlib.import_module(f"experiments.{name}").EXPERIMENT
+
+
+def over_generators(name: str, results: Results) -> bool:
+    """Whether the intervals of an experiment's results are over generators, not over training seeds of one.
+
+    Args:
+        name: of the experiment.
+        results: of a run, whatever its preset.
+    """
+    several = results.config.get("fits", {}).get("generators", 1) > 1
+    return several or "generator" in results.records or named_experiment(name).seeds_are_generators
 
 
 def load_results(folder: Path) -> Results:

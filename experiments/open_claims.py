@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import NAMES
-from experiments.experiment import Results, load_results
+from experiments.experiment import Results, load_results, over_generators
 from hlvm.claims import Claim, replicates_needed
 
 COLUMNS = ("experiment", "claim", "replicates", "needed")
@@ -34,22 +34,21 @@ def rows(found: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
     for name, results in found.items():
         for claim in results.claims:
             if claim.holds is None:
-                now, unit = _replicates(results, claim)
+                now, unit = _replicates(name, results, claim)
                 needed = replicates_needed(claim, now, most=MOST) if claim.limits else None
                 none = f"over {MOST:,}" if claim.limits else "–"
                 table.append((name, claim.text, f"{now} {unit}", none if needed is None else f"{needed:,}"))
     return table
 
 
-def _replicates(results: Results, claim: Claim) -> tuple[int, str]:
+def _replicates(name: str, results: Results, claim: Claim) -> tuple[int, str]:
     """Number of replicates that the intervals of a claim are over, and their kind."""
-    families = [re.search(r"(\d+) families", name) for name in claim.limits]
+    families = [re.search(r"(\d+) families", score) for score in claim.limits]
     if families and families[0]:
         return int(families[0][1]), "families"
     column = "generator" if "generator" in results.records else "seed"
-    config = results.config.get("fits", results.config)
-    several = column == "generator" or config.get("generators", 1) > 1
-    return int(results.records[column].nunique()), "generators" if several else "seeds"
+    unit = "generators" if over_generators(name, results) else "seeds"
+    return int(results.records[column].nunique()), unit
 
 
 def main() -> None:

@@ -324,6 +324,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     judge=judge,
     draw=draw,
+    seeds_are_generators=True,
 )
 
 

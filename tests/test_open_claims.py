@@ -22,25 +22,29 @@ def results(claims, columns=("seed",), **config):
 
 
 def test_rows_have_the_open_claims_alone_with_what_they_take():
-    found = open_claims.rows({"one": results([OPEN, HOLDS, NO_LIMITS], generators=1), "two": results([HOLDS])})
+    found = open_claims.rows(
+        {"patch_size": results([OPEN, HOLDS, NO_LIMITS], generators=1), "masking_grid": results([HOLDS])}
+    )
     assert found == [
-        ("one", "a beats b", "3 seeds", str(replicates_needed(OPEN, 3))),
-        ("one", "it is so", "3 seeds", "–"),
+        ("patch_size", "a beats b", "3 seeds", str(replicates_needed(OPEN, 3))),
+        ("patch_size", "it is so", "3 seeds", "–"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("claim", "columns", "config", "unit"),
+    ("name", "claim", "columns", "config", "unit"),
     [
-        (OPEN, ("seed",), {"fits": {"generators": 3}}, "3 generators"),
-        (OPEN, ("seed", "generator", "family"), {}, "3 generators"),
-        (OF_FAMILIES, ("seed", "generator", "family"), {}, "3 families"),
+        ("patch_size", OPEN, ("seed",), {"fits": {"generators": 3}}, "3 generators"),
+        ("patch_size", OPEN, ("seed",), {"fits": {"generators": 1}}, "3 seeds"),
+        ("theorem2", OPEN, ("seed",), {}, "3 generators"),
+        ("signal", OPEN, ("seed", "generator", "family"), {}, "3 generators"),
+        ("signal", OF_FAMILIES, ("seed", "generator", "family"), {}, "3 families"),
     ],
 )
-def test_rows_say_what_the_replicates_are(claim, columns, config, unit):
-    assert open_claims.rows({"one": results([claim], columns, **config)})[0][2] == unit
+def test_rows_say_what_the_replicates_are(name, claim, columns, config, unit):
+    assert open_claims.rows({name: results([claim], columns, **config)})[0][2] == unit
 
 
 def test_rows_say_that_no_number_decides_what_lies_on_its_limit():
     nowhere = mean_claim("a beats b", {"a − b": [0.1, -0.2, 0.1]})
-    assert open_claims.rows({"one": results([nowhere])})[0][3] == "over 10,000"
+    assert open_claims.rows({"patch_size": results([nowhere])})[0][3] == "over 10,000"
