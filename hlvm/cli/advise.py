@@ -47,10 +47,10 @@ def advise(
     out: OptionalFile = None,
     json: Flag = False,
 ) -> int:
-    """Rank masks by how much they ask for a height or for latents, with how much of these can be known under them.
+    """Rank masks by demand: how much they ask for a height or for latents.
 
-    The demand is what knowing the target takes off the best loss per masked cell; availability is R² of the best
-    prediction of the target from what is visible. Nothing is trained.
+    Demand is the part of the best loss per masked cell that knowledge of the target would remove. Availability is R² of
+    the best prediction of the target from the visible part. The table shows both. Nothing is trained.
 
     Example: hlvm advise gaussian.npz --height 2 --plot advice.png
 
@@ -58,19 +58,19 @@ def advise(
 
     Args:
         model: a saved model (.npz) of linear-Gaussian mechanisms or of production rules on a tree, a saved image model
-            (a folder) of a grammar, or grammar for the family of that name.
-        height: the height of latents to ask for.
-        latent: instead of --height: names of latents to ask for, on graphs in which no variable has several parents.
-        ratio: try random masks of these ratios, strictly between 0 and 1. Without --ratio and --unit: single units, and
-            ratios 0.1, 0.25, 0.5, 0.75 and 0.9 of every unit that fits, at random and as rectangles; lattices; and the
-            masks that share exactly the target and its ancestors.
-        unit: try random masks of these units, sides of squares of cells; 1 if only --ratio is given.
-        top: candidates to print, those that ask most; JSON holds them all.
-        n_masks: masks drawn for each candidate that has more of them, up to a million.
-        seed: seed of these draws, and of the strings that they are put on; of a family also of its rules, as with hlvm
-            sample.
-        plot: also draw the advice into this new .png, .pdf or .svg file.
-        out: also write the advice to this new .json file.
+            (a folder) of a grammar, or "grammar" for the family of images with that name.
+        height: height of the target latents.
+        latent: instead of --height: names of the target latents. The graph must have at most one parent per variable.
+        ratio: try random masks of these ratios, strictly between 0 and 1. Without --ratio and --unit it tries single
+            units; ratios 0.1, 0.25, 0.5, 0.75 and 0.9 of every unit that fits, at random and as rectangles; lattices;
+            and masks that share exactly the target and its ancestors.
+        unit: try random masks of these units, each the side of a square of cells; 1 if only --ratio is given.
+        top: number of candidates to print, largest demand first; JSON holds all of them.
+        n_masks: masks to draw for each candidate with more masks than this, up to a million.
+        seed: seed of these draws, and of the strings that the masks are applied to. For a family also the seed of its
+            rules, as in hlvm sample.
+        plot: also draw the result into this new .png, .pdf or .svg file.
+        out: also write the result to this new .json file.
         json: print JSON instead of a table.
     """
     check_seed(seed)

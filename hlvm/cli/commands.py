@@ -88,7 +88,8 @@ def _parsed(arguments: Sequence[str]) -> tuple[Command, Callable[[], int]] | Non
             return app.cli(
                 prog="hlvm",
                 description="Simulate hierarchical latent variable models, predict what a masked autoencoder can "
-                "identify, and check. `hlvm COMMAND --help` shows an example; `hlvm --version` the version.",
+                "identify, and test the predictions. `hlvm COMMAND --help` explains a command with an example. "
+                "`hlvm --version` prints the version.",
                 args=_with_dashes_hidden(arguments),
             )
     except SystemExit as leaving:
@@ -133,17 +134,17 @@ def _with_dashes(value: Any) -> Any:
 
 
 def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0, quick: bool = False) -> int:
-    """The whole chain on small image models: graph, prediction, training, scores, verdicts.
+    """Run the whole chain on small image models: graph, prediction, training, scores, verdicts.
 
-    Takes about three minutes on two cores and writes figures, tables and a report into a new folder. Exit code 1 says
-    that a claim came out against the theory.
+    It takes about three minutes on two cores. It writes figures, tables and a report into a new folder. Exit code 1
+    means that a claim came out against the theory.
 
     Example: hlvm demo --out runs/demo
 
     Args:
-        out: the folder to make; it must not exist, or be empty.
-        seed: seed of everything random.
-        quick: in a minute: predict, train one autoencoder under one mask, draw one figure.
+        out: the folder to create; it must not exist, or be empty.
+        seed: seed of all random numbers.
+        quick: take one minute: predict, train one autoencoder under one mask, draw one figure.
     """
     check_new_folder(out)
     check_folder_can_be_made(out)

@@ -75,10 +75,9 @@ except BaseException as raised:
 
 
 def doctor(*, json: Flag = False) -> int:
-    """Show versions, devices, the cache, what each extra lacks, and settings that change numbers.
+    """Show versions, devices, the cache, missing parts of each extra, and settings that change numbers.
 
-    Exit code 1 says that something this package needs is missing, too old or broken. Neither a GPU nor an extra is
-    needed.
+    Exit code 1 means that something required is missing, too old or broken. GPUs and extras are not required.
 
     Example: hlvm doctor --json
 

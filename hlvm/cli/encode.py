@@ -47,27 +47,27 @@ def encode(
     seed: int = 0,
     rows_at_once: int = 256,
 ) -> int:
-    """Write the representations that saved autoencoders have of a data set, for hlvm score.
+    """Write the codes of saved autoencoders for a data set, as input of hlvm score.
 
-    The new .npz file holds one array per autoencoder, (n, dims), called member_0, member_1, ... as in losses.csv of
-    hlvm train, with rows in the order of the data set, and what they are under "about". Encoders see everything, unless
-    a mask is given or each draws masks as in its training. A bottleneck trained with one fixed mask knows no other
-    input than what this mask leaves: give --as-trained.
+    The new .npz file holds one array (n, dims) per autoencoder, with the names member_0, member_1, ... as in losses.csv
+    of hlvm train. Rows are in the order of the data set. "about" describes the autoencoders. By default encoders see
+    everything. A bottleneck that was trained with one fixed mask accepts only the part that this mask leaves visible:
+    give --as-trained.
 
     Example: hlvm encode runs/first shapes.h5 --out codes.npz
 
     Args:
         fits: a folder that hlvm train or hlvm.mae.save_fits has written.
-        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it) of the graph that they were trained on.
+        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it) with the graph of the training data.
         out: the file to write (.npz); it must not exist.
-        members: numbers of the autoencoders to take, from 0; all if left out.
-        pooling: for transformers, the mean over visible tokens, the class token, or all tokens side by side with the
-            class token first. Others have one code.
+        members: numbers of the autoencoders to use, from 0; all if left out.
+        pooling: for transformers: the mean over visible tokens, the class token, or all tokens side by side with the
+            class token first. Other networks have one code.
         masked: names of observed variables that no encoder may see.
-        mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
+        mask_file: instead of --masked: a JSON list of these names, or the file of hlvm design --out.
         as_trained: draw one mask per row from the strategy that the autoencoder was trained with.
-        seed: seed of these masks; autoencoders of one strategy see the same ones.
-        rows_at_once: rows that are encoded together, at least 1; fewer take less memory.
+        seed: seed of these masks; autoencoders with the same strategy see the same masks.
+        rows_at_once: rows to encode together, at least 1; fewer rows need less memory.
     """
     check_seed(seed)
     if rows_at_once < 1:

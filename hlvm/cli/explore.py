@@ -24,21 +24,22 @@ def explore(
     n_masks: int = 64,
     seed: int = 0,
 ) -> int:
-    """Write a page for the browser on which masks are drawn by hand and their answers seen at once.
+    """Write a browser page for drawing masks by hand. It shows the answers at once.
 
-    One file that needs no network and no server: what a mask shares, what each target shares, masks that share chosen
-    latents, and profiles of random masks. Its menu has quadtrees and graphs of the literature; others are pasted
-    there. For a model with an exact oracle, availability, demand and signal are tabulated first.
+    The page is one file and needs no network and no server. It shows what a mask shares, what each target shares, masks
+    that share chosen latents, and profiles of random masks. Its menu has quadtrees and graphs of the literature. You
+    can also paste another graph. For a model with an exact oracle, the command first computes tables of availability,
+    demand and signal.
 
     Example: hlvm explore --out explorer.html
 
     Example: hlvm explore graph.json --out own.html
 
     Args:
-        source: what to open, in any of the forms that hlvm theory takes; a quadtree if left out.
+        source: the graph or model to open, in any form that hlvm theory takes; a quadtree if left out.
         out: the file to write (.html); it must not exist.
         open: also open it in the browser.
-        n_masks: masks drawn for each number in the tables of a model, from 2 to 10,000.
+        n_masks: masks to draw for each number in the tables of a model, from 2 to 10,000.
         seed: seed of these draws.
     """
     check_seed(seed)

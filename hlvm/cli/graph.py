@@ -60,8 +60,8 @@ def graph(
 ) -> int:
     """Write a graph of a regular family to a .json or .graphml file, which the other commands read.
 
-    The builders, and their options beside --out, are functions of the package with their arguments; an option that is
-    left out has the value that the function gives it:
+    The families are functions of the package, and the options are their arguments. An option that is left out takes the
+    function's default:
 
     quadtree (--height, --root-dim, --noise-dim), tree (--branching, --height, --root-dim, --noise-dim),
     overlapping-fields (--side, --size, --stride, --height, --noise-dims, --dims), pure-children-chain (--length,
@@ -76,25 +76,25 @@ def graph(
     Args:
         builder: the family.
         out: the file to write (.json or .graphml); it must not exist.
-        height: levels of latents; of a quadtree and a tree, levels below the root.
-        branching: children of every latent; or of those on each level, from the root down.
+        height: levels of latents; for a quadtree and a tree, levels below the root.
+        branching: number of children of every latent; or one number for each level, from the root down.
         side: rows and columns of observed cells.
         size: side of a receptive field.
         stride: distance between neighbouring fields.
         length: latents of the chain.
         width: latents between the top and the bottom of the diamond.
-        children: observed children that each latent has for itself.
+        children: observed children of each latent that no other latent has.
         shared: observed children of each pair of latents.
         n_latents: number of latents.
         n_observed: number of observed variables.
-        kind: parents in the layer right above only, or among all earlier latents.
+        kind: parents only in the layer directly above, or among all earlier latents.
         layers: layers of latents, with --kind layered.
         max_parents: most parents of a variable.
         seed: seed of a random graph; 0 if left out.
         root_dim: dims of the root.
-        noise_dim: noise dims of every other variable; dims are those that invertible mechanisms imply.
-        noise_dims: noise dims of every variable; of a random graph also the least and the most, to be drawn between.
-        dims: dims of every variable, likewise; those that invertible mechanisms imply if left out.
+        noise_dim: noise dims of every other variable. Dims follow from invertible mechanisms.
+        noise_dims: noise dims of every variable; for a random graph, two numbers are the limits of a random draw.
+        dims: dims of every variable, in the same form. If left out, they follow from invertible mechanisms.
     """
     options = {name: value for name, value in locals().items() if name not in ("builder", "out")}
     given = {name: value for name, value in options.items() if value not in (None, ())}

@@ -59,40 +59,40 @@ def sample(
     chunk_size: int = 1024,
     resume: Flag = False,
 ) -> int:
-    """Draw samples with every latent behind them into a .npz or .h5 file.
+    """Draw samples, with all their latents, into a .npz or .h5 file.
 
-    It holds the images, or one array (n, dim) per observed variable and noise, one array per latent, and the graph; see
-    hlvm.datasets.write_dataset. An interrupted run is taken up again with --resume.
+    The file holds the images, or one array (n, dim) per observed variable and noise. It also holds one array per
+    latent, and the graph; see hlvm.datasets.write_dataset. --resume continues an interrupted run.
 
     Example: hlvm sample shapes --n 1000 --size 32 --out shapes.h5 --preview sheet.png
 
     Example: hlvm sample graph.json --n 1000 --out samples.npz --save-model model.npz
 
     Args:
-        source: a family of images (quadtree, shapes or grammar), a graph (.json, .graphml) or a data set with one
-            inside (.npz, .h5, .hdf5), whose mechanisms are drawn at random, or a saved model (.npz, or the folder of an
-            image model).
+        source: a family of images (quadtree, shapes or grammar), a saved model (.npz, or the folder of an image model),
+            a graph (.json, .graphml), or a data set with a graph inside (.npz, .h5, .hdf5). For a graph or data set,
+            mechanisms are drawn at random.
         n: number of samples, at least 1.
         out: the file to write (.npz, .h5 or .hdf5); it must not exist.
-        seed: seed of everything drawn, mechanisms and grammar rules included.
+        seed: seed of all random numbers, including those of mechanisms and grammar rules.
         size: quadtree, shapes: pixels along each side; 32 if left out. Quadtree: 8, 16, 32 or 64.
         objects: shapes: rows and columns of objects; 1 1 if left out.
         classes: shapes, grammar: number of classes; 8 if left out.
         symbols: grammar: number of symbols; 8 if left out.
         synonyms: grammar: rules of each symbol; 4 if left out.
         levels: grammar: levels of rules; 3 if left out.
-        strips: grammar: write strips, two symbols at a time, instead of squares of four.
-        zipf: grammar: the k-th rule of each symbol has a probability in proportion to k to the minus this power; all
-            are equally likely if left out.
+        strips: grammar: write strips with two symbols per rule, instead of squares with four.
+        zipf: grammar: the k-th rule of each symbol has probability proportional to k^(-zipf); all rules are equally
+            likely if left out.
         leaf_noise: grammar: probability that a cell is replaced by a random symbol; 0 if left out.
-        filtered_at: grammar: level, from 0 for the cells, whose symbols are independent given the class; no filter if
+        filtered_at: grammar: a level, 0 for the cells. Its symbols become independent given the class. No filter if
             left out.
         mechanism: graphs: kind of the structural functions; invertible-mlp if left out.
-        save_model: also write the model, to a new .npz file; an image model, to a new folder.
+        save_model: also write the model: to a new .npz file, or an image model to a new folder.
         preview: images: also write a contact sheet of the first images to this new .png file.
-        image_type: how images are kept; uint8 takes a quarter of the room and rounds to 256 levels.
-        chunk_size: samples drawn and kept in memory at once.
-        resume: take up an interrupted run of the same command.
+        image_type: number type of the images. uint8 needs a quarter of the space and rounds to 256 levels.
+        chunk_size: samples to draw and keep in memory at once.
+        resume: continue an interrupted run of the same command.
     """
     check_mechanism(mechanism)
     for option, number in (("--n", n), ("--chunk-size", chunk_size)):

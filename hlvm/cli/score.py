@@ -48,9 +48,9 @@ def score(
 ) -> int:
     """Score how much of the latents Z a representation Z_HAT holds, and judge whether it identifies them.
 
-    Files are .npy, .npz, .csv, .parquet or HDF5 (.h5, .hdf5) with one row per sample; FILE::NAME,NAME takes arrays or
-    columns of a file by name; a name with a comma in it stands in double quotes. The exit code is 0 whatever the
-    verdict is; it speaks of whether the scores could be computed.
+    Files are .npy, .npz, .csv, .parquet or HDF5 (.h5, .hdf5), with one row per sample. FILE::NAME,NAME selects arrays
+    or columns of a file by name; put a name that contains a comma in double quotes. Exit code 0 means that the scores
+    were computed, whatever the verdict.
 
     Example: hlvm score z_hat.npy z.npy
 
@@ -58,20 +58,21 @@ def score(
 
     Args:
         z_hat: the representation.
-        z: the true latents, same rows. With --graph a file with one array or column per latent, such as hlvm sample
-            writes.
-        graph: also score every latent on its own, in the order of its height in this graph (.json, .graphml, a data set
-            or a saved model that holds one, or a family of images).
+        z: the true latents, in the same rows. With --graph: a file with one array or column per latent, such as the
+            file of hlvm sample.
+        graph: also score every latent separately, in the order of its height in this graph (.json, .graphml, a data set
+            or a saved model with a graph inside, or a family of images).
         masked: with --graph: names of the masked observed variables. The verdict is then about the latents that this
-            mask lets be identified, and the table says which these are.
-        groups: a file with one number per row, or FILE::NAME; rows of one number belong together, such as a sequence or
-            views of one scene, and are never on both sides of the split. Without it only copies are kept together.
+            mask makes identifiable, and the table marks them.
+        groups: a file with one number per row, or FILE::NAME. Rows with the same number belong together, such as a
+            sequence or views of one scene. They are never on both sides of the split. Without it only copies are kept
+            together.
         seed: seed of the split, the bootstrap and the permutations.
         threshold: R² that both directions must reach, strictly between 0 and 1.
-        max_train: most rows that train the regressions.
-        delimiter: what stands between the cells of .csv files, where the text leaves that open.
-        decimal: the decimal mark in .csv files, likewise.
-        header: whether the first line of .csv files holds names, likewise.
+        max_train: most rows for training the regressions.
+        delimiter: separator of the cells in .csv files, if the text leaves it open.
+        decimal: decimal mark in .csv files, if the text leaves it open.
+        header: whether the first line of .csv files holds names, if the text leaves it open.
         out: also write the result to this new .json file.
     """
     check_seed(seed)

@@ -46,29 +46,30 @@ def study(
     """Compare masks, networks and losses: predict, train, score, decide, and write a page.
 
     Every combination is trained with several seeds. DIR gets report.html and figure.png, table.csv (by latent) and
-    heights.csv, results.json (see hlvm.study.load_study), prediction.json, which is written before anything is trained,
-    and the fits. A study that was stopped, in whatever way, goes on with --resume and ends as if it had never been
-    stopped; what is done is not done again. Exit code 1 says that everything that was trained diverged.
+    heights.csv, results.json (see hlvm.study.load_study), prediction.json and the fits. The prediction is written
+    before anything is trained. --resume continues an interrupted study and repeats no finished part; the end is the
+    same as without the interruption. Exit code 1 means that all fits diverged.
 
     Example: hlvm study --example
 
     Example: hlvm study graph.json --config study.toml --out runs/first
 
     Args:
-        data: a graph (.json, .graphml), whose mechanisms are drawn at random; a saved model (.npz, or the folder of an
-            image model); a data set with latents and a graph inside (.npz, .h5, .hdf5), of which some rows are kept for
-            the scores; or a family of images (quadtree, shapes or grammar).
-        config: the settings (.toml or .json); --example shows what they may hold.
-        out: the folder of results; it must not exist, except with --resume. Needed, except with --plan.
-        resume: go on with a study that was stopped, with the same data and settings, or read one that is finished.
-        plan: only say what the study will take.
-        example: write settings with comments to the file after --config, which must not exist, and do nothing else.
+        data: a graph (.json, .graphml), with mechanisms drawn at random; a saved model (.npz, or the folder of an image
+            model); a data set with latents and a graph inside (.npz, .h5, .hdf5), with some rows kept for the scores;
+            or a family of images (quadtree, shapes or grammar).
+        config: the settings (.toml or .json); --example shows all of them.
+        out: the folder of results; it must not exist, except with --resume. Required without --plan.
+        resume: continue an interrupted study, with the same data and settings, or read a finished one.
+        plan: train nothing; only predict the cost of the study.
+        example: only write commented settings to the file after --config, which must not exist.
         mechanism: graphs: kind of the structural functions; invertible-mlp if left out.
-        scheduler: train on Dask workers: local for one on each core of this machine, or the address of a scheduler,
-            such as tcp://host:8786.
-        devices: without --scheduler: auto for accelerators if there are any, otherwise one device per core of the CPU;
-            one device, all that JAX finds, or cores. A study that goes on takes as many as it was begun on.
-        save_every: steps between two states of training.
+        scheduler: train on Dask workers: local for one worker on each core of this machine, or the address of a
+            scheduler, such as tcp://host:8786.
+        devices: without --scheduler. auto: accelerators if there are any, otherwise one device per core of the CPU.
+            one: one device. all: all devices that JAX finds. cores: one device per core. A resumed study uses as many
+            devices as before.
+        save_every: steps between two saved states of training.
     """
     if example:
         return _write_example(data, config)

@@ -72,22 +72,22 @@ def theory(
     Args:
         graph: a graph (.json, .graphml), a saved model (.npz, or the folder of an image model), a data set with a graph
             inside (.npz, .h5, .hdf5), or a family of images: quadtree, shapes or grammar.
-        masked: names of the masked observed variables; the others are visible.
-        mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
-        ratio: instead of a mask: the shares of units that random masks hide, strictly between 0 and 1.
-        strategy: the kind of random masks, named as in the settings of hlvm train: random (so many units), bernoulli
-            (each unit by chance, both sides never empty), ratio_range (a number of units between two), block (one
-            rectangle), grid (a lattice that stays visible), subtree (so many subtrees).
-        unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
+        masked: names of the masked observed variables; all others are visible.
+        mask_file: instead of --masked: a JSON list of these names, or the file of hlvm design --out.
+        ratio: instead of a mask: masking ratios of random masks, strictly between 0 and 1.
+        strategy: the kind of random masks, named as in the settings of hlvm train: random (a fixed number of units),
+            bernoulli (each unit by chance, both sides never empty), ratio_range (a number of units between two limits),
+            block (one rectangle), grid (a lattice stays visible), subtree (a fixed number of subtrees).
+        unit: the mask unit in cells: its side, or its rows and columns. A unit above 1 needs a grid.
         height: instead of --unit: mask whole subtrees of this height; 1 with --strategy subtree if left out.
-        keep_every: with --strategy grid: every k-th unit is visible, along both directions or along rows and columns.
+        keep_every: with --strategy grid: every k-th unit is visible, in both directions, or by rows and columns.
         low: with --strategy ratio_range: the smallest ratio.
         high: with --strategy ratio_range: the largest ratio.
-        regime: invertible mechanisms, or nothing assumed beyond the graph.
-        oracle: with a mask and a saved model of linear-Gaussian mechanisms: also the best loss that any autoencoder can
-            reach, how much of each latent the visible part holds, and canonical correlations.
-        n_masks: number of masks drawn where nothing is exact (the general regime; very long lists of rectangles), up to
-            a million.
+        regime: "invertible" assumes invertible mechanisms; "general" assumes nothing beyond the graph.
+        oracle: with a mask and a saved model of linear-Gaussian mechanisms: also the best loss of any autoencoder, the
+            share of each latent in the visible part, and canonical correlations.
+        n_masks: number of masks to draw where there is no exact answer (general regime; very long lists of rectangles),
+            up to a million.
         seed: seed of these draws.
         json: print JSON instead of tables.
     """
@@ -127,7 +127,9 @@ def design(
     out: OptionalFile = None,
     json: Flag = False,
 ) -> int:
-    """A mask that shares exactly the target, or the proof that there is none (exit code 1); invertible mechanisms.
+    """Find a mask that shares exactly the target, or prove that there is none (exit code 1).
+
+    The mechanisms are taken to be invertible.
 
     Example: hlvm design graph.json --target z2_0 z1_0 --out mask.json
 
@@ -136,13 +138,14 @@ def design(
     Args:
         graph: a graph (.json, .graphml), a saved model (.npz, or the folder of an image model), a data set with a graph
             inside (.npz, .h5, .hdf5), or a family of images: quadtree, shapes or grammar.
-        target: names of the latents that masked and visible part shall share, and no others; none: share nothing.
-        unit: side of the masking unit in cells, or its rows and columns. Above 1 it needs a grid.
+        target: names of the latents that the masked and the visible part should share, and no others. Without names the
+            parts share nothing.
+        unit: the mask unit in cells: its side, or its rows and columns. A unit above 1 needs a grid.
         height: instead of --unit: mask whole subtrees of this height.
-        choose: which mask to take when there are several, by the number of masked variables.
+        choose: which mask to take if there are several, by the number of masked variables.
         random: also rank random masks, of every unit, by how often they share exactly the target.
-        top: with --random: strategies to print; JSON holds them all.
-        n_masks: with --random: masks drawn for each strategy without a closed form, up to a million.
+        top: with --random: number of strategies to print; JSON holds all of them.
+        n_masks: with --random: masks to draw for each strategy without a closed form, up to a million.
         seed: seed of these draws.
         out: also write the names of the masked variables to this new .json file, for hlvm theory --mask-file.
         json: print JSON instead of tables.
@@ -181,7 +184,7 @@ def check(
 ) -> int:
     """Check which assumptions of the theory a graph or a model meets, and what to do about the others.
 
-    The exit code is 1 if one of them is known to fail.
+    The exit code is 1 if an assumption is known to fail.
 
     Example: hlvm check graph.json
 
@@ -190,11 +193,12 @@ def check(
     Example: hlvm check graph.json --objective ijepa
 
     Args:
-        graph: a graph (.json, .graphml) or a data set with one inside (.npz, .h5, .hdf5), whose mechanisms are unknown,
-            a saved model (.npz, or the folder of an image model), or a family of images: quadtree, shapes or grammar.
-        masked: names of the masked observed variables, to have the mask checked as well.
-        mask_file: instead of --masked: a JSON list of their names, or what hlvm design --out writes.
-        objective: what is trained for, to have said what it can identify and what it needs: reconstruction (by squared
+        graph: a saved model (.npz, or the folder of an image model), a family of images (quadtree, shapes or grammar),
+            a graph (.json, .graphml), or a data set with a graph inside (.npz, .h5, .hdf5). The mechanisms of a graph
+            or data set are unknown.
+        masked: names of the masked observed variables; the mask is then checked as well.
+        mask_file: instead of --masked: a JSON list of these names, or the file of hlvm design --out.
+        objective: the training objective, to show what it can identify and what it needs: reconstruction (by squared
             error), energy (reconstruction by the energy score), cross_entropy, ijepa, data2vec, vicreg, sigreg,
             uniform_mae or supervised.
         json: print JSON instead of a table.

@@ -37,34 +37,35 @@ def train(
     microbatch: int | None = None,
     save_every: int = 1000,
 ) -> int:
-    """Train masked autoencoders and keep them, with their losses, in a new folder.
+    """Train masked autoencoders and save them, with their losses, in a new folder.
 
-    DIR gets fits/ (see hlvm.mae.load_fits), losses.csv, losses.png and, from images of one or three channels,
-    reconstructions.png. While the run lasts its state is kept in DIR/run; a run that was stopped, in whatever way, goes
-    on from there with --resume and ends as if it had never been stopped. Exit code 1 says that all of them diverged.
+    DIR gets fits/ (see hlvm.mae.load_fits), losses.csv and losses.png. From images of one or three channels it also
+    gets reconstructions.png. During the run its state is kept in DIR/run. --resume continues an interrupted run from
+    there; the end is the same as without the interruption. Exit code 1 means that all autoencoders diverged.
 
-    The settings file holds tables [network], [mask], [train] and, if wanted, [loss] and seeds; with several networks,
-    masks, losses or seeds, or lists of values in their fields, every combination is trained. See
+    The settings file holds tables [network], [mask] and [train], and optionally [loss] and seeds. With several
+    networks, masks, losses or seeds, or lists of values in their fields, every combination is trained. See
     hlvm.cli.settings_from_dict.
 
     Example: hlvm train shapes.h5 --config settings.toml --out runs/first
 
     Args:
-        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it); or what draws fresh samples for every step: a
-            saved model (.npz, or the folder of an image model), or a family of images (quadtree, shapes or grammar),
-            whose seed is that of the settings.
+        data: a data set (.h5, .hdf5 or .npz, as hlvm sample writes it); or a source of fresh samples for every step: a
+            saved model (.npz, or the folder of an image model), or a family of images (quadtree, shapes or grammar). A
+            family takes its seed from the settings.
         config: the settings (.toml or .json).
-        out: the folder of results; it must not exist, except with --resume. Needed, except with --plan.
-        resume: go on with a run that was stopped, with the same data and settings.
-        plan: only say what training will take: programs, devices, memory, time, compiling included.
+        out: the folder of results; it must not exist, except with --resume. Required without --plan.
+        resume: continue an interrupted run, with the same data and settings.
+        plan: train nothing; only predict the cost: programs, devices, memory and time, including compilation.
         tensorboard: also write event files to DIR/events; needs tensorboardX.
-        devices: every core of the CPU as a device (cores), which is faster for several members, and for one whose batch
-            they can share; all devices that JAX finds; or one. By default the GPUs if there are any, else the cores if
-            they can share the work and a step is long enough; with --resume as many as the run was begun with.
-        microbatch: most samples of a batch that a device goes through at a time, a divisor of those it has; all, if not
-            given. Smaller parts need less memory, and may be faster for transformers on a CPU: try 16 with --devices
-            cores.
-        save_every: steps between two states.
+        devices: cores: every core of the CPU is a device, which is faster for several members, or for one member if
+            cores can share its batch. all: all devices that JAX finds. one: one device. auto: the GPUs if there are
+            any; otherwise the cores, if they can share the work and a step is long enough. With --resume, auto takes as
+            many devices as before.
+        microbatch: most samples of a batch that a device goes through at a time. It must divide the number of samples
+            that the device has; all at once if left out. Smaller parts need less memory, and may be faster for
+            transformers on a CPU: try 16 with --devices cores.
+        save_every: steps between two saved states.
     """
     from hlvm.cli.settings import load_settings
 
