@@ -95,8 +95,7 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
         masked = int(np.ma.count_masked(values))
         if masked:
             raise UsageError(
-                f"expected numbers, got a masked array with {masked} masked entries: drop their rows, from all arrays "
-                "alike",
+                f"expected numbers, got a masked array with {masked} masked entries: drop these rows from all arrays",
                 of=name,
             )
         values = values.data

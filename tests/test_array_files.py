@@ -93,7 +93,7 @@ def test_stored_array_refuses_rows_that_are_not_there_and_closed_files(tmp_path)
         for key in ([10], [-11], 10):
             with pytest.raises(IndexError, match=r"rows 0 to 9|out of range"):
                 stored[key]
-        with pytest.raises(IndexError, match="3 rows are chosen by True and False"):
+        with pytest.raises(IndexError, match="a boolean index needs one entry per row, got 3"):
             stored[[True, False, True]]
     with pytest.raises(ValueError, match=r"a\.h5: 'z' can no longer be read: the file was closed"):
         stored[:]

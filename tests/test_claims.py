@@ -217,7 +217,7 @@ def test_interval_claim_counts_less_than_the_margin_as_none(limits, low, high, h
 )
 def test_claim_refuses_margins_that_no_limit_has(limits, margins):
     scores = {"a": Interval(value=0.0, low=-1.0, high=1.0)}
-    with pytest.raises(ValueError, match="margins must be at least 0 and finite, of scores with one limit"):
+    with pytest.raises(ValueError, match="margins must be at least 0 and finite, and belong to scores with one limit"):
         Claim(text="a beats b", scores=scores, limits=limits, margins=margins, holds=None)
 
 
@@ -315,10 +315,10 @@ def test_rank_correlations_refuse_what_does_not_go_together(measured, predicted,
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: interval_claim("t", {"a": ABOVE}, {}), "expected limits of every score that decides"),
-        (lambda: interval_claim("t", {}, shown={"a": ABOVE}), "expected limits of every score that decides"),
+        (lambda: interval_claim("t", {"a": ABOVE}, {}), "expected at least one score, limits for each score"),
+        (lambda: interval_claim("t", {}, shown={"a": ABOVE}), "expected at least one score, limits for each score"),
         (lambda: interval_claim("t", {"a": ABOVE}, {"b": ABOVE_ZERO}), r"scores \['a'\], limits of \['b'\]"),
-        (lambda: interval_claim("t", {"a": ABOVE}, shown={"a": BELOW}), "other names for what is only shown"),
+        (lambda: interval_claim("t", {"a": ABOVE}, shown={"a": BELOW}), "other names for values that are only shown"),
         (lambda: ordering_claim("t", {"a": [1.0, 2.0], "b": [3.0]}), "equally many seeds, got {'a': \\(2,\\), 'b'"),
         (lambda: trend_claim("t", [[1.0, 2.0], [2.0, 3.0]], [0.0, 1.0]), "at least 3 of them, got 2"),
         (lambda: trend_claim("t", [[1.0, 2.0]] * 3, [0.0, 1.0, math.nan]), "expected finite numbers"),

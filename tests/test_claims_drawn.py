@@ -111,7 +111,7 @@ def test_drawn_claims_use_the_words_given():
 
 
 def test_drawn_claims_need_what_was_measured():
-    with pytest.raises(ValueError, match="differences lack b − c, of which the prediction says something"):
+    with pytest.raises(ValueError, match="differences lack b − c, which the prediction covers"):
         drawn_claims({"a − b": 0.1, "b − c": 0.0, "silent": None}, {"a − b": [0.1, 0.2]})
 
 

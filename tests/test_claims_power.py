@@ -141,7 +141,7 @@ def test_power_table_after_one_generator_says_nothing_of_others():
     table = power_table({"up": ABOVE_ZERO}, {"up": PILOT["up"][0]})
     assert table["generators_needed"].isna().all()
     assert table["var_between"].isna().all()
-    with pytest.raises(ValueError, match=r"generators must be 1 after a pilot of one generator.*got 3"):
+    with pytest.raises(ValueError, match=r"generators must be 1, because a pilot of one generator.*got 3"):
         power_table({"up": ABOVE_ZERO}, {"up": PILOT["up"][0]}, generators=3)
 
 

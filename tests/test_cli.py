@@ -171,7 +171,7 @@ SAMPLE = [
     ("sample full --n 5 --out {new}/a.npz", "full is a folder that holds no image model"),
     ("sample tree.json --n 0 --out {new}/a.npz", "--n must be at least 1, got 0"),
     ("sample tree.json --n 5000000000 --out {new}/a.npz", "take a smaller --n"),
-    ("sample tree.json --n 5 --out {new}/a.csv", "ends in .npz or .h5 or .hdf5"),
+    ("sample tree.json --n 5 --out {new}/a.csv", "must end in .npz or .h5 or .hdf5"),
     ("sample tree.json --n 5 --out archive.npz", "archive.npz exists already"),
     ("sample tree.json --n 5 --out {new}/no/a.npz", "does not exist: make it first"),
     ("sample shapes --n 5 --out {new}/a.npz --levels 2", "--levels goes with grammar, not with shapes"),
@@ -192,7 +192,7 @@ SAMPLE = [
     ),
     ("sample circles --n 5 --out {new}/a.npz", "neither a family of images"),
     ("sample quadtree --n 5 --out {new}/a.npz --size 20", "size must be one of 8, 16, 32, 64"),
-    ("sample shapes --n 5 --out {new}/a.npz --preview {new}/a.jpg", "ends in .png"),
+    ("sample shapes --n 5 --out {new}/a.npz --preview {new}/a.jpg", "must end in .png"),
     ("sample tree.json --n 5 --out {new}/a.npz --chunk-size 0", "--chunk-size must be at least 1"),
     ("sample tree.json --n 5 --out {new}/a.npz --save-model {new}/a.npz", "the same file"),
     ("sample tree.json --n 5 --out {new}/a.npz --save-model archive.npz", "archive.npz exists already"),
@@ -212,7 +212,7 @@ SCORE = [
     ("score z.npy constant.npy", "expected at least one column that varies"),
     ("score z.npy z.npy --threshold 1.5", "--threshold must be a number strictly between 0 and 1, got 1.5"),
     ("score z.npy z.npy --out tree.json", "tree.json exists already"),
-    ("score z.npy z.npy --out {new}/scores.txt", "ends in .json"),
+    ("score z.npy z.npy --out {new}/scores.txt", "must end in .json"),
     ("score z.npy z.npy --seed -1", "--seed must be"),
 ]
 DEMO = [
@@ -330,11 +330,11 @@ def test_interrupted_sampling_says_how_to_go_on(run, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez", fail_at_the_second)
     code, out, err = run(*line)
     assert (code, out) == (130, "")
-    assert "a.npz.partial: go on with --resume, or remove it" in err
+    assert "a.npz.partial: resume with --resume, or remove it" in err
     assert not (tmp_path / "a.npz").exists()
     code, _, err = run(*line)
     assert code == 2
-    assert "interrupted run: take it up again with resume (--resume)" in err
+    assert "interrupted run: continue it with resume (--resume)" in err
     assert run(*line, "--resume")[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 

@@ -94,8 +94,8 @@ def test_advise_takes_the_grammar_family(run):
 
 
 BAD = [
-    ("advise model.npz", "give either --height H or --latent NAME ..."),
-    ("advise model.npz --height 1 --latent z2_0", "give either --height H or --latent NAME ..."),
+    ("advise model.npz", "give a target for the masks: either --height H or --latent NAME ..."),
+    ("advise model.npz --height 1 --latent z2_0", "give a target for the masks: either --height H or --latent"),
     ("advise model.npz --latent", "--latent names nothing to ask for: give at least one NAME"),
     ("advise model.npz --height 3", "--height must be a height of latents, one of 1, 2, got 3"),
     ("advise model.npz --latent q", "'q'"),
@@ -105,12 +105,12 @@ BAD = [
     ("advise model.npz --height 1 --n-masks 1", "--n-masks must be at least 2"),
     ("advise model.npz --height 1 --top 0", "--top must be at least 1, got 0"),
     ("advise model.npz --height 1 --seed -1", "--seed must be a whole number"),
-    ("advise model.npz --height 1 --plot {new}/a.txt", "ends in .png or .pdf or .svg, got"),
-    ("advise model.npz --height 1 --plot mask.json", "ends in .png or .pdf or .svg, got mask.json"),
+    ("advise model.npz --height 1 --plot {new}/a.txt", "must end in .png or .pdf or .svg, got"),
+    ("advise model.npz --height 1 --plot mask.json", "must end in .png or .pdf or .svg, got mask.json"),
     ("advise model.npz --height 1 --plot {new}/no/a.png", "does not exist: make it first"),
-    ("advise model.npz --height 1 --out {new}/a.npz", "ends in .json, got"),
+    ("advise model.npz --height 1 --out {new}/a.npz", "must end in .json, got"),
     ("advise model.npz --height 1 --out mask.json", "mask.json exists already"),
-    ("advise tree.json --height 1", "tree.json is a graph, which says what is shared and not how much: give a model"),
+    ("advise tree.json --height 1", "tree.json is a graph, which says what is shared but not how much: give a model"),
     ("advise quadtree --height 1", "quadtree has no exact oracle, which needs linear-Gaussian mechanisms everywhere"),
     ("advise shapes --height 1", "shapes has no exact oracle"),
     ("advise missing.npz --height 1", "missing.npz"),

@@ -125,7 +125,7 @@ def test_codes_that_are_read_back_otherwise_are_no_file(run, tmp_path, monkeypat
     ("line", "message"),
     [
         ("runs samples.npz --out taken.npz", "taken.npz exists already"),
-        ("runs samples.npz --out {new}/a.h5", "ends in .npz"),
+        ("runs samples.npz --out {new}/a.h5", "must end in .npz"),
         ("runs model.npz --out {new}/a.npz", "model.npz holds no rows to encode: hlvm sample model.npz --n N"),
         ("runs quadtree --out {new}/a.npz", "quadtree holds no rows to encode"),
         ("runs graph.json --out {new}/a.npz", "graph.json holds no rows to encode"),

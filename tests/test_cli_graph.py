@@ -74,7 +74,7 @@ def test_help_names_every_builder_with_its_options():
         ("random-graph --n-latents 3 --out {new}/g.json", "random-graph needs --n-observed"),
         ("diamond --side 3 --out {new}/g.json", "--side does not go with diamond, which takes --width, --children"),
         ("quadtree --height 0 --out {new}/g.json", "--height must be a whole number of at least 1, got 0"),
-        ("quadtree --height 2 --out {new}/g.txt", "ends in .json or .graphml"),
+        ("quadtree --height 2 --out {new}/g.txt", "must end in .json or .graphml"),
         ("quadtree --height 2 --out tree.json", "tree.json exists already: choose another name"),
         ("quadtree --height 30 --out {new}/g.json", "this tree would have more than"),
         ("overlapping-fields --side 4 --out {new}/g.json", "do not cover the 4 variables along a side"),

@@ -166,7 +166,7 @@ def test_score_says_how_it_read_tables_and_does_as_it_is_told(run, tmp_path):
     assert "may hold names" not in run("score", "{new}/code.csv", "{new}/z.npy", *told)[2]
     code, _, err = run("score", "{new}/z.npy", "{new}/z.npy", "--decimal", ",")
     assert code == 2
-    assert "--decimal is about .csv files" in err
+    assert "--decimal is for .csv files" in err
 
 
 @pytest.mark.parametrize(
@@ -201,4 +201,4 @@ def test_score_says_of_copies_in_one_line_and_takes_groups(run, tmp_path):
     assert "\nidentified: " not in again
     code, _, err = run("score", "{new}/code.npy", "{new}/z.npy", "--groups", "{new}/z.npy")
     assert code == 2
-    assert "groups are one column, got 2" in err
+    assert "groups must be one column, got 2" in err

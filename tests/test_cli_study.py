@@ -211,7 +211,7 @@ def test_finished_study_is_read(run, whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "a")
     code, out, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a")
     assert (code, out) == (2, "")
-    assert "holds a study already: go on with --resume" in err
+    assert "holds a study already: resume it with --resume" in err
     code, _, err = run("study", "model.npz", "--config", "study.json", "--out", "{new}/a", "--resume")
     assert (code, "holds another study, which differs in data" in err) == (2, True)
     monkeypatch.setattr("hlvm.mae.fit_ensemble", None)
@@ -235,7 +235,7 @@ def test_interrupted_study_goes_on(run, whole, tmp_path, monkeypatch, in_termina
         patch.setattr(cli_study._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
         code, out, err = run("study", "graph.json", "--config", "study.json", "--out", "{new}/a")
     assert (code, out) == (130, "")
-    assert f"what is done is kept in {tmp_path / 'a'}: go on with --resume, or remove it" in err
+    assert f"finished parts are kept in {tmp_path / 'a'}: resume with --resume, or remove it" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "a" / "results.json").exists()
     assert run("study", "graph.json", "--config", "study.json", "--out", "{new}/a", "--resume")[0] == 0
@@ -321,7 +321,7 @@ def test_study_ends_with_143_at_sigterm_and_goes_on(run, inputs, whole, tmp_path
     line += ["--devices", "one"]  # as in this process, whose devices are made already
     done = subprocess.run([sys.executable, "-c", program, *map(str, line)], capture_output=True, check=False, text=True)
     assert (done.returncode, done.stdout) == (143, "")
-    assert "go on with --resume" in done.stderr
+    assert "resume with --resume" in done.stderr
     assert "Traceback" not in done.stderr
     assert run(*map(str, line), "--resume")[0] == 0
     check_same(tmp_path / "a", whole)
@@ -469,21 +469,21 @@ def test_settings_that_do_not_fit_are_one_line(refused_study, changes, message):
             {"generators": 2},
             "generators of 2 need data that draws them, got one Dataset: give",
         ),
-        ("no_graph.npz", "", {}, "no_graph.npz has no graph, which says what is masked"),
+        ("no_graph.npz", "", {}, "no_graph.npz has no graph, so nobody knows what can be masked"),
         ("no_latents.npz", "", {}, "no_latents.npz has no latents to score"),
         ("dims.json", "", {}, "dims.json allows no invertible mechanisms ('x1' has dim 1"),
         (
             "shapes",
             "",
             {"generators": 2},
-            "shapes has nothing that is drawn once",
+            "shapes draws nothing anew for each generator",
         ),
         ("model.npz", "--mechanism coupling", {}, "--mechanism goes with graphs, and model.npz is data already"),
         ("quadtree", "--mechanism coupling", {}, "--mechanism goes with graphs, not with quadtree"),
         ("graph.json", "--mechanism other", {}, "--mechanism: expected one of invertible-mlp, linear-gaussian"),
         ("graph.json", "--save-every 0", {}, "--save-every must be at least 1, got 0"),
         ("graph.json", "--scheduler here", {}, '--scheduler must be "local" or an address such as tcp://host:8786'),
-        ("graph.json", "--scheduler local --devices one", {}, "--devices are those of this process: leave it out"),
+        ("graph.json", "--scheduler local --devices one", {}, "--devices is for this process only: leave it out"),
         ("missing.json", "", {}, "missing.json: No such file"),
     ],
 )
@@ -494,12 +494,12 @@ def test_data_and_options_that_do_not_fit_are_one_line(refused_study, data, opti
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "say which DATA the study is of"),
-        ("graph.json", "say with --out DIR where the results go"),
+        ("", "DATA is missing: give a graph"),
+        ("graph.json", "--out DIR is missing: give a folder for the results"),
         ("graph.json --config missing.toml --out {new}/a", "missing.toml: No such file"),
         ("graph.json --config model.npz --out {new}/a", "settings are a .toml or .json file"),
         ("graph.json --example", "--example needs no DATA"),
-        ("--example --config a.json", "the name of this output ends in .toml"),
+        ("--example --config a.json", "the name of this output must end in .toml"),
     ],
 )
 def test_arguments_that_are_missing_are_one_line(inputs, monkeypatch, refused, line, message):

@@ -61,8 +61,8 @@ def test_read_csv_reads_truth_values_and_says_how_it_read(tmp_path):
 REFUSED = {
     "two ways": ("1,5\n2,5\n", "can be read as 2 columns, delimiter ',', decimal '.' or as one column, decimal ','"),
     "a decimal comma or a row name": ("a\n1,5\n2,7\n", "',' may be a decimal mark or stand between cells"),
-    "thousands": ("a;b\n1,234;2\n5,678;3\n", 'part every three digits: give --decimal "." or --decimal ","'),
-    "thousands with a point": ("a;b\n1.234;2\n5.678;3\n", "part every three digits"),
+    "thousands": ("a;b\n1,234;2\n5,678;3\n", 'separate thousands: give --decimal "." or --decimal ","'),
+    "thousands with a point": ("a;b\n1.234;2\n5.678;3\n", "separate thousands"),
     "thousands and decimals": ('a\n"1,234.5"\n', "line 2 has '1,234.5', with ',' in it"),
     "a delimiter at the end": ("a,b\n1,2,\n3,4,\n", "line 2 has 3 values, and line 1 has 2: remove the ',' at the end"),
     "row names": ("a,b\n0,1,2\n", "if the first of them is a row name, write a name for it into line 1"),
@@ -83,9 +83,9 @@ REFUSED = {
     "a comment": ("# made by us\na,b\n1,2\n", "line 1 begins with '#', as comments do: remove it"),
     "a blank line": ("a\n1\n\n2\n", "line 3 is blank: remove it, or write nan"),
     "an open quote": ('a,b\n1,"2\n', "line 2: unexpected end of data"),
-    "no rows": ("a,b\n", "has names in line 1, and no rows"),
+    "no rows": ("a,b\n", "has names in line 1 but no rows"),
     "nothing": ("", "there is nothing in the file"),
-    "binary": ("a\0b\n", "is not a .csv file: it holds bytes that are no text"),
+    "binary": ("a\0b\n", "is not a .csv file: it holds bytes that are not text"),
 }
 
 

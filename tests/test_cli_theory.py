@@ -467,7 +467,7 @@ DESIGN = [
     ("design tree.json --target z2_0 --height 2", "at least 2 patches"),
     ("design tree.json --target z2_0 --random --n-masks 1", "--n-masks must be at least 2"),
     ("design tree.json --target z2_0 --random --top 0", "--top must be at least 1, got 0"),
-    ("design tree.json --target z2_0 --out {new}/mask.txt", "ends in .json"),
+    ("design tree.json --target z2_0 --out {new}/mask.txt", "must end in .json"),
     ("design tree.json --target z2_0 --out mask.json", "mask.json exists already"),
     ("design tree.json --target z2_0 --seed -1", "--seed must be"),
 ]

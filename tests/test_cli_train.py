@@ -96,7 +96,7 @@ def test_resume_takes_as_many_devices_as_the_run_began_with_or_refuses(run, tmp_
     write_json(path, recorded)
     assert devices_of_run(path.parent) == 7
     code, _, err = run(*line, "{new}/stopped", "--resume")
-    assert (code, "the run was begun on 7 devices" in err) == (2, True)
+    assert (code, "the run was started on 7 devices" in err) == (2, True)
     assert devices_of_run(tmp_path / "nowhere") is None
 
 
@@ -122,10 +122,10 @@ def test_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch, in_ter
         patch.setattr(cli_train._Watcher, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
         code, out, err = run(*line, "{new}/stopped")
     assert (code, out) == (130, "")
-    assert "go on with --resume" in err
+    assert "resume with --resume" in err
     assert (tmp_path / "stopped" / "run" / "states" / "0" / "100").exists()
     code, _, err = run(*line, "{new}/stopped")
-    assert (code, "holds a run that was stopped" in err) == (2, True)
+    assert (code, "holds an interrupted run" in err) == (2, True)
     code, _, err = run("train", "images.h5", "--config", "settings.json", "--out", "{new}/stopped", "--resume")
     assert (code, "another run, which differs in data" in err) == (2, True)
     assert run(*line, "{new}/stopped", "--resume")[0] == 0
@@ -189,7 +189,7 @@ def test_interrupted_process_ends_with_130_and_goes_on(inputs, tmp_path):
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=600)
     assert (process.returncode, out) == (130, "")
-    assert "go on with --resume" in errors
+    assert "resume with --resume" in errors
     assert "Traceback" not in errors
     assert max(int(path.name) for path in states.glob("[0-9]*")) >= 200
 
@@ -222,7 +222,7 @@ def test_plan_writes_nothing(run, tmp_path, where):
             "--microbatch must divide the 8 samples that each device has of the batches of member 0, got 5",
         ),
         ("model.npz --config settings.json --microbatch 0", "--microbatch must be at least 1, got 0"),
-        ("model.npz --config settings.json --resume", "holds no stopped run"),
+        ("model.npz --config settings.json --resume", "holds no interrupted run"),
         ("model.npz --config missing.json", "missing.json: No such file"),
         ("model.npz --config model.npz", "settings are a .toml or .json file"),
         ("missing.h5 --config settings.json", "missing.h5"),
@@ -256,7 +256,7 @@ def test_plan_takes_families_of_images_and_saved_ones(run, source):
 
 def test_training_needs_a_folder(inputs, monkeypatch, refused):
     monkeypatch.chdir(inputs)
-    refused("train model.npz --config settings.json", "say with --out DIR where the results go")
+    refused("train model.npz --config settings.json", "--out DIR is missing: give a folder for the results")
 
 
 @pytest.mark.slow

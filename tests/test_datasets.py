@@ -110,7 +110,7 @@ def test_interrupted_run_is_taken_up_and_ends_in_the_same_file(tmp_path, suffix,
     with pytest.raises(KeyboardInterrupt):
         write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(n_chunks, 3.3))
     assert not path.exists()
-    with pytest.raises(FileExistsError, match=r"interrupted run: take it up again with resume"):
+    with pytest.raises(FileExistsError, match=r"interrupted run: continue it with resume"):
         write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4)
     seen = []
     write_dataset(
@@ -128,11 +128,11 @@ def test_resume_refuses_another_run(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_dataset(path, Blinks(), 10, key=KEY, chunk_size=4, progress=stop_after(1, 4))
     for changes, message in (
-        ({"n": 11}, "begun with n 10, now 11"),
-        ({"chunk_size": 5}, "begun with chunk_size 4, now 5"),
-        ({"key": jax.random.key(8)}, "begun with key"),
-        ({"source": Blinks(offset=0.5)}, "begun with another generator"),
-        ({"image_type": "uint8"}, "begun with image_type 'float32'"),
+        ({"n": 11}, "started with n 10, now 11"),
+        ({"chunk_size": 5}, "started with chunk_size 4, now 5"),
+        ({"key": jax.random.key(8)}, "started with key"),
+        ({"source": Blinks(offset=0.5)}, "started with another generator"),
+        ({"image_type": "uint8"}, "started with image_type 'float32'"),
     ):
         given = {"source": Blinks(), "n": 10, "key": KEY, "chunk_size": 4} | changes
         with pytest.raises(ValueError, match=message):
@@ -173,7 +173,7 @@ def test_killed_run_leaves_no_file_and_can_be_taken_up(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"path": "data.csv"}, ValueError, r"ends in \.npz, \.h5, \.hdf5, got 'data.csv'"),
+        ({"path": "data.csv"}, ValueError, r"must end in \.npz, \.h5, \.hdf5, got 'data.csv'"),
         ({"n": 0}, ValueError, "n must be a whole number of at least 1, got 0"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),
         ({"image_type": "float16"}, ValueError, "image_type"),
@@ -432,7 +432,7 @@ def test_file_of_a_newer_format_and_two_graphs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="99"):
         load_dataset(tmp_path / "new.npz")
     path = write_dataset(tmp_path / "own.npz", Blinks(), 2, key=KEY)
-    with pytest.raises(ValueError, match="has a graph inside"):
+    with pytest.raises(ValueError, match="own graph differs from the given one"):
         load_dataset(path, graph=LatentGraph.quadtree(1))
 
 

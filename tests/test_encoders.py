@@ -179,7 +179,7 @@ def test_encoder_says_what_is_wrong_with_its_codes_in_one_line(function, message
 
 
 def test_encoder_that_is_to_be_fitted_has_no_codes():
-    with pytest.raises(UsageError, match="encoder 'PCA' is to be fitted"):
+    with pytest.raises(UsageError, match="encoder 'PCA' is not fitted yet"):
         wrap(PCA(2), fit=True)(ROWS)
 
 

@@ -418,7 +418,7 @@ def test_explorer_opens_a_file_that_is_picked(page, tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\x80\xff")
     page.click("#own")
     page.set_input_files("#file", tmp_path / "bytes.json")
-    page.wait_for_function("document.getElementById('fault').textContent === 'it is no UTF-8 text: save it as UTF-8'")
+    page.wait_for_function("document.getElementById('fault').textContent === 'it is not UTF-8 text: save it as UTF-8'")
     page.set_input_files("#file", tmp_path / "picked.json")
     page.wait_for_function("document.getElementById('paste').value !== ''")
     page.click("#open")
@@ -716,7 +716,7 @@ def test_explore_writes_a_page_of_a_graph(run, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("explore --out {new}/page.txt", "ends in .html"),
+        ("explore --out {new}/page.txt", "must end in .html"),
         ("explore nowhere.json --out {new}/page.html", "nowhere.json"),
         ("explore cycle.json --out {new}/page.html", "the edges contain a cycle"),
         ("explore --n-masks 1 --out {new}/page.html", "--n-masks must be from 2 to 10000"),

@@ -156,7 +156,7 @@ def test_graphml_can_be_read_by_networkx_alone(tmp_path):
 def test_other_suffixes_are_refused(tmp_path, name):
     (tmp_path / name).write_text("{}", encoding="utf-8")
     for call in (LatentGraph.tree(2, 1).save, LatentGraph.load):
-        with pytest.raises(ValueError, match=r"ends in \.json or \.graphml"):
+        with pytest.raises(ValueError, match=r"must end in \.json or \.graphml"):
             call(tmp_path / name)
 
 

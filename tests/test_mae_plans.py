@@ -184,5 +184,5 @@ def test_fastest_devices_are_those_there_are_once_jax_has_begun():
     there = len(jax.devices())
     found = fastest_devices(there)
     assert found is None if there == 1 else len(found) == there
-    with pytest.raises(ValueError, match=f"begun on {there + 1} devices, and there are {there}"):
+    with pytest.raises(ValueError, match=f"started on {there + 1} devices, but there are {there}"):
         fastest_devices(there + 1)

@@ -269,7 +269,7 @@ def test_interrupt_waits_for_the_running_steps_and_keeps_their_state(model, tmp_
         if progress.step == 100:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="the same call goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="the same call resumes from there"):
         fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=interrupt)
     assert signal.getsignal(signal.SIGINT) is before
     assert "Ctrl-C again to stop at once" in capsys.readouterr().err
@@ -320,7 +320,7 @@ def test_run_that_goes_on_elsewhere_says_so(model, tmp_path):
     content["environments"][-1]["jax"] = "0.1"
     del content["digest"]
     path.write_text(json.dumps(content))
-    with pytest.warns(UserWarning, match=f"goes on with jax 0.1 before and {jax.__version__} now: .* not bit for bit"):
+    with pytest.warns(UserWarning, match=f"resumes with jax 0.1 before and {jax.__version__} now: .* not bit for bit"):
         fit(KEY, model, MASK, SMALL, short, checkpoints=checkpoints)
     assert [e["jax"] for e in json.loads(path.read_text())["environments"]] == ["0.1", jax.__version__]
     with (
@@ -404,13 +404,13 @@ def test_damaged_newest_state_falls_back_to_the_one_before(model, stopped, tmp_p
     shutil.copytree(stopped, tmp_path / "run")
     states = tmp_path / "run" / "states" / "0"
     damage(states / "200")
-    with pytest.warns(UserWarning, match=r"states/0/200.* is damaged.*: the run goes on from step 100"):
+    with pytest.warns(UserWarning, match=r"states/0/200.* is damaged.*: the run resumes from step 100"):
         resumed = keep_states(model, tmp_path / "run")
     assert np.array_equal(resumed.params, whole.params)
     assert sorted(path.name for path in states.iterdir()) == ["200", "250"]
     for step in ("200", "250"):
         damage(states / step)
-    with pytest.raises(ValueError, match=r"no state is whole; remove the folder .*/run to begin anew"):
+    with pytest.raises(ValueError, match=r"no state is complete; remove the folder .*/run to start again"):
         keep_states(model, tmp_path / "run")
 
 
@@ -429,7 +429,7 @@ def test_damaged_description_of_a_run_is_explained(model, stopped, tmp_path):
     shutil.copytree(stopped, tmp_path / "run")
     for content in (b"", b"\xff", (stopped / "run.json").read_bytes()[:-30]):
         (tmp_path / "run" / "run.json").write_bytes(content)
-        with pytest.raises(ValueError, match=r"run\.json is damaged.*remove the folder .*/run to begin anew"):
+        with pytest.raises(ValueError, match=r"run\.json is damaged.*remove the folder .*/run to start again"):
             keep_states(model, tmp_path / "run")
 
 
@@ -452,7 +452,7 @@ def test_folder_that_disappears_ends_the_run(model, tmp_path):
     def remove(progress):
         shutil.rmtree(tmp_path / "run")
 
-    with pytest.raises(FileNotFoundError, match=r"/run was removed while its run went on"):
+    with pytest.raises(FileNotFoundError, match=r"/run was removed during the run"):
         fit(
             KEY,
             model,
@@ -643,7 +643,7 @@ def test_interrupt_in_the_last_steps_of_a_group_stops_the_next(model, tmp_path, 
         groups_seen.append(progress.group)
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match="the same call goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="the same call resumes from there"):
         fit_ensemble(KEY, model, wide, short, checkpoints=checkpoints, on_progress=interrupt)
     assert groups_seen == [0]
     whole = fit_ensemble(KEY, model, wide, short)
@@ -688,5 +688,5 @@ def test_fit_stops_where_its_folder_is_removed(model, tmp_path):
     def remove(_):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
-    with pytest.raises(FileNotFoundError, match=r"run was removed while its run went on"):
+    with pytest.raises(FileNotFoundError, match=r"run was removed during the run"):
         fit(KEY, model, MASK, SMALL, TRAIN, checkpoints=checkpoints, on_progress=remove)

@@ -158,8 +158,8 @@ def test_both_kinds_of_file_say_the_same(tmp_path):
         (settings(network={"kind": "linear"}), "network of kind 'linear': 'code_dim' is missing"),
         (settings(network=CODE | {"size": 3}), "network of kind 'bottleneck': 'size' is not a field of it; known are"),
         (settings(network=CODE | {"encoder": {"kind": "vit"}}), "encoder of network of kind 'bottleneck': 'kind' is"),
-        (settings(mask=[HALF, HALF | {"unit": 1}]), r"mask: RandomMask\(ratio=0.5, .*\) is said twice"),
-        (settings(mask=HALF | {"ratio": [0.5, 0.25, 0.5]}), "mask: RandomMask.* is said twice, in tables or in lists"),
+        (settings(mask=[HALF, HALF | {"unit": 1}]), r"mask: RandomMask\(ratio=0.5, .*\) is given twice"),
+        (settings(mask=HALF | {"ratio": [0.5, 0.25, 0.5]}), "mask: RandomMask.* is given twice, in tables or in lists"),
         (settings(mask=HALF | {"ratio": [0.5, "a"]}), "mask of kind 'random': ratio must be a number, got 'a'"),
         (settings(mask=HALF | {"ratio": []}), r"mask of kind 'random': ratio must be a number, got \[\]"),
         (settings(mask=HALF | {"unit": [1, 2, 4]}), r"or a list \[rows, columns\], got \[1, 2, 4\]: write several as"),
@@ -200,7 +200,7 @@ def test_messages_of_files_speak_of_tables(tmp_path):
     for name, content, message in [
         ("a.toml", b"[network\n", "a.toml is not a TOML file: Expected ']'"),
         ("a.json", b"{", "a.json is not a JSON file: Expecting property name"),
-        ("a.toml", b"\xff", "a.toml is not a TOML file: it is no UTF-8 text"),
+        ("a.toml", b"\xff", "a.toml is not a TOML file: it is not UTF-8 text"),
         ("a.json", json.dumps(settings(train={"steps": 3})).encode(), "a.json: train: warmup must lie in"),
         ("a.json", json.dumps(settings(mask=HALF | {"unit": 0})).encode(), r"or two of them \(rows, columns\), got 0"),
     ]:

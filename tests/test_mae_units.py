@@ -182,7 +182,10 @@ def test_training_opens_saved_models_by_their_paths(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("graph.json", "data is a file that ends in .npz, .h5, .hdf5, or the folder of an image model, got '.json'"),
+        (
+            "graph.json",
+            "data must be a file that ends in .npz, .h5, .hdf5, or the folder of an image model, got '.json'",
+        ),
         ("arrays.npz", "arrays.npz is neither a data set nor a saved model"),
         (".", "is a folder that holds no image model"),
     ],

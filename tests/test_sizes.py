@@ -59,7 +59,11 @@ def test_least_parameters_are_nearly_all(config):
 @pytest.mark.parametrize(
     ("network", "train", "message"),
     [
-        ({"width": 10**8}, {}, r"training 27,200,000,000 parameters .* at least 4.*GiB .*, 16\.0 GiB are free: use a"),
+        (
+            {"width": 10**8},
+            {},
+            r"training 27,200,000,000 parameters .* at least 4.*GiB .*, but only 16\.0 GiB are free: use a",
+        ),
         ({"depth": 10**9}, {}, "at least .* TiB of memory, .* use a smaller network"),
         ({"code_dim": 10**8}, {}, "at least .* GiB of memory, .* use a smaller network"),
         ({"encoder": ViTConfig(width=10**8)}, {}, "at least .* EiB of memory"),
@@ -84,7 +88,10 @@ def test_members_that_fit_one_by_one_are_refused_together(model):
     ("noise_dims", "message"),
     [
         (10**9, "a model of 8,000,000,000 numbers per sample, of which 4,096 are drawn for its scales, takes at least"),
-        (20_000, "a model of 9,600,000,000 parameters or more takes at least 38.* GiB of memory, 16.0 GiB are free"),
+        (
+            20_000,
+            "a model of 9,600,000,000 parameters or more takes at least 38.* GiB of memory, but only 16.0 GiB are free",
+        ),
     ],
 )
 def test_init_refuses_models_that_cannot_fit(noise_dims, message):

@@ -43,7 +43,9 @@ def test_training_without_jit_is_refused_by_name():
     model = HierarchicalModel.init(jax.random.key(0), strict_chain.GRAPH, LinearGaussian())
     mask = RandomMask(ratio=0.5)
     with jax.disable_jit():
-        with pytest.raises(ValueError, match=r"ahead of time, which jax\.disable_jit\(\) forbids: leave it away"):
+        with pytest.raises(
+            ValueError, match=r"ahead of time, which jax\.disable_jit\(\) forbids: do not use it around fit"
+        ):
             fit(jax.random.key(0), model, mask, LinearConfig(code_dim=2), strict_chain.FEW)
         with pytest.raises(ValueError, match=r"jax\.disable_jit\(\) forbids"):
             plan_ensemble(jax.random.key(0), model, [], strict_chain.FEW)

@@ -798,7 +798,7 @@ def test_run_tells_that_it_goes_on_with_fewer_devices(monkeypatch, tmp_path):
     assert read_json(out / "study.json")["devices"] == len(jax.devices())
     write_json(out / "study.json", {**read_json(out / "study.json"), "devices": 99})
     shutil.rmtree(out / "groups")
-    with pytest.warns(UserWarning, match="begun on 99 devices"):
+    with pytest.warns(UserWarning, match="started on 99 devices"):
         staged(monkeypatch, (0.5, 0.7, 0.9), 0.01, out=out, resume=True)
     assert load_study(out).settings == staged(monkeypatch, (0.5, 0.7, 0.9), 0.01)[1].settings
 

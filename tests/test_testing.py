@@ -172,7 +172,7 @@ def test_assert_shared_information_names_what_differs():
     with pytest.raises(AssertionError, match=r"share \{z1_0, z1_1\}, found \{z2_0, z1_0\}") as caught:
         assert_shared_information(TREE, ["x_0"], {"z1_0", "z1_1"})
     assert "missing: {z1_1}\ntoo much: {z2_0}\nfrontier: {z1_0}" in str(caught.value)
-    with pytest.raises(ValueError, match="x_1 are no latents"):
+    with pytest.raises(ValueError, match="x_1 are not latents"):
         assert_shared_information(TREE, ["x_0"], {"x_1"})
 
 
@@ -189,5 +189,5 @@ def test_score_against_theory_joins_prediction_and_measurement():
     assert dict(zip(table["latent"], table["height"], strict=True)) == {
         name: height for name, height in zip(TREE.nodes, TREE.heights, strict=True) if name in latents
     }
-    with pytest.raises(ValueError, match="nowhere are no latents of the graph"):
+    with pytest.raises(ValueError, match="nowhere are not latents of the graph"):
         score_against_theory({"a": code}, {"nowhere": code}, TREE, TREE.observed[:1], of="value", key=0)

@@ -26,7 +26,7 @@ def test_text_files_are_read_with_any_mark(tmp_path, encoding):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"[" * 100_000, "too many brackets"), (b"\x80", "it is no UTF-8 text .*: save it as UTF-8"), (b"{", "line 1")],
+    [(b"[" * 100_000, "too many brackets"), (b"\x80", "it is not UTF-8 text .*: save it as UTF-8"), (b"{", "line 1")],
     ids=["brackets", "bytes", "half"],
 )
 def test_read_json_refuses_in_one_line_naming_the_file(tmp_path, content, message):

@@ -304,12 +304,14 @@ class StoredArray:
             return self._read(())[key]
         if rows.dtype.kind == "b":
             if len(rows) != len(self):
-                raise IndexError(f"{len(rows)} rows are chosen by True and False, and {self._name} has {len(self)}")
+                raise IndexError(
+                    f"a boolean index needs one entry per row, got {len(rows)} for the {len(self)} rows of {self._name}"
+                )
             rows = np.flatnonzero(rows)
         rows = np.where(rows < 0, rows + len(self), rows)
         wanted, back = np.unique(rows, return_inverse=True)  # HDF5 wants increasing positions, each once
         if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < len(self):
-            raise IndexError(f"{self._name} has rows 0 to {len(self) - 1}, not all of those asked for")
+            raise IndexError(f"{self._name} has rows 0 to {len(self) - 1}, and some of the given rows lie outside")
         if not len(wanted):
             return self._read((slice(0, 0), *keys[1:]))
         return self._read((wanted, *keys[1:]))[back]
@@ -340,7 +342,7 @@ class StoredArray:
             at = (int(piece) * per_piece, *[0] * len(others))
             is_there = self._stored.id.get_chunk_info_by_coord(at).byte_offset is not None
             if is_there and not any(self._stored.id.read_direct_chunk(at)[1]):
-                raise ValueError(f"rows from {at[0]} on are zero, which were not when they were written")
+                raise ValueError(f"the rows from {at[0]} on are zero now, but were not zero when they were written")
 
 
 def write_rows(stored: Any, begin: int, rows: np.ndarray) -> None:

@@ -178,4 +178,4 @@ def check_members(file: BinaryIO, archive: zipfile.ZipFile) -> None:
     file.seek(-_END - len(archive.comment), os.SEEK_END)
     end = file.read(_END)
     if int.from_bytes(end[10:12], "little") not in (len(names), 2**16 - 1):
-        raise ValueError(f"{len(names)} arrays are found, and it says that it has another number")
+        raise ValueError(f"it holds {len(names)} arrays, and its description names another number")

@@ -23,7 +23,7 @@ def decoded(content: bytes) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is no UTF-8 text (byte {error.start}: {error.reason}): save it as UTF-8") from None
+        raise ValueError(f"it is not UTF-8 text (byte {error.start}: {error.reason}): save it as UTF-8") from None
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

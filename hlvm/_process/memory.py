@@ -31,7 +31,9 @@ def check_fits(needed: int, what: str, remedy: str, device: Any = None) -> None:
         return
     free = free_memory(device)
     if free is not None and needed > free:
-        raise ValueError(f"{what} takes at least {in_words(needed)} of memory, {in_words(free)} are free: {remedy}")
+        raise ValueError(
+            f"{what} takes at least {in_words(needed)} of memory, but only {in_words(free)} are free: {remedy}"
+        )
 
 
 def free_memory(device: Any = None) -> int | None:

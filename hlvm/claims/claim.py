@@ -65,8 +65,8 @@ class Claim:
         for name, size in self.margins.items():
             if name not in self.limits or not _is_open(self.limits[name]) or not _is_margin(size):
                 raise ValueError(
-                    f"{self.text!r}: margins must be at least 0 and finite, of scores with one limit, got {size} of "
-                    f"{name!r}"
+                    f"{self.text!r}: margins must be at least 0 and finite, and belong to scores with one limit, got "
+                    f"{size} of {name!r}"
                 )
         by_limits = _by_limits(self.scores, self.limits) if self.limits else None
         opposite = None not in (by_limits, self.holds) and self.holds != by_limits
@@ -187,7 +187,7 @@ def interval_claim(
     of_each = dict(limits) if isinstance(limits, Mapping) else dict.fromkeys(scores, limits)
     if not scores or of_each.keys() != scores.keys() or not scores.keys().isdisjoint(shown or {}):
         raise ValueError(
-            f"{text!r}: expected limits of every score that decides, at least one, and other names for what is only "
+            f"{text!r}: expected at least one score, limits for each score, and other names for values that are only "
             f"shown, got scores {sorted(scores)}, limits of {sorted(of_each)}, shown {sorted(shown or {})}"
         )
     margins = dict(margin) if isinstance(margin, Mapping) else dict.fromkeys(scores, margin)

@@ -139,7 +139,7 @@ def drawn_claims(
     claims = _taken_over(before or {}, limits)
     open_names = [name for name in limits if claims.get(name) is None or claims[name].holds is None]
     if missing := [name for name in open_names if name not in differences]:
-        raise UsageError(f"lack {', '.join(missing)}, of which the prediction says something", argument="differences")
+        raise UsageError(f"lack {', '.join(missing)}, which the prediction covers", argument="differences")
     effects = {name: over_generators(differences[name]) for name in open_names}
     if looks:
         _check_planned(effects, looks)

@@ -213,7 +213,7 @@ def power_table(
         found = over_generators(pilot[name])
         if found.var_between is None and (generators or 1) > 1:
             raise UsageError(
-                f"must be 1 after a pilot of one generator, which says nothing of others, got {generators}: give a "
+                f"must be 1, because a pilot of one generator says nothing about others, got {generators}: give a "
                 "pilot of several",
                 argument="generators",
             )

@@ -75,7 +75,7 @@ def advise(
     """
     check_seed(seed)
     if (height is None) == (latent is None):
-        raise ValueError("give either --height H or --latent NAME ..., for what masks shall ask")
+        raise ValueError("give a target for the masks: either --height H or --latent NAME ...")
     if latent == ():
         raise ValueError("--latent names nothing to ask for: give at least one NAME after it, or --height")
     if top < 1:
@@ -123,7 +123,7 @@ def _oracle(place: str, seed: int) -> Oracle:
         raise ValueError(f"{place} is a data set: give the model behind it, as hlvm sample --save-model writes it")
     if isinstance(source, LatentGraph):
         raise ValueError(
-            f"{place} is a graph, which says what is shared and not how much: give a model, such as hlvm sample "
+            f"{place} is a graph, which says what is shared but not how much: give a model, such as hlvm sample "
             f"{place} --mechanism linear-gaussian --n 1 --out one.npz --save-model model.npz writes it"
         )
     from hlvm.theory import oracle_of

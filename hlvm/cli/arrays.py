@@ -97,7 +97,7 @@ def _names(text: str, found: Named) -> list[str]:
     try:
         listed = next(csv.reader([text], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise ValueError(f"{found.path}: {text!r} is no list of names: {error}") from None
+        raise ValueError(f"{found.path}: {text!r} is not a list of names: {error}") from None
     if text in found.arrays and text not in listed:
         listed = [text]  # one name with a comma or quotes in it
     names = [name if name in found.arrays else name.strip() for name in listed]
@@ -158,7 +158,7 @@ def _load(path: Path, given: CsvFormat | None) -> Named:
     if path.is_dir():
         raise IsADirectoryError(f"{path}: Is a directory")
     if path.suffix not in (".npy", ".npz", ".csv", ".parquet", *HDF5):
-        raise ValueError(f"{path}: expected one of {_FORMATS}: the end of its name says what is in a file")
+        raise ValueError(f"{path}: its name must end in one of {_FORMATS}")
     if path.suffix == ".npy":
         found = Named(path=path, arrays={path.stem: _npy(path)}, left_out={})
     elif path.suffix in (".csv", ".parquet"):

@@ -121,7 +121,7 @@ def read_csv(path: Path, given: CsvFormat) -> Named:
     try:
         text = io.StringIO(decoded(content), newline=None).getvalue()  # one kind of line ending
         if "\0" in text:
-            raise ValueError("it holds bytes that are no text")
+            raise ValueError("it holds bytes that are not text")
     except ValueError as error:
         raise ValueError(f"{path} is not a .csv file: {error}") from None
     readings, misfits = _all_readings(text, given)
@@ -137,8 +137,8 @@ def read_csv(path: Path, given: CsvFormat) -> Named:
     could_be = found.decimal == "," or found.delimiter == ";"  # elsewhere nobody parts thousands with a point
     if given.decimal is None and could_be and found.marked and found.may_part_thousands:
         raise ValueError(
-            f'{path}: {found.decimal!r} may be a decimal mark, or part every three digits: give --decimal "." or '
-            '--decimal ",", or leave out what parts digits'
+            f'{path}: {found.decimal!r} may be a decimal mark, or separate thousands: give --decimal "." or '
+            '--decimal ",", or remove the separators'
         )
     return _as_table(path, text, found, given)
 
@@ -304,7 +304,7 @@ def _as_table(path: Path, text: str, found: _Reading, given: CsvFormat) -> Named
             else:
                 found.unfit.setdefault(place, f"line {line} has {_short(cell)}")
     if not any(found.columns) and not found.unfit:
-        raise ValueError(f"{path} has names in line {line}, and no rows")
+        raise ValueError(f"{path} has names in line {line} but no rows")
     check_names(path, names)
     columns = {name: np.concatenate(parts) for name, parts in zip(names, found.columns, strict=True) if name and parts}
     n_rows = max(map(len, columns.values()), default=0)

@@ -79,7 +79,7 @@ def check_n_masks(n_masks: int, graph: LatentGraph) -> None:
 def check_new_file(path: Path, *suffixes: str) -> None:
     """Check that a file with one of these suffixes can be made, and that there is none yet."""
     if path.suffix not in suffixes:
-        raise ValueError(f"the name of this output ends in {' or '.join(suffixes)}, got {path}")
+        raise ValueError(f"the name of this output must end in {' or '.join(suffixes)}, got {path}")
     if path.exists():
         raise FileExistsError(f"{path} exists already: choose another name, or remove it first")
     if not path.parent.is_dir():
@@ -168,7 +168,9 @@ def check_has_graph(source: Any, place: str) -> None:
     """Check that data says what can be masked; a data set that does not is closed."""
     if source.graph is None:
         source.close()
-        raise ValueError(f"{place} has no graph, which says what is masked: hlvm sample writes it with the data")
+        raise ValueError(
+            f"{place} has no graph, so nobody knows what can be masked: hlvm sample writes a graph with the data"
+        )
 
 
 def model_of(source: Any) -> HierarchicalModel | None:

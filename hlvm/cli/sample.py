@@ -147,10 +147,10 @@ def sample(
     except KeyboardInterrupt as stop:
         if not partial_folder(out).exists():
             raise
-        return stopped(stop, f"what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+        return stopped(stop, f"finished samples are kept in {partial_folder(out)}: resume with --resume, or remove it")
     except OSError as error:
         if partial_folder(out).exists():
-            error.add_note(f"what was drawn is kept in {partial_folder(out)}: go on with --resume, or remove it")
+            error.add_note(f"finished samples are kept in {partial_folder(out)}: resume with --resume, or remove it")
         raise
     if preview is not None:
         _write_preview(preview, out)

@@ -135,7 +135,7 @@ def _csv_format(
     given = {"--delimiter": delimiter, "--decimal": decimal, "--header": header}
     option = next((option for option, value in given.items() if value is not None), None)
     if option is not None and not any(place.partition("::")[0].endswith(".csv") for place in places):
-        raise ValueError(f"{option} is about .csv files, and {' and '.join(places)} are none")
+        raise ValueError(f"{option} is for .csv files only: leave it out for {' and '.join(places)}")
     words = {"tab": "\t", "\\t": "\t", "space": " "}
     return CsvFormat(
         delimiter=None if delimiter is None else words.get(delimiter, delimiter),
@@ -148,7 +148,7 @@ def _labels(place: str, tables: CsvFormat) -> np.ndarray:
     """One label per row."""
     found = columns_of(place, tables).values
     if found.ndim > 1 and found.shape[1] != 1:
-        raise ValueError(f"{place}: groups are one column, got {found.shape[1]}: name it as in FILE::NAME")
+        raise ValueError(f"{place}: groups must be one column, got {found.shape[1]}: name one, as in FILE::NAME")
     return found.reshape(-1)
 
 

@@ -135,7 +135,7 @@ def _made(
             fields = checked_fields(cls, {name: value for name, value in one.items() if name != "kind"}, named)
             made = make({"kind": kind, **fields})
             if made in found:
-                raise ValueError(f"{what}: {made!r} is said twice, in tables or in lists: leave one out")
+                raise ValueError(f"{what}: {made!r} is given twice, in tables or in lists: remove one")
             found.append(made)
             single.append(one)
     if len({one.get("kind") for one in single}) > 1:

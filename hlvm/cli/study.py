@@ -74,14 +74,16 @@ def study(
     if example:
         return _write_example(data, config)
     if data is None:
-        raise ValueError("say which DATA the study is of; hlvm study --example writes settings to begin with")
+        raise ValueError(
+            "DATA is missing: give a graph, a model or a data set; hlvm study --example writes first settings"
+        )
     check_mechanism(mechanism)
     if save_every < 1:
         raise ValueError(f"--save-every must be at least 1, got {save_every}")
     if not plan and out is None:
-        raise ValueError("say with --out DIR where the results go; only --plan needs no folder")
+        raise ValueError("--out DIR is missing: give a folder for the results; only --plan needs none")
     if scheduler is not None and devices != "auto":
-        raise ValueError("--devices are those of this process: leave it out with --scheduler")
+        raise ValueError("--devices is for this process only: leave it out with --scheduler")
     from hlvm.cli.study_data import load_study_data
     from hlvm.cli.study_settings import load_study_settings
     from hlvm.study.workers import check_scheduler
@@ -130,10 +132,10 @@ def _run(
     except KeyboardInterrupt as stop:
         if out is None or not _is_begun(out):
             raise
-        return stopped(stop, f"what is done is kept in {out}: go on with --resume, or remove it")
+        return stopped(stop, f"finished parts are kept in {out}: resume with --resume, or remove it")
     except Exception as error:
         if out is not None and _is_begun(out):
-            error.add_note(f"what is done is kept in {out}: go on with --resume")
+            error.add_note(f"finished parts are kept in {out}: resume with --resume")
         raise
     _print_results(out, found)
     if found.diverged:
@@ -184,7 +186,7 @@ def _write_example(data: str | None, path: Path) -> int:
 
 def _check_out(out: Path, *, resume: bool) -> None:
     if _is_begun(out) and not resume:
-        raise ValueError(f"{out} holds a study already: go on with --resume, or choose another folder")
+        raise ValueError(f"{out} holds a study already: resume it with --resume, or choose another folder")
 
 
 def _is_begun(out: Path) -> bool:

@@ -72,7 +72,7 @@ def load_study_data(place: str, *, seed: int, generators: int, mechanism: str | 
     if place in FAMILIES and generators > 1:
         if place in _NOTHING_TO_DRAW:
             raise ValueError(
-                f"{place} has nothing that is drawn once, so that {generators} generators would be the same: set "
+                f"{place} draws nothing anew for each generator, so all {generators} generators would be the same: set "
                 "generators = 1"
             )
         return DrawnImages(place)

@@ -75,7 +75,7 @@ def train(
     if microbatch is not None and microbatch < 1:
         raise ValueError(f"--microbatch must be at least 1, got {microbatch}")
     if not plan and out is None:
-        raise ValueError("say with --out DIR where the results go; only --plan needs no folder")
+        raise ValueError("--out DIR is missing: give a folder for the results; only --plan needs none")
     if plan or out is None:
         return _run(data, settings, config, None, tensorboard, devices, microbatch, save_every)
     out = as_path(out)
@@ -164,10 +164,10 @@ def _train(
     except KeyboardInterrupt as stop:
         if not run.exists():
             raise
-        return stopped(stop, f"the states kept until now are in {run}: go on with --resume, or remove {out}")
+        return stopped(stop, f"the saved states are in {run}: resume with --resume, or remove {out}")
     except Exception as error:
         if run.exists():
-            error.add_note(f"the states kept until now are in {run}: go on with --resume")
+            error.add_note(f"the saved states are in {run}: resume with --resume")
         raise
     finally:
         for watch in watchers:
@@ -191,10 +191,12 @@ def _check_out(out: Path, *, resume: bool) -> None:
         shutil.rmtree(run, ignore_errors=True)  # states that a kill has left
         raise ValueError(f"{out} holds a finished run: choose another folder")
     if resume and not run.exists():
-        raise ValueError(f"{out} holds no stopped run: leave --resume out, or name the folder of one")
+        raise ValueError(
+            f"{out} holds no interrupted run: leave --resume out, or give the folder of an interrupted run"
+        )
     if not resume:
         if not is_new_folder(run):
-            raise ValueError(f"{out} holds a run that was stopped: go on with --resume, or choose another folder")
+            raise ValueError(f"{out} holds an interrupted run: resume it with --resume, or choose another folder")
         if not is_new_folder(out, "run"):  # which a kill leaves empty before its first file is written
             check_new_folder(out)
 
@@ -205,7 +207,7 @@ def _loaded(place: str, seed: int) -> Any:
     if isinstance(found, LatentGraph):
         raise ValueError(
             f"{place} is a graph, which has no mechanisms to draw data with: hlvm sample {place} --save-model FILE "
-            "gives it some"
+            "adds them"
         )
     check_has_graph(found, place)
     return found

@@ -39,7 +39,7 @@ def open_data(path: str | os.PathLike[str]) -> Dataset | HierarchicalModel | Ima
         return load_image_model(target)
     if target.suffix not in SUFFIXES:
         raise ValueError(
-            f"{target}: data is a file that ends in {', '.join(SUFFIXES)}, or the folder of an image model, got "
+            f"{target}: data must be a file that ends in {', '.join(SUFFIXES)}, or the folder of an image model, got "
             f"{target.suffix or 'no suffix'!r}"
         )
     if target.suffix == ".npz":

@@ -47,7 +47,7 @@ def load_dataset(path: str | os.PathLike[str], *, graph: LatentGraph | None = No
     """
     target = as_path(path)
     if target.suffix not in SUFFIXES:
-        raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")
+        raise ValueError(f"the name of a data set must end in {', '.join(SUFFIXES)}, got {target.name!r}")
     if not target.exists():
         raise FileNotFoundError(f"there is no file {target}")
     opened = open_array_file(target)
@@ -63,12 +63,12 @@ def load_dataset(path: str | os.PathLike[str], *, graph: LatentGraph | None = No
 def _as_dataset(opened: ArrayFile, graph: LatentGraph | None) -> Dataset:
     about = _parsed(opened, "about")
     if about.get("format", FORMAT) != FORMAT or about.get("version", 1) not in range(1, FORMAT_VERSION + 1):
-        raise ValueError(f"it has the format {about.get('format')!r} {about.get('version')}, which is not known")
+        raise ValueError(f"its format {about.get('format')!r} {about.get('version')} is unknown")
     _check_whole(opened, about)
     inside = _parsed(opened, "graph")
     own = LatentGraph.from_dict(inside) if inside else None
     if graph is not None and own is not None and graph != own:
-        raise ValueError("it has a graph inside, and it is not the one given: leave graph out")
+        raise ValueError("its own graph differs from the given one: leave graph out")
     parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     left_out = {name: why for name, why in opened.left_out.items() if name not in _TEXTS}
     left_out |= {name: "text" for name in opened.texts if name not in _TEXTS}

@@ -103,7 +103,7 @@ def write_dataset(
     target, key = as_path(path), checked_key(key)
     n, chunk_size = positive(n, "n"), positive(chunk_size, "chunk_size")
     if target.suffix not in SUFFIXES:
-        raise ValueError(f"a data set is a file that ends in {', '.join(SUFFIXES)}, got {target.name!r}")
+        raise ValueError(f"the name of a data set must end in {', '.join(SUFFIXES)}, got {target.name!r}")
     if image_type not in get_args(ImageType):
         raise ValueError(f'image_type must be "float32" or "uint8", got {image_type!r}')
     if not target.parent.is_dir():
@@ -174,7 +174,7 @@ def _prepare(partial: Path, about: dict[str, Any], graph: str, resume: bool) -> 
         return
     if not resume:
         raise FileExistsError(
-            f"{partial} holds an interrupted run: take it up again with resume (--resume), or remove the folder"
+            f"{partial} holds an interrupted run: continue it with resume (--resume), or remove the folder"
         )
     if not (partial / "about.json").exists():  # interrupted before anything was drawn
         shutil.rmtree(partial)
@@ -186,7 +186,7 @@ def _prepare(partial: Path, about: dict[str, Any], graph: str, resume: bool) -> 
     other = [name for name, value in about.items() if begun.get(name) != value]
     if other or (partial / "graph.json").read_bytes() != graph.encode():
         what = f"{other[0]} {begun.get(other[0])!r}, now {about[other[0]]!r}" if other else "another graph"
-        raise ValueError(f"{partial} was begun with {what}: run it as it was begun, or remove the folder")
+        raise ValueError(f"{partial} was started with {what}: use the same settings, or remove the folder")
     _remove_damaged(partial)
 
 
@@ -212,8 +212,8 @@ def _write_chunk(path: Path, arrays: Arrays) -> None:
         there = _read_chunk(path)
         if list(there) != list(arrays) or any(not np.array_equal(there[name], arrays[name]) for name in arrays):
             raise ValueError(
-                f"{path.parent} was begun with another generator: its first chunk is not what is drawn now; "
-                "use the same one, or remove the folder"
+                f"{path.parent} was started with another generator: its first chunk differs from a new draw; "
+                "use the same generator, or remove the folder"
             )
         return
     with atomic_path(path) as temporary:

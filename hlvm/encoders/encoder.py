@@ -89,7 +89,7 @@ class Encoder:
             EncoderWarning: all samples have the same code, or the code of a sample depends on the others.
         """
         if self.fit is not None:
-            raise self._error("is to be fitted: a study does it, or call fitted(batches)")
+            raise self._error("is not fitted yet: a study fits it, or call fitted(batches)")
         alone = self._codes(inputs[:_TRIED], None if masked is None else masked[:_TRIED], data)
         if len(inputs) <= _TRIED:
             return alone

@@ -199,5 +199,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_graphml(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in {".json", ".graphml"}:
-        raise ValueError(f"a graph file ends in .json or .graphml, got {suffix or 'no suffix'!r}")
+        raise ValueError(f"the name of a graph file must end in .json or .graphml, got {suffix or 'no suffix'!r}")
     return suffix == ".graphml"

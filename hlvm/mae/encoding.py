@@ -158,8 +158,8 @@ def reconstruct(
     """
     if not fit.loss.reconstructs:
         raise ValueError(
-            f"this autoencoder was trained by {type(fit.loss).__name__}, which reconstructs no values: encode what you "
-            f"want to know of it, or train it by LossConfig"
+            f"this autoencoder was trained by {type(fit.loss).__name__}, which reconstructs no values: use encode, or "
+            f"train with LossConfig"
         )
     key = None if key is None else checked_key(key)
     values, hidden, network = inputs_of(fit, data, masked)
@@ -218,7 +218,7 @@ def _checked_draws(network: Network, key: PRNGKeyArray | None, draws: int | None
             )
         return 1
     if key is None:
-        raise ValueError("this autoencoder was trained by the energy score, its decoder reads noise: give a key")
+        raise ValueError("this autoencoder was trained by the energy score, so its decoder reads noise: give a key")
     return _DRAWS_OF_A_MEAN if draws is None else positive(draws, "draws")
 
 

@@ -47,7 +47,9 @@ def intervene(model: AnyModel, do: Do, key: Any) -> AnyModel:
 def check_do(model: ModelParts, do: Do) -> None:
     """Refuse an unknown variable, and what a variable cannot be set to."""
     if not isinstance(do, Mapping):
-        raise ValueError(f"interventions are a mapping from names to what is done there, got {type(do).__name__}")
+        raise ValueError(
+            f"interventions must be a mapping from names to numbers, functions or mechanisms, got {type(do).__name__}"
+        )
     for name, given in do.items():
         node = model.graph.position(name)
         if isinstance(given, Mechanism) and not model.graph.parent_indices[node]:

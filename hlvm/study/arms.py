@@ -83,7 +83,7 @@ def arms_of(
     for what, described in (("masks", shown), ("networks", of_networks), ("losses", of_losses)):
         repeated = next((i for i, one in enumerate(described) if one in described[:i]), None)
         if repeated is not None:
-            raise ValueError(f"{what}: number {repeated + 1} is the same as one before: leave it out")
+            raise ValueError(f"{what}: number {repeated + 1} is the same as an earlier one: leave it out")
     named = [labels(part) for part in (shown, of_networks, of_losses)]
     arms: list[Arm] = []
     for (a, mask), (b, network), (c, loss) in itertools.product(

@@ -105,14 +105,16 @@ class Work:
         path = self.out / STUDY
         if path.exists():
             if not resume:
-                raise ValueError(f"{self.out} holds a study already: go on with resume=True, or choose a new folder")
+                raise ValueError(
+                    f"{self.out} holds a study already: resume it with resume=True, or choose a new folder"
+                )
             known = read_json(path)
             self.begun_on = known.pop(DEVICES, None)
             other = sorted(name for name in {*known, *described} if known.get(name) != described.get(name))
             if other:
                 raise ValueError(
-                    f"{self.out} holds another study, which differs in {', '.join(other)}: go on with exactly what it "
-                    "was started with, or choose a new folder"
+                    f"{self.out} holds another study, which differs in {', '.join(other)}: use the settings of that "
+                    "study, or choose a new folder"
                 )
         else:
             if not is_new_folder(self.out):
@@ -268,8 +270,8 @@ class Work:
         found, begun_on = list(jax.devices()), self.begun_on or 0
         if len(found) < begun_on:
             warnings.warn(
-                f"the study was begun on {begun_on} devices and goes on with {len(found)}: it ends as if it had never "
-                "been stopped up to rounding, not bit for bit",
+                f"the study was started on {begun_on} devices and resumes on {len(found)}: its results agree with an "
+                "uninterrupted study up to rounding, not bit for bit",
                 stacklevel=4,
             )
         return found[: begun_on or None]
@@ -287,7 +289,7 @@ class Work:
         self.measured = True
         if self.out is not None:
             if not (self.out / STUDY).exists():
-                raise FileNotFoundError(f"{self.out} was removed while its study went on: nothing of it is kept")
+                raise FileNotFoundError(f"{self.out} was removed during the study: nothing is kept")
             make_folder(self.out / GROUPS)
             write_json(self.out / GROUPS / f"{name}.json", {"group": self.groups[name], **plain})
             shutil.rmtree(self.out / STATES / name, ignore_errors=True)  # not before: a kill would leave half of it
@@ -360,9 +362,9 @@ def run_study(
     """Run a study; see :meth:`hlvm.study.Study.run`."""
     check_scheduler(scheduler)
     if resume and out is None:
-        raise UsageError("needs out, the folder of the study that was stopped", argument="resume")
+        raise UsageError("needs out, the folder of the interrupted study", argument="resume")
     if scheduler is not None and devices is not None:
-        raise UsageError("are those of this process: leave them out with a scheduler", argument="devices")
+        raise UsageError("are for this process only: leave them out with a scheduler", argument="devices")
     work = Work(
         study=study,
         key=key_or_seed(key),

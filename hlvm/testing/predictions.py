@@ -43,7 +43,7 @@ def assert_shared_information(
     __tracebackhide__ = True
     strangers = sorted(set(expected) - set(graph.latents))
     if strangers:
-        raise ValueError(f"expected: {', '.join(strangers)} are no latents of the graph: name some of its latents")
+        raise ValueError(f"expected: {', '.join(strangers)} are not latents of the graph: name some of its latents")
     found = shared_information(graph, masked, regime=regime)
     record(f"shared information: {', '.join(sorted(found.members, key=graph.position)) or 'nothing'}")
     if found.members == set(expected):
@@ -101,7 +101,7 @@ def score_against_theory(
     """
     strangers = sorted(set(latents) - set(graph.latents))
     if strangers:
-        raise ValueError(f"latents: {', '.join(strangers)} are no latents of the graph: name some of its latents")
+        raise ValueError(f"latents: {', '.join(strangers)} are not latents of the graph: name some of its latents")
     members = shared_information(graph, masked, regime=regime).members
     return score_by_height(
         representations,

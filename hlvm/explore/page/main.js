@@ -186,7 +186,7 @@ function decoded(content) {
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(content);
   } catch {
-    throw new UsageError("it is no UTF-8 text: save it as UTF-8");
+    throw new UsageError("it is not UTF-8 text: save it as UTF-8");
   }
 }
 

@@ -35,7 +35,7 @@ def check_path(path: Path) -> None:
     if not _PATTERN & {*str(path.resolve())}:
         return
     if jax.process_count() > 1:
-        raise ValueError(f"{path} has one of the characters {_shown()}: of several processes none can write there")
+        raise ValueError(f"{path} has one of the characters {_shown()}: runs of several processes cannot write there")
     if _PATTERN & {*tempfile.gettempdir()}:
         raise ValueError(
             f"{path} and the folder of temporary files, {tempfile.gettempdir()}, have one of the characters "

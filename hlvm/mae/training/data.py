@@ -288,8 +288,8 @@ def hold_out(data: Source, n: int, key: PRNGKeyArray) -> tuple[Source, ArrayData
         return data, None
     if not isinstance(data, ArrayData):
         raise UsageError(
-            f"held_out={n} is for data sets: a generator draws fresh samples for every step, so that its training "
-            "loss is one of samples never seen; leave held_out at 0",
+            f"held_out={n} is for data sets: a generator draws fresh samples for every step, so its training loss is "
+            "already a held-out loss; leave held_out at 0",
             of="TrainConfig",
         )
     if n >= len(data):
@@ -344,8 +344,8 @@ def _check_steps(data: ArrayData, rows: np.ndarray, shift: np.ndarray, scale: np
         column = int(np.flatnonzero(lost)[0])
         raise ValueError(
             f"the values of {data.name_of(column)!r} lie {abs(shift[column]) / scale[column]:.0e} standard deviations "
-            f"from zero, where {dtypes[column]} cannot tell most of them apart: take the offset off before they become "
-            f"{dtypes[column]}"
+            f"from zero, where {dtypes[column]} cannot tell most of them apart: subtract the offset before the "
+            f"conversion to {dtypes[column]}"
         )
 
 

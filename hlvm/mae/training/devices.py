@@ -73,8 +73,8 @@ def fastest_devices(n: int | None = None) -> list[Any] | None:
     devices = jax.devices()
     if n is not None and len(devices) < n:
         raise ValueError(
-            f"the run was begun on {n} devices, and there are {len(devices)} here: say which devices to take instead "
-            "(one, all or cores), and it ends alike up to rounding"
+            f"the run was started on {n} devices, but there are {len(devices)} here: choose one, all or cores; the "
+            "results then agree up to rounding"
         )
     chosen = devices[:n]
     return chosen if len(chosen) > 1 else None

@@ -106,7 +106,7 @@ def group_members(
     flags: Any = jax.config
     if flags.jax_disable_jit:
         raise ValueError(
-            "training programs are compiled ahead of time, which jax.disable_jit() forbids: leave it away around fit, "
+            "training programs are compiled ahead of time, which jax.disable_jit() forbids: do not use it around fit, "
             "fit_ensemble and plan_ensemble (everything else runs under it)"
         )
     if not members:

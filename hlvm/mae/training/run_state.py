@@ -126,15 +126,15 @@ class RunFolder:
                 raise ValueError(f"{path} is damaged: it is not a description")
         except ValueError as error:
             raise ValueError(
-                f"{error}; which run the states belong to is not known without it: remove the folder {self.folder} to "
-                f"begin anew"
+                f"{error}; without it nobody knows which run the states belong to: remove the folder {self.folder} to "
+                f"start again"
             ) from None
         environments = known.pop(_ENVIRONMENTS, [])
         other = sorted(name for name in known.keys() | described.keys() if known.get(name) != described.get(name))
         if other:
             raise ValueError(
-                f"{self.folder} holds the states of another run, which differs in {', '.join(other)}: go on with "
-                "exactly what that run was started with, or choose a new folder"
+                f"{self.folder} holds the states of another run, which differs in {', '.join(other)}: use the "
+                "settings of that run, or choose a new folder"
             )
         return environments
 
@@ -176,12 +176,12 @@ class GroupFolder:
                 broken.append(str(error))
                 continue
             if broken:
-                warnings.warn(f"{'; '.join(broken)}: the run goes on from step {step}", stacklevel=5)
+                warnings.warn(f"{'; '.join(broken)}: the run resumes from step {step}", stacklevel=5)
             self._saved = step
             held_out = np.array(found["held_out"]) if reports else held_out
             return GroupState(State(**found["state"]), np.array(found["losses"]), held_out, step)
         if broken:
-            raise ValueError(f"{'; '.join(broken)}: no state is whole; remove the folder {self._run} to begin anew")
+            raise ValueError(f"{'; '.join(broken)}: no state is complete; remove the folder {self._run} to start again")
         return GroupState(first, losses, held_out, 0)
 
     def keep(self, reached: GroupState, *, now: bool = False) -> None:
@@ -194,7 +194,7 @@ class GroupFolder:
         if reached.step == self._saved or not (due or now):
             return
         if not (self._run / _RUN).exists():
-            raise FileNotFoundError(f"{self._run} was removed while its run went on: nothing of it is kept")
+            raise FileNotFoundError(f"{self._run} was removed during the run: nothing is kept")
         temporary = self.folder / f".{reached.step}.hlvm-tmp"
         try:
             if jax.process_index() == 0:
@@ -322,4 +322,4 @@ def _warn_of_changes(folder: Path, before: Mapping[str, Any], here: Mapping[str,
             if "jax_threefry_partitionable" in changed
             else "it ends as if it had never been stopped up to rounding, not bit for bit"
         )
-        warnings.warn(f"the run in {folder} goes on with {changes}: {ends}", stacklevel=5)
+        warnings.warn(f"the run in {folder} resumes with {changes}: {ends}", stacklevel=5)

@@ -378,7 +378,7 @@ def _stop_if_wanted(interrupts: Interrupts, states: GroupFolder | None, reached:
         return
     states.keep(reached, now=True)
     kept = f"the state is kept in {states.folder}" if reached.step else "this program has done no step yet"
-    raise interrupts.exception(f"stopped; {kept}: the same call goes on from there")
+    raise interrupts.exception(f"stopped; {kept}: the same call resumes from there")
 
 
 def _on_host(array: Shaped[Array, "..."]) -> np.ndarray:

@@ -141,7 +141,9 @@ def halves_of(n_rows: int, key: Any, groups: Int[np.ndarray, " n"] | None = None
     first = np.isin(groups, order[:cut])
     halves = np.flatnonzero(first), np.flatnonzero(~first)
     if min(map(len, halves)) < MIN_ROWS // 2:
-        raise ValueError("groups: one group holds nearly all rows, and no half is left to measure on: cut it")
+        raise ValueError(
+            "groups: one group holds nearly all rows, so no half is left to measure on: split it into smaller groups"
+        )
     return halves
 
 
