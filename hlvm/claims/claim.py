@@ -100,7 +100,7 @@ class Claim:
         return [(name, _shown(interval)) for name, interval in self.scores.items()]
 
     @property
-    def rows(self) -> list[tuple[str, str, str, str, str, str]]:
+    def rows(self) -> list[tuple[str, ...]]:
         """The scores for tables, one number in a cell: name, value, low, high, and the limits, empty without one."""
         return [
             (name, *_numbers(interval), *map(_limit, self.limits.get(name, (-math.inf, math.inf))))

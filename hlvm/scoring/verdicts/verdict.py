@@ -83,7 +83,7 @@ class BlockVerdict:
         """A table for notebooks; ẑ is the representation, c the content."""
         from hlvm._html import block, table
 
-        scores = {f"kernel R², {name}": r2 for name, r2 in self.directions.items()}
+        scores: dict[str, Any] = {f"kernel R², {name}": r2 for name, r2 in self.directions.items()}
         if self.worst is not None:
             scores[f"R² of the worst direction, {FORWARD}"] = self.worst.r2
         scores |= {f"more of {name} than c tells, R²": leak.larger for name, leak in self.leakage.items()}
