@@ -1,11 +1,9 @@
 """Tables of claims as HTML: one number in a cell, one row for each score, and long ones folded."""
 
-import math
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 from hlvm.claims import SILENT, Claim, Says, Stance
-from hlvm.scoring import Interval
 
 WORDS = {True: "yes", False: "no", None: "open"}
 _MANY = 24
@@ -22,11 +20,11 @@ def verdict_table(claims: Sequence[Claim], most: int = 12, folded: bool | None =
     """
     body, n_rows = [], 0
     for claim in claims:
-        rows = [_cells(name, claim.scores[name], claim.limits.get(name)) for name in _shown(claim, most)]
+        rows = [_cells(claim, name) for name in _shown(claim, most)]
         rows += _left_out(claim, most, 6)
         body.append(_group(_said(claim), _verdict(claim), 6, rows))
         n_rows += 1 + len(rows)
-    table = _table(("score", "value", "low", "high", "more than", "less than", "verdict"), body)
+    table = _table((*Claim.COLUMNS, "verdict"), body)
     return _folded(_counts(claims), table) if (n_rows > _MANY if folded is None else folded) else table
 
 
@@ -42,7 +40,7 @@ def twice_table(pairs: Iterable[tuple[Claim, Claim]], names: tuple[str, str], mo
     for first, second in pairs:
         runs = dict(zip(names, (first, second), strict=True))
         rows = [
-            _cells(name, claim.scores[name], claim.limits.get(name), run)
+            _cells(claim, name, run)
             for name in _shown(second, most)
             for run, claim in runs.items()
             if name in claim.scores
@@ -53,28 +51,16 @@ def twice_table(pairs: Iterable[tuple[Claim, Claim]], names: tuple[str, str], mo
     return _table(("score", "training", "value", "low", "high", "more than", "less than", "verdict"), body)
 
 
-def numbers(interval: Interval) -> tuple[str, str, str]:
-    """Value and ends of an interval: three decimals, five for what is small throughout."""
-    ends = (interval.value, interval.low, interval.high)
-    decimals = 3 if max(map(abs, ends)) >= 0.01 else 5
-    value, low, high = (f"{number:.{decimals}f}".replace("-", "\N{MINUS SIGN}") for number in ends)
-    return value, low, high
-
-
 def speakers(claim: Claim) -> list[tuple[str, Stance, bool | None]]:
     """Theory and paper, where they say yes or no, and whether the measurement agrees."""
     sources = (("theory", claim.theory, claim.theory_agrees), ("paper", claim.paper, claim.paper_agrees))
     return [source for source in sources if source[1].says is not Says.NOTHING]
 
 
-def _cells(name: str, interval: Interval, limits: tuple[float, float] | None, run: str = "") -> str:
-    ends = [_limit(end) for end in limits or (-math.inf, math.inf)]
+def _cells(claim: Claim, name: str, run: str = "") -> str:
+    numbers = {score: texts for score, *texts in claim.rows}[name]
     first = f"<td>{escape(name)}</td>" + (f"<td>{escape(run)}</td>" if run else "")
-    return first + "".join(f'<td class="number">{text}</td>' for text in (*numbers(interval), *ends))
-
-
-def _limit(end: float) -> str:
-    return f"{end:g}".replace("-", "\N{MINUS SIGN}") if math.isfinite(end) else ""
+    return first + "".join(f'<td class="number">{text}</td>' for text in numbers)
 
 
 def _shown(claim: Claim, most: int) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib
-from claim_tables import markdown_table, numbers, raw, twice_table, verdict_table
+from claim_tables import markdown_table, raw, twice_table, verdict_table
 from figures import STYLE
 from matplotlib.figure import Figure
 
@@ -76,8 +76,9 @@ def five_things(found: Mapping[str, Results]) -> str:
     for sentence, name, text, scores in FIVE:
         claim = next(claim for claim in found[name].claims if claim.text == text)
         where = f"[{named_experiment(name).title}]({name}.md)"
+        numbers = {score: texts for score, *texts in claim.rows}
         for score in scores:
-            rows.append((sentence, score, *numbers(claim.scores[score]), where))
+            rows.append((sentence, score, *numbers[score][:3], where))
             sentence, where = "", ""  # said once
     return markdown_table(("what", "score", "value", "low", "high", "where"), rows, right=(2, 3, 4))
 

@@ -118,14 +118,16 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def print_claims(claims: Sequence[Claim]) -> None:
-    """A table of claims and verdicts."""
+    """A table of claims and verdicts, with the scores of each below it."""
     words = {True: "yes", False: "NO", None: "open"}
-    table = Table(show_lines=True)
-    for heading in ("claim", "measured", "holds", "theory", "paper"):
-        table.add_column(heading)
+    table = Table()
+    for heading in ("claim, and its scores", "value", "low", "high", "holds", "theory", "paper"):
+        table.add_column(heading, justify="right" if heading in ("value", "low", "high") else "left")
     for claim in claims:
-        measured = "\n".join(f"{name}: {interval}" for name, interval in claim.measured)
         sources = (claim.theory, claim.theory_agrees), (claim.paper, claim.paper_agrees)
         agrees = ["-" if stance.says is Says.NOTHING else words[agrees] for stance, agrees in sources]
-        table.add_row(claim.text, measured, words[claim.holds], *agrees)
+        table.add_row(claim.text, "", "", "", words[claim.holds], *agrees)
+        for name, *numbers in claim.rows:
+            table.add_row(f"  {name}", *numbers[:3])
+        table.add_section()
     Console().print(table)

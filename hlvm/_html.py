@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["agreement", "between", "block", "escaped", "interval", "number", "shortened", "table"]
+__all__ = ["agreement", "block", "escaped", "number", "shortened", "table"]
 
 _LONGEST_CELL = 300
 _RIGHT, _LEFT = ' style="text-align:right"', ' style="text-align:left"'
@@ -26,18 +26,6 @@ def shortened(text: str, most: int) -> str:
 def number(value: float) -> str:
     """A number with three significant digits and a real minus sign; a dash where there is none."""
     return "–" if math.isnan(value) else f"{value:.3g}".replace("-", "\N{MINUS SIGN}", 1)
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """A value with the ends of its interval."""
-    return f"{number(value)} [{number(low)}, {number(high)}]"
-
-
-def between(low: float, high: float) -> str:
-    """Word the limits between which a number is asked to lie; an infinite one is none."""
-    if math.isinf(high):
-        return "" if math.isinf(low) else f"above {number(low)}"
-    return f"below {number(high)}" if math.isinf(low) else f"{number(low)} to {number(high)}"
 
 
 def agreement(agrees: bool | None) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hlvm._files import as_path, write_text_atomically
+from hlvm.claims import Claim
 
-__all__ = ["Section", "Table", "write_html"]
+__all__ = ["Group", "Section", "Table", "claim_table", "write_html"]
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -26,6 +27,11 @@ table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top;
          white-space: pre; }
 td.wrap { white-space: normal; min-width: 14rem; }
+.grouped tbody { border-bottom: 1px solid #ddd; } .grouped tbody th, .grouped td { border-bottom: 0; }
+.grouped tbody th { font-weight: 400; white-space: normal; }
+.grouped td:first-child { padding-left: 1.6rem; white-space: normal; min-width: 12rem; }
+td.beside { white-space: normal; min-width: 7rem; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
 th { border-bottom: 2px solid #888; }
 td.good { color: #00724f; font-weight: 600; } td.bad { color: #b34700; font-weight: 700; } td.open { color: #666; }
 .lead { font-size: 1.1rem; padding: .7rem 1rem; border-left: 5px solid #0072B2; background: #f3f7fa; }
@@ -35,18 +41,35 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .82rem; 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows of a table that belong together: a head above them, and a cell at the end for all of them.
+
+    Attributes:
+        head: lines of text, the first of them in bold.
+        rows: cells of the columns between head and end: a name, then numbers. At least one.
+        end: text of the cell at the end.
+        style: of that cell, as in :class:`Table`.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    end: str
+    style: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of text.
 
     Attributes:
         header: column titles.
-        rows: cells.
+        rows: cells, or groups of rows.
         classes: style of each row's last cell: "good", "bad", "open", or "" for none; empty for a plain table.
         wrap: position of the column whose long text may be broken into lines; ``None`` for none.
     """
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str] | Group]
     classes: Sequence[str] = ()
     wrap: int | None = None
 
@@ -70,6 +93,24 @@ class Section:
     table: Table | None = None
     code: str = ""
     folded: bool = False
+
+
+def claim_table(claims: Sequence[Claim], ends: Sequence[tuple[str, str]], *, said: str, first: int = 1) -> Table:
+    """Claims with their scores below them: one number in a cell.
+
+    Args:
+        claims: in the order that is shown.
+        ends: of each the text beside it, and the style of that.
+        said: what stands before the theory's stance, such as "predicted".
+        first: number of the first claim.
+    """
+    return Table(
+        header=(*Claim.COLUMNS, "outcome"),
+        rows=[
+            Group(head=(f"{number}. {claim.text}", f"{said}: {claim.theory}"), rows=claim.rows, end=end, style=style)
+            for number, (claim, (end, style)) in enumerate(zip(claims, ends, strict=True), first)
+        ],
+    )
 
 
 def write_html(path: str | os.PathLike[str], *, title: str, lead: str, sections: Sequence[Section]) -> None:
@@ -116,10 +157,31 @@ def _figure(path: Path, caption: str) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in table.header)
+    grouped = any(isinstance(row, Group) for row in table.rows)
+    head = "".join(
+        f"<th{_class('number' if grouped and 0 < place < len(table.header) - 1 else '')}>{html.escape(title)}</th>"
+        for place, title in enumerate(table.header)
+    )
     classes = table.classes or [""] * len(table.rows)
-    rows = "\n".join(_row(row, style, table.wrap) for row, style in zip(table.rows, classes, strict=True))
-    return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{rows}\n</table></div>'
+    rows = "\n".join(
+        _group(row) if isinstance(row, Group) else _row(row, style, table.wrap)
+        for row, style in zip(table.rows, classes, strict=True)
+    )
+    look = _class("grouped" if grouped else "")
+    return f'<div class="scroll"><table{look}>\n<thead><tr>{head}</tr></thead>\n{rows}\n</table></div>'
+
+
+def _group(group: Group) -> str:
+    """A body of its own: the head over all columns but the last, and the end beside head and rows."""
+    first, *others = map(html.escape, group.head)
+    said = "<br>".join([f"<strong>{first}</strong>", *others])
+    end = f'<td class="{f"beside {group.style}".strip()}" rowspan="{1 + len(group.rows)}">{html.escape(group.end)}</td>'
+    rows = [f'<th scope="rowgroup" colspan="{len(group.rows[0])}">{said}</th>{end}']
+    rows += [
+        f"<td>{html.escape(name)}</td>" + "".join(f'<td class="number">{html.escape(text)}</td>' for text in numbers)
+        for name, *numbers in group.rows
+    ]
+    return "<tbody>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</tbody>"
 
 
 def _row(cells: Sequence[str], style: str, wrap: int | None) -> str:
@@ -127,5 +189,9 @@ def _row(cells: Sequence[str], style: str, wrap: int | None) -> str:
     looks[len(cells) - 1] = style
     if wrap is not None:
         looks[wrap] = "wrap"
-    attributes = [f' class="{look}"' if look else "" for look in looks.values()]
+    attributes = map(_class, looks.values())
     return "<tr>" + "".join(f"<td{a}>{html.escape(c)}</td>" for a, c in zip(attributes, cells, strict=True)) + "</tr>"
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""

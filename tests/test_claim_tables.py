@@ -118,11 +118,6 @@ def test_twice_table_puts_the_runs_below_each_other(pages):
     assert [row[:3] for row in rows[2:]] == [["0.75 − 0.1", "short", "0.089"], ["0.75 − 0.1", "long", "0.200"]]
 
 
-def test_numbers_have_five_decimals_where_all_are_small(pages):
-    assert pages[0].numbers(interval(0.0004, -0.00012, 0.0011)) == ("0.00040", "−0.00012", "0.00110")
-    assert pages[0].numbers(interval(0.5, -0.1, 0.6)) == ("0.500", "−0.100", "0.600")
-
-
 def test_tables_of_committed_results_have_one_number_in_a_cell(pages):
     tables, experiments = pages
     names = {name for _, name, _, _ in experiments.FIVE if name != "signal"} | {"masking_ratio", "theorem2"}

@@ -123,6 +123,15 @@ def test_claim_shows_more_digits_where_all_are_small():
         ("narrow", "0.00034 [0.00012, 0.00056]"),
         ("none", "1.000 [1.000, 1.000]"),
     ]
+    assert claim.rows == [
+        ("wide: one", "0.250", "−0.500", "1.000", "", ""),
+        ("narrow", "0.00034", "0.00012", "0.00056", "", ""),
+        ("none", "1.000", "1.000", "1.000", "", ""),
+    ]
+    assert Claim(text="x", scores={"a": BELOW}, limits={"a": (-1e-3, math.inf)}, holds=None).rows[0][4:] == (
+        "−0.001",
+        "",
+    )
 
 
 def test_claim_knows_what_comes_nearest_to_a_limit():

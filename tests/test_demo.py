@@ -187,6 +187,10 @@ def test_report_is_self_contained(finished):
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
     assert all(html.escape(str(claim.theory)) in page for claim in result.claims)
+    numbers = re.findall('<td class="number">(.*?)</td>', page)
+    assert len(numbers) == 5 * sum(len(claim.scores) for claim in result.claims)
+    assert all(re.fullmatch(r"−?[\d.]+|", text) for text in numbers)
+    assert not re.search(r"\[−?[\d.]+, ", re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL))  # intervals in a cell
     assert re.findall("<h2>(.*?)</h2>", page)[:4] == [
         "A masked autoencoder fills in what it does not see",
         "Random masks: predicted before training, and measured",

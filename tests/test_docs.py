@@ -246,11 +246,6 @@ def test_links_between_files_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_citation_file_names_this_version():
-    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r"^version: (.+)$", text, re.MULTILINE).group(1) == hlvm.__version__
-
-
 def test_how_much_page_has_the_demands_that_were_measured():
     found = json.loads((ROOT / "benchmarks" / "results" / "how_much.json").read_text(encoding="utf-8"))
     measured = {f"class, {of['synonyms']} synonyms": _demands(of["curves"], 5) for of in found["grammars"]}

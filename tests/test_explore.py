@@ -1,5 +1,6 @@
 """The explorer: its answers, in a real browser, are those of hlvm.theory; its texts are texts; its hands reach all."""
 
+import io
 import json
 import re
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from browser import opened_browser
+from matplotlib.image import imread
 
 from hlvm.cli import main
 from hlvm.explore import EXAMPLES, explorer_page, write_explorer
@@ -524,6 +526,21 @@ def test_explorer_does_not_overflow(open_page, site, width):
         page.evaluate("(key) => { explorer.openKey(key); explorer.setTarget([0]); }", key)
         page.wait_for_function("document.querySelector('#drawing svg') !== null")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def lines_in(samples):
+    """Number of dark runs along a row of pixels, from 0 to 1."""
+    dark = samples < 0.93
+    return int(dark[0]) + int((dark[1:] & ~dark[:-1]).sum())
+
+
+@pytest.mark.parametrize("width", [1000, 390])
+def test_explorer_draws_a_line_on_every_side_of_a_cell(open_page, site, width):
+    page = open_page(site, width)
+    for height in (3, 5):
+        page.evaluate("(key) => explorer.openKey(key)", f"quadtree-{height}")
+        picture = imread(io.BytesIO(page.locator("#cells .grid").screenshot()))[..., :3].mean(axis=2)
+        assert [lines_in(picture[-6]), lines_in(picture[:, -6])] == [2**height + 1] * 2
 
 
 def test_explorer_has_a_dark_mode(open_page, site):

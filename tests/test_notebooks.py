@@ -1,7 +1,11 @@
 """Results in notebooks: HTML that is well formed, escaped, small, and readable on light and on dark themes."""
 
 import dataclasses
+import io
 import math
+import re
+import sys
+import types
 from html.parser import HTMLParser
 
 import jax
@@ -10,14 +14,15 @@ import numpy as np
 import pytest
 from study_cases import study_result
 
-from hlvm._html import between, escaped, number, table
+from hlvm._html import escaped, number, table
 from hlvm.claims import interval_claim, mean_claim, no, yes
 from hlvm.graph import LatentGraph, pure_children_chain, random_graph
-from hlvm.mae import BottleneckConfig, Fit, TrainConfig
+from hlvm.mae import BottleneckConfig, Fit, LinearConfig, Progress, ProgressBar, TrainConfig, fit
 from hlvm.masking import FixedMask, RandomMask
 from hlvm.mechanisms import LinearGaussian
 from hlvm.scoring import Interval, block_verdict
 from hlvm.simulator import HierarchicalModel
+from hlvm.study import StudyProgress
 
 NASTY = '<script>alert("1")</script>&amp;\''
 MOST_BYTES = 50_000
@@ -166,7 +171,7 @@ def test_verdict_shows_its_scores():
     assert found.texts[0] == f"{verdict.verdict}: {verdict.reason}"
     assert "kernel R², ẑ → c" in found.texts
     forward = verdict.forward
-    assert f"{number(forward.value)} [{number(forward.low)}, {number(forward.high)}]" in found.texts
+    assert {number(forward.value), number(forward.low), number(forward.high)} <= set(found.texts)
     assert f"more of {NASTY} than c tells, R²" in found.texts
 
 
@@ -178,7 +183,9 @@ def test_claim_shows_outcome_limits_and_stances(low, word):
     agrees = {"holds": (" (agrees)", " (does not agree)"), "does not hold": (" (does not agree)", " (agrees)")}
     theory, paper = agrees.get(word, ("", ""))
     assert found.texts[0] == f"{NASTY} is large: {word}"
-    assert {NASTY, "above 0", f"yes: it <b>must{theory}", f"no{paper}"} <= set(found.texts)
+    row = [NASTY, *(f"{end:.3f}".replace("-", "\N{MINUS SIGN}") for end in (low + 0.2, low, low + 0.4)), "0"]
+    assert found.texts[found.texts.index("less than") + 1 :][:5] == row
+    assert {f"yes: it <b>must{theory}", f"no{paper}"} <= set(found.texts)
 
 
 # ---------------------------------------------------------------------- studies and fits
@@ -220,13 +227,93 @@ def test_fit_with_a_long_mask_is_small():
     assert found.texts[0] == "Fit, seed 3 (diverged)"
 
 
+# ---------------------------------------------------------------------- progress
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A notebook as far as a bar can tell: IPython with a kernel; what is shown below the cell, by its place."""
+    cell = []
+
+    class Handle:
+        def __init__(self, place):
+            self.place = place
+
+        def update(self, shown):
+            cell[self.place].append(shown._repr_html_())
+
+    def display(shown, *, display_id):
+        assert display_id is True
+        cell.append([shown._repr_html_()])
+        return Handle(len(cell) - 1)
+
+    ipython = types.SimpleNamespace(
+        get_ipython=lambda: types.SimpleNamespace(kernel=object()), display=types.SimpleNamespace(display=display)
+    )
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    return cell
+
+
+def bars_of(page):
+    (bar,) = Read(page).all("progress")
+    return float(bar["value"]), Read(page).texts
+
+
+def test_progress_bar_is_one_element_of_a_notebook(notebook, capsys):
+    fit(
+        0,
+        HierarchicalModel.init(0, LatentGraph.tree(2, 1), LinearGaussian()),
+        FixedMask(masked=("x_0",)),
+        LinearConfig(code_dim=1),
+        TrainConfig(steps=220, batch=4, warmup=1),
+        on_progress=ProgressBar(NASTY),
+    )
+    (pages,) = notebook
+    values, texts = zip(*map(bars_of, pages), strict=True)
+    assert len(values) > 1
+    assert list(values) == sorted(values)
+    assert values[-1] == 1
+    assert texts[-1] == [f"{NASTY} ", " done"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_bar_takes_the_progress_of_a_study(notebook):
+    bar = ProgressBar()
+    for share in (0.25, 0.5):
+        bar(StudyProgress(groups_done=0, groups=2, share=share, seconds_left=None))
+    first, second = map(bars_of, notebook[0])
+    assert first == (0.25, ["training ", " 25%"])
+    assert second[0] == 0.5
+    assert re.fullmatch(r" 50%, \d+ s left", second[1][1])
+
+
+class Terminal(io.StringIO):
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.isatty = lambda: is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_bar_is_one_line_of_a_terminal_and_nothing_in_a_log(is_terminal, monkeypatch):
+    stream, bar = Terminal(is_terminal), ProgressBar("fit")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: object()))  # no kernel
+    for share in (0.5, 1.0):
+        bar(StudyProgress(groups_done=0, groups=2, share=share, seconds_left=None))
+    begun = f"\rfit [{15 * '#'}{15 * '.'}] 50%\x1b[K"
+    assert stream.getvalue() == (f"{begun}\rfit [{30 * '#'}] done\x1b[K\n" if is_terminal else "")
+
+
+def test_progress_is_the_share_of_all_programs():
+    given = dict.fromkeys(Progress._fields) | {"group": 1, "n_groups": 4, "step": 30, "steps": 40}
+    assert Progress(**given).share == (1 + 0.75) / 4
+
+
 # ---------------------------------------------------------------------- pieces
 
 
 def test_pieces():
     assert escaped("a" * 400) == "a" * 299 + "…"
     assert [number(value) for value in (math.nan, -0.25, 1e-7)] == ["–", "−0.25", "1e−07"]
-    ends = [(0, math.inf), (-math.inf, -0.5), (-1, 1), (-math.inf, math.inf)]
-    assert [between(*each) for each in ends] == ["above 0", "below −0.5", "−1 to 1", ""]
     found = Read(table(("<a>",), [(1, 0.5, "<b>")]))
     assert found.texts == ["<a>", "1", "0.5", "<b>"]

@@ -18,6 +18,22 @@ def name_and_bound(line):
     return re.fullmatch(r"([\w-]+) ?(.*)", line).groups()
 
 
+# The schema of the Citation File Format 1.2.0: names at the top, of an entity and of a person; what must be there.
+CFF_NAMES = {
+    *("abstract", "authors", "cff-version", "commit", "contact", "date-released", "doi", "identifiers", "keywords"),
+    *("license", "license-url", "message", "preferred-citation", "references", "repository", "repository-artifact"),
+    *("repository-code", "title", "type", "url", "version"),
+}
+CFF_ENTITY = {
+    *("address", "alias", "city", "country", "date-end", "date-start", "email", "fax", "location", "name", "orcid"),
+    *("post-code", "region", "tel", "website"),
+}
+CFF_PERSON = {
+    *("address", "affiliation", "alias", "city", "country", "email", "family-names", "fax", "given-names"),
+    *("name-particle", "name-suffix", "orcid", "post-code", "region", "tel", "website"),
+}
+
+
 @pytest.fixture(scope="module")
 def recipe():
     return yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
@@ -67,3 +83,28 @@ def test_dockerfile_installs_what_the_build_needs():
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     first = re.search(r"(?m)^COPY (pyproject.*)$", text).group(1).split()
     assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml"} <= set(first)
+
+
+def is_cff_author(author):
+    return author.keys() <= CFF_PERSON or ("name" in author and author.keys() <= CFF_ENTITY)
+
+
+def test_citation_file_is_what_the_format_asks_for():
+    """Zenodo takes title, authors, licence and keywords of a release from it, and refuses a file with a fault."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"authors", "cff-version", "message", "title"} <= cited.keys() <= CFF_NAMES
+    assert (cited["cff-version"], cited["type"]) == ("1.2.0", "software")
+    assert (cited["version"], cited["license"]) == (hlvm.__version__, PROJECT["license"])
+    assert [author["name"] for author in cited["authors"]] == [author["name"] for author in PROJECT["authors"]]
+    for work in (cited, *cited["references"]):
+        assert work.keys() >= {"authors", "title", "type"}
+        assert work["authors"]
+        assert all(map(is_cff_author, work["authors"]))
+        assert all(each.keys() >= {"type", "value"} for each in work.get("identifiers", []))
+    assert len(set(cited["keywords"])) == len(cited["keywords"])
+
+
+def test_citation_file_dates_a_version_that_is_released():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    released = dict(re.findall(r"(?m)^## \[(\d.*?)\] - (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")))
+    assert str(cited.get("date-released")) == str(released.get(cited["version"]))

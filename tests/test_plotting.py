@@ -26,7 +26,7 @@ from hlvm.masking import RandomMask
 from hlvm.plotting import COLORS
 from hlvm.plotting.labels import fitting, shortened, text_width
 from hlvm.plotting.layered_layout import layered_layout
-from hlvm.report import Section, Table, write_html
+from hlvm.report import Section, Table, claim_table, write_html
 from hlvm.scoring import Interval, score_by_height
 from hlvm.theory import level_profile, shared_information
 
@@ -856,3 +856,20 @@ def test_write_html_escapes_everything(tmp_path):
     assert "<script>" not in page
     assert page.count("&lt;") == 6
     assert '<td class="bad">' in page
+
+
+def test_write_html_groups_rows_below_a_head(tmp_path):
+    scores = {"<a>": Interval(value=-0.5, low=-1.0, high=0.25), "b": Interval(value=0.5, low=0.25, high=1.0)}
+    claims = [Claim(text="<x>", scores=scores, limits={"b": (0.0, math.inf)}, theory=yes("&"), holds=True)]
+    table = claim_table(claims, [("holds <", "good")], said="theory", first=7)
+    write_html(tmp_path / "p.html", title="t", lead="l", sections=[Section(heading="h", table=table)])
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    rows = [re.findall("<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
+    assert rows == [
+        ["score", "value", "low", "high", "more than", "less than", "outcome"],
+        ["<strong>7. &lt;x&gt;</strong><br>theory: yes: &amp;", "holds &lt;"],
+        ["&lt;a&gt;", "−0.500", "−1.000", "0.250", "", ""],
+        ["b", "0.500", "0.250", "1.000", "0", ""],
+    ]
+    assert '<th scope="rowgroup" colspan="6">' in page
+    assert '<td class="beside good" rowspan="3">' in page

@@ -49,10 +49,14 @@ class Interrupts:
 
     Attributes:
         held: the signal that was held back in this process, if there was one.
+
+    Args:
+        words: said when a signal is held back; nothing if empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: str = "stopping after the running steps; Ctrl-C again to stop at once") -> None:
         self.held: int | None = None
+        self._words = words
         self._depth = 0
         self._before: dict[int, Any] = {}
 
@@ -99,9 +103,11 @@ class Interrupts:
             before(number, frame)
             return
         self.held = number
+        if not self._words or sys.stderr is None:
+            return
         # In a command, a log gets one line, which comes at the end.
-        if sys.stderr is not None and (sys.stderr.isatty() or not isinstance(before, CommandSignals)):
-            print("hlvm: stopping after the running steps; Ctrl-C again to stop at once", file=sys.stderr)
+        if sys.stderr.isatty() or not isinstance(before, CommandSignals):
+            print(f"hlvm: {self._words}", file=sys.stderr)
 
 
 class CommandSignals:

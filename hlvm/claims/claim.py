@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from hlvm.claims.stances import SILENT, Stance
 from hlvm.scoring import Interval
@@ -41,6 +41,9 @@ class Claim:
             limit, below 0 or not finite; a claim that holds against its limits, or that fails within them for no
             reason.
     """
+
+    COLUMNS: ClassVar = ("score", "value", "low", "high", "more than", "less than")
+    """Titles of what :attr:`rows` holds."""
 
     text: str
     scores: Mapping[str, Interval]
@@ -97,6 +100,14 @@ class Claim:
         return [(name, _shown(interval)) for name, interval in self.scores.items()]
 
     @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The scores for tables, one number in a cell: name, value, low, high, and the limits, empty without one."""
+        return [
+            (name, *_numbers(interval), *map(_limit, self.limits.get(name, (-math.inf, math.inf))))
+            for name, interval in self.scores.items()
+        ]
+
+    @property
     def nearest(self) -> list[str]:
         """Names of the scores that decide, that which comes nearest to a limit (or is furthest beyond) first."""
 
@@ -108,15 +119,13 @@ class Claim:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        from hlvm._html import agreement, between, block, table
+        from hlvm._html import agreement, block, table
 
         outcome = {True: "holds", False: "does not hold", None: "open"}[self.holds]
-        within_limits = {name: between(*ends) for name, ends in self.limits.items()}
-        rows = [(name, shown, within_limits.get(name, "")) for name, shown in self.measured]
         said = [("theory", f"{self.theory}{agreement(self.theory_agrees)}")]
         said += [("paper", f"{self.paper}{agreement(self.paper_agrees)}")]
         said += [("reason", self.reason)] if self.reason else []
-        return block(f"{self.text}: {outcome}", table(("score", "measured", "asked for"), rows), table((), said))
+        return block(f"{self.text}: {outcome}", table(self.COLUMNS, self.rows), table((), said))
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description; scores are mappings, limits are pairs with ``None`` where they are infinite."""
@@ -257,8 +266,22 @@ def _by_limits(scores: Mapping[str, Interval], limits: Mapping[str, Limits]) -> 
 
 
 def _shown(interval: Interval) -> str:
-    """Three decimals, five for what is small throughout, such as differences of squared errors of pixels."""
-    numbers = dataclasses.astuple(interval)
-    decimals = 3 if max(map(abs, numbers)) >= 0.01 else 5
-    value, low, high = (f"{number:.{decimals}f}" for number in numbers)
+    value, low, high = _decimals(interval)
     return f"{value} [{low}, {high}]"
+
+
+def _numbers(interval: Interval) -> tuple[str, str, str]:
+    value, low, high = (text.replace("-", "\N{MINUS SIGN}") for text in _decimals(interval))
+    return value, low, high
+
+
+def _decimals(interval: Interval) -> tuple[str, str, str]:
+    """Three decimals, five for what is small throughout, such as differences of squared errors of pixels."""
+    ends = (interval.value, interval.low, interval.high)
+    decimals = 3 if max(map(abs, ends)) >= 0.01 else 5
+    value, low, high = (f"{number:.{decimals}f}" for number in ends)
+    return value, low, high
+
+
+def _limit(end: float) -> str:
+    return f"{end:g}".replace("-", "\N{MINUS SIGN}") if math.isfinite(end) else ""

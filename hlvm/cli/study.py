@@ -269,11 +269,11 @@ def _print_results(out: Path, found: StudyResult) -> None:
     for (height, part), arms in table.groupby(["height", "part"], sort=True):
         if arms["value"].notna().any():
             best = arms.loc[arms["value"].idxmax()]
-            limits = "" if math.isnan(best["low"]) else f" [{number(best['low'])}, {number(best['high'])}]"
-            scored = f"{best['score']} {number(best['value'])}{limits}"
-            rows.append([str(height), part, best["arm"], scored, number(best["floor"]), number(best["share_in_c"])])
+            numbers = (number(best[name]) for name in ("value", "low", "high", "floor", "share_in_c"))
+            rows.append([str(height), part, best["arm"], best["score"], *numbers])
     title = f"Best of {table['arm'].nunique()} arms"
-    print_table(title, ["height", "part", "arm", "score", "untrained", "predicted share in c"], rows)
+    columns = ["height", "part", "arm", "score", "value", "low", "high", "untrained", "predicted share in c"]
+    print_table(title, columns, rows)
     claims = found.claims()
     counts = [sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None)]
     if claims:

@@ -18,13 +18,13 @@ from hlvm.demo.scenes import SceneFit
 from hlvm.demo.setting import DemoConfig, Frame, MaskCase
 from hlvm.images import QuadtreeImages, contact_sheet, save_png
 from hlvm.mae import Fit
-from hlvm.report import Section, Table, write_html
+from hlvm.report import Section, Table, claim_table, write_html
 from hlvm.simulator import Sample
 from hlvm.study import StudyResult
 
-__all__ = ["claim_cells", "write_page", "write_quick_page"]
+__all__ = ["write_page", "write_quick_page"]
 
-_CONTROLS = ("floor", "ceiling", "chance")
+_ENDS, _CONTROLS = ("value", "low", "high"), ("floor", "ceiling", "chance")
 _TITLE = "hlvm demo: what can a masked autoencoder recover, and did it?"
 _FIXED_MASKS = (
     "With invertible mechanisms, what visible and masked part share is the set c of their common ancestors. An "
@@ -139,20 +139,14 @@ def _lead(claims: Sequence[Claim]) -> str:
     )
 
 
-def claim_cells(claim: Claim) -> tuple[str, str, str, str]:
-    """The claim, what was predicted of it, what was measured, and whether it holds, for tables."""
-    measured = "\n".join(f"{name}: {interval}" for name, interval in claim.measured)
-    return claim.text, str(claim.theory), measured, {True: "yes", False: "no", None: "open"}[claim.holds]
-
-
 def _claims_table(claims: Sequence[Claim]) -> Table:
-    words = {True: ("yes", "good"), False: ("NO", "bad"), None: ("open", "open")}
-    return Table(
-        header=("", "claim", "predicted", "measured [95 % interval]", "holds?", "as predicted?"),
-        rows=[(str(i), *claim_cells(c), words[c.theory_agrees][0]) for i, c in enumerate(claims, start=1)],
-        classes=[words[c.theory_agrees][1] for c in claims],
-        wrap=1,
-    )
+    holds = {True: "holds", False: "does not hold", None: "open"}
+    agrees = {True: ("as predicted", "good"), False: ("NOT as predicted", "bad"), None: ("", "open")}
+    ends = []
+    for claim in claims:
+        word, look = agrees[claim.theory_agrees]
+        ends.append((", ".join(filter(None, (holds[claim.holds], word))), look))
+    return claim_table(claims, ends, said="predicted")
 
 
 def _bottleneck_table(scores: pd.DataFrame) -> Table:
@@ -161,13 +155,12 @@ def _bottleneck_table(scores: pd.DataFrame) -> Table:
     rows: list[tuple[str, ...]] = []
     for (fit, height, likely), group in table.groupby(["fit", "height", "predicted"], sort=False):
         mean = group.groupby(["score", "control"])[["value", "low", "high"]].mean()
-        cells = [fit, f"{height}", f"{likely:.2f}", str(group["latent"].nunique())]
-        for score in ("kernel_r2", "cca"):
-            cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**mean.loc[score, "none"]))
-            cells += [f"{mean.loc[(score, control), 'value']:.2f}" for control in _CONTROLS]
-        rows.append(tuple(cells))
+        for score, name in (("kernel_r2", "R²"), ("cca", "CCA")):
+            ends = [f"{mean.loc[(score, 'none'), end]:.2f}" for end in _ENDS]
+            controls = [f"{mean.loc[(score, control), 'value']:.2f}" for control in _CONTROLS]
+            rows.append((fit, f"{height}", f"{likely:.2f}", str(group["latent"].nunique()), name, *ends, *controls))
     return Table(
-        header=("autoencoder", "height", "in c", "variables", "R² [95 %]", *_CONTROLS, "CCA [95 %]", *_CONTROLS),
+        header=("autoencoder", "height", "in c", "variables", "score", *_ENDS, *_CONTROLS),
         rows=rows,
     )
 
@@ -175,14 +168,13 @@ def _bottleneck_table(scores: pd.DataFrame) -> Table:
 def _study_table(found: StudyResult) -> Table:
     """Scores of the study by arm and height."""
     return Table(
-        header=("arm", "height", "P(in c)", "R² [95 %]", *_CONTROLS),
+        header=("arm", "height", "P(in c)", *_ENDS, *_CONTROLS),
         rows=[
             (
                 row["arm"],
                 f"{row['height']}",
                 f"{row['share_in_c']:.2f}",
-                "{value:.2f} [{low:.2f}, {high:.2f}]".format(**row),
-                *(f"{row[control]:.2f}" for control in _CONTROLS),
+                *(f"{row[name]:.2f}" for name in (*_ENDS, *_CONTROLS)),
             )
             for row in found.table("height").to_dict("records")
         ],
@@ -244,7 +236,7 @@ def _sections(
         ),
         Section(
             heading="Scores of the study by height",
-            text=["Means over the latents of a height, with 95 % intervals over seeds."],
+            text=["R²: means over the latents of a height. Low and high: ends of 95 % intervals over seeds."],
             figures=[(paths["study"], "R² itself. Differences that are not told apart are marked.")],
             table=_study_table(found),
             folded=True,

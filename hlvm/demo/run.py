@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -21,7 +22,7 @@ from hlvm._files.digests import write_json
 from hlvm._keys import checked_key
 from hlvm._process.provenance import versions
 from hlvm.claims import Claim
-from hlvm.demo.page import claim_cells, write_page, write_quick_page
+from hlvm.demo.page import write_page, write_quick_page
 from hlvm.demo.scenes import train_on_scenes
 from hlvm.demo.scores import bottleneck_claims, score_bottlenecks, study_claims
 from hlvm.demo.setting import DemoConfig, MaskCase, mask_cases, study_of
@@ -168,13 +169,21 @@ def _scored(
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """The final table: claim, predicted, measured, holds, agrees."""
+    """The final table: each claim with its prediction, below it its scores, and whether it holds and agrees."""
     table = Table(title="What the theory predicted, and what was measured", title_justify="left")
-    for heading in ("claim", "predicted", "measured [95 % interval]", "holds?", "as predicted?"):
+    table.add_column("claim, and its scores", overflow="fold")
+    for heading in ("value", "low", "high"):
+        table.add_column(heading, justify="right")
+    for heading in ("holds?", "as predicted?"):
         table.add_column(heading, overflow="fold")
-    answers = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]open[/]"}
+    holds = {True: "yes", False: "no", None: "open"}
+    agrees = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]open[/]"}
     for claim in claims:
-        table.add_row(*claim_cells(claim), answers[claim.theory_agrees])
+        said = f"[bold]{escape(claim.text)}[/]\npredicted: {escape(str(claim.theory))}"
+        table.add_row(said, "", "", "", holds[claim.holds], agrees[claim.theory_agrees])
+        for name, *numbers in claim.rows:
+            table.add_row(f"  {escape(name)}", *numbers[:3])
+        table.add_section()
     return table
 
 

@@ -14,6 +14,7 @@ from hlvm.mae.training.groups import Member
 from hlvm.mae.training.held_out import HeldOut
 from hlvm.mae.training.mask_draws import TrainingMask
 from hlvm.mae.training.planner import Plan, ProgramPlan, plan_ensemble
+from hlvm.mae.training.progress_bar import ProgressBar
 from hlvm.mae.training.run_state import Checkpoints
 from hlvm.mae.training.speed import Cost
 from hlvm.mae.training.training import Progress, fit, fit_ensemble
@@ -37,6 +38,7 @@ __all__ = [
     "Plan",
     "ProgramPlan",
     "Progress",
+    "ProgressBar",
     "TensorBoard",
     "TrainConfig",
     "TrainingData",

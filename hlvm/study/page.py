@@ -17,7 +17,7 @@ from hlvm._files import as_path
 from hlvm.claims import Claim
 from hlvm.graph import LatentGraph
 from hlvm.plotting import plot_losses, plot_reconstructions, plot_study, save_figure
-from hlvm.report import Section, Table, write_html
+from hlvm.report import Section, Table, claim_table, write_html
 from hlvm.study.pictures import pictures_of
 
 __all__ = ["write_page"]
@@ -240,14 +240,10 @@ def _claims(
 
 
 def _claim_table(
-    claims: Sequence[Claim], start: int, needed: Mapping[str, int | None], notes: Mapping[str, str]
+    claims: Sequence[Claim], first: int, needed: Mapping[str, int | None], notes: Mapping[str, str]
 ) -> Table:
-    rows = [
-        (str(number), claim.text, str(claim.theory), _measured(claim), _outcome(claim, needed, notes))
-        for number, claim in enumerate(claims, start)
-    ]
-    looks = [_LOOKS[claim.theory_agrees] for claim in claims]
-    return Table(header=("", "claim", "theory", "measured [interval]", "outcome"), rows=rows, classes=looks, wrap=1)
+    ends = [(_outcome(claim, needed, notes), _LOOKS[claim.theory_agrees]) for claim in claims]
+    return claim_table(claims, ends, said="theory", first=first)
 
 
 def _outcome(claim: Claim, needed: Mapping[str, int | None], notes: Mapping[str, str]) -> str:
@@ -258,12 +254,6 @@ def _outcome(claim: Claim, needed: Mapping[str, int | None], notes: Mapping[str,
         seeds = needed[name]
         outcome = "open: needs very many seeds" if seeds is None else f"open: about {seeds} seeds would do"
     return f"{outcome}; {notes[name]}" if name in notes else outcome
-
-
-def _measured(claim: Claim) -> str:
-    """The only interval without its name, which the claim has in words already."""
-    found = claim.measured
-    return found[0][1] if len(found) == 1 else "\n".join(f"{name}: {interval}" for name, interval in found)
 
 
 # ---------------------------------------------------------------------- samples and losses
@@ -334,24 +324,27 @@ def _losses(
 def _scores(table: pd.DataFrame) -> Section:
     rows: Any = table
     known = [name for name in ("availability", "demand") if rows[name].notna().any()]
+    measured = ["value", "low", "high", "floor", "ceiling", "chance"]
+    counts = ["seeds", "generators", *(["collapsed"] if rows["collapsed"].any() else [])]
     cells = [
         (
             row["arm"],
             f"{row['height']}",
             row["part"],
             row["score"],
-            *(_number(row[name]) for name in ("share_in_c", *known)),
-            f"{_number(row['value'])} [{_number(row['low'])}, {_number(row['high'])}]",
-            *(_number(row[name]) for name in ("floor", "ceiling", "chance")),
-            f"{row['seeds']} × {row['generators']}" + (f", {row['collapsed']} collapsed" if row["collapsed"] else ""),
+            *(_number(row[name]) for name in ("share_in_c", *known, *measured)),
+            *(str(row[name]) for name in counts),
         )
         for row in rows.to_dict("records")
     ]
-    header = ("arm", "height", "part", "score", "share in c", *known, "measured [95 %]", "floor", "ceiling", "chance")
+    header = ("arm", "height", "part", "score", "share in c", *known, *measured, *counts)
     return Section(
         heading="Scores by height",
-        text=["Floor: untrained encoders. Ceiling: the visible part itself. Chance: rows shuffled."],
-        table=Table(header=(*header, "seeds × generators"), rows=cells),
+        text=[
+            "Low and high: ends of 95 % intervals. Floor: untrained encoders. Ceiling: the visible part itself. "
+            "Chance: rows shuffled."
+        ],
+        table=Table(header=header, rows=cells),
         folded=True,
     )
 

@@ -69,6 +69,11 @@ class Progress(NamedTuple):
     seconds_left: float
     fits: Callable[[], tuple[Fit, ...]]
 
+    @property
+    def share(self) -> float:
+        """Share of the steps of all programs that are done, 0 to 1."""
+        return (self.group + self.step / self.steps) / self.n_groups
+
 
 def fit(
     key: Any,

@@ -81,17 +81,17 @@ class BlockVerdict:
 
     def _repr_html_(self) -> str:
         """A table for notebooks; ẑ is the representation, c the content."""
-        from hlvm._html import block, interval, table
+        from hlvm._html import block, table
 
-        scores = [(f"kernel R², {name}", interval(r2.value, r2.low, r2.high)) for name, r2 in self.directions.items()]
+        scores: dict[str, Any] = {f"kernel R², {name}": r2 for name, r2 in self.directions.items()}
         if self.worst is not None:
-            worst = self.worst.r2
-            scores.append((f"R² of the worst direction, {FORWARD}", interval(worst.value, worst.low, worst.high)))
-        for name, leak in self.leakage.items():
-            more = leak.larger
-            scores.append((f"more of {name} than c tells, R²", interval(more.value, more.low, more.high)))
-        scores.append(("R² asked for", f"{self.threshold:g}"))
-        return block(f"{self.verdict}: {self.reason}", table(("score", "value"), scores))
+            scores[f"R² of the worst direction, {FORWARD}"] = self.worst.r2
+        scores |= {f"more of {name} than c tells, R²": leak.larger for name, leak in self.leakage.items()}
+        rows = [(name, float(r2.value), float(r2.low), float(r2.high)) for name, r2 in scores.items()]
+        asked = f"R² of at least {self.threshold:g} is asked for."
+        return block(
+            f"{self.verdict}: {self.reason}", table(("score", "value", "low", "high"), rows), table((), [(asked,)])
+        )
 
 
 def block_verdict(
