@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +16,7 @@ from hlvm._numbers import positive
 from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.strings import Drawn, Pairs, Strings, all_strings
-from hlvm.theory.grammar.summaries import Summary, bits
+from hlvm.theory.grammar.summaries import Number, bits
 from hlvm.theory.oracles import Answer, Answers, Part
 
 __all__ = ["Averages"]
@@ -30,6 +29,8 @@ _MOST_PAIRS = 2**24
 
 _MOST_OUTCOMES = 2**9
 """Joint entropies of latents go through all their outcomes if there are so many at most."""
+
+_SPREADS: dict[Part, Number] = {"value": "spread", "noise": "noise_spread"}
 
 
 class Averages:
@@ -84,18 +85,18 @@ class Averages:
 
     # ------------------------------------------------------------------ one mask
 
-    def _summary(self, strings: Strings, seen: Bool[np.ndarray, " n"], part: Part = "value") -> Summary:
-        given = Pairs(cells=strings.cells, visible=seen[None], shape=())
-        return self.inference.summary(given, of_noise=part == "noise")
+    def _mean(self, number: Number, strings: Strings, seen: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
+        """Mean over strings of a number of each latent or cell."""
+        each = self.inference.number(Pairs(cells=strings.cells, visible=seen[None], shape=()), number)
+        return strings.mean(each.astype(np.float64))[0]
 
     def best_accuracy(self, seen: Bool[np.ndarray, " n"], strings: Strings) -> dict[str, float]:
         """Mean of the largest probability of each latent."""
-        return self._named(strings.mean(self._summary(strings, seen).top)[0])
+        return self._named(self._mean("top", strings, seen))
 
     def latent_r2(self, seen: Bool[np.ndarray, " n"], part: Part, strings: Strings) -> dict[str, float]:
         """R² of each latent."""
-        spread = strings.mean(self._spread(self._summary(strings, seen, part), part))[0]
-        return self._named(self._r2(spread, part))
+        return self._named(self._r2(self._mean(_SPREADS[part], strings, seen), part))
 
     def bayes_loss(self, target: Bool[np.ndarray, " n"], seen: Bool[np.ndarray, " n"], strings: Strings) -> SymbolLoss:
         """Loss of each masked cell in bits, and of each column that it is rendered with."""
@@ -182,7 +183,7 @@ class Averages:
 
     def latent_r2_batch(self, seen: Bool[np.ndarray, "m n"], part: Part, rows: int, key: Any) -> Answers:
         """R² of each latent for many masks."""
-        spread = self._over_strings(seen, rows, key, lambda summary: self._spread(summary, part), part)
+        spread = self._over_strings(seen, rows, key, _SPREADS[part])
         total = self._total(part)
         value = 1 - spread.value / total
         if spread.how == "exact":
@@ -193,19 +194,12 @@ class Averages:
         self, target: Bool[np.ndarray, "m n"], seen: Bool[np.ndarray, "m n"], rows: int, key: Any
     ) -> Answers:
         """Loss of each target in units of its variance, for many masks."""
-        spread = self._over_strings(seen, rows, key, lambda summary: summary.cell_spread)
+        spread = self._over_strings(seen, rows, key, "cell_spread")
         value, error = (np.where(target, part, np.nan) for part in (spread.value, spread.error))
         return Answers(value=value, error=error, how=spread.how, rows=spread.rows)
 
-    def _over_strings(
-        self,
-        seen: Bool[np.ndarray, "m n"],
-        rows: int,
-        key: Any,
-        read: Callable[[Summary], np.ndarray],
-        part: Part = "value",
-    ) -> Answers:
-        """Mean over strings of some numbers, mask by mask."""
+    def _over_strings(self, seen: Bool[np.ndarray, "m n"], rows: int, key: Any, number: Number) -> Answers:
+        """Mean over strings of a number of each latent or cell, mask by mask."""
         n_masks = len(seen)
         if key is not None:
             checked_key(key)
@@ -213,28 +207,18 @@ class Averages:
             different, place = np.unique(seen, axis=0, return_inverse=True)
             strings = self._all
             if len(strings.cells) * len(different) <= _MOST_PAIRS:
-                means = [self._exact_mean(strings, one, read, part) for one in different]
+                means = [self._mean(number, strings, one) for one in different]
                 value = np.stack(means)[place.reshape(-1)]
                 return Answers(value=value, error=np.zeros_like(value), how="exact")
         drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key).cells, visible=seen)
-        each = (
-            read(self.inference.summary(drawn, of_noise=part == "noise")).reshape(n_masks, rows, -1).astype(np.float64)
-        )
+        each = self.inference.number(drawn, number).reshape(n_masks, rows, -1).astype(np.float64)
         error = each.std(axis=1, ddof=1) / math.sqrt(rows) if rows > 1 else np.full_like(each[:, 0], np.nan)
         return Answers(value=each.mean(axis=1), error=error, how="estimated", rows=rows)
-
-    def _exact_mean(
-        self, strings: Strings, seen: Bool[np.ndarray, " n"], read: Callable[[Summary], np.ndarray], part: Part
-    ) -> Float[np.ndarray, " k"]:
-        return strings.mean(read(self._summary(strings, seen, part)).astype(np.float64))[0]
 
     # ------------------------------------------------------------------ spreads when nothing is seen
 
     def _named(self, numbers: Float[np.ndarray, " n_latents"]) -> dict[str, float]:
         return dict(zip(self.graph.latents, numbers.tolist(), strict=True))
-
-    def _spread(self, summary: Summary, part: Part) -> np.ndarray:
-        return (summary.spread if part == "value" else summary.noise_spread).astype(np.float64)
 
     def _r2(self, spread: np.ndarray, part: Part) -> np.ndarray:
         return np.clip(1 - spread / self._total(part), 0.0, 1.0)

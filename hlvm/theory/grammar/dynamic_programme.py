@@ -1,14 +1,15 @@
 """The dynamic programme of a discrete tree: from the cells up, for many strings at once, under any semiring.
 
 The way down is not written: it is the gradient of the way up with respect to the weights (see
-:mod:`hlvm.theory.grammar.semirings`).
+:mod:`hlvm.theory.grammar.semirings`). Near the cells, where no sum can underflow, sums of weights need no logarithms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hlvm.theory.grammar.groups import Group, Holders, tree_groups
 from hlvm.theory.grammar.parameters import TreeParameters
+from hlvm.theory.grammar.rule_sums import rule_sums
 from hlvm.theory.grammar.semirings import LogSum, Semiring
 
 __all__ = ["Cuts", "DynamicProgramme", "Marginals", "Weights", "log_table", "logarithms"]
@@ -24,6 +26,9 @@ __all__ = ["Cuts", "DynamicProgramme", "Marginals", "Weights", "log_table", "log
 Weights: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Tables "probabilities", "priors" and "channels", each a mapping from the first variable that holds a table to it: as
 probabilities where users meet them, as logarithms in here."""
+
+_LEAST_PLAIN = {"float32": 2.0**-100, "float64": 2.0**-900}
+"""Sums of weights need no logarithms down to this number; gradients go up to one over it."""
 
 
 class Cuts(NamedTuple):
@@ -66,7 +71,6 @@ class DynamicProgramme:
         self.weights: Weights = {what: holders[what].arrays for what in sorts[1:]}
         graph = parameters.graph
         self.n_latents, self.n_observed = graph.n_latents, graph.n_observed
-        self.size = max(group.size * max(len(group.slots), 1) for group in self.groups)
 
     @cached_property
     def leaves(self) -> dict[int, Group]:
@@ -88,28 +92,39 @@ class DynamicProgramme:
             found[3 * i + 1] = found[3 * i + 2] = (len(group.nodes), group.n_symbols)
         return found
 
+    def size(self, plain: frozenset[int]) -> int:
+        """Numbers that the largest step takes for one string: every rule, or in plain groups messages up and down."""
+        return max(
+            4 * len(group.nodes) * group.n_symbols if i in plain else group.size * max(len(group.slots), 1)
+            for i, group in enumerate(self.groups)
+        )
+
     # ------------------------------------------------------------------ evidence
 
     def evidence(
-        self, cells: Int[Array, "b n_observed"], visible: Bool[Array, "b n_observed"], dtype: Any
+        self, cells: Int[Array, "n_observed b"], visible: Bool[Array, "n_observed b"], dtype: Any
     ) -> dict[int, Float[Array, "k v b"]]:
-        """Logarithms of 1 for each symbol that a cell may have, and of 0 for the others."""
+        """Weights 1 for each symbol that a cell may have, and 0 for the others."""
         found = {}
-        for i, group in self.leaves.items():
-            places = group.nodes - self.n_latents
-            shown, seen = cells.T[places], visible.T[places]
-            is_symbol = shown[:, None] == jnp.arange(group.n_symbols)[None, :, None]
-            found[i] = jnp.where(is_symbol | ~seen[:, None], 0.0, -jnp.inf).astype(dtype)
+        for i in self.leaves:
+            hidden = ~self.of_group(i, visible)[:, None]
+            found[i] = (self.is_symbol(i, cells) | hidden).astype(dtype)
         return found
 
-    def known(self, symbols: Int[Array, "b n_latents"], dtype: Any) -> dict[int, Float[Array, "k v b"]]:
+    def known(self, symbols: Int[Array, "n_latents b"], dtype: Any) -> dict[int, Float[Array, "k v b"]]:
         """The same for latents whose symbol is known; -1 where it is not."""
-        found = {}
-        for i, group in self.inner.items():
-            shown = symbols.T[group.nodes][:, None]
-            is_symbol = shown == jnp.arange(group.n_symbols)[None, :, None]
-            found[i] = jnp.where(is_symbol | (shown < 0), 0.0, -jnp.inf).astype(dtype)
-        return found
+        return {
+            i: (self.is_symbol(i, symbols) | (self.of_group(i, symbols) < 0)[:, None]).astype(dtype) for i in self.inner
+        }
+
+    def of_group(self, i: int, rows: Array) -> Array:
+        """The rows of a group, of those of all latents or of all cells."""
+        group = self.groups[i]
+        return _take(rows, group.nodes - (self.n_latents if group.rules is None else 0))
+
+    def is_symbol(self, i: int, symbols: Int[Array, "n b"]) -> Bool[Array, "k v b"]:
+        """For each symbol of each node of a group, whether it is the one that is given."""
+        return self.of_group(i, symbols)[:, None] == jnp.arange(self.groups[i].n_symbols)[None, :, None]
 
     # ------------------------------------------------------------------ up and down
 
@@ -126,28 +141,38 @@ class DynamicProgramme:
 
         Args:
             semiring: what is added up.
-            weights: tables of logarithms.
-            cells: as :meth:`evidence` gives it, or other logarithms of weights.
-            latents: logarithms of more weights of symbols.
+            weights: tables of logarithms; not read in plain groups, which have the model's own tables.
+            cells: weights of symbols, as :meth:`evidence` gives them.
+            latents: weights of symbols.
             cuts: nodes cut off from their parents.
-            productions: logarithms of more weights of symbols and choices.
+            productions: weights of symbols and choices; without plain groups only.
 
         Returns:
             The element of all outcomes that agree with the evidence; leaves of shape (batch,).
         """
+        plain = semiring.plain if isinstance(semiring, LogSum) else frozenset()
         messages: list[Any] = []
         result: Any = None
         for i, group in enumerate(self.groups):
-            if group.rules is None:
-                element = semiring.lift(cells[i])
+            if i in plain:
+                element = cells[i] if group.rules is None else self._plain_sums(i, messages)
+                if latents is not None and group.rules is not None:
+                    element = element * latents[i]
+                if group.priors is None:
+                    messages.append(self._plain_message(i, element, cuts))
+                    continue
+                element = semiring.lift(log_table(element))
+            elif group.rules is None:
+                element = semiring.lift(log_table(cells[i]))
             else:
-                element = _sum(*(self._written(group, slot, messages) for slot in range(len(group.slots))))
+                below = [semiring.lift(log_table(messages[j])) if j in plain else messages[j] for j, _ in group.slots]
+                element = _sum(*(self._written(group, slot, array) for slot, array in enumerate(below)))
                 element = _sum(element, semiring.lift(_table(group.probabilities, weights["probabilities"])[..., None]))
                 if productions:
-                    element = _sum(element, semiring.lift(productions[i]))
+                    element = _sum(element, semiring.lift(log_table(productions[i])))
                 element = semiring.plus(element, 3 * i)
                 if latents is not None:
-                    element = _sum(element, semiring.lift(latents[i]))
+                    element = _sum(element, semiring.lift(log_table(latents[i])))
             if group.priors is not None:
                 prior = semiring.lift(_table(group.priors, weights["priors"])[:, None, :, None])
                 whole = semiring.plus(_sum(_map(lambda x: x[:, None], element), prior), 3 * i + 1)
@@ -158,9 +183,9 @@ class DynamicProgramme:
                 messages.append(self._message(semiring, i, element, weights, cuts))
         return result
 
-    def _written(self, group: Group, slot: int, messages: list[Any]) -> Any:
+    def _written(self, group: Group, slot: int, message: Any) -> Any:
         """The message of one child about its parents' symbols and choices."""
-        source, children = group.slots[slot]
+        children = group.slots[slot][1]
         assert group.rules is not None
         rules = group.rules.stacked(self._rules, np)[..., slot]
         places = rules.reshape(len(rules), -1)
@@ -172,7 +197,7 @@ class DynamicProgramme:
                 return jnp.take(below, places[0], axis=1).reshape(shape)
             return jnp.take_along_axis(below, places[:, :, None], axis=1).reshape(shape)
 
-        return _map(written, messages[source])
+        return _map(written, message)
 
     def _message(self, semiring: Semiring, i: int, element: Any, weights: Weights, cuts: Cuts | None) -> Any:
         """The message of a group about the symbols that were written for it."""
@@ -198,31 +223,112 @@ class DynamicProgramme:
         *,
         of_productions: bool = False,
     ) -> Marginals:
-        """Gradients with respect to the weights of every symbol, and of every production if asked for.
+        """Gradients with respect to logarithms of the weights of every symbol, and of every production if asked for.
 
         Arguments are those of :meth:`inside`. Productions are as many times more numbers as there are choices.
         """
         some = next(iter(cells.values()))
 
-        def zeros(*more: int) -> Array:
-            return jnp.zeros((*more, some.shape[-1]), dtype=some.dtype)
+        def ones(*more: int) -> Array:
+            return jnp.ones((*more, some.shape[-1]), dtype=some.dtype)
 
-        symbols = {i: zeros(len(g.nodes), g.n_symbols) for i, g in self.inner.items()}
-        both = {i: zeros(len(g.nodes), g.n_symbols, g.n_choices) for i, g in self.inner.items()}
+        symbols = {i: ones(len(g.nodes), g.n_symbols) for i, g in self.inner.items()}
+        both = {i: ones(len(g.nodes), g.n_symbols, g.n_choices) for i, g in self.inner.items()}
         total, pull = jax.vjp(
             lambda *given: self.inside(semiring, weights, given[0], given[1], cuts, given[2]),
             dict(cells),
             symbols,
             both if of_productions else {},
         )
-        return Marginals(total, *pull(jnp.ones_like(total)))
+        of_cells, of_latents, of_both = pull(jnp.ones_like(total))
+        return Marginals(total, {i: array * cells[i] for i, array in of_cells.items()}, of_latents, of_both)
+
+    # ------------------------------------------------------------------ sums without logarithms
+
+    def plain(self, dtype: Literal["float32", "float64"], *, cut: bool = False) -> frozenset[int]:
+        """Groups in which no sum of weights that is not 0 can underflow, under the model's own tables.
+
+        Weights below a node are 1 or 0, times probabilities. So what is not 0 is at least the product of the smallest
+        ones. Where that is far above the smallest number, sums of weights are exact to rounding without logarithms.
+
+        Args:
+            dtype: of the numbers.
+            cut: nodes may be cut off from their parents.
+        """
+        least = self._least_if_cut if cut else self._least
+        return frozenset(i for i, number in least.items() if number >= _LEAST_PLAIN[dtype])
+
+    @cached_property
+    def _least(self) -> dict[int, float]:
+        """The least weight that is not 0 in the messages of each group; without groups of several tables of rules."""
+        return self._least_weights({})
+
+    @cached_property
+    def _least_if_cut(self) -> dict[int, float]:
+        return self._least_weights(self.laws)
+
+    def _least_weights(self, laws: Mapping[int, Float[np.ndarray, "k v"]]) -> dict[int, float]:
+        least: dict[int, float] = {}
+        for i, group in enumerate(self.groups):
+            if group.rules is not None and len(group.rules.holders) > 1:
+                continue
+            numbers = [laws[i].ravel()] if i in laws else []
+            for what, tables in (("probabilities", group.probabilities), ("channels", group.channels)):
+                numbers += [] if tables is None else [self.weights[what][holder].ravel() for holder in tables.holders]
+            below = [least.get(source, 0.0) for source, _ in group.slots]
+            least[i] = math.prod(below) * math.prod(float(each[each > 0].min()) for each in numbers)
+        return least
+
+    @cached_property
+    def _rule_sums(self) -> dict[int, Callable[[Array], Array]]:
+        """For each group of latents with one table of rules, from messages of all its children to weights."""
+        found = {}
+        for i, group in self.inner.items():
+            if group.rules is not None and group.probabilities is not None and len(group.rules.holders) == 1:
+                sizes = [self.parameters.written(int(self.groups[source].nodes[0])) for source, _ in group.slots]
+                rows = group.rules.stacked(self._rules, np)[0] + np.cumsum([0, *sizes[:-1]])
+                chances = group.probabilities.stacked(self.weights["probabilities"], np)
+                found[i] = rule_sums(rows, chances, sum(sizes))
+        return found
+
+    @cached_property
+    def _channel_sums(self) -> dict[int, Callable[[Array], Array]]:
+        """For each group with a channel, from weights of the symbols taken to those of the symbols written."""
+        found = {}
+        for i, group in enumerate(self.groups):
+            if group.channels is not None:
+                channel = group.channels.stacked(self.weights["channels"], np)
+                n_written, n_taken = channel.shape[1:]
+                taken = np.tile(np.arange(n_taken)[:, None], (n_written, 1, 1))
+                found[i] = rule_sums(taken, channel, n_taken)
+        return found
+
+    def _plain_sums(self, i: int, messages: list[Any]) -> Float[Array, "k v b"]:
+        """Weights of the symbols of a group of latents, from messages that are weights."""
+        group = self.groups[i]
+        source, places = group.slots[0][0], np.stack([children for _, children in group.slots], axis=1)
+        regular = np.array_equal(places.ravel(), np.arange(len(self.groups[source].nodes)))
+        if regular and all(other == source for other, _ in group.slots):
+            below = messages[source].reshape(len(places), -1, messages[source].shape[-1])  # not a copy
+        else:
+            below = jnp.concatenate([_take(messages[source], children) for source, children in group.slots], axis=1)
+        return self._rule_sums[i](below)
+
+    def _plain_message(self, i: int, element: Float[Array, "k v b"], cuts: Cuts | None) -> Float[Array, "k w b"]:
+        """As :meth:`_message`, of weights."""
+        message = self._channel_sums[i](element) if i in self._channel_sums else element
+        if cuts is not None:
+            law = jnp.exp(jnp.asarray(cuts.laws[i], element.dtype))
+            alone = (law[:, :, None] * element).sum(axis=1, keepdims=True)
+            message = jnp.where(jnp.asarray(cuts.cut)[self.groups[i].nodes][:, None, None], alone, message)
+        return message
 
     # ------------------------------------------------------------------ orders
 
     def in_order(self, groups: Mapping[int, Any]) -> Any:
-        """Numbers (nodes, batch) of all latents, or of all cells, as (batch, nodes) in the graph's order."""
+        """Numbers (nodes, batch) of all latents, or of all cells, in the graph's order."""
         nodes = np.concatenate([self.groups[i].nodes for i in groups])
-        return jnp.concatenate(list(groups.values()))[np.argsort(nodes)].T
+        return _take(jnp.concatenate(list(groups.values())), np.argsort(nodes))
 
     @cached_property
     def logs(self) -> Weights:
@@ -234,7 +340,7 @@ class DynamicProgramme:
         """Probabilities of the symbols of every node when nothing is seen, by group, in 64 bits."""
 
         def run() -> dict[int, Array]:
-            nothing = {i: jnp.zeros((len(g.nodes), g.n_symbols, 1)) for i, g in self.leaves.items()}
+            nothing = {i: jnp.ones((len(g.nodes), g.n_symbols, 1)) for i, g in self.leaves.items()}
             found = self.marginals(LogSum(), self.logs, nothing)
             return {i: array[..., 0] for i, array in {**found.latents, **found.cells}.items()}
 

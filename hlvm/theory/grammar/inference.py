@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -18,7 +18,7 @@ from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Weight
 from hlvm.theory.grammar.parameters import TreeParameters
 from hlvm.theory.grammar.results import Outcomes
 from hlvm.theory.grammar.strings import Pairs, pairs
-from hlvm.theory.grammar.summaries import Of, Questions, Summary
+from hlvm.theory.grammar.summaries import Number, Of, Questions
 from hlvm.theory.oracles import Part, severed
 
 __all__ = ["Inference"]
@@ -109,17 +109,29 @@ class Inference:
     ) -> Any:
         """Log-likelihood of each pair; traced if any argument is."""
         latents = None if known is None else self._known(known, len(given.cells))
-        more = (lambda places: ()) if latents is None else (lambda places: (latents[given.strings(places)],))
-        return self._run(self.questions.log_likelihood, given=given, more=more, weights=weights).reshape(given.shape)
+        more = (lambda places: ()) if latents is None else (lambda places: (latents[given.strings(places)].T,))
+        found = self._run(self.questions.log_likelihood, given=given, more=more, weights=weights, plain=True)
+        return found.reshape(given.shape)
 
     def posterior(self, given: Pairs, names: tuple[str, ...], of: Of, weights: Weights | None = None) -> dict[str, Any]:
         """Posterior of some variables, one row per pair; traced if any argument is."""
-        named = functools.partial(self.questions.named, names=names)
-        return self._run(self.questions.posterior, of, given=given, weights=weights, read=named)
+        places = {name: self.questions.place(name) for name in names}
+        kept = {i: np.unique([k for j, k in places.values() if i == j]) for i, _ in places.values()}
+        groups = self._run(
+            self.questions.posterior,
+            of,
+            given=given,
+            weights=weights,
+            plain=of == "symbols",
+            read=lambda groups: {
+                i: groups[i] if len(nodes) == len(groups[i]) else groups[i][nodes] for i, nodes in kept.items()
+            },
+        )
+        return {name: groups[i][:, np.searchsorted(kept[i], k)] for name, (i, k) in places.items()}
 
-    def summary(self, given: Pairs, *, of_noise: bool = False) -> Summary:
-        """Numbers of every variable's posterior, one row per pair; those of noises only if asked for."""
-        return self._run(self.questions.summary, of_noise, given=given)
+    def number(self, given: Pairs, number: Number) -> np.ndarray:
+        """A number of every latent's or every cell's posterior, one row per pair."""
+        return self._run(self.questions.number, number, given=given, plain=number != "noise_spread")
 
     def joint_entropy(self, given: Pairs) -> np.ndarray:
         """Bits of everything hidden, one number per pair."""
@@ -136,7 +148,7 @@ class Inference:
         return Outcomes(
             symbols=named,
             choices={name: choices[:, i].reshape(shape) for i, name in enumerate(latents)},
-            cells=cells.reshape(*shape, -1),
+            cells=np.ascontiguousarray(cells).reshape(*shape, -1),  # they are read string by string
             log_likelihood=total.reshape(shape),
         )
 
@@ -152,14 +164,26 @@ class Inference:
         given: Pairs,
         more: Callable[[Any], tuple[Any, ...]] = lambda places: (),
         weights: Weights | None = None,
+        plain: bool = False,
         read: Callable[[Any], Any] = lambda answer: answer,
     ) -> Any:
-        """Ask about pairs batch after batch; all at once while a function is traced."""
+        """Ask about pairs batch after batch; all at once while a function is traced. Rows come first.
+
+        Args:
+            function: one of the programmes.
+            arguments: what it takes before its rows.
+            given: the pairs.
+            more: from places of pairs to more rows.
+            weights: other tables than the model's own.
+            plain: the programme knows sums without logarithms, for the model's own tables.
+            read: what is kept of the programme's answer.
+        """
         if weights is not None and self.cuts is not None:
             raise ValueError(
                 "parameters cannot be given to an oracle that is cut: make an oracle of them, and cut that"
             )
-        tables = self.programme.logs if weights is None else logarithms(weights)
+        own = None if plain else self.programme.logs
+        tables = own if weights is None else logarithms(weights)
 
         def rows(places: Any) -> tuple[Any, ...]:
             return (*given.rows(places), *more(places))
@@ -167,7 +191,8 @@ class Inference:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((given.cells, tables))):
             if self.questions.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
                 raise ValueError("a float64 oracle is traced with 64 bits only: wrap the call in jax.enable_x64(True)")
-            return read(function(tables, self.cuts, *arguments, *rows(np.arange(len(given)))))
+            answer = read(function(tables, self.cuts, *arguments, *rows(np.arange(len(given)))))
+            return jax.tree.map(lambda array: jnp.moveaxis(array, -1, 0), answer)
         return self.questions.run(function, tables, self.cuts, *arguments, n=len(given), rows=rows, read=read)
 
     def _known(self, known: Mapping[str, Any], n: int) -> Any:

@@ -37,7 +37,7 @@ class GrammarOracle:
 
     Args:
         model: a grammar, or anything that gives its graph and its tables; see :meth:`from_parameters` for plain arrays.
-        dtype: "float32" or "float64". Messages are logarithms, so nothing underflows in either.
+        dtype: "float32" or "float64". Nothing underflows in either: messages are logarithms where they could.
 
     Raises:
         ValueError: the model has no discrete tree, or its tables do not fit its graph.
@@ -207,7 +207,7 @@ class GrammarOracle:
             ValueError: as :meth:`log_likelihood`.
         """
         given = self._inference.pairs(cells, visible)
-        return self._inference.summary(given).entropy.reshape(*given.shape, -1)
+        return self._inference.number(given, "entropy").reshape(*given.shape, -1)
 
     def joint_entropy(self, cells: Any, visible: Any = None) -> Float[np.ndarray, "..."]:
         """Bits of everything hidden together, given the visible cells: symbols, choices and cells.
@@ -234,7 +234,7 @@ class GrammarOracle:
         """
         given = self._inference.pairs(cells, visible)
         self._inference.pairs(cells, None)  # refuses symbols out of range where nothing is visible
-        return self._inference.summary(given).log_loss.reshape(*given.shape, -1)
+        return self._inference.number(given, "log_loss").reshape(*given.shape, -1)
 
     def most_likely(self, cells: Any, visible: Any = None) -> Outcomes:
         """The most likely symbols and choices of everything, given the visible cells; see :meth:`log_likelihood`."""

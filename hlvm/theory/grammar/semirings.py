@@ -42,7 +42,13 @@ class Semiring(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class LogSum:
-    """Sums of weights, in logarithms: likelihoods; the gradient is the posterior."""
+    """Sums of weights, in logarithms: likelihoods; the gradient is the posterior.
+
+    Attributes:
+        plain: groups of nodes below which weights are added up as they are; see :meth:`DynamicProgramme.plain`.
+    """
+
+    plain: frozenset[int] = frozenset()
 
     def lift(self, logs: Float[Array, "..."]) -> Any:
         """The logarithms themselves."""

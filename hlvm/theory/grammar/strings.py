@@ -38,8 +38,8 @@ class Pairs:
         return places // len(self.visible)
 
     def rows(self, places: Int[np.ndarray, " k"]) -> tuple[Any, Any]:
-        """Cells of some pairs, and what is visible of them."""
-        return self.cells[self.strings(places)], self.visible[places % len(self.visible)]
+        """Cells of some pairs, and what is visible of them; pairs last."""
+        return self.cells[self.strings(places)].T, self.visible[places % len(self.visible)].T
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +56,8 @@ class Drawn(Pairs):
         return places
 
     def rows(self, places: Int[np.ndarray, " k"]) -> tuple[Any, Any]:
-        """Cells of some pairs, and what is visible of them."""
-        return self.cells[places], self.visible[places // (len(self.cells) // len(self.visible))]
+        """Cells of some pairs, and what is visible of them; pairs last."""
+        return self.cells[places].T, self.visible[places // (len(self.cells) // len(self.visible))].T
 
 
 def pairs(graph: LatentGraph, n_symbols: Int[np.ndarray, " n"], cells: Any, visible: Any) -> Pairs:
@@ -92,14 +92,15 @@ def checked_cells(
             f"cells must be whole numbers of shape (n, {n}){on_grid}, got shape {array.shape} and type {array.dtype}"
         )
     if not traced:
-        wrong = ((array < 0) | (array >= n_symbols)) & read
-        if wrong.any():
+        fits = array.size == 0 or 0 <= array.min() <= array.max() < n_symbols.min()
+        wrong = None if fits else ((array < 0) | (array >= n_symbols)) & read
+        if wrong is not None and wrong.any():
             row, column = (int(place) for place in np.argwhere(wrong)[0])
             raise ValueError(
                 f"symbols of {graph.observed[column]!r} are 0 to {n_symbols[column] - 1}, got {array[row, column]} in "
                 f"string {row}: mask it if it is unknown"
             )
-        array = array.astype(np.int32)
+        array = array.astype(np.int32, copy=False)
     return array
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.core
@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Marginals, Weights
+from hlvm.theory.grammar.dynamic_programme import Cuts, DynamicProgramme, Weights
 from hlvm.theory.grammar.semirings import Entropy, LogMax, LogSum, Sampling
 
-__all__ = ["Of", "Questions", "Summary", "bits", "standardised"]
+__all__ = ["Number", "Of", "Questions", "bits", "standardised"]
 
 Of: TypeAlias = Literal["symbols", "productions"]
 
@@ -30,28 +30,18 @@ _LARGEST = 2**16
 _SMALLEST = 8
 
 
-class Summary(NamedTuple):
-    """Numbers of the posterior of each latent and cell, one row per string and mask.
+Number: TypeAlias = Literal["entropy", "top", "spread", "noise_spread", "cell_spread", "log_loss"]
+"""A number of the posterior of each latent or cell.
 
-    Attributes:
-        entropy: bits of each latent's symbol.
-        top: largest probability of each latent's symbol.
-        spread: expected squared error of each latent's one-hot symbol.
-        noise_spread: the same of what enters at each latent alone; ``None`` if it was not asked for.
-        cell_entropy: bits of each cell.
-        cell_spread: expected squared error of each cell as it is rendered, in units of the variance of each value that
-            varies, mean over these; 1 when nothing is seen, NaN for cells that never change.
-        log_loss: bits that the string's own symbol costs at each cell; infinite where its posterior probability is
-            below what the type holds, about 2**-149 in float32 and 2**-1074 in float64.
-    """
-
-    entropy: Any
-    top: Any
-    spread: Any
-    noise_spread: Any
-    cell_entropy: Any
-    cell_spread: Any
-    log_loss: Any
+* ``entropy``: bits of each latent's symbol.
+* ``top``: largest probability of each latent's symbol.
+* ``spread``: expected squared error of each latent's one-hot symbol.
+* ``noise_spread``: the same of what enters at each latent alone.
+* ``cell_spread``: expected squared error of each cell as it is rendered, in units of the variance of each value that
+  varies, mean over these; 1 when nothing is seen, NaN for cells that never change.
+* ``log_loss``: bits that the string's own symbol costs at each cell; infinite where its posterior probability is below
+  what the type holds, about 2**-149 in float32 and 2**-1074 in float64.
+"""
 
 
 class Questions:
@@ -63,7 +53,8 @@ class Questions:
     """
 
     def __init__(self, programme: DynamicProgramme, dtype: Literal["float32", "float64"]) -> None:
-        self.programme, self.dtype = programme, dtype
+        self.programme = programme
+        self.dtype: Literal["float32", "float64"] = dtype
 
     @cached_property
     def _squares(self) -> dict[int, Float[np.ndarray, "k v v"]]:
@@ -78,20 +69,25 @@ class Questions:
             found[i] = np.stack([of @ of.T for of in each])
         return found
 
-    # ------------------------------------------------------------------ programmes, shape (batch, ...)
+    # ------------------------------------------------------------------ programmes, shape (..., batch)
 
-    def _start(self, weights: Weights, cells: Any, visible: Any) -> tuple[Weights, Any]:
-        cast = jax.tree.map(lambda table: jnp.asarray(table, self.dtype), weights)
-        return cast, self.programme.evidence(cells, visible, self.dtype)
+    def _start(
+        self, weights: Weights | None, cuts: Cuts | None, cells: Any, visible: Any
+    ) -> tuple[LogSum, Weights, dict[int, Array]]:
+        """Sums, tables and evidence. Without weights the tables are the model's own, and sums plain where they can."""
+        groups = frozenset() if weights is not None else self.programme.plain(self.dtype, cut=cuts is not None)
+        tables = self.programme.logs if weights is None else weights
+        cast = jax.tree.map(lambda table: jnp.asarray(table, self.dtype), tables)
+        return LogSum(groups), cast, self.programme.evidence(cells, visible, self.dtype)
 
     @cached_property
     def log_likelihood(self) -> Callable[..., Float[Array, " b"]]:
         """Logarithm of the probability of what is visible, and of what is known of the latents."""
 
-        def run(weights: Weights, cuts: Cuts | None, cells: Any, visible: Any, known: Any = None) -> Array:
-            weights, evidence = self._start(weights, cells, visible)
+        def run(weights: Weights | None, cuts: Cuts | None, cells: Any, visible: Any, known: Any = None) -> Array:
+            sums, tables, evidence = self._start(weights, cuts, cells, visible)
             latents = None if known is None else self.programme.known(known, self.dtype)
-            return self.programme.inside(LogSum(), weights, evidence, latents, cuts)
+            return self.programme.inside(sums, tables, evidence, latents, cuts)
 
         return jax.jit(run)
 
@@ -100,33 +96,29 @@ class Questions:
         """Bits of everything hidden together, given what is visible."""
 
         def run(weights: Weights, cuts: Cuts | None, cells: Any, visible: Any) -> Array:
-            weights, evidence = self._start(weights, cells, visible)
-            total, entropy = self.programme.inside(Entropy(), weights, evidence, None, cuts)
+            _, tables, evidence = self._start(weights, cuts, cells, visible)
+            total, entropy = self.programme.inside(Entropy(), tables, evidence, None, cuts)
             return jnp.where(total > -jnp.inf, bits(entropy), jnp.nan)
 
         return jax.jit(run)
 
     @cached_property
     def posterior(self) -> Callable[..., dict[int, Array]]:
-        """Probabilities of the symbols, or of symbols and choices, of everything, by group: (batch, nodes, ...)."""
+        """Probabilities of the symbols, or of symbols and choices, of everything, by group: (nodes, ..., batch)."""
 
-        def run(weights: Weights, cuts: Cuts | None, of: Of, cells: Any, visible: Any) -> dict[int, Array]:
-            weights, evidence = self._start(weights, cells, visible)
+        def run(weights: Weights | None, cuts: Cuts | None, of: Of, cells: Any, visible: Any) -> dict[int, Array]:
             both = of == "productions"
-            found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=both)
+            sums, tables, evidence = self._start(weights, cuts, cells, visible)
+            found = self.programme.marginals(sums, tables, evidence, cuts, of_productions=both)
             possible = found.total > -jnp.inf
             groups = {**found.cells, **(found.productions if both else found.latents)}
-            return {i: jnp.moveaxis(jnp.where(possible, array, jnp.nan), -1, 0) for i, array in groups.items()}
+            return {i: jnp.where(possible, array, jnp.nan) for i, array in groups.items()}
 
         return jax.jit(run, static_argnums=2)
 
-    def named(self, groups: Mapping[int, Any], names: tuple[str, ...]) -> dict[str, Any]:
-        """Posteriors of some variables."""
-        found = {}
-        for name in names:
-            i, k = self._places[self.programme.parameters.graph.index[name]]
-            found[name] = groups[i][:, k]
-        return found
+    def place(self, name: str) -> tuple[int, int]:
+        """Group of a variable, and its place there."""
+        return self._places[self.programme.parameters.graph.index[name]]
 
     @cached_property
     def _places(self) -> dict[int, tuple[int, int]]:
@@ -140,16 +132,16 @@ class Questions:
         def run(
             weights: Weights, cuts: Cuts | None, key: Any, cells: Any, visible: Any, places: Any
         ) -> tuple[Array, ...]:
-            weights, evidence = self._start(weights, cells, visible)
+            _, tables, evidence = self._start(weights, cuts, cells, visible)
             semiring = LogMax()
             if key is not None:
                 semiring = Sampling(self._noise(key, places))
-            found = self.programme.marginals(semiring, weights, evidence, cuts, of_productions=True)
+            found = self.programme.marginals(semiring, tables, evidence, cuts, of_productions=True)
             symbols = {i: jnp.argmax(chosen, axis=1) for i, chosen in found.latents.items()}
             choices = {i: jnp.argmax(chosen.sum(axis=1), axis=1) for i, chosen in found.productions.items()}
             shown = {i: jnp.argmax(chosen, axis=1) for i, chosen in found.cells.items()}
             order = self.programme.in_order
-            possible = (found.total > -jnp.inf)[:, None]
+            possible = found.total > -jnp.inf
             each = [jnp.where(possible, order(numbers), -1) for numbers in (symbols, choices, shown)]
             return found.total, *each
 
@@ -168,63 +160,58 @@ class Questions:
         }
 
     @cached_property
-    def summary(self) -> Callable[..., Summary]:
-        """Numbers of the posterior of everything, or all but those of noises."""
+    def number(self) -> Callable[..., Float[Array, "n b"]]:
+        """A number of the posterior of each latent, or of each cell, as it is named."""
         squares = self._squares  # not while a function is traced
 
-        def run(weights: Weights, cuts: Cuts | None, of_noise: bool, cells: Any, visible: Any) -> Summary:
-            weights, evidence = self._start(weights, cells, visible)
-            found = self.programme.marginals(LogSum(), weights, evidence, cuts, of_productions=of_noise)
-            return self._summarise(found, cuts, cells, squares)
+        def run(weights: Weights | None, cuts: Cuts | None, number: Number, cells: Any, visible: Any) -> Array:
+            sums, tables, evidence = self._start(weights, cuts, cells, visible)
+            of_productions = number == "noise_spread"
+            found = self.programme.marginals(sums, tables, evidence, cuts, of_productions=of_productions)
+            if number == "cell_spread":
+                each = {i: self._cell_spread(symbols, squares[i]) for i, symbols in found.cells.items()}
+            elif number == "log_loss":
+                each = {i: self._log_loss(i, symbols, cells) for i, symbols in found.cells.items()}
+            elif number == "noise_spread":
+                each = {i: self._noise_spread(i, both, cuts) for i, both in found.productions.items()}
+            else:
+                of_symbols = {"entropy": _entropy, "top": lambda x: x.max(axis=1), "spread": _spread}[number]
+                each = {i: of_symbols(symbols) for i, symbols in found.latents.items()}
+            return jnp.where(found.total > -jnp.inf, self.programme.in_order(each), jnp.nan)
 
         return jax.jit(run, static_argnums=2)
 
-    def _summarise(
-        self,
-        found: Marginals,
-        cuts: Cuts | None,
-        cells: Int[Array, "b n"],
-        of_values: Mapping[int, Float[np.ndarray, "k v v"]],
-    ) -> Summary:
-        programme, order = self.programme, self.programme.in_order
-        parts: dict[str, dict[int, Array]] = {field: {} for field in Summary._fields}
-        for i, symbols in found.latents.items():
-            parts["entropy"][i], parts["top"][i] = _entropy(symbols), symbols.max(axis=1)
-            parts["spread"][i] = 1 - (symbols**2).sum(axis=1)
-        for i, both in found.productions.items():
-            group = programme.groups[i]
-            production = 1 - (both**2).sum(axis=(1, 2))
-            if group.priors is None and group.channels is None:
-                choice = 1 - (both.sum(axis=1) ** 2).sum(axis=1)
-                is_root = False if cuts is None else jnp.asarray(cuts.cut)[group.nodes][:, None]
-                production = jnp.where(is_root, production, choice)
-            parts["noise_spread"][i] = production
-        for i, symbols in found.cells.items():
-            group, squares = programme.groups[i], jnp.asarray(of_values[i], self.dtype)
-            parts["cell_entropy"][i] = _entropy(symbols)
-            own = jnp.einsum("kvv,kvb->kb", squares, symbols)
-            of_mean = (jnp.einsum("kvw,kwb->kvb", squares, symbols) * symbols).sum(axis=1)
-            parts["cell_spread"][i] = jnp.maximum(own - of_mean, 0.0)
-            shown = cells.T[group.nodes - programme.n_latents]
-            is_symbol = shown[:, None] == jnp.arange(group.n_symbols)[None, :, None]
-            chance = jnp.where(is_symbol, symbols, 0.0).sum(axis=1)
-            parts["log_loss"][i] = -bits(jnp.log(chance))
-        possible = (found.total > -jnp.inf)[:, None]
-        each = (order(parts[field]) if parts[field] else None for field in Summary._fields)
-        return Summary(*(None if found is None else jnp.where(possible, found, jnp.nan) for found in each))
+    def _noise_spread(self, i: int, both: Float[Array, "k v m b"], cuts: Cuts | None) -> Float[Array, "k b"]:
+        group = self.programme.groups[i]
+        production = 1 - (both**2).sum(axis=(1, 2))
+        if group.priors is not None or group.channels is not None:
+            return production
+        choice = _spread(both.sum(axis=1))
+        return choice if cuts is None else jnp.where(jnp.asarray(cuts.cut)[group.nodes][:, None], production, choice)
+
+    def _cell_spread(self, symbols: Float[Array, "k v b"], squares: Float[np.ndarray, "k v v"]) -> Float[Array, "k b"]:
+        of_values = jnp.asarray(squares, self.dtype)
+        own = jnp.einsum("kvv,kvb->kb", of_values, symbols)
+        of_mean = (jnp.einsum("kvw,kwb->kvb", of_values, symbols) * symbols).sum(axis=1)
+        return jnp.maximum(own - of_mean, 0.0)
+
+    def _log_loss(self, i: int, symbols: Float[Array, "k v b"], cells: Int[Array, "n b"]) -> Float[Array, "k b"]:
+        chance = jnp.where(self.programme.is_symbol(i, cells), symbols, 0.0).sum(axis=1)
+        return -bits(jnp.log(chance))
 
     # ------------------------------------------------------------------ batches
 
-    @cached_property
-    def batch(self) -> int:
-        """Strings and masks that are worked on at a time."""
+    def batch(self, *, plain: bool) -> int:
+        """Strings and masks that are worked on at a time, by sums without logarithms where they can be or with them."""
         width = 8 if self.dtype == "float64" else 4
-        fits = _BYTES.get(jax.default_backend(), 2**22) // (self.programme.size * width)
+        size = self.programme.size(self.programme.plain(self.dtype) if plain else frozenset())
+        fits = _BYTES.get(jax.default_backend(), 2**22) // (size * width)
         return min(max(1 << max(fits, 1).bit_length() - 1, _SMALLEST), _LARGEST)
 
     def run(
         self,
         function: Callable[..., Any],
+        weights: Weights | None,
         *arguments: Any,
         n: int,
         rows: Callable[[Any], tuple[Any, ...]],
@@ -234,27 +221,31 @@ class Questions:
 
         Args:
             function: one of the programmes.
+            weights: its tables; ``None`` for sums without logarithms where they can be.
             arguments: what it takes before its rows.
             n: number of rows.
-            rows: from positions of rows to the arrays of these rows.
+            rows: from positions of rows to the arrays of these rows, with rows last.
             read: what is kept of each batch.
 
         Returns:
-            Its results, rows joined, as NumPy arrays.
+            Its results as NumPy arrays, rows joined and first.
         """
         if not n:
             raise ValueError("there is nothing to answer: give at least one string and one mask")
-        found: list[Any] = []
+        batch = self.batch(plain=weights is None)
+        found: Any = None
         with jax.enable_x64(self.dtype == "float64"):
-            for start in range(0, n, self.batch):
-                here = np.arange(start, min(start + self.batch, n))
+            for start in range(0, n, batch):
+                here = np.arange(start, min(start + batch, n))
                 # Few different sizes, so that little is compiled; what is added is a row that is there already.
-                size = min(max(1 << (len(here) - 1).bit_length(), _SMALLEST), self.batch)
+                size = min(max(1 << (len(here) - 1).bit_length(), _SMALLEST), batch)
                 padded = np.concatenate([here, np.full(size - len(here), here[-1])])
-                answer = function(*arguments, *rows(padded))
-                found.append((len(here), read(answer)))
-        found = [jax.tree.map(lambda array, m=m: np.asarray(array)[:m], answer) for m, answer in found]
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays), *found)
+                answer = read(jax.tree.map(np.asarray, function(weights, *arguments, *rows(padded))))
+                if found is None:
+                    found = jax.tree.map(lambda array: np.empty((*array.shape[:-1], n), array.dtype), answer)
+                for whole, part in zip(jax.tree.leaves(found), jax.tree.leaves(answer), strict=True):
+                    whole[..., here[0] : here[-1] + 1] = part[..., : len(here)]
+        return jax.tree.map(lambda array: np.moveaxis(array, -1, 0), found)
 
 
 def standardised(values: Float[np.ndarray, "v k"], law: Float[np.ndarray, " v"]) -> Float[np.ndarray, "v k"]:
@@ -273,6 +264,10 @@ def standardised(values: Float[np.ndarray, "v k"], law: Float[np.ndarray, " v"])
 def bits(nats: Any) -> Any:
     """From nats to bits."""
     return nats / math.log(2)
+
+
+def _spread(symbols: Float[Array, "k v b"]) -> Float[Array, "k b"]:
+    return 1 - (symbols**2).sum(axis=1)
 
 
 def _entropy(symbols: Float[Array, "k v b"]) -> Float[Array, "k b"]:
