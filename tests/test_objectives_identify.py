@@ -42,6 +42,8 @@ MASK = RandomMask(ratio=0.5)
 # be passed by a hundredth of that way, less than 0.001, and by the error of 4,000 rows, 0.002: 0.96.
 # Singular values of C are 1 for Gaussian latents; a code that is 5 % too long or short is let pass.
 #
+# (All of this was written before anything was trained. What came out stands at the tests.)
+#
 # The objective itself, not training, is to blame if the loss of the trained code is below that of u for uniform
 # latents. For Gaussian latents it cannot be below, beyond chance.
 
@@ -128,21 +130,31 @@ def found(request):
         rows["excess loss"].append(more.mean())
         rows["its standard error"].append(more.std(ddof=1) / len(more) ** 0.5)
     rows = {name: np.array(one) if isinstance(one, list) else one for name, one in rows.items()}
-    print(rows)
     return rows
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="training stops short: linear R2 0.66 to 0.68 and kernel R2 0.82 to 0.84 of Gaussian latents, at a loss "
+    "within 1.4 standard errors of that of the latents; of uniform ones 0.68 to 0.69 and 0.91 to 0.92",
+)
 def test_sigreg_finds_gaussian_latents_up_to_a_rotation_and_bends_uniform_ones(found):
+    """The bounds above, as they were written before the first run."""
     assert found["mixed"] < 0.9  # cells do not tell latents by a linear map
-    standard_errors = found["excess loss"] / found["its standard error"]
     if found["law"] == "gaussian":
         assert (found["linear"] > HALF_WAY).all()
         np.testing.assert_allclose(found["singular values"], 1, atol=0.05)
-        assert (standard_errors > -3).all()
     else:
         assert (found["kernel"] > HALF_WAY).all()
         assert (found["linear"] < 0.96).all()
         assert (found["kernel"] - found["linear"] > HALF_WAY - CAP).all()
+
+
+def test_sigreg_trains_codes_whose_loss_is_below_that_of_latents_only_where_these_are_uniform(found):
+    standard_errors = found["excess loss"] / found["its standard error"]
+    if found["law"] == "gaussian":
+        assert (standard_errors > -3).all()
+    else:
         assert (standard_errors < -3).all()
 
 
