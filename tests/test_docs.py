@@ -140,7 +140,7 @@ def is_code(line):
         ("testing", 3),
         pytest.param("how_do_i", 9, marks=pytest.mark.slow),
         pytest.param("own_images", 2, marks=pytest.mark.slow),
-        pytest.param("own_masks", 4, marks=pytest.mark.slow),
+        pytest.param("own_masks", 5, marks=pytest.mark.slow),
     ],
 )
 def test_page_runs_from_top_to_bottom_and_its_comments_tell_the_values(page, n_shown):

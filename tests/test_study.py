@@ -70,6 +70,50 @@ def test_arms_are_every_combination_with_names_that_differ():
     assert [arm.strategy for arm in study.arms[::4]] == ["random", "random", "bernoulli"]
 
 
+@dataclasses.dataclass(frozen=True)
+class First:
+    """Hides the first cells."""
+
+    cells: int = 1
+    note: str = "the same"
+
+    def sample(self, key, n, graph):
+        return np.broadcast_to(np.arange(graph.n_observed) < self.cells, (n, graph.n_observed))
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(First):
+    name: str = "corner"
+
+
+class Bare:
+    """No dataclass, so that a name alone tells two of these."""
+
+    def __init__(self, name=None):
+        self.name = name
+
+    def sample(self, key, n, graph):
+        return First().sample(key, n, graph)
+
+
+def test_arms_of_own_strategies_are_named_by_class_and_fields_that_differ_or_by_their_name():
+    def names(*masks):
+        return [arm.name for arm in tiny(masks=list(masks)).arms]
+
+    assert names(First()) == ["First"]
+    assert names(First(1), First(2), RandomMask(ratio=0.5)) == ["First cells=1", "First cells=2", "random"]
+    assert names(First(1), Named(2), Bare("other")) == ["First", "corner", "other"]
+    assert names(Named(1), Named(2), Named(2, name="edge")) == ["corner cells=1", "corner cells=2", "edge"]
+    assert names(Bare("a"), Bare("b"), Bare()) == ["a", "b", "Bare"]
+    assert [arm.strategy for arm in tiny(masks=[Named(1), First(2)]).arms] == ["Named", "First"]
+    with pytest.raises(
+        ValueError, match=r"masks: number 2 is the same as an earlier one: .* or give each an attribute name"
+    ):
+        names(First(1), First(1))
+    with pytest.raises(ValueError, match=r"masks: number 2 is the same as an earlier one: leave it out$"):
+        names(RandomMask(ratio=0.5), RandomMask(ratio=0.5))
+
+
 def test_arms_of_a_strategy_without_ratio_tell_the_share_that_is_hidden():
     (arm,) = tiny(masks=[FixedMask(masked=("x_0_0",))]).arms
     assert (arm.ratio, arm.unit, arm.strategy) == (0.25, "", "fixed")

@@ -71,11 +71,14 @@ def arms_of(
 ) -> tuple[Arm, ...]:
     """All combinations; masks change slowest, losses fastest.
 
+    A strategy of the user's own is called by its attribute ``name`` if that is a string, or else by its class. If it is
+    a dataclass, the fields follow that tell it from others of that name.
+
     Raises:
         ValueError: a mask that is no strategy or does not fit the graph, or two that are the same.
     """
     tables = [mask_to_dict(mask) for mask in masks]
-    shown = [{**table, "unit": unit_name(table["unit"])} if "unit" in table else table for table in tables]
+    shown = [_shown(table, mask) for table, mask in zip(tables, masks, strict=True)]
     of_networks = [network_to_dict(network) for network in networks]
     of_losses = [objective_to_dict(loss) for loss in losses]
     if len({type(loss) for loss in losses}) > 1:  # alone, reconstruction is told by its fields
@@ -83,7 +86,9 @@ def arms_of(
     for what, described in (("masks", shown), ("networks", of_networks), ("losses", of_losses)):
         repeated = next((i for i, one in enumerate(described) if one in described[:i]), None)
         if repeated is not None:
-            raise ValueError(f"{what}: number {repeated + 1} is the same as an earlier one: leave it out")
+            own = what == "masks" and tables[repeated]["kind"] == "own"
+            remedy = "leave it out" + (", or give each an attribute name, a string of its own" if own else "")
+            raise ValueError(f"{what}: number {repeated + 1} is the same as an earlier one: {remedy}")
     named = [labels(part) for part in (shown, of_networks, of_losses)]
     arms: list[Arm] = []
     for (a, mask), (b, network), (c, loss) in itertools.product(
@@ -124,6 +129,16 @@ def labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
         values = [f"{name}={table[name]}" for name in told if name in table and len(str(table[name])) <= _LONGEST_VALUE]
         short.append(" ".join([str(table.get("kind", "")), *values]).strip())
     return [label if short.count(label) == 1 else f"{label} #{i + 1}".strip() for i, label in enumerate(short)]
+
+
+def _shown(table: Mapping[str, Any], mask: Any) -> dict[str, Any]:
+    """The table of a mask as arms are named after it."""
+    if table["kind"] == "own":
+        name = getattr(mask, "name", None)
+        named = isinstance(name, str) and bool(name.strip())
+        fields = {field: value for field, value in table["fields"].items() if not (named and field == "name")}
+        return {**fields, "kind": name if named else table["class"]}
+    return {**table, "unit": unit_name(table["unit"])} if "unit" in table else dict(table)
 
 
 def _strategy_name(table: Mapping[str, Any]) -> str:
