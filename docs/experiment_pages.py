@@ -24,16 +24,15 @@ FIVE = (
         ("0.75 − 0.1", "0.75 − 0.95"),
     ),
     (
-        "Large masking units cost some of it (here with noise)",
+        "Large masking units cost some of it",
         "patch_size",
-        "noisy mechanisms: the root is found better with units as large as its children than with smaller ones",
-        ("height 3, unit 4 − 2",),
+        "the root is found better with larger units, squares at random",
+        ("unit 4 − unit 2",),
     ),
     (
-        "What enters just below follows the share of masks that theory says have it in $c$",
-        "masking_grid",
-        "invertible mechanisms: over the grid, what is gained of what enters at height 2 goes up and down with its "
-        "share in c",
+        "What enters below it follows the share of masks that theory says have it in $c$",
+        "patch_size",
+        "what training gains at a height goes up and down with its share in c",
         ("rank correlation over arms",),
     ),
     (

@@ -190,8 +190,8 @@ def _model(config: Config, case: Case, seed: int) -> HierarchicalModel:
 
 def _keys(config: Config, seed: int) -> dict[str, Any]:
     names = ("model", "fit", "sample", "labels", "draws")
-    own = dict(zip(names, jax.random.split(jax.random.key(config.key), len(names)), strict=True))
-    return {name: jax.random.fold_in(key, seed) for name, key in own.items()} if seed else own
+    keys = jax.random.split(jax.random.key(config.key), len(names))
+    return {name: jax.random.fold_in(key, seed) if seed else key for name, key in zip(names, keys, strict=True)}
 
 
 def _measured(config: Config, group: Group, case: Case, seed: int, states: Path | None) -> list[Record]:

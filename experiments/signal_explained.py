@@ -41,7 +41,7 @@ def main() -> None:
     effects = effects_without_errors(estimated_oracle(source, rows=_ROWS, key=_DRAW_KEY))
     for ratio in (0.75, 0.95):
         print(f"root, ratio {ratio}:", explained(effects, RandomMask(ratio=ratio), [0], fits.graph), flush=True)
-    model = _model(LAPTOP)
+    model = _model(LAPTOP, 0)
     effects = effects_without_errors(estimated_oracle(model, rows=_ROWS, key=_DRAW_KEY))
     for name, target in targets(model.graph).items():
         latents = [model.graph.latents.index(latent) for latent in target]
