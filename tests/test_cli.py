@@ -207,7 +207,7 @@ SCORE = [
     ("score text.npy z.npy", "text.npy: expected real numbers"),
     ("score objects.npy z.npy", "objects.npy is not a .npy file of numbers"),
     ("score empty.npy z.npy", "empty.npy is not a .npy file of numbers"),
-    ("score tree.json z.npy", "tree.json: expected one of .npy, .npz"),
+    ("score tree.json z.npy", "tree.json: its name must end in one of .npy, .npz"),
     ("score archive.npz::y z.npy", "archive.npz has no y: it has z"),
     ("score z.npy constant.npy", "expected at least one column that varies"),
     ("score z.npy z.npy --threshold 1.5", "--threshold must be a number strictly between 0 and 1, got 1.5"),

@@ -279,7 +279,7 @@ def test_pieces_zeroed_with_their_check_sums_are_damage(tmp_path):
         file.write(bytes(piece.size))
     with load_dataset(path) as data:
         for rows in (slice(None), 129, [5, 140], Ellipsis, (slice(120, 190), 3)):
-            with pytest.raises(ValueError, match=r"data.h5: 'images' is damaged: rows from 128 on are zero"):
+            with pytest.raises(ValueError, match=r"data.h5: 'images' is damaged: the rows from 128 on are zero now"):
                 data.images[rows]
         assert data.images[:64].all()
         assert not data.images[200:600].any()

@@ -179,6 +179,7 @@ def test_every_strategy_without_a_grid_trains_and_is_planned(model):
         assert (fit.params != fit.untrained().params).any()
 
 
+@pytest.mark.slow
 def test_encode_and_reconstruct_without_a_grid(model, tmp_path):
     fit = mae.fit(jax.random.key(1), model, HALF, TINY, SHORT)
     sample = model.sample(jax.random.key(2), 5)

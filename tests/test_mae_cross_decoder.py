@@ -59,7 +59,7 @@ def plain_reconstruction(params, codes, place):
     ("config", "mask"),
     [
         pytest.param(HALF, BernoulliMask(ratio=0.5), id="half-several", marks=pytest.mark.slow),
-        pytest.param(HALF, RandomMask(ratio=0.5), id="half-one count"),
+        pytest.param(HALF, RandomMask(ratio=0.5), id="half-one count", marks=pytest.mark.slow),
         pytest.param(CROSS, BernoulliMask(ratio=0.5), id="all-several", marks=pytest.mark.slow),
         pytest.param(CROSS, RandomMask(ratio=0.5), id="all-one count", marks=pytest.mark.slow),
     ],
@@ -122,8 +122,9 @@ def test_members_with_cross_decoders_train_in_parts_are_padded_and_kept(tmp_path
 
 @pytest.mark.parametrize(
     "loss",
-    [pytest.param(CrossEntropy(), id="cross-entropy"), pytest.param(IJEPA(), id="ijepa", marks=pytest.mark.slow)],
+    [pytest.param(CrossEntropy(), id="cross-entropy"), pytest.param(IJEPA(), id="ijepa")],
 )
+@pytest.mark.slow
 def test_cross_decoder_serves_other_objectives(loss):
     fit = mae.fit(0, one_hot_data(40), RandomMask(ratio=0.5), CROSS, SHORT, loss=loss)
     assert np.isfinite(fit.losses).all()

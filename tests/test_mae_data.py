@@ -123,10 +123,9 @@ def test_members_share_the_rows_held_out_and_are_scored_as_alone(mask, tmp_path)
 @pytest.mark.parametrize(
     ("network", "loss"),
     [
-        (ViTConfig(width=8, depth=1, decoder_width=8), LossConfig()),
-        (SMALL, LossConfig(score="energy")),
+        pytest.param(ViTConfig(width=8, depth=1, decoder_width=8), LossConfig(), id="vit", marks=pytest.mark.slow),
+        pytest.param(SMALL, LossConfig(score="energy"), id="energy"),
     ],
-    ids=["vit", "energy"],
 )
 def test_held_out_losses_are_the_same_in_parts(network, loss, held_out, monkeypatch):
     """Parts of 4 rows: 6 rows do not fill two of them."""

@@ -561,7 +561,8 @@ def test_parts_are_the_same_work_in_less_memory(rows):
     assert parts.working_bytes < whole.working_bytes / 1.5
 
 
-@pytest.mark.parametrize("network", [pytest.param("vit", marks=pytest.mark.slow), "bottleneck"])
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["vit", "bottleneck"])
 def test_work_of_all_blocks_is_counted(model, network):
     """Of more than four blocks, which are a loop, as of fewer."""
 
