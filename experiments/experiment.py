@@ -193,7 +193,7 @@ def named_experiment(name: str) -> Experiment:
 
 
 def over_generators(name: str, results: Results) -> bool:
-    """Whether the intervals of an experiment's results are over generators, not over training seeds of one.
+    """Tell whether the intervals of an experiment's results are over generators, not over training seeds of one.
 
     Args:
         name: of the experiment.

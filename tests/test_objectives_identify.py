@@ -1,4 +1,4 @@
-"""What objectives find on generators whose answer is known: SIGReg on Gaussian and uniform latents, data2vec."""
+"""Objectives on generators with a known answer: SIGReg on Gaussian and uniform latents, data2vec."""
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,7 @@ def losses(views):
 
 @pytest.fixture(scope="module", params=["gaussian", "uniform"])
 def found(request):
-    """What is measured, seed by seed."""
+    """Measured numbers, seed by seed."""
     law = request.param
     model, network = world(law), BottleneckConfig(code_dim=2, width=64, depth=2)
     members = [Member(mask=MASK, network=network, loss=LOSS, seed=seed) for seed in range(SEEDS)]

@@ -97,7 +97,7 @@ def _in_time(seconds: float) -> str:
 
 
 def _display_of_notebook() -> Any:
-    """What shows things below a cell; ``None`` outside of a notebook. A shell of IPython in a terminal is none."""
+    """The function that shows things below a cell; ``None`` outside of a notebook, also in IPython on a terminal."""
     ask = getattr(sys.modules.get("IPython"), "get_ipython", None)
     if ask is None or not hasattr(ask(), "kernel"):
         return None
