@@ -1,9 +1,12 @@
 """Objectives on generators with a known answer: SIGReg on Gaussian and uniform latents, data2vec."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from hlvm import mae
 from hlvm.graph import LatentGraph
@@ -14,7 +17,6 @@ from hlvm.mechanisms import LinearGaussian, Uniform, mechanism_from_function
 from hlvm.scoring import collapse, kernel_r2, linear_r2
 from hlvm.simulator import HierarchicalModel
 
-pytestmark = pytest.mark.slow
 MASK = RandomMask(ratio=0.5)
 
 # ---------------------------------------------------------------------- SIGReg: what is predicted
@@ -95,14 +97,50 @@ def seen(sample, key):
     return masked, latents[shown, rows], values[shown, rows]
 
 
-def losses(views):
-    """The loss of 40 batches, with the same directions for all codes."""
-    found = []
-    for batch, key in enumerate(jax.random.split(jax.random.key(3), 40)):
-        rows = slice(batch * TRAIN.batch, (batch + 1) * TRAIN.batch)
-        pair = tuple(jnp.asarray(view[rows], jnp.float32) for view in views)
-        found.append(LOSS.of_views(pair, jnp.ones(TRAIN.batch), jnp.ones(2), LOSS.draw(key, 2)))
-    return np.array(found)
+def losses(first, second, loss=LOSS):
+    """The loss of 40 batches of two views, with the same directions for all codes."""
+    batches = [jnp.asarray(view, jnp.float32).reshape(40, TRAIN.batch, 2) for view in (first, second)]
+    counted, used = jnp.ones(TRAIN.batch), jnp.ones(2)
+    drawn = jnp.stack([loss.draw(key, 2) for key in jax.random.split(jax.random.key(3), 40)])
+    taken = jax.lax.map(lambda x: loss.of_views((x[0], x[1]), counted, used, x[2]), (*batches, drawn))
+    return np.asarray(taken, np.float64)
+
+
+def excess(first, second):
+    """Mean of the differences between losses of the same batches, in standard errors."""
+    apart = first - second
+    return apart.mean() / (apart.std(ddof=1) / len(apart) ** 0.5)
+
+
+def turned(code, angles):
+    cosines, sines = np.cos(angles), np.sin(angles)
+    return np.stack([cosines * code[:, 0] - sines * code[:, 1], sines * code[:, 0] + cosines * code[:, 1]], axis=1)
+
+
+def twisted(code):
+    """Turned by an angle that is the length: a normal law stays as it is."""
+    return turned(code, np.linalg.norm(code, axis=1))
+
+
+def normal_scores(code):
+    return norm.ppf(np.clip((code / HALF_WIDTH + 1) / 2, 1e-6, 1 - 1e-6))
+
+
+@pytest.mark.parametrize("law", ["gaussian", "uniform"])
+def test_sigreg_is_lowest_at_latents_where_they_are_gaussian_and_at_normal_scores_where_they_are_uniform(law):
+    """Of codes that are functions of the latents, without any training, at the usual weight.
+
+    At the weight of the training above, 0.5, 10,240 pairs hardly tell twisted codes from the best.
+    """
+    loss = dataclasses.replace(LOSS, weight=SIGReg().weight)
+    sample = world(law).sample(jax.random.key(4), 40 * TRAIN.batch)
+    latents = [seen(sample, jax.random.key(5 + view))[1] for view in (0, 1)]
+    normal = latents if law == "gaussian" else [normal_scores(view) for view in latents]
+    best = losses(*normal, loss)
+    assert abs(excess(losses(*[turned(view, 0.7) for view in normal], loss), best)) < 4
+    assert excess(losses(*[twisted(view) for view in normal], loss), best) > 4  # the same law, which agrees less
+    bent = [HALF_WIDTH * (2 * norm.cdf(view) - 1) for view in latents] if law == "gaussian" else latents
+    assert excess(losses(*bent, loss), best) > 4
 
 
 @pytest.fixture(scope="module", params=["gaussian", "uniform"])
@@ -116,7 +154,7 @@ def found(request):
     masked, latents, values = seen(sample, jax.random.key(2))
     many = model.sample(jax.random.key(4), 40 * TRAIN.batch)
     views = [seen(many, jax.random.key(5 + view)) for view in (0, 1)]
-    of_latents = losses([view[1] for view in views])
+    of_latents = losses(*[view[1] for view in views])
     rows = {"law": law, "mixed": linear_r2(values, latents, key=0).value}
     for name in ("kernel", "linear", "singular values", "excess loss", "its standard error"):
         rows[name] = []
@@ -126,13 +164,14 @@ def found(request):
         rows["linear"].append(linear_r2(code, latents, key=0).value)
         shared = np.cov(code.T, latents.T)[:2, 2:]
         rows["singular values"].append(np.linalg.svd(shared, compute_uv=False))
-        more = losses([np.asarray(mae.encode(fit, many, view[0])) for view in views]) - of_latents
+        more = losses(*[np.asarray(mae.encode(fit, many, view[0])) for view in views]) - of_latents
         rows["excess loss"].append(more.mean())
         rows["its standard error"].append(more.std(ddof=1) / len(more) ** 0.5)
     rows = {name: np.array(one) if isinstance(one, list) else one for name, one in rows.items()}
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
     reason="training stops short: linear R2 0.66 to 0.68 and kernel R2 0.82 to 0.84 of Gaussian latents, at a loss "
@@ -150,6 +189,7 @@ def test_sigreg_finds_gaussian_latents_up_to_a_rotation_and_bends_uniform_ones(f
         assert (found["kernel"] - found["linear"] > HALF_WAY - CAP).all()
 
 
+@pytest.mark.slow
 def test_sigreg_trains_codes_whose_loss_is_below_that_of_latents_only_where_these_are_uniform(found):
     standard_errors = found["excess loss"] / found["its standard error"]
     if found["law"] == "gaussian":
@@ -161,6 +201,7 @@ def test_sigreg_trains_codes_whose_loss_is_below_that_of_latents_only_where_thes
 # ---------------------------------------------------------------------- data2vec
 
 
+@pytest.mark.slow
 def test_data2vec_finds_latents_of_a_quadtree_and_does_not_collapse():
     """Beside the same transformer before training."""
     graph = LatentGraph.quadtree(2)
