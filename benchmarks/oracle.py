@@ -13,9 +13,10 @@ python benchmarks/oracle.py [--out benchmarks/results/oracle.json] [--figure FIL
 What bounds the first: 64 rules at each of 63 nodes are 4,032 products on the way up and 8,064 on the way down for a
 string of 6 levels and 8 symbols, each of two numbers that are read, mostly from the first-level cache. On the machine
 of the committed results the loops over them alone take 0.9 us at best, the whole compiled programme 1.3 to 1.5 us, and
-a C loop over 16 strings in vector registers (gcc -O3 -march=native, rules as tables) 1.5 us: trials, not part of this. A thousandth of the time
-over rules in Python is 1.6 us. So a thousand times is about what a core can do against that contender, and it is not
-reached on a busy machine. The published code sums over all triples, which takes Python four times as long.
+a C loop over 16 strings in vector registers (gcc -O3 -march=native, rules as tables) 1.5 us. These were trials, which
+this script does not repeat. A thousandth of the time over rules in Python is 1.6 us. So a thousand times is about what
+a core can do against that contender, and it is not reached on a busy machine. The published code sums over all triples,
+which takes Python four times as long.
 
 One core: JAX is told to use one, and the process may run on one. Time is processor time of this process, which other
 work on the machine disturbs less than the clock's. Contenders take turns; the table shows medians with the least and
