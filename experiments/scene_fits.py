@@ -21,9 +21,10 @@ from experiments.experiment import Group
 from experiments.training import train
 from hlvm.datasets import Dataset
 from hlvm.images import SceneImages
-from hlvm.mae import Fit, ImageData, Member, TrainConfig, TrainingData, ViTConfig
+from hlvm.mae import Fit, ImageData, TrainConfig, TrainingData, ViTConfig
 from hlvm.masking import RandomMask
 from hlvm.scoring import check_seeds
+from hlvm.study import Study
 
 _AT_ONCE = 32
 """Images drawn by one call."""
@@ -93,10 +94,17 @@ class SceneFits:
         """Number of independent numbers that an interval rests on; the column ``seed`` counts them."""
         return max(self.generators, self.seeds)
 
-    @property
-    def network(self) -> ViTConfig:
-        """The autoencoder."""
-        return ViTConfig(width=self.width, depth=self.depth, decoder_width=max(32, self.width // 2), decoder_depth=1)
+    def study(self) -> Study:
+        """All arms on all generators, which train on fresh images here; see :func:`trained` for those drawn once."""
+        return Study(
+            [scene_model(self, generator) for generator in range(self.generators)],
+            masks=[RandomMask(ratio=arm["ratio"], unit=arm["unit"]) for arm in arms(self)],
+            networks=ViTConfig(
+                width=self.width, depth=self.depth, decoder_width=max(32, self.width // 2), decoder_depth=1
+            ),
+            train=TrainConfig(steps=self.steps, batch=self.batch, warmup=min(200, self.steps // 2)),
+            seeds=self.seeds,
+        )
 
 
 SMOKE = SceneFits(
@@ -189,11 +197,12 @@ def training_data(config: SceneFits, replicate: int = 0) -> TrainingData:
 
 
 def trained(config: SceneFits, group: Group, states: Path | None) -> Iterator[Fit]:
-    """Train the autoencoders of one arm, one per replicate, whose number is the seed."""
-    mask = RandomMask(ratio=group["ratio"], unit=group["unit"])
-    settings = TrainConfig(steps=config.steps, batch=config.batch, warmup=min(200, config.steps // 2))
+    """Train one arm of the study, one autoencoder per replicate, whose number is the seed."""
+    study = config.study()
+    arm = study.arms[arms(config).index(group)]
     for generator in range(config.generators):
         # A seed of its own draws its own parameters, batches and masks.
         seeds = list(range(config.seeds)) if config.generators == 1 else [generator]
-        members: list[Any] = [Member(mask=mask, network=config.network, seed=seed) for seed in seeds]
-        yield from train(jax.random.key(config.key), training_data(config, generator), members, settings, states)
+        # Images drawn once, and one key for all: as the committed results were trained.
+        data, key = training_data(config, generator), jax.random.key(config.key)
+        yield from train(key, data, [arm.member(seed) for seed in seeds], study.train, states)

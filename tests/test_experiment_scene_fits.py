@@ -31,6 +31,26 @@ def test_training_images_are_scenes_of_the_model_and_all_different():
     np.testing.assert_array_equal(images, np.asarray(training_data(SMOKE).images))
 
 
+def test_arms_and_generators_are_those_of_a_study():
+    study = LAPTOP.study()
+    assert [(arm.ratio, arm.unit) for arm in study.arms] == [(arm["ratio"], arm["unit"]) for arm in arms(LAPTOP)]
+    assert study.generators == 12
+    laws = [study.material(0, number).source for number in (0, 5)]
+    assert laws == [scene_model(LAPTOP, number) for number in (0, 5)]
+    assert study.train.steps == LAPTOP.steps
+
+
+@pytest.mark.slow
+def test_the_study_of_the_scenes_runs_as_any_other():
+    found = dataclasses.replace(SMOKE, units=(1,), unit=1).study().run(0)
+    table = found.table("latent")
+    assert set(table["arm"]) == {"random ratio=0.25", "random ratio=0.75"}
+    assert table["generators"].eq(2).all()
+    of_class = table[(table["latent"] == "class") & (table["part"] == "value")]
+    assert len(of_class) == 2
+    assert of_class["value"].between(0, 1).all()  # an accuracy
+
+
 @pytest.mark.slow
 def test_each_arm_is_trained_on_every_generator():
     """Replicates of one arm have their own images and parameters; those of two arms have the same images."""

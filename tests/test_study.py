@@ -291,6 +291,49 @@ def test_generators_draw_other_data_and_the_first_has_the_key_of_the_study():
     np.testing.assert_allclose(first, drawn, rtol=1e-5, atol=1e-6)
 
 
+def test_a_list_holds_the_generators(tmp_path):
+    """One of them as a file; data, oracles and regime are those of each, under the keys that drawn ones have."""
+    first, second = linear_model(), linear_model(1)
+    second.save(tmp_path / "second.npz")
+    study = tiny([first, tmp_path / "second.npz"], masks=[RandomMask(ratio=0.5)], seeds=1)
+    assert study.generators == 2
+    session = Session(study, 3)
+    for number, model in enumerate((first, second)):
+        drawn = model.sample(jax.random.fold_in(generator_key(jax.random.key(3), number), 2), 80).observed_matrix
+        np.testing.assert_allclose(session.material(number).truth.inputs, drawn, rtol=1e-5, atol=1e-6)
+    masks = {arm.mask_name: arm.mask for arm in study.arms}
+    each = [predict_quantities([model], masks)["value"] for model in (first, second)]
+    np.testing.assert_allclose(study.predict().quantities["value"], (each[0] + each[1]) / 2)
+    table = study.run(3).table()
+    assert table["generators"].eq(2).all()
+    bijection, noisy = (HierarchicalModel.init(0, GRAPH, made()) for made in (InvertibleMLP, AdditiveNoiseMLP))
+    assert tiny([bijection, bijection]).regime == "invertible"
+    assert tiny([bijection, noisy]).regime == "general"
+
+
+@pytest.mark.parametrize(
+    ("data", "others", "message"),
+    [
+        ([], {}, "at least one"),
+        ([GRAPH, GRAPH], {}, "got a LatentGraph in it"),
+        ([linear_model], {}, "got a function in it"),
+        ([HierarchicalModel], {}, "got a type in it"),
+        ([linear_model(), linear_model(1)], {"generators": 3}, "must be 2, as many as data lists"),
+    ],
+)
+def test_lists_that_are_no_generators_are_refused(data, others, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(data, **others)
+
+
+def test_a_list_has_no_further_generators_to_decide_with():
+    with pytest.raises(ValueError, match="a list has none"):
+        tiny([linear_model(), linear_model(1)]).looks("decided", 8)
+    other = HierarchicalModel.init(0, LatentGraph.quadtree(1), InvertibleMLP())
+    with pytest.raises(ValueError, match="generator 1 has another graph"):
+        tiny([linear_model(), other]).run(0)
+
+
 def test_run_of_a_function_that_makes_generators():
     def noisy(key):
         return HierarchicalModel.init(key, GRAPH, AdditiveNoiseMLP())

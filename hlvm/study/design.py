@@ -65,7 +65,7 @@ class StudyDesign:
         losses: ObjectiveConfig | Sequence[ObjectiveConfig] | None = None,
         train: TrainConfig | None = None,
         seeds: int = 4,
-        generators: int = 1,
+        generators: int | None = None,
         score: ScoreConfig | None = None,
         claims: Sequence[Comparison] = (),
         claim_config: ClaimConfig | None = None,
@@ -73,21 +73,21 @@ class StudyDesign:
     ) -> None:
         if isinstance(data, type):
             raise ValueError(f"data: give a {data.__name__} made with its settings, got the class itself")
-        self.data = data = open_data(data) if isinstance(data, str | os.PathLike) else data
+        self.data = data = _opened(data)
         self.masks = tuple(_several(masks))
         self.networks = tuple(_several(ViTConfig() if networks is None else networks))
         self.losses = tuple(_several(LossConfig() if losses is None else losses))
         self.train = train or TrainConfig(steps=800, batch=64)
-        self.seeds, self.generators = positive(seeds, "seeds"), positive(generators, "generators")
+        self.seeds, self.generators = positive(seeds, "seeds"), _n_generators(data, generators)
         self.score = score or ScoreConfig()
         for what, given in (("masks", self.masks), ("networks", self.networks), ("losses", self.losses)):
             if not given:
                 raise ValueError(f"{what}: a study needs at least one, got none")
-        if self.generators > 1 and not (isinstance(data, LatentGraph) or _is_factory(data)):
+        if self.generators > 1 and not (isinstance(data, LatentGraph | list) or _is_factory(data)):
             raise UsageError(
                 f"of {self.generators} need data that draws them, got one {type(data).__name__}",
                 argument="generators",
-                remedies={"data": "give a graph, or a function of a key that makes a generator"},
+                remedies={"data": "give a graph, a list of generators, or a function of a key that makes one"},
             )
         if self.score.intervals and self.seeds * self.generators < 2:
             raise UsageError(
@@ -146,8 +146,9 @@ class StudyDesign:
             return self._regime
         if isinstance(self.data, LatentGraph):
             return "invertible"
-        source = source_of(self.data, checked_key(0)) if _is_factory(self.data) else self.data
-        if "invertible" in regimes_of(self.graph) and regime_of(source) != "general":
+        numbers = range(self.generators) if isinstance(self.data, list) else [0]
+        sources = [source_of(self.data, checked_key(0), number) for number in numbers]
+        if "invertible" in regimes_of(self.graph) and all(regime_of(source) != "general" for source in sources):
             return "invertible"
         return "general"
 
@@ -170,7 +171,7 @@ class StudyDesign:
         if not quantities or isinstance(self.data, LatentGraph) or (key is None and _is_factory(self.data)):
             return found
         typed = checked_key(0 if key is None else key)
-        models = [source_of(self.data, generator_key(typed, number)) for number in range(self.generators)]
+        models = [source_of(self.data, generator_key(typed, number), number) for number in range(self.generators)]
         return dataclasses.replace(found, quantities=predict_quantities(models, masks))
 
     def material(self, key: Any, generator: int) -> Material:
@@ -185,7 +186,7 @@ class StudyDesign:
                 a mask, network, loss and graph that do not fit together.
         """
         own = generator_key(checked_key(key), generator)
-        source = source_of(self.data, own)
+        source = source_of(self.data, own, generator)
         training, truth = truth_of(source, own, self.score.rows, frozenset(self.score.categories))
         if source.graph != self.graph:
             raise ValueError(f"data: generator {generator} has another graph than generator 0: all must have the same")
@@ -247,6 +248,32 @@ class StudyDesign:
 
 def _several(given: Any) -> Sequence[Any]:
     return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _opened(data: Any) -> Any:
+    """Data, read where it is a path; every entry of a list."""
+    if isinstance(data, list | tuple):
+        if not data:
+            raise ValueError("data: a list of generators needs at least one, got none")
+        refused = [one for one in data if isinstance(one, list | tuple | type | LatentGraph) or _is_factory(one)]
+        if refused:
+            raise ValueError(
+                f"data: a list holds models, image models or data sets, got a {type(refused[0]).__name__} in it: list "
+                "what it makes, or give it alone with generators=..."
+            )
+        return [_opened(one) for one in data]
+    return open_data(data) if isinstance(data, str | os.PathLike) else data
+
+
+def _n_generators(data: Any, given: int | None) -> int:
+    """Number of generators: as given, and of a list as many as it holds."""
+    if not isinstance(data, list):
+        return positive(1 if given is None else given, "generators")
+    if given not in (None, len(data)):
+        raise UsageError(
+            f"must be {len(data)}, as many as data lists, or be left out, got {given}", argument="generators"
+        )
+    return len(data)
 
 
 def _is_factory(data: Any) -> bool:

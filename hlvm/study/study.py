@@ -28,8 +28,8 @@ class Study(StudyDesign):
 
     Args:
         data: what is trained on: a :class:`~hlvm.HierarchicalModel`, an image model, a data set with latents and a
-            graph, the path of one of these, a graph (whose invertible mechanisms are drawn at random), or a function
-            that makes a generator of a typed key.
+            graph, the path of one of these, or a list of several; a graph, whose invertible mechanisms are drawn at
+            random; or a function that makes a generator of a typed key.
         masks: mask strategies, at least one.
         networks: architectures; one, or several.
         losses: what is made small; one, or several.
@@ -37,6 +37,7 @@ class Study(StudyDesign):
         seeds: training seeds of every arm and generator, at least 1. Arms of one seed are paired: same data, same
             initial parameters, same mask noise.
         generators: how many generators are drawn, at least 1; more than one needs a graph or a function as ``data``.
+            ``None`` for one, and of a list for as many as it holds: each is a generator, all with the same graph.
         score: what is scored, and how.
         claims: comparisons of your own, beside those that the prediction draws of every pair of arms.
         claim_config: margins and error rate of the claims that are drawn.
@@ -193,6 +194,9 @@ class Study(StudyDesign):
             remedies = {"intervals": "set intervals=True in ScoreConfig"}
             raise UsageError("needs intervals, or nothing is decided", argument="until", remedies=remedies)
         what = "seeds" if self.generators == 1 else "generators"
+        if what == "generators" and isinstance(self.data, list):
+            remedies = {"data": "give a function of a key that makes generators"}
+            raise UsageError("draws further generators, and a list has none", argument="until", remedies=remedies)
         first: int = getattr(self, what)
         if positive(most, "most") <= first:
             problem = f"must be above the {what}={first} of the first look, got {most}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -26,8 +27,10 @@ __all__ = ["Factory", "StudyData", "Truth", "generator_key", "regime_of", "sourc
 Factory: TypeAlias = Callable[[PRNGKeyArray], Any]
 """Called with a typed key, makes a generator; all that it makes must have the same graph."""
 
-StudyData: TypeAlias = HierarchicalModel | Images | Dataset | ArrayData | LatentGraph | Factory
-"""Data of a study. A graph stands for generators with invertible mechanisms drawn at random."""
+_Given: TypeAlias = HierarchicalModel | Images | Dataset | ArrayData
+StudyData: TypeAlias = _Given | LatentGraph | Factory | Sequence[_Given | str | os.PathLike[str]]
+"""Data of a study. A graph stands for generators with invertible mechanisms drawn at random, a list for one generator
+after the other."""
 
 _MOST_ROWS, _SHARE_OF_ROWS = 1600, 4
 _DATA_STREAM, _TRUTH_STREAM, _GENERATOR_STREAM = 0, 2, 4
@@ -67,17 +70,21 @@ def generator_key(key: PRNGKeyArray, generator: int) -> PRNGKeyArray:
     return key if generator == 0 else jax.random.fold_in(jax.random.fold_in(key, _GENERATOR_STREAM), generator)
 
 
-def source_of(data: StudyData, key: PRNGKeyArray) -> Any:
+def source_of(data: StudyData, key: PRNGKeyArray, generator: int = 0) -> Any:
     """The generator or data set behind one generator of a study.
 
     Args:
         data: what the study is of.
         key: of this generator.
+        generator: its number, from 0.
 
     Raises:
         ValueError: nothing that can be trained on.
     """
     of_data = jax.random.fold_in(key, _DATA_STREAM)
+    if isinstance(data, list | tuple):
+        listed: Any = data[generator]  # opened, where it was a path
+        return source_of(listed, key)
     if isinstance(data, LatentGraph):
         if (problem := data.invertible_dims_error()) is not None:
             raise ValueError(
