@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from jaxtyping import PRNGKeyArray
 
+from hlvm._files import as_path
 from hlvm._keys import checked_key, key_or_seed
 from hlvm._numbers import UsageError, positive
 from hlvm.claims import ClaimConfig
@@ -73,7 +74,7 @@ class StudyDesign:
     ) -> None:
         if isinstance(data, type):
             raise ValueError(f"data: give a {data.__name__} made with its settings, got the class itself")
-        self.data = data = open_data(data) if isinstance(data, str | os.PathLike) else data
+        self.data = data = _opened(data) if isinstance(data, str | os.PathLike) else data
         self.masks = tuple(_several(masks))
         self.networks = tuple(_several(ViTConfig() if networks is None else networks))
         self.losses = tuple(_several(LossConfig() if losses is None else losses))
@@ -247,6 +248,11 @@ class StudyDesign:
 
 def _several(given: Any) -> Sequence[Any]:
     return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _opened(path: str | os.PathLike[str]) -> Any:
+    """A graph, or data."""
+    return LatentGraph.load(path) if as_path(path).suffix in (".json", ".graphml") else open_data(path)
 
 
 def _is_factory(data: Any) -> bool:

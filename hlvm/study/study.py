@@ -28,7 +28,7 @@ class Study(StudyDesign):
 
     Args:
         data: what is trained on: a :class:`~hlvm.HierarchicalModel`, an image model, a data set with latents and a
-            graph, the path of one of these, a graph (whose invertible mechanisms are drawn at random), or a function
+            graph, a graph (whose invertible mechanisms are drawn at random), the path of one of these, or a function
             that makes a generator of a typed key.
         masks: mask strategies, at least one.
         networks: architectures; one, or several.
