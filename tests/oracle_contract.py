@@ -1,5 +1,7 @@
 """Tests that every oracle must pass: inherit from :class:`OracleContract`, give it oracles, and its tests run."""
 
+import copy
+import pickle
 from typing import get_args
 
 import numpy as np
@@ -88,6 +90,18 @@ class OracleContract:
             assert answer.how in get_args(How)
             assert (answer.rows > 0) == (answer.how == "estimated")
             assert answer.how == "estimated" or not np.nan_to_num(answer.error).any()
+
+    def test_answers_about_one_mask_say_how_they_are_known_too(self, oracle):
+        targets, visible = (states[2] for states in self.states(oracle))
+        many = oracle.latent_r2_batch(targets[None], visible=visible)
+        one = oracle.latent_r2(targets, visible=visible)
+        loss = oracle.bayes_loss(targets, visible=visible)
+        told = oracle.information(oracle.graph.latents[:1], visible=visible)
+        for answer in (one, loss, told, copy.deepcopy(one), pickle.loads(pickle.dumps(told))):
+            assert (answer.how, answer.rows) == (many.how, many.rows) == (oracle.how, many.rows)
+        np.testing.assert_array_equal(list(one.values()), many.value[0])
+        np.testing.assert_array_equal(list(one.error.values()), many.error[0])
+        assert told == told.value == float(told)
 
     def test_r2_and_loss_lie_within_their_bounds(self, oracle):
         targets, visible = self.states(oracle)

@@ -14,6 +14,7 @@ import hlvm
 import hlvm.theory
 from hlvm.images.base import Images
 from hlvm.masking import count_masked
+from hlvm.study.results import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -53,17 +54,33 @@ def test_quickstart_runs_from_top_to_bottom(capsys):
 
 
 @pytest.mark.slow
-def test_first_study_of_the_page_is_five_lines_that_run():
+def test_first_study_of_the_page_is_five_lines_that_run(tmp_path, monkeypatch):
     first = code_blocks(DOCS / "studies.md", "python")[0]
     assert len([line for line in first.splitlines() if line and not line.startswith(("import", "from"))]) <= 5
     namespace = {}
+    write_own_graph(tmp_path, monkeypatch)
     run(first, "studies.md", namespace)
-    assert set(namespace["found"].table()["latent"]) == {"a", "b"}
+    assert set(namespace["found"].table()["latent"]) == {"top", "side", "a", "b"}
+
+
+def write_own_graph(folder, monkeypatch):
+    """The graph of the page that is written by hand, in the folder that is the current one then."""
+    (graph,) = code_blocks(DOCS / "studies.md", "json")
+    (folder / "own.json").write_text(graph)
+    monkeypatch.chdir(folder)
+
+
+def test_studies_page_explains_the_columns_of_its_table():
+    page = (DOCS / "studies.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| column \| what it is \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    explained = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(explained) == sorted(COLUMNS)
 
 
 @pytest.mark.slow
-def test_studies_page_runs_from_top_to_bottom():
+def test_studies_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     namespace = {}
+    write_own_graph(tmp_path, monkeypatch)
     for block in code_blocks(DOCS / "studies.md", "python"):
         run(block, "studies.md", namespace)
     assert set(namespace["images_table"]["latent"]) == {"light", "tilt", "left", "right"}

@@ -265,6 +265,12 @@ def test_table_goes_to_parquet_and_back_whatever_the_units(tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), table)
 
 
+def test_rows_of_the_table_have_places_of_their_own(found):
+    """So that they can be the index of an xarray."""
+    assert found.table().set_index(["arm", "latent", "part"]).index.is_unique
+    assert found.table("height").set_index(["arm", "height", "part"]).index.is_unique
+
+
 def test_chance_is_near_zero_where_the_code_tells_much():
     result = tiny(masks=[RandomMask(ratio=0.5)], score=ScoreConfig(rows=400)).run(0)
     assert result.records["ceiling"].min() > 0.9
@@ -384,8 +390,11 @@ def test_study_of_a_path_is_that_of_what_it_holds(tmp_path):
     model.save(tmp_path / "model.npz")
     by_path, itself = (Session(tiny(data), 0).material(0) for data in (tmp_path / "model.npz", model))
     np.testing.assert_array_equal(by_path.truth.inputs, itself.truth.inputs)
-    with pytest.raises(FileNotFoundError, match="no"):
-        tiny(str(tmp_path / "no.npz"))
+    GRAPH.save(tmp_path / "graph.json")
+    assert tiny(str(tmp_path / "graph.json")).data == tiny(tmp_path / "graph.json", generators=2).data == GRAPH
+    for name in ("no.npz", "no.json"):
+        with pytest.raises(FileNotFoundError, match="no"):
+            tiny(str(tmp_path / name))
 
 
 def test_run_of_scenes_takes_the_accuracy_of_categories():
@@ -727,7 +736,20 @@ def test_plan_counts_programs_scores_and_what_is_decided():
     assert plan.cpu_seconds >= sum(parts) > 0
     assert plan.claims == len(study.pairs(study.predict(), study.material(0, 0).targets))
     assert plan.decides["difference"].is_monotonic_increasing
-    assert "2 claims are drawn" in str(plan)
+    assert "one family: 2. Of these 2 say that two arms find the same, and 0 which of two finds more" in str(plan)
+    assert f"0.01: that two arms find the same, with a chance of {plan.decides['alike'][1]:.0%}\n" in str(plan)
+
+
+def test_plan_says_which_kinds_of_claims_can_be_decided():
+    masks = [RandomMask(ratio=0.5), RandomMask(ratio=0.5, unit=2)]
+    study = Study(LatentGraph.quadtree(2), masks=masks, networks=NETWORK, train=TRAIN, seeds=3, score=SCORE)
+    predicted = {pair.height: pair.predicted for pair in study.pairs(study.predict(), study.material(0, 0).targets)}
+    assert predicted[1] > study.claim_config.apart >= predicted[2]
+    plan = study.plan(0)
+    assert (plan.claims, plan.directions) == (2, 1)
+    assert "one family: 2. Of these 1 say that two arms find the same, and 1 which of two finds more" in str(plan)
+    row = plan.decides.iloc[0]
+    assert f"with a chance of {row['alike']:.0%}; which finds more, from {row['difference']:.3f} on with" in str(plan)
     assert "visible tokens" not in str(plan)  # there are none
 
 
@@ -958,7 +980,7 @@ def test_damaged_group_is_measured_again(found, tmp_path):
         ({"masks": [RandomMask(ratio=0.5, unit=3)]}, "unit"),
         ({"seeds": 1}, "seeds of 1 leaves no interval: use at least 2, or set intervals=False"),
         ({"seeds": 0}, "seeds must be a whole number of at least 1"),
-        ({"data": own_images(), "generators": 2}, "give a graph, or a function"),
+        ({"data": own_images(), "generators": 2}, "give a graph, a list of generators, or a function"),
         ({"score": ScoreConfig(latents=("z9",))}, "must be latents of the data, got 'z9'; known are z1_0_0"),
         ({"score": ScoreConfig(representation="code"), "networks": ViTConfig()}, "has no code of its own"),
         ({"regime": "linear"}, 'regime: expected "invertible"'),

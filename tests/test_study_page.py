@@ -118,6 +118,7 @@ def test_report_escapes_every_name(tmp_path):
         evil: evil,
     }
     records = result().records.assign(arm=result().records["arm"].map(renamed))
+    records["latent"] = evil + records["latent"]
     pairs = tuple(
         dataclasses.replace(pair, name=f"{evil}{i}", first=renamed[pair.first], second=renamed[pair.second])
         for i, pair in enumerate(result().pairs)

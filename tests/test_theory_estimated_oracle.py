@@ -378,6 +378,13 @@ def test_linearised_is_exact_for_linear_models(seed):
     for one, other in pairs:
         assert (one.how, other.how) == ("exact", "linearised")
         np.testing.assert_allclose(one.value, other.value, atol=1e-6)
+    for oracle in (exact, found, found.cut(1) if graph.arrays.is_forest else found):
+        ones = [
+            oracle.latent_r2(targets[0]),
+            oracle.bayes_loss(targets[0]),
+            oracle.information(graph.latents[0], targets[0]),
+        ]
+        assert [one.how for one in ones] == ["exact" if oracle is exact else "linearised"] * 3
     np.testing.assert_allclose(exact.covariance(), found.covariance(), atol=1e-5)
     np.testing.assert_allclose(exact._observed_means, found._observed_means, atol=1e-5)
 

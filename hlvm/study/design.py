@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from jaxtyping import PRNGKeyArray
 
+from hlvm._files import as_path
 from hlvm._keys import checked_key, key_or_seed
 from hlvm._numbers import UsageError, positive
 from hlvm.claims import ClaimConfig
@@ -251,18 +252,21 @@ def _several(given: Any) -> Sequence[Any]:
 
 
 def _opened(data: Any) -> Any:
-    """Data, read where it is a path; every entry of a list."""
-    if isinstance(data, list | tuple):
-        if not data:
-            raise ValueError("data: a list of generators needs at least one, got none")
-        refused = [one for one in data if isinstance(one, list | tuple | type | LatentGraph) or _is_factory(one)]
-        if refused:
-            raise ValueError(
-                f"data: a list holds models, image models or data sets, got a {type(refused[0]).__name__} in it: list "
-                "what it makes, or give it alone with generators=..."
-            )
-        return [_opened(one) for one in data]
-    return open_data(data) if isinstance(data, str | os.PathLike) else data
+    """Data, read where it is the path of a graph, a model or a data set; every entry of a list."""
+    if isinstance(data, str | os.PathLike):
+        return LatentGraph.load(data) if as_path(data).suffix in (".json", ".graphml") else open_data(data)
+    if not isinstance(data, list | tuple):
+        return data
+    if not data:
+        raise ValueError("data: a list of generators needs at least one, got none")
+    listed = [one if isinstance(one, list | tuple) else _opened(one) for one in data]
+    refused = [one for one in listed if isinstance(one, list | tuple | type | LatentGraph) or _is_factory(one)]
+    if refused:
+        raise ValueError(
+            f"data: a list holds models, image models or data sets, got a {type(refused[0]).__name__} in it: list "
+            "what it makes, or give it alone with generators=..."
+        )
+    return listed
 
 
 def _n_generators(data: Any, given: int | None) -> int:

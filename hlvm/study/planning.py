@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from hlvm.claims import ABOVE_ZERO, ClaimConfig, Looks, decision_power, drawn_li
 from hlvm.mae import Cost, Plan, ViTConfig, plan_ensemble
 from hlvm.mae.training.groups import group_members, padded_groups
 from hlvm.mae.training.speed import clocked
+from hlvm.study.comparisons import Pair
 from hlvm.study.design import StudyDesign
 from hlvm.study.measuring import TRAIN_STREAM, Session
 from hlvm.study.sharing import shares
@@ -39,6 +40,7 @@ class StudyPlan:
         seconds: by the clock, from the call to the end, on an otherwise idle machine; ``None`` if not known.
         cpu_seconds: of all processors together, likewise.
         claims: how many claims the prediction draws.
+        directions: how many of them say which arm finds more; the others say that both find the same.
         decides: what is decided, by how much seeds differ; see :func:`smallest_differences`.
         stages: looks at the claims, of which the first is what the time is for.
     """
@@ -52,6 +54,7 @@ class StudyPlan:
     seconds: float | None
     cpu_seconds: float | None
     claims: int
+    directions: int
     decides: pd.DataFrame
     stages: int = 1
 
@@ -68,20 +71,26 @@ class StudyPlan:
             lines.append(f"this for each of {self.generators} generators")
         lines.append(f"scores: {self.scoring.cpu_seconds:,.0f} s of processor time")
         if self.seconds is not None and self.cpu_seconds is not None:
-            lines.append(
-                f"the study, {self.at_once} groups at a time: about {self.seconds:,.0f} s, {self.cpu_seconds:,.0f} s "
-                "of processor time"
-            )
+            groups = f"{self.at_once} group{'' if self.at_once == 1 else 's'} at a time"
+            times = f"about {self.seconds:,.0f} s, {self.cpu_seconds:,.0f} s of processor time"
+            lines.append(f"the study, {groups}: {times}")
         if self.stages > 1:
             lines.append(f"this is the first of {self.stages} looks; later ones train arms whose claims are open")
-        lines.append(f"{self.claims} claims are drawn from the prediction, and decided as one family")
+        alike = self.claims - self.directions
+        lines.append(
+            f"claims that are drawn from the prediction, and decided as one family: {self.claims}. Of these {alike} "
+            f"say that two arms find the same, and {self.directions} which of two finds more"
+        )
         if len(self.decides):
-            lines.append("a claim is decided with a chance of 80 % if the standard deviation of its difference is")
+            between = "seeds" if self.generators == 1 else "generators"
+            lines.append(f"what is decided, by the standard deviation between {between} of the difference of two arms:")
             for row in self.decides.to_dict("records"):
-                alike = "decided" if row["alike"] >= _POWER else f"decided with a chance of {row['alike']:.0%}"
-                lines.append(
-                    f"  {row['sd']:g}: for directions of at least {row['difference']:.3f}; that there is none: {alike}"
-                )
+                parts = []
+                if alike:
+                    parts.append(f"that two arms find the same, with a chance of {row['alike']:.0%}")
+                if self.directions:
+                    parts.append(f"which finds more, from {row['difference']:.3f} on with a chance of {_POWER:.0%}")
+                lines.append(f"  {row['sd']:g}: {'; '.join(parts)}")
         return "\n".join(lines)
 
 
@@ -128,11 +137,16 @@ def plan_study(
         seconds=seconds,
         cpu_seconds=cpu_seconds,
         claims=len(pairs),
+        directions=sum(limits == ABOVE_ZERO for limits in _limits(pairs, study.claim_config)),
         decides=smallest_differences(
             len(pairs), study.claim_config, seeds=design[1], generators=design[0], looks=looks
         ),
         stages=1 if looks is None else len(looks.designs),
     )
+
+
+def _limits(pairs: Sequence[Pair], config: ClaimConfig) -> Iterable[Any]:
+    return drawn_limits({pair.name: pair.predicted for pair in pairs if pair.predicted is not None}, config).values()
 
 
 def smallest_differences(

@@ -28,8 +28,8 @@ class Study(StudyDesign):
 
     Args:
         data: what is trained on: a :class:`~hlvm.HierarchicalModel`, an image model, a data set with latents and a
-            graph, the path of one of these, or a list of several; a graph, whose invertible mechanisms are drawn at
-            random; or a function that makes a generator of a typed key.
+            graph, or a list of several; a graph, whose invertible mechanisms are drawn at random; the path of one of
+            these; or a function that makes a generator of a typed key.
         masks: mask strategies, at least one.
         networks: architectures; one, or several.
         losses: what is made small; one, or several.

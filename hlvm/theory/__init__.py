@@ -36,7 +36,7 @@ from hlvm.theory.one_mask.shared_information import (
     target_ancestors,
 )
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
-from hlvm.theory.oracles import Answer, Answers, NoiseEffects, Oracle
+from hlvm.theory.oracles import Answer, Answers, ByLatent, NoiseEffects, Oracle
 from hlvm.theory.random_masks.membership import frontier_probability, membership_probability, patches_reached
 from hlvm.theory.random_masks.profile import LevelProfile, level_profile
 from hlvm.theory.random_masks.quantities import MaskProfile, mask_profile
@@ -49,6 +49,7 @@ __all__ = [
     "Answers",
     "AssumptionReport",
     "BayesLoss",
+    "ByLatent",
     "CorruptionTransition",
     "DensityEvolution",
     "DesignedMask",

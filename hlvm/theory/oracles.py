@@ -7,7 +7,7 @@ seen nor asked for). Every answer says whether it is exact, linearised or estima
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
@@ -20,6 +20,7 @@ from hlvm.masking.masks import check_observed_names, how_many_to_mask, masked_ar
 __all__ = [
     "Answer",
     "Answers",
+    "ByLatent",
     "How",
     "NoiseEffects",
     "NoiseOracle",
@@ -60,25 +61,55 @@ class Answers:
         """Answers without error."""
         return cls(value=value, error=np.zeros(value.shape), how="exact")
 
+    def by_latent(self, graph: LatentGraph) -> ByLatent:
+        """Answers of the first mask, by the names of the latents."""
+        value, error = (dict(zip(graph.latents, part[0].tolist(), strict=True)) for part in (self.value, self.error))
+        return ByLatent(value, error=error, how=self.how, rows=self.rows)
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One number, with where it comes from; ``float()`` gives it alone.
+
+class Answer(float):
+    """One number, with where it comes from; it counts as the number alone.
 
     Attributes:
-        value: the number.
-        error: its standard error; 0 where exact.
+        error: its standard error; 0 where exact or linearised.
         how: "exact", "linearised" or "estimated".
         rows: fresh draws behind it; 0 if there are none.
     """
 
-    value: float
     error: float
     how: How
-    rows: int = 0
+    rows: int
 
-    def __float__(self) -> float:
-        return self.value
+    def __new__(cls, value: float, *, error: float = 0.0, how: How, rows: int = 0) -> Answer:
+        """Add to a number where it comes from."""
+        found = super().__new__(cls, value)
+        found.error, found.how, found.rows = error, how, rows
+        return found
+
+    def __getnewargs_ex__(self) -> tuple[tuple[float], dict[str, Any]]:
+        return (self.value,), dict(vars(self))
+
+    def __repr__(self) -> str:
+        return f"Answer({self.value!r}, error={self.error!r}, how={self.how!r}, rows={self.rows})"
+
+    @property
+    def value(self) -> float:
+        """The number alone."""
+        return float(self)
+
+
+class ByLatent(dict[str, float]):
+    """Latent -> number, with where the numbers come from; otherwise a dict.
+
+    Attributes:
+        error: latent -> standard error; 0 where exact or linearised.
+        how: "exact", "linearised" or "estimated".
+        rows: fresh draws behind each; 0 if there are none.
+    """
+
+    def __init__(self, value: Mapping[str, float], *, error: Mapping[str, float], how: How, rows: int = 0) -> None:
+        super().__init__(value)
+        self.error, self.how, self.rows = dict(error), how, rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +155,7 @@ class Oracle(Protocol):
 
     @property
     def how(self) -> How:
-        """Where answers come from that are plain numbers."""
+        """Where answers come from, if nothing is drawn for the one question."""
         ...
 
     def latent_r2_batch(

@@ -39,7 +39,7 @@ class LinearisedOracle(GaussianOracle):
 
     It answers everything that :class:`GaussianOracle` does, of the linear model. Of the model itself the answers are
     approximations, good where the noises move it little: they can be too high or too low, and no error is known.
-    Answers about many masks say ``how="linearised"``, and so does the oracle; others are plain numbers.
+    All answers about what can be known say ``how="linearised"``, and so does the oracle.
 
     Args:
         model: anything with ``linearised_parameters()``, such as a :class:`~hlvm.simulator.HierarchicalModel`.

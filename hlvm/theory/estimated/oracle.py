@@ -18,7 +18,17 @@ from hlvm.theory.estimated.effects import effects_on_draws
 from hlvm.theory.estimated.information import information_bound, most_categories, most_quantities
 from hlvm.theory.estimated.regression import Inputs, held_out_residuals
 from hlvm.theory.estimated.results import EstimatedLoss
-from hlvm.theory.oracles import Answer, Answers, How, NoiseEffects, Part, severed, three_states, three_states_of_one
+from hlvm.theory.oracles import (
+    Answer,
+    Answers,
+    ByLatent,
+    How,
+    NoiseEffects,
+    Part,
+    severed,
+    three_states,
+    three_states_of_one,
+)
 
 __all__ = ["LEAST_ROWS", "EstimatedOracle"]
 
@@ -90,7 +100,7 @@ class EstimatedOracle:
 
     # ------------------------------------------------------------------ questions
 
-    def latent_r2(self, masked: Any = None, *, visible: Any = None, part: Part = "value") -> dict[str, float]:
+    def latent_r2(self, masked: Any = None, *, visible: Any = None, part: Part = "value") -> ByLatent:
         """Share of each latent that the visible part holds: held-out R², dims weighted by variance.
 
         Args:
@@ -105,8 +115,7 @@ class EstimatedOracle:
             ValueError: no mask of this graph, a cell that is masked and visible, or another part.
         """
         targets, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
-        found = self.latent_r2_batch(targets[None], visible=seen, part=part).value[0]
-        return dict(zip(self.graph.latents, found.tolist(), strict=True))
+        return self.latent_r2_batch(targets[None], visible=seen, part=part).by_latent(self.graph)
 
     def latent_r2_batch(
         self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
@@ -228,7 +237,7 @@ class EstimatedOracle:
                 own = [self.graph.nodes[node] for node in nodes if self._roots[node] == root]
                 bound = information_bound(self._inputs, cells, *self._values_of(own))
                 value, error = value + bound[0], error + bound[1]
-        return Answer(value=value, error=error, how="estimated", rows=self._draws.n)
+        return Answer(value, error=error, how="estimated", rows=self._draws.n)
 
     def noise_effects(self) -> NoiseEffects:
         """Covariance of the cells, and the first-order effect of each latent's noise on them, from all draws.

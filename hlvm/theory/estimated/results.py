@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from hlvm.theory.gaussian.results import BayesLoss
-from hlvm.theory.oracles import How
 
 __all__ = ["EstimatedLoss"]
 
@@ -27,5 +26,3 @@ class EstimatedLoss(BayesLoss):
     """
 
     mse_error: Float[np.ndarray, " n"]
-    how: How
-    rows: int

@@ -28,7 +28,7 @@ from hlvm.theory.gaussian.results import BayesLoss, RandomMaskCode, ReducedRank
 from hlvm.theory.gaussian.sides import correlations_between
 from hlvm.theory.gaussian.visibility import Visibility
 from hlvm.theory.one_mask.trek_separation import TrekSeparation, trek_separating_set
-from hlvm.theory.oracles import Answers, How, NoiseEffects, Part, three_states, three_states_of_one
+from hlvm.theory.oracles import Answer, Answers, ByLatent, How, NoiseEffects, Part, three_states, three_states_of_one
 
 __all__ = ["GaussianOracle"]
 
@@ -156,7 +156,7 @@ class GaussianOracle:
         targets, seen = three_states_of_one(self.graph, masked, visible)
         hidden = self._parameters.columns(targets)
         mse = self._posterior.observed(seen[None])[0, hidden]
-        return BayesLoss(mse=mse, variance=self._posterior.observed_variances[hidden])
+        return BayesLoss(mse=mse, variance=self._posterior.observed_variances[hidden], how=self.how)
 
     def relative_loss_batch(self, masks: Any, *, visible: Any = None, rows: int = 1, key: Any = None) -> Answers:
         """Bayes loss of each target of many masks: mean over its dims of the error in units of the dim's variance.
@@ -180,9 +180,7 @@ class GaussianOracle:
         found[~targets] = np.nan
         return Answers.exact(found)
 
-    def latent_r2(
-        self, masked: Mask | None = None, *, visible: Mask | None = None, part: Part = "value"
-    ) -> dict[str, float]:
+    def latent_r2(self, masked: Mask | None = None, *, visible: Mask | None = None, part: Part = "value") -> ByLatent:
         """Share of each latent that the visible part holds: R² of its best prediction, dims weighted by variance.
 
         Args:
@@ -198,8 +196,7 @@ class GaussianOracle:
             ValueError: no mask of this graph, larger than the stated limit, or ill-conditioned.
         """
         targets, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
-        found = self.latent_r2_batch(targets[None], visible=seen, part=part).value[0]
-        return dict(zip(self.graph.latents, found.tolist(), strict=True))
+        return self.latent_r2_batch(targets[None], visible=seen, part=part).by_latent(self.graph)
 
     def latent_r2_batch(
         self, masks: Any, *, visible: Any = None, part: Part = "value", rows: int = 1, key: Any = None
@@ -227,7 +224,7 @@ class GaussianOracle:
         *,
         visible: Mask | None = None,
         given: str | Collection[str] = (),
-    ) -> float:
+    ) -> Answer:
         """Mutual information between some latents, taken together, and the visible part, in bits.
 
         Args:
@@ -245,7 +242,7 @@ class GaussianOracle:
                 ill-conditioned.
         """
         _, seen = three_states_of_one(self.graph, masked, visible, may_be_empty=True)
-        return information(self._posterior, latents, seen, given)
+        return Answer(information(self._posterior, latents, seen, given), how=self.how)
 
     def noise_effects(self) -> NoiseEffects:
         """As :meth:`Oracle.noise_effects`: exact, for at most 2,048 observed columns."""

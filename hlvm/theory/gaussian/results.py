@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
+from hlvm.theory.oracles import How
+
 __all__ = ["BayesLoss", "RandomMaskCode", "ReducedRank", "ratio"]
 
 
@@ -17,10 +19,14 @@ class BayesLoss:
     Attributes:
         mse: shape (n_masked_dims,), per masked column in the graph's order, in squared units of the data.
         variance: shape (n_masked_dims,), variance of each masked column.
+        how: "exact", "linearised" or "estimated".
+        rows: draws behind it; 0 if there are none.
     """
 
     mse: Float[np.ndarray, " n"]
     variance: Float[np.ndarray, " n"]
+    how: How = "exact"
+    rows: int = 0
 
     @property
     def mean(self) -> float:

@@ -17,7 +17,7 @@ from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.strings import Drawn, Pairs, Strings, all_strings
 from hlvm.theory.grammar.summaries import Number, bits
-from hlvm.theory.oracles import Answer, Answers, Part
+from hlvm.theory.oracles import Answer, Answers, ByLatent, Part
 
 __all__ = ["Averages"]
 
@@ -85,18 +85,22 @@ class Averages:
 
     # ------------------------------------------------------------------ one mask
 
-    def _mean(self, number: Number, strings: Strings, seen: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
-        """Mean over strings of a number of each latent or cell."""
+    def _mean(
+        self, number: Number, strings: Strings, seen: Bool[np.ndarray, " n"]
+    ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """Mean over strings of a number of each latent or cell, and its standard error."""
         each = self.inference.number(Pairs(cells=strings.cells, visible=seen[None], shape=()), number)
-        return strings.mean(each.astype(np.float64))[0]
+        return strings.mean(each.astype(np.float64))
 
-    def best_accuracy(self, seen: Bool[np.ndarray, " n"], strings: Strings) -> dict[str, float]:
+    def best_accuracy(self, seen: Bool[np.ndarray, " n"], strings: Strings) -> ByLatent:
         """Mean of the largest probability of each latent."""
-        return self._named(self._mean("top", strings, seen))
+        return self._named(*self._mean("top", strings, seen), strings)
 
-    def latent_r2(self, seen: Bool[np.ndarray, " n"], part: Part, strings: Strings) -> dict[str, float]:
+    def latent_r2(self, seen: Bool[np.ndarray, " n"], part: Part, strings: Strings) -> ByLatent:
         """R² of each latent."""
-        return self._named(self._r2(self._mean(_SPREADS[part], strings, seen), part))
+        spread, error = self._mean(_SPREADS[part], strings, seen)
+        total = self._total(part)
+        return self._named(np.clip(1 - spread / total, 0.0, 1.0), error / total, strings)
 
     def bayes_loss(self, target: Bool[np.ndarray, " n"], seen: Bool[np.ndarray, " n"], strings: Strings) -> SymbolLoss:
         """Loss of each masked cell in bits, and of each column that it is rendered with."""
@@ -148,7 +152,7 @@ class Averages:
             each = self._told_of(drawn, all_names, seen) - self._told_of(drawn, known, seen)
         mean, error = strings.mean(each)
         value = max(float(mean), 0.0) if strings.how == "exact" else float(mean)  # rounding may take it below
-        return Answer(value=value, error=float(error), how=strings.how, rows=strings.rows)
+        return Answer(value, error=float(error), how=strings.how, rows=strings.rows)
 
     def _told(self, names: list[str], seen: Bool[np.ndarray, " n"], strings: Strings) -> Float[np.ndarray, " n"]:
         """For each string, by how much what is visible of it lowers the entropy of some latents together."""
@@ -207,7 +211,7 @@ class Averages:
             different, place = np.unique(seen, axis=0, return_inverse=True)
             strings = self._all
             if len(strings.cells) * len(different) <= _MOST_PAIRS:
-                means = [self._mean(number, strings, one) for one in different]
+                means = [self._mean(number, strings, one)[0] for one in different]
                 value = np.stack(means)[place.reshape(-1)]
                 return Answers(value=value, error=np.zeros_like(value), how="exact")
         drawn = Drawn(cells=self._drawn(n_masks * positive(rows, "rows"), key).cells, visible=seen)
@@ -217,11 +221,11 @@ class Averages:
 
     # ------------------------------------------------------------------ spreads when nothing is seen
 
-    def _named(self, numbers: Float[np.ndarray, " n_latents"]) -> dict[str, float]:
-        return dict(zip(self.graph.latents, numbers.tolist(), strict=True))
-
-    def _r2(self, spread: np.ndarray, part: Part) -> np.ndarray:
-        return np.clip(1 - spread / self._total(part), 0.0, 1.0)
+    def _named(
+        self, numbers: Float[np.ndarray, " n_latents"], errors: Float[np.ndarray, " n_latents"], strings: Strings
+    ) -> ByLatent:
+        found = Answers(value=numbers[None], error=errors[None], how=strings.how, rows=strings.rows)
+        return found.by_latent(self.graph)
 
     def _total(self, part: Part) -> Float[np.ndarray, " n_latents"]:
         total = np.array([self.inference.prior_spread(node, part) for node in range(self.graph.n_latents)])

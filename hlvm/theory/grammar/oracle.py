@@ -25,7 +25,17 @@ from hlvm.theory.grammar.inference import Inference
 from hlvm.theory.grammar.parameters import DiscreteTreeModel, TreeParameters
 from hlvm.theory.grammar.results import Outcomes, SymbolLoss
 from hlvm.theory.grammar.summaries import Of
-from hlvm.theory.oracles import Answer, Answers, How, NoiseEffects, Part, check_part, three_states, three_states_of_one
+from hlvm.theory.oracles import (
+    Answer,
+    Answers,
+    ByLatent,
+    How,
+    NoiseEffects,
+    Part,
+    check_part,
+    three_states,
+    three_states_of_one,
+)
 
 __all__ = ["GrammarOracle"]
 
@@ -264,9 +274,7 @@ class GrammarOracle:
 
     # ------------------------------------------------------------------ averages over strings
 
-    def best_accuracy(
-        self, masked: Any = None, *, visible: Any = None, rows: int = 4096, key: Any = None
-    ) -> dict[str, float]:
+    def best_accuracy(self, masked: Any = None, *, visible: Any = None, rows: int = 4096, key: Any = None) -> ByLatent:
         """Probability with which the best guess of each latent's symbol is right.
 
         Args:
@@ -286,7 +294,7 @@ class GrammarOracle:
 
     def latent_r2(
         self, masked: Any = None, *, visible: Any = None, part: Part = "value", rows: int = 4096, key: Any = None
-    ) -> dict[str, float]:
+    ) -> ByLatent:
         """Share of each latent that the visible part holds: R² of the best prediction of its one-hot symbol.
 
         Args:

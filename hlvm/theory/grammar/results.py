@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 
 from hlvm.theory.gaussian.results import BayesLoss
-from hlvm.theory.oracles import How
 
 _LEAST = 1e-12
 """A variance up to this share of the largest is that of a column that never changes."""
@@ -39,8 +38,6 @@ class SymbolLoss(BayesLoss):
     prior_bits: Float[np.ndarray, " n_masked"]
     mse_error: Float[np.ndarray, " n"]
     bits_error: Float[np.ndarray, " n_masked"]
-    how: How
-    rows: int = 0
 
     @property
     def relative(self) -> float:
