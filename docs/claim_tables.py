@@ -101,7 +101,7 @@ def _counts(claims: Sequence[Claim]) -> str:
 def _group(head: str, verdict: str, width: int, rows: Sequence[str]) -> str:
     """A claim and its scores, which take so many columns, and beside them its verdict."""
     beside = f'<td class="verdict" rowspan="{1 + len(rows)}">{verdict}</td>'
-    first = f'<th scope="rowgroup" colspan="{width}">{head}</th>{beside}'
+    first = f'<th scope="rowgroup" colspan="{width}"><div class="said">{head}</div></th>{beside}'
     return "<tbody>" + "".join(f"<tr>{row}</tr>" for row in (first, *rows)) + "</tbody>"
 
 
