@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
+from hlvm._html import outcomes
 from hlvm.claims import SILENT, Claim, Says, Stance
 
 WORDS = {True: "yes", False: "no", None: "open"}
@@ -93,16 +94,14 @@ def _word(outcome: bool | None) -> str:
 
 
 def _counts(claims: Sequence[Claim]) -> str:
-    holds = [claim.holds for claim in claims]
-    kinds = {"hold": True, "do not": False, "open": None}
-    told = ", ".join(f"{sum(of is kind for of in holds)} {words}" for words, kind in kinds.items())
-    return f"{len(claims)} claims: {told}. Show them with their scores."
+    what, them = ("claim", "it with its") if len(claims) == 1 else ("claims", "them with their")
+    return f"{len(claims)} {what}: {outcomes([claim.holds for claim in claims])}. Show {them} scores."
 
 
 def _group(head: str, verdict: str, width: int, rows: Sequence[str]) -> str:
     """A claim and its scores, which take so many columns, and beside them its verdict."""
     beside = f'<td class="verdict" rowspan="{1 + len(rows)}">{verdict}</td>'
-    first = f'<th scope="rowgroup" colspan="{width}">{head}</th>{beside}'
+    first = f'<th scope="rowgroup" colspan="{width}"><div class="said">{head}</div></th>{beside}'
     return "<tbody>" + "".join(f"<tr>{row}</tr>" for row in (first, *rows)) + "</tbody>"
 
 

@@ -57,7 +57,7 @@ def _carry_out(experiment: Experiment, arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--preset", choices=tuple(experiment.presets), default="laptop", help="how much is run (default: %(default)s)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--resume", action="store_true", help="resume a run that was stopped")
     parser.add_argument(
         "--scheduler", metavar="local|tcp://...", help="hand groups to Dask workers; needs pip install 'hlvm[dask]'"
     )
@@ -78,10 +78,10 @@ def _carry_out(experiment: Experiment, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         if not (options.out / "config.json").exists():
             raise
-        return stopped(stop, f"go on with --resume, what was done is in {options.out}", experiment.name)
+        return stopped(stop, f"resume it with --resume: what was done is in {options.out}", experiment.name)
     except Exception as error:
         if (options.out / "config.json").exists():
-            error.add_note(f"go on with --resume, what was done is in {options.out}")
+            error.add_note(f"resume it with --resume: what was done is in {options.out}")
         raise
     print_claims(results.claims)
     Console().print(f"records, results and figures are in {options.out}", highlight=False)

@@ -122,7 +122,7 @@ def conduct(
         config: its settings.
         out: folder for the prediction (written before anything is measured), the records of each group as it is done,
             and at the end ``records.csv``, ``results.json`` and the figures; ``None`` writes nothing.
-        resume: go on in a folder that a stopped run has left: groups that are done are not done again, and training
+        resume: resume the run whose folder this is: groups that are done are not done again, and training
             goes on from its last state, which is kept elsewhere with a scheduler than without.
         scheduler: ``None`` for this process, ``"local"`` for one Dask worker per core, or the address of a Dask
             scheduler.
@@ -230,7 +230,7 @@ def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
     path = out / "config.json"
     if path.exists():
         if not resume:
-            raise UnusableError(f"{out} holds a run already: go on with --resume, or choose a new folder")
+            raise UnusableError(f"{out} holds a run already: resume it with --resume, or choose a new folder")
         try:
             known = read_json(path)
         except ValueError as error:
@@ -241,7 +241,7 @@ def _open(out: Path, described: dict[str, Any], *, resume: bool) -> None:
             other = sorted(name for name in names if settings[0].get(name) != settings[1].get(name))
             raise UnusableError(
                 f"{out} holds a run of {known.get('experiment')} with other settings"
-                f"{': ' + ', '.join(other) if other else ''}; go on with the same, or choose a new folder"
+                f"{': ' + ', '.join(other) if other else ''}; resume it with the same settings, or choose a new folder"
             )
     elif not is_new_folder(out):
         raise UnusableError(f"{out} holds other files: choose a new folder")

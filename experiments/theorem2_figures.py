@@ -29,29 +29,33 @@ def draw(records: Frame, prediction: Prediction) -> dict[str, Figure]:
 
 
 def _draw_arms(records: Frame, prediction: Prediction) -> Figure:
+    """One row of panels per graph, one column per arm: most points of two arms would lie on each other."""
     arms, threshold = records[records["part"] == "arms"], prediction["threshold"]
     names, mechanisms = list(prediction["graphs"]), list(arms["mechanism"].unique())
-    figure, (panels,) = figure_with_panels(7.2, 3.1, 1, len(names), sharex=True, sharey=True)
-    for axes, graph in zip(panels, names, strict=True):
-        axes.axvspan(threshold, 1.05, color=COLORS["pale"], alpha=0.6, linewidth=0)
-        axes.axhspan(threshold, 1.05, color=COLORS["pale"], alpha=0.6, linewidth=0)
-        for (arm, mechanism), rows in arms[arms["graph"] == graph].groupby(["arm", "mechanism"], sort=False):
-            if arm not in _ARMS:
-                continue
-            marker, colour = _ARMS[arm]
-            points = rows.pivot(index="seed", columns="score", values="value")
-            face = COLORS[colour] if mechanism == mechanisms[0] else "none"
-            axes.scatter(
-                points["code -> c"], points["c -> code"], s=28, marker=marker, facecolors=face,
-                edgecolors=COLORS[colour], linewidths=0.9,
-            )  # fmt: skip
-        axes.set(xlim=(-0.15, 1.05), ylim=(-0.15, 1.05), xlabel="R²(code → c)", title=graph)
-    panels[0].set_ylabel("R²(c → code)")
-    for arm, (marker, colour) in _ARMS.items():
-        panels[0].plot([], [], marker, color=COLORS[colour], label=arm)
+    figure, panels = figure_with_panels(
+        0.6 + 1.5 * len(_ARMS), 0.6 + 1.5 * len(names), len(names), len(_ARMS), sharex=True, sharey=True
+    )
+    for row, graph in zip(panels, names, strict=True):
+        for axes, (arm, (marker, colour)) in zip(row, _ARMS.items(), strict=True):
+            axes.axvspan(threshold, 1.05, color=COLORS["pale"], alpha=0.6, linewidth=0)
+            axes.axhspan(threshold, 1.05, color=COLORS["pale"], alpha=0.6, linewidth=0)
+            of_arm = arms[(arms["graph"] == graph) & (arms["arm"] == arm)]
+            for mechanism, rows in of_arm.groupby("mechanism", sort=False):
+                points = rows.pivot(index="seed", columns="score", values="value")
+                face = COLORS[colour] if mechanism == mechanisms[0] else "none"
+                axes.scatter(
+                    points["code -> c"], points["c -> code"], s=24, marker=marker, facecolors=face,
+                    edgecolors=COLORS[colour], linewidths=0.9,
+                )  # fmt: skip
+            axes.set(xlim=(-0.15, 1.05), ylim=(-0.15, 1.05), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        row[0].set_ylabel(f"{graph}\nR²(c → code)")
+    for axes, arm in zip(panels[0], _ARMS, strict=True):
+        axes.set_title(arm)
+    for axes in panels[-1]:
+        axes.set_xlabel("R²(code → c)")
     for mechanism, face in zip(mechanisms, (COLORS["black"], "none", "none"), strict=False):
-        panels[0].plot([], [], "D", color=COLORS["black"], markerfacecolor=face, markersize=4, label=mechanism)
-    figure.legend(loc="outside lower center", ncols=len(_ARMS) + len(mechanisms), columnspacing=1.0, handletextpad=0.2)
+        panels[0][0].plot([], [], "D", color=COLORS["black"], markerfacecolor=face, markersize=4, label=mechanism)
+    figure.legend(loc="outside lower center", ncols=len(mechanisms), columnspacing=1.0, handletextpad=0.2)
     return figure
 
 

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["agreement", "block", "escaped", "number", "shortened", "table"]
+__all__ = ["agreement", "block", "escaped", "number", "outcomes", "shortened", "table"]
 
 _LONGEST_CELL = 300
 _RIGHT, _LEFT = ' style="text-align:right"', ' style="text-align:left"'
@@ -31,6 +31,13 @@ def number(value: float) -> str:
 def agreement(agrees: bool | None) -> str:
     """Word whether a source agrees with what was measured; empty where it is open."""
     return {True: " (agrees)", False: " (does not agree)", None: ""}[agrees]
+
+
+def outcomes(holds: Sequence[bool | None]) -> str:
+    """Count claims by their outcomes, such as "1 holds, 2 do not, 0 are open"."""
+    words = {True: ("holds", "hold"), False: ("does not", "do not"), None: ("is open", "are open")}
+    numbers = {outcome: sum(each is outcome for each in holds) for outcome in words}
+    return ", ".join(f"{number} {words[outcome][number != 1]}" for outcome, number in numbers.items())
 
 
 def block(title: str, *parts: str) -> str:

@@ -22,7 +22,10 @@ h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-
 p { max-width: 50rem; } figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
 figcaption { color: #555; font-size: .9rem; max-width: 50rem; }
 .scroll { overflow-x: auto; }
-@media (max-width: 44rem) { body { padding: 1rem; } figure img { max-width: 44rem; } }
+@media (max-width: 44rem) {
+  body { padding: 1rem; } figure img { max-width: 44rem; }
+  .said { left: .7rem; max-width: calc(100vw - 3.4rem); position: sticky; }
+}
 table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top;
          white-space: pre; }
@@ -176,7 +179,7 @@ def _group(group: Group) -> str:
     first, *others = map(html.escape, group.head)
     said = "<br>".join([f"<strong>{first}</strong>", *others])
     end = f'<td class="{f"beside {group.style}".strip()}" rowspan="{1 + len(group.rows)}">{html.escape(group.end)}</td>'
-    rows = [f'<th scope="rowgroup" colspan="{len(group.rows[0])}">{said}</th>{end}']
+    rows = [f'<th scope="rowgroup" colspan="{len(group.rows[0])}"><div class="said">{said}</div></th>{end}']
     rows += [
         f"<td>{html.escape(name)}</td>" + "".join(f'<td class="number">{html.escape(text)}</td>' for text in numbers)
         for name, *numbers in group.rows

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hlvm._html import outcomes
 from hlvm.claims import Claim, interval_claim, no, yes
 from hlvm.scoring import Interval
 
@@ -107,8 +108,14 @@ def test_verdict_table_shows_the_scores_nearest_to_a_limit_and_counts_the_rest(p
 def test_verdict_table_folds_what_is_long(pages):
     assert "<details" not in pages[0].verdict_table([claim()])
     folded = pages[0].verdict_table([claim()] * 9)
-    assert "<summary>9 claims: 0 hold, 0 do not, 9 open. Show them with their scores.</summary>" in folded
-    assert "<details" in pages[0].verdict_table([claim()], folded=True)
+    assert "<summary>9 claims: 0 hold, 0 do not, 9 are open. Show them with their scores.</summary>" in folded
+    one = pages[0].verdict_table([claim()], folded=True)
+    assert "<summary>1 claim: 0 hold, 0 do not, 1 is open. Show it with its scores.</summary>" in one
+
+
+def test_outcomes_count_claims_in_singular_and_plural():
+    assert outcomes([True, False, False]) == "1 holds, 2 do not, 0 are open"
+    assert outcomes([True, True, False, None]) == "2 hold, 1 does not, 1 is open"
 
 
 def test_twice_table_puts_the_runs_below_each_other(pages):

@@ -155,7 +155,8 @@ def test_demo_exit_code_says_whether_the_theory_held(run, monkeypatch, tmp_path,
 
     stand_in = types.SimpleNamespace(DemoConfig=lambda key: types.SimpleNamespace(key=key), run_demo=run_demo)
     monkeypatch.setitem(sys.modules, "hlvm.demo", stand_in)
-    assert run("demo", "--out", "{new}/demo", "--seed", "4")[0] == expected
+    code, out, _ = run("demo", "--out", "{new}/demo", "--seed", "4")
+    assert (code, out) == (expected, f"the report is {tmp_path / 'demo' / 'report.html'}\n")
     assert run("demo", "--out", "{new}/demo", "--quick")[0] == expected
     assert asked == [(4, tmp_path / "demo", False), (0, tmp_path / "demo", True)]
 

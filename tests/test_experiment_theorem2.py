@@ -159,6 +159,12 @@ def test_judge_leaves_open_what_seeds_do_not_decide():
 def test_figures_are_drawn_from_records_alone():
     figures = theorem2.draw(records(), PREDICTION)
     assert set(figures) == {"arms", "phase"}
+    panels = figures["arms"].axes
+    assert [axes.get_title() for axes in panels[:5]] == ["exact", "too narrow", "too wide", "wrong mask", "untrained"]
+    drawn = [
+        len(offsets) for axes in panels for each in axes.collections if np.ndim(offsets := each.get_offsets()) == 2
+    ]
+    assert sum(drawn) == len(records().query("part == 'arms' and score == 'code -> c'"))
     texts = [text.get_text() for axes in figures["phase"].axes for text in axes.texts]
     assert texts == ["0.60", "0.96", "0.96", "0.36", "0.00"]
 

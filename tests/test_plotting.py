@@ -867,7 +867,7 @@ def test_write_html_groups_rows_below_a_head(tmp_path):
     rows = [re.findall("<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
     assert rows == [
         ["score", "value", "low", "high", "more than", "less than", "outcome"],
-        ["<strong>7. &lt;x&gt;</strong><br>theory: yes: &amp;", "holds &lt;"],
+        ['<div class="said"><strong>7. &lt;x&gt;</strong><br>theory: yes: &amp;</div>', "holds &lt;"],
         ["&lt;a&gt;", "−0.500", "−1.000", "0.250", "", ""],
         ["b", "0.500", "0.250", "1.000", "0", ""],
     ]

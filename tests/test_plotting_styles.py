@@ -60,6 +60,30 @@ def inputs():
     return graph, large, masked, claim, scores, profile
 
 
+def studied():
+    """A study's table, what was told apart, and advice."""
+    study = pd.DataFrame(
+        [
+            {"arm": f"{ratio} {unit}", "strategy": "random", "ratio": ratio, "unit": unit, "network": "vit", "loss": ""}
+            | {"latent": "", "height": 1, "part": "noise", "score": "R²", "share_in_c": ratio, "value": ratio / unit}
+            | {"low": 0.1, "high": 0.9, "floor": 0.1, "ceiling": 0.8}
+            for ratio in (0.0, 0.5, 0.9)
+            for unit in (1, 2)
+        ]
+    )
+    pair = {"first": "0.5 1", "second": "0.9 1", "height": 1, "part": "noise", "score": "R²", "apart": True}
+    pairs = pd.DataFrame([pair])
+    kinds = [
+        ("random", "cells", 0.5, 0.4, 0.02, 0.6, 0.02, True, True),
+        ("block", "", 0.75, 0.1, 0.0, 0.9, 0.0, False, True),
+    ]
+    columns = ["kind", "unit", "masked_share", "demand", "demand_error", "availability", "availability_error"]
+    found = pd.DataFrame(kinds, columns=[*columns, "tie", "front"]).assign(strategy=["a", "b"])
+    masks = dict.fromkeys(found["strategy"], RandomMask(ratio=0.5))
+    advice = Advice(target=("z",), height=2, strategies=masks, table=found, no_design="")
+    return study, pairs, advice
+
+
 def figures():
     """One or more figures of every public plotting function, by its name."""
     graph, large, masked, claim, scores, profile = inputs()
@@ -94,27 +118,9 @@ def figures():
     yield "plot_reconstructions", plotting.plot_reconstructions(grey, {"arm": (grey / 2, grey)}, title="title")
     yield "plot_scores_by_height", plotting.plot_scores_by_height(scores, x="ratio", panel="fit", title="title")
     yield "plot_scores_by_latent", plotting.plot_scores_by_latent(scores, title="title")
-    study = pd.DataFrame(
-        [
-            {"arm": f"{ratio} {unit}", "strategy": "random", "ratio": ratio, "unit": unit, "network": "vit", "loss": ""}
-            | {"latent": "", "height": 1, "part": "noise", "score": "R²", "share_in_c": ratio, "value": ratio / unit}
-            | {"low": 0.1, "high": 0.9, "floor": 0.1, "ceiling": 0.8}
-            for ratio in (0.0, 0.5, 0.9)
-            for unit in (1, 2)
-        ]
-    )
-    pair = {"first": "0.5 1", "second": "0.9 1", "height": 1, "part": "noise", "score": "R²", "apart": True}
-    pairs = pd.DataFrame([pair])
+    study, pairs, advice = studied()
     for layout, rows in (("maps", study), ("curves", study[study["unit"] == 1]), ("arms", study)):
         yield "plot_study", plotting.plot_study(rows, told_apart=pairs, layout=layout, title="title")
-    kinds = [
-        ("random", "cells", 0.5, 0.4, 0.02, 0.6, 0.02, True, True),
-        ("block", "", 0.75, 0.1, 0.0, 0.9, 0.0, False, True),
-    ]
-    columns = ["kind", "unit", "masked_share", "demand", "demand_error", "availability", "availability_error"]
-    found = pd.DataFrame(kinds, columns=[*columns, "tie", "front"]).assign(strategy=["a", "b"])
-    masks = dict.fromkeys(found["strategy"], RandomMask(ratio=0.5))
-    advice = Advice(target=("z",), height=2, strategies=masks, table=found, no_design="")
     yield "plot_advice", plotting.plot_advice(advice, title="title")
 
 
@@ -167,11 +173,22 @@ def test_every_text_stands_out_from_what_lies_behind_it():
 
 def panels():
     """Every public plotting function that draws a single panel, into axes that it is given."""
-    _, large, _, claim, scores, _ = inputs()
+    graph, large, masked, claim, scores, _ = inputs()
     profile = level_profile(large, [RandomMask(ratio=0.25), RandomMask(ratio=0.5)])
     deep = level_profile(pure_children_chain(10), [RandomMask(ratio=0.5)])
     losses = {"a$_b$": np.linspace(1, 0.5, 100)}
     sheet = contact_sheet(np.linspace(0, 1, 16).reshape(1, 4, 4, 1))
+    options = {"masked": masked, "shared": shared_information(graph, masked), "title": "title"}
+    study, pairs, advice = studied()
+    yield "plot_advice", lambda ax: plotting.plot_advice(advice, title="title", ax=ax)
+    yield "plot_advice", lambda ax: plotting.plot_advice(advice, panel="availability", title="title", ax=ax)
+    yield "plot_graph", lambda ax: plotting.plot_graph(graph, **options, ax=ax)
+    yield "plot_graph", lambda ax: plotting.plot_graph(graph, **options, max_nodes=0, ax=ax)
+    yield "plot_grid", lambda ax: plotting.plot_grid(graph, **options, ax=ax)
+    yield "plot_level_profile", lambda ax: plotting.plot_level_profile(profile, title="title", ax=ax)
+    curves = {"layout": "curves", "told_apart": pairs, "title": "title"}
+    yield "plot_study", lambda ax: plotting.plot_study(study[study["unit"] == 1], **curves, ax=ax)
+    yield "plot_study", lambda ax: plotting.plot_study(study, layout="arms", title="title", ax=ax)
     yield "plot_claims", lambda ax: plotting.plot_claims([claim], title="title", x_label="R²", ax=ax)
     yield "plot_level_curves", lambda ax: plotting.plot_level_curves(profile, title="title", ax=ax)
     yield "plot_level_curves", lambda ax: plotting.plot_level_curves(deep, title="title", ax=ax)
@@ -205,10 +222,12 @@ def test_plots_draw_into_axes_of_the_users_in_their_style(style):
         assert any(text.startswith(("title", "panel")) for text in texts), name
         ground = luminance(ax.get_facecolor())
         assert ground == luminance(first.get_facecolor())
-        for line in ax.get_lines():
+        for line in [line for inside in (ax, *ax.child_axes) for line in inside.lines]:
+            if line.get_zorder() == 0 or (name == "plot_study" and line.get_zorder() in (4, 5)):
+                continue  # the line of zero, and signs that bring their own ground, a white disc
             bright, dark = sorted([luminance(line.get_color()), ground], reverse=True)
             assert (bright + 0.05) / (dark + 0.05) > 1.5, (name, line.get_color())
-        assert ax.lines or ax.images
+        assert any(inside.lines or inside.images or inside.collections for inside in (ax, *ax.child_axes)), name
 
 
 def test_plots_keep_a_title_of_axes_that_they_have_none_for():
@@ -222,6 +241,11 @@ def test_plots_refuse_axes_for_several_panels():
     ax = Figure().subplots()
     with pytest.raises(ValueError, match="ax has room for one panel, and there are 2"):
         plotting.plot_losses({"a": {"x": [1.0]}, "b": {"x": [1.0]}}, ax=ax)
+    profile = level_profile(LatentGraph.quadtree(2), [RandomMask(ratio=0.5)])
+    with pytest.raises(ValueError, match="ax has room for one panel, and there are 2"):
+        plotting.plot_level_profile({"cells": profile}, ax=ax)  # a panel per height
+    with pytest.raises(ValueError, match="ax has room for one panel, and there are 2"):
+        plotting.plot_study(studied()[0], layout="maps", ax=ax)  # predicted above measured
 
 
 @pytest.mark.parametrize("style", STYLES)

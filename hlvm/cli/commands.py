@@ -157,7 +157,9 @@ def demo(*, out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")], seed: int = 0
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 150  # a log file has room for whole claims
-    return 0 if run_demo(config, out, quick=quick, console=console).agrees else 1
+    found = run_demo(config, out, quick=quick, console=console)
+    print(f"the report is {out / 'report.html'}")
+    return 0 if found.agrees else 1
 
 
 # ---------------------------------------------------------------------- errors

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from hlvm._files import as_path, atomic_path, write_text_atomically
+from hlvm._html import outcomes
 from hlvm._process import complain, hold_back_log, stopped
 from hlvm.cli.compilation import use_compilation_cache
 from hlvm.cli.families import Mechanism, check_mechanism
@@ -275,7 +276,6 @@ def _print_results(out: Path, found: StudyResult) -> None:
     columns = ["height", "part", "arm", "score", "value", "low", "high", "untrained", "predicted share in c"]
     print_table(title, columns, rows)
     claims = found.claims()
-    counts = [sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None)]
     if claims:
-        print(f"claims: {counts[0]} hold, {counts[1]} do not, {counts[2]} are open")
+        print(f"claims: {outcomes([claim.holds for claim in claims])}")
     print(f"wrote {len(found.losses)} fits and their scores to {out}; the page is {out / 'report.html'}")

@@ -1,9 +1,9 @@
 """Figures. Nothing is computed here: every function draws what it is given.
 
-Each function returns a Matplotlib figure that pyplot does not know of; :func:`save_figure` writes it. It looks the same
-under every style of the user's. Those that draw a single panel also draw into axes of the user's, given as ``ax``: in
-the style of these, and they return their figure. Colours are those of Okabe and Ito (``COLORS``), and what matters is
-told apart by shape or hatching as well. In pictures and graphs ``MASKED_RGB`` stands for what is masked.
+Each function returns a Matplotlib figure that pyplot does not know of; :func:`save_figure` writes it. The figure looks
+the same under every style of yours. What has a single panel is also drawn into axes of yours, given as ``ax``: in the
+style of these axes. The function then returns their figure. Colours are those of Okabe and Ito (``COLORS``), and what
+matters is told apart by shape or hatching as well. In pictures and graphs ``MASKED_RGB`` stands for what is masked.
 """
 
 from hlvm.plotting.advice import plot_advice

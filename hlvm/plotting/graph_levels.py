@@ -15,12 +15,13 @@ from matplotlib.path import Path
 
 from hlvm.graph import LatentGraph
 from hlvm.plotting.roles import LOOKS, NEAR_VISIBLE, NEAR_VISIBLE_LABEL, Role, Roles, box_look
-from hlvm.plotting.styles import axes_in_inches
+from hlvm.plotting.styles import COLORS, Sheet, axes_in_inches
 
 __all__ = ["LevelDrawing", "edge_handles", "level_drawing"]
 
 _MOST_ROWS = 64
 _NAMES, _GAP, _BARS, _COLUMN = 0.75, 0.75, 3.2, 0.72
+_LEAST_BARS = 0.9
 _HEADROOM, _FOOT = 0.3, 0.25
 _HEAD = 7.5
 _EDGE = "#8C8C8C"
@@ -49,6 +50,7 @@ class LevelDrawing(NamedTuple):
         edges: number of edges from one row down to another, by ``(upper row, lower row)``.
         rise: distance between rows.
         arcs: room for the lines between the rows.
+        bars: width of the bars.
         width: width in all.
         height: height in all, with the names of the columns above and the axis below.
     """
@@ -59,6 +61,7 @@ class LevelDrawing(NamedTuple):
     edges: dict[tuple[int, int], int]
     rise: float
     arcs: float
+    bars: float
     width: float
     height: float
 
@@ -67,26 +70,27 @@ class LevelDrawing(NamedTuple):
         """Font size in points that fits the rows."""
         return float(np.clip(self.rise * 72 * 0.62, 6.5, 9.0))
 
-    def draw(self, figure: Figure, left: float, bottom: float) -> tuple[Axes, Axes]:
-        """Draw into a figure with the lower left corner at a place in inches.
+    def draw(self, sheet: Figure | Sheet, left: float, bottom: float, ink: str = COLORS["black"]) -> tuple[Axes, Axes]:
+        """Draw into a figure or sheet with the lower left corner at a place in inches, with text of this colour.
 
         Returns:
             Axes of the edges, and axes of the bars.
         """
         n = len(self.rows)
         place = (bottom + _FOOT, n * self.rise)
-        arcs = axes_in_inches(figure, left + _NAMES, place[0], self.arcs, place[1])
-        bars = axes_in_inches(figure, left + _NAMES + self.arcs + _GAP, place[0], _BARS, place[1], sharey=arcs)
+        arcs = axes_in_inches(sheet, left + _NAMES, place[0], self.arcs, place[1])
+        bars = axes_in_inches(sheet, left + _NAMES + self.arcs + _GAP, place[0], self.bars, place[1], sharey=arcs)
         arcs.set_ylim(-0.5, n - 0.5)
         self._draw_edges(arcs)
         self._draw_bars(bars)
-        self._write_numbers(bars)
+        self._write_numbers(bars, ink)
         arcs.set_yticks(range(n), [_row_name(*row) for row in self.rows], fontsize=self.font)
         arcs.set_ylabel("height")
         arcs.set_xticks([])
         for ax in (arcs, bars):
             ax.spines[:].set_visible(False)
             ax.tick_params(length=0)
+            ax.grid(visible=False)
         bars.tick_params(labelleft=False)
         bars.set_xticks([0, 0.5, 1], ["0", "½", "all"], fontsize=_HEAD)
         for label, side in zip(bars.get_xticklabels(), ("left", "center", "right"), strict=True):
@@ -128,16 +132,16 @@ class LevelDrawing(NamedTuple):
             wide = [max(self.second[row] / sum(self.counts[row].values()), _LEAST_SEEN) for row in rows]
             ax.barh([row - 0.26 for row in rows], wide, 0.18, color=NEAR_VISIBLE, label=NEAR_VISIBLE_LABEL)
 
-    def _write_numbers(self, ax: Axes) -> None:
+    def _write_numbers(self, ax: Axes, ink: str) -> None:
         """Numbers beside the bars: all variables on the left, those of each role on the right."""
         upper, lower = self.columns(above=True), self.columns(above=False)
         look = {"ha": "right", "va": "center", "fontsize": self.font}
         for row, counts in enumerate(self.counts):
-            ax.text(_right(-1), row, f"{sum(counts.values()):,}", **look)
+            ax.text(self._right(-1), row, f"{sum(counts.values()):,}", **look)
             columns = upper if row else lower
             for column, role in enumerate(columns if len(columns) > 1 else []):
                 number = self.second[row] if role is None else counts.get(role, 0)
-                ax.text(_right(column), row, f"{number:,}", color="black" if number else "#767676", **look)
+                ax.text(self._right(column), row, f"{number:,}", color=ink if number else "#767676", **look)
         top, low = (len(self.rows) - 0.5, 3, "bottom"), (-0.5, -4, "top")
         heads = [(-1, "number", top)]
         for columns, side in ((upper, top), (lower, low)):
@@ -146,15 +150,19 @@ class LevelDrawing(NamedTuple):
         for column, head, (y, lift, va) in heads:
             ax.annotate(
                 head,
-                (_right(column), y),
+                (self._right(column), y),
                 (0, lift),
                 textcoords="offset points",
                 ha="right",
                 va=va,
                 fontsize=_HEAD,
-                color="#4D4D4D",
+                color="#4D4D4D" if ink == COLORS["black"] else ink,
                 annotation_clip=False,
             )
+
+    def _right(self, column: int) -> float:
+        """Right end of a column of numbers, in widths of the bars; column -1 lies left of them."""
+        return -0.16 / self.bars if column < 0 else 1 + (column + 0.85) * _COLUMN / self.bars
 
     def columns(self, *, above: bool) -> list[Role | None]:
         """Roles with numbers of their own, for latents or for observed variables; ``None`` is the second cut."""
@@ -163,8 +171,14 @@ class LevelDrawing(NamedTuple):
         return [*roles, None] if above and any(self.second) else roles
 
 
-def level_drawing(graph: LatentGraph, roles: Roles) -> LevelDrawing:
-    """Count the variables by height and role, and the edges between heights."""
+def level_drawing(graph: LatentGraph, roles: Roles, room: tuple[float, float] | None = None) -> LevelDrawing:
+    """Count the variables by height and role, and the edges between heights.
+
+    Args:
+        graph: any graph.
+        roles: of its variables.
+        room: width and height in inches that there are; ``None`` for as much as is needed.
+    """
     heights = np.asarray(graph.heights)
     top = int(heights.max())
     per_row = -(-top // (_MOST_ROWS - 1))
@@ -176,12 +190,14 @@ def level_drawing(graph: LatentGraph, roles: Roles) -> LevelDrawing:
     second = np.bincount(row_of[np.array(sorted(roles.near_visible), dtype=int)], minlength=len(rows))
     pairs, numbers = np.unique(row_of[graph.edge_indices], axis=1, return_counts=True)
     edges = {(upper, lower): n for (upper, lower), n in zip(pairs.T.tolist(), numbers.tolist(), strict=True)}
-    rise = float(np.clip(8.5 / len(rows), 0.15, 0.46))
+    tallest = 8.5 if room is None else room[1] - _HEADROOM - _FOOT
+    rise = float(np.clip(tallest / len(rows), 0.15, 0.46))
     arcs = 1.7 if any(upper - lower > 1 for upper, lower in edges) else 0.3
-    found = LevelDrawing(rows, counts, second.tolist(), edges, rise, arcs, 0.0, 0.0)
+    found = LevelDrawing(rows, counts, second.tolist(), edges, rise, arcs, _BARS, 0.0, 0.0)
     columns = max(len(found.columns(above=above)) for above in (True, False))
-    width = _NAMES + arcs + _GAP + _BARS + (columns * _COLUMN if columns > 1 else 0.0) + 0.1
-    return found._replace(width=width, height=_HEADROOM + len(rows) * rise + _FOOT)
+    beside = _NAMES + arcs + _GAP + (columns * _COLUMN if columns > 1 else 0.0) + 0.1
+    bars = _BARS if room is None else float(np.clip(room[0] - beside, _LEAST_BARS, _BARS))
+    return found._replace(bars=bars, width=beside + bars, height=_HEADROOM + len(rows) * rise + _FOOT)
 
 
 def edge_handles(drawing: LevelDrawing) -> list[Artist]:
@@ -195,11 +211,6 @@ def edge_handles(drawing: LevelDrawing) -> list[Artist]:
 
 def _line_width(n_edges: int) -> float:
     return 0.7 + 1.5 * float(np.log10(n_edges))
-
-
-def _right(column: int) -> float:
-    """Right end of a column of numbers, in widths of the bars; column -1 lies left of them."""
-    return -0.05 if column < 0 else 1 + (column + 0.85) * _COLUMN / _BARS
 
 
 def _row_name(low: int, high: int) -> str:

@@ -15,7 +15,7 @@ from hlvm.graph import LatentGraph
 from hlvm.plotting.labels import fitting, printable, text_width
 from hlvm.plotting.layered_layout import Layout, layered_layout
 from hlvm.plotting.roles import LOOKS, NEAR_VISIBLE, NEAR_VISIBLE_LABEL, Roles
-from hlvm.plotting.styles import COLORS, axes_in_inches
+from hlvm.plotting.styles import COLORS, axes_in_inches, ground_of, ink_on
 
 __all__ = ["NodeDrawing", "node_drawing"]
 
@@ -26,6 +26,8 @@ _WIDEST, _TALLEST = 11.0, 10.0
 _LONGEST, _LONGEST_UPRIGHT = 1.7, 1.1
 """Longest name in inches, written along its row or upright."""
 _AXIS = 0.5
+_LEAST_RISE = 0.12
+"""Inches between rows in axes of the user's, however small these are."""
 
 
 class NodeDrawing(NamedTuple):
@@ -56,10 +58,17 @@ class NodeDrawing(NamedTuple):
     def draw(self, figure: Figure, graph: LatentGraph, roles: Roles, left: float, bottom: float) -> Axes:
         """Draw into a figure with the lower left corner at a place in inches."""
         wide = self.width - _AXIS
-        ax = axes_in_inches(figure, left + _AXIS, bottom, wide, self.height)
+        return self.draw_into(
+            axes_in_inches(figure, left + _AXIS, bottom, wide, self.height), graph, roles, (wide, self.height)
+        )
+
+    def draw_into(self, ax: Axes, graph: LatentGraph, roles: Roles, room: tuple[float, float]) -> Axes:
+        """Draw into axes of a width and height in inches, in the middle of those that are larger."""
+        wide = self.width - _AXIS
+        aside, above = (max(0.0, have - need) / 2 for have, need in zip(room, (wide, self.height), strict=True))
         # One unit along x and one row along y are `step` and `rise` inches.
-        ax.set_xlim(-0.5, wide / self.step - 0.5)
-        ax.set_ylim(-self.bottom / self.rise, (self.height - self.bottom) / self.rise)
+        ax.set_xlim(-0.5 - aside / self.step, (wide + aside) / self.step - 0.5)
+        ax.set_ylim((-self.bottom - above) / self.rise, (self.height - self.bottom + above) / self.rise)
         points = np.column_stack([self.layout.x, np.asarray(graph.heights, dtype=float)])
         _draw_edges(ax, graph, roles, self.layout)
         self._draw_nodes(ax, roles, points)
@@ -68,12 +77,13 @@ class NodeDrawing(NamedTuple):
         ax.set_yticks(range(max(graph.heights) + 1))
         ax.spines["left"].set_bounds(0, max(graph.heights))
         ax.set_xticks([])
-        ax.spines["bottom"].set_visible(False)
+        ax.spines[["bottom", "right", "top"]].set_visible(False)
+        ax.grid(visible=False)
         return ax
 
     def _draw_nodes(self, ax: Axes, roles: Roles, points: Float[np.ndarray, "n_nodes 2"]) -> None:
         for role in roles.present:
-            look = LOOKS[role]
+            look = LOOKS[role].on(ink_on(ax))
             x, y = points[roles.positions(role)].T
             ax.scatter(
                 x,
@@ -93,8 +103,8 @@ class NodeDrawing(NamedTuple):
             ax.scatter(x, y, s=size, zorder=4, label=NEAR_VISIBLE_LABEL, **ring)
 
     def _write_names(self, ax: Axes, roles: Roles, points: Float[np.ndarray, "n_nodes 2"]) -> None:
-        # A white box that covers edges, but no node.
-        box = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"}
+        # A box in the colour of the ground that covers edges, but no node.
+        box = {"boxstyle": "square,pad=0.12", "facecolor": ground_of(ax), "edgecolor": "none"}
         for node, (name, (x, y)) in enumerate(zip(self.names, points.tolist(), strict=True)):
             below = y == 0
             gap = _name_gap(self.size * (_RING if node in roles.near_visible else 1)) * 72
@@ -117,19 +127,26 @@ _RING = 1.6
 """Width of the ring of the second cut, in widths of a node."""
 
 
-def node_drawing(graph: LatentGraph) -> NodeDrawing:
-    """Lay a small graph out and choose sizes in which its names fit, if they can."""
+def node_drawing(graph: LatentGraph, room: tuple[float, float] | None = None) -> NodeDrawing:
+    """Lay a small graph out and choose sizes in which its names fit, if they can.
+
+    Args:
+        graph: a small graph.
+        room: width and height in inches that there are beside the axis; ``None`` for as much as is needed.
+    """
     layout = layered_layout(graph)
     rows = max(graph.heights)
     longest = min(max(text_width(printable(name), _FONT) for name in graph.nodes), _LONGEST_UPRIGHT)
     span = float(layout.x.max()) + 1
-    step = min(max(longest + 0.12, 0.45), 0.95, _WIDEST / span)
+    step = min(max(longest + 0.12, 0.45), 0.95, (_WIDEST if room is None else room[0]) / span)
     rise = float(np.clip(_TALLEST / rows, 0.42, 0.85))
     size = float(np.clip(0.5 * step, 0.07, 0.21))
     names, upright = _names(graph, layout.x * step, step)
     hanging = [text_width(name, _FONT) if upright else _LINE for name in names[len(graph.latents) :] if name]
     bottom = _name_gap(size) + max(hanging, default=0.0) + 0.05
     top = _name_gap(size * _RING) + _LINE + 0.05
+    if room is not None:
+        rise = max(min(rise, (room[1] - bottom - top) / rows), _LEAST_RISE)
     width = _AXIS + max(span * step, 1.5)
     return NodeDrawing(layout, names, upright, step, rise, size, bottom, width, bottom + rows * rise + top)
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from hlvm.graph import LatentGraph
 from hlvm.plotting.roles import LOOKS, Role, Roles
-from hlvm.plotting.styles import axes_in_inches
+from hlvm.plotting.styles import Sheet, axes_in_inches
 
 __all__ = ["GridDrawing", "blank_handles", "grid_drawing"]
 
@@ -50,22 +50,31 @@ class GridDrawing(NamedTuple):
     width: float
     height: float
 
-    def draw(self, figure: Figure, left: float, bottom: float) -> list[Axes]:
-        """Draw into a figure with the lower left corner at a place in inches."""
+    def draw(self, sheet: Figure | Sheet, left: float, bottom: float) -> list[Axes]:
+        """Draw into a figure or sheet with the lower left corner at a place in inches."""
         drawn = []
         pitch = (_SIDE + _GAP, _SIDE + _TITLE + 0.05)
         for i, (title, roles, owners) in enumerate(zip(self.titles, self.roles, self.owners, strict=True)):
             row, column = divmod(i, self.columns)
             top = bottom + self.height - row * pitch[1]
-            ax = axes_in_inches(figure, left + column * pitch[0], top - pitch[1] + 0.05, _SIDE, _SIDE)
+            ax = axes_in_inches(sheet, left + column * pitch[0], top - pitch[1] + 0.05, _SIDE, _SIDE)
             _draw_map(ax, roles, owners)
             ax.set_title(title, fontsize=8.5, pad=3)
             drawn.append(ax)
         return drawn
 
 
-def grid_drawing(graph: LatentGraph, roles: Roles, widest: float) -> GridDrawing:
-    """Lay out the mask and, from the lowest height up, one map per height, at most so many inches wide."""
+def grid_drawing(
+    graph: LatentGraph, roles: Roles, widest: float, room: tuple[float, float] | None = None
+) -> GridDrawing:
+    """Lay out the mask and, from the lowest height up, one map per height.
+
+    Args:
+        graph: a graph with a grid.
+        roles: of its variables.
+        widest: inches that the maps take side by side at most.
+        room: width and height in inches that the maps are to fill instead, as large as they can be.
+    """
     if graph.grid is None:
         raise ValueError(
             "this graph has no grid: build it with one, such as LatentGraph.quadtree, or draw it with plot_graph"
@@ -82,6 +91,8 @@ def grid_drawing(graph: LatentGraph, roles: Roles, widest: float) -> GridDrawing
         maps.append(strongest.reshape(shape))
         owners.append(np.stack([first, last]).reshape(2, *shape))
     columns = max(1, min(len(maps), int((widest + _GAP) // (_SIDE + _GAP))))
+    if room is not None:
+        columns = max(range(1, len(maps) + 1), key=lambda n: min(room[0] / n, room[1] / -(-len(maps) // n)))
     rows = -(-len(maps) // columns)
     width, height_in = columns * (_SIDE + _GAP) - _GAP, rows * (_SIDE + _TITLE + 0.05)
     return GridDrawing(titles, maps, owners, columns, width, height_in)
@@ -143,5 +154,6 @@ def _draw_map(ax: Axes, roles: Int[np.ndarray, "rows columns"], owners: Int[np.n
             ax.add_collection(PatchCollection(boxes, fc="none", ec="white", lw=0, hatch=hatch))
     ax.set_xticks([])
     ax.set_yticks([])
+    ax.grid(visible=False)
     ax.spines[:].set_visible(True)
     ax.spines[:].set_linewidth(0.6)

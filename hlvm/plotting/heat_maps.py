@@ -19,7 +19,7 @@ from matplotlib.patches import Patch, Rectangle
 from hlvm.plotting.labels import text_width
 from hlvm.plotting.styles import axes_in_inches
 
-__all__ = ["FONT", "LINE", "draw_cells", "draw_key", "thinned"]
+__all__ = ["FONT", "LINE", "draw_cells", "draw_key", "key_colors", "key_entries", "thinned"]
 
 FONT = 8.0
 """Font size of names and numbers, in points."""
@@ -53,9 +53,9 @@ def draw_cells(
         size: width and height of the map in inches.
         exact: 0 and 1 mean that exactly, as in predictions: zeros are hatched, and small numbers not written as 0.
     """
-    ax.set_facecolor(_MISSING)
+    colors = mpl.colormaps[_COLORS].with_extremes(bad=_MISSING)
     zero = (cells == 0) & exact
-    ax.imshow(np.ma.masked_invalid(cells), vmin=0, vmax=1, cmap=_COLORS, aspect="auto", interpolation="nearest")
+    ax.imshow(np.ma.masked_invalid(cells), vmin=0, vmax=1, cmap=colors, aspect="auto", interpolation="nearest")
     if zero.any():
         boxes = [Rectangle((c - 0.5, r - 0.5), 1, 1) for r, c in np.argwhere(zero).tolist()]
         ax.add_collection(PatchCollection(boxes, label="exactly 0", **_ZERO))
@@ -99,16 +99,28 @@ def draw_key(
         handles: further entries of the legend.
     """
     bar = axes_in_inches(figure, left, top - 1.1, 0.14, 1.1)
-    figure.colorbar(ScalarMappable(Normalize(0, 1), mpl.colormaps[_COLORS]), cax=bar, ticks=[0, 0.5, 1])
+    figure.colorbar(key_colors(), cax=bar, ticks=[0, 0.5, 1])
     bar.set_ylabel(label, fontsize=FONT)
     bar.tick_params(labelsize=FONT)
+    entries = [*key_entries(exact, others), *handles]
+    if entries:
+        wide, tall = figure.get_size_inches()
+        place = (left / wide, (top - 1.2) / tall)
+        figure.legend(handles=entries, loc="upper left", bbox_to_anchor=place, fontsize=FONT, borderpad=0.1)
+
+
+def key_colors() -> ScalarMappable:
+    """The colours of all maps, from 0 to 1."""
+    return ScalarMappable(Normalize(0, 1), mpl.colormaps[_COLORS])
+
+
+def key_entries(
+    exact: Sequence[Float[np.ndarray, "rows columns"]], others: Sequence[Float[np.ndarray, "rows columns"]] = ()
+) -> list[Artist]:
+    """Legend entries of cells that no colour of the bar stands for, where maps have such."""
     entries: list[Artist] = []
     if any((cells == 0).any() for cells in exact):
         entries.append(Patch(label="exactly 0", **_ZERO))
     if any(np.isnan(cells).any() for cells in (*exact, *others)):
         entries.append(Patch(facecolor=_MISSING, label="no value"))
-    entries += handles
-    if entries:
-        wide, tall = figure.get_size_inches()
-        place = (left / wide, (top - 1.2) / tall)
-        figure.legend(handles=entries, loc="upper left", bbox_to_anchor=place, fontsize=FONT, borderpad=0.1)
+    return entries

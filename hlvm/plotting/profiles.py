@@ -14,9 +14,18 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hlvm.plotting.heat_maps import FONT, LINE, draw_cells, draw_key, thinned
+from hlvm.plotting.heat_maps import FONT, LINE, draw_cells, draw_key, key_colors, key_entries, thinned
 from hlvm.plotting.labels import printable, printable_lines, shortened, text_width
-from hlvm.plotting.styles import axes_in_inches, height_look, ink_on, row_of_panels, style, titled_sheet
+from hlvm.plotting.styles import (
+    axes_in_inches,
+    height_look,
+    ink_on,
+    room_in,
+    row_of_panels,
+    set_title,
+    style,
+    titled_sheet,
+)
 from hlvm.theory import LevelProfile
 
 __all__ = ["PanelAxis", "Quantity", "plot_level_curves", "plot_level_profile"]
@@ -37,6 +46,7 @@ def plot_level_profile(
     panels: PanelAxis = "height",
     height: int | None = None,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Heat maps of the share of latents in ``c``, over the masking ratio.
 
@@ -50,13 +60,14 @@ def plot_level_profile(
             per unit, with height against ratio, highest on top.
         height: draw this height only.
         title: text above.
+        ax: axes to draw a single panel into; ``None`` for a new figure, unknown to pyplot.
 
     Returns:
-        The figure, unknown to pyplot.
+        The figure.
 
     Raises:
-        ValueError: no level profile, one that has a ratio twice, an unknown kind of panel, or a height that no profile
-            has.
+        ValueError: no level profile, one that has a ratio twice, an unknown kind of panel, a height that no profile
+            has, or axes for several panels.
     """
     if isinstance(profiles, LevelProfile):
         profiles, panels = {"": profiles}, "unit"
@@ -73,7 +84,7 @@ def plot_level_profile(
             profile.share
         )
     order = [i for i in reversed(range(len(heights))) if height in (None, heights[i])]
-    with style():
+    with style(ax):
         names = [printable(unit) for unit in profiles]
         levels = [f"height {heights[i]}" for i in order]
         if panels == "height":
@@ -82,7 +93,12 @@ def plot_level_profile(
         else:
             maps = [(name, values[unit][:, order].T) for unit, name in enumerate(names)]
             rows, side = [f"{heights[i]}" for i in order], "height"
-        return _draw_maps(maps, rows, side, [f"{ratio:.3g}" for ratio in ratios], title)
+        columns = [f"{ratio:.3g}" for ratio in ratios]
+        if ax is None:
+            return _draw_maps(maps, rows, side, columns, title)
+        figure, (ax,) = row_of_panels(ax, len(maps), 0, 0)
+        _draw_map_into(ax, *maps[0], rows, side, columns, title)
+        return figure
 
 
 def _check_profiles(profiles: Mapping[str, LevelProfile], panels: str) -> None:
@@ -137,19 +153,53 @@ def _draw_maps(
         row, column = divmod(i, sizes.columns)
         left = 0.1 + sizes.left + column * (sizes.wide + _GAP)
         ax = axes_in_inches(figure, left, top - row * pitch - _HEAD - sizes.tall, sizes.wide, sizes.tall)
-        draw_cells(ax, cells, (sizes.wide, sizes.tall))
-        ax.set_title(shortened(name, sizes.wide, FONT + 1), fontsize=FONT + 1, pad=3)
         lowest = i + sizes.columns >= len(maps)
-        at, shown = thinned(ratios, sizes.wide, [text_width(text, FONT) + 0.08 for text in ratios])
-        ax.set_xticks(at, shown if lowest else [""] * len(at), fontsize=FONT)
-        at, shown = thinned(names, sizes.tall, [LINE] * len(names))
-        ax.set_yticks(at, shown if column == 0 else [""] * len(at), fontsize=FONT)
-        if lowest:
-            ax.set_xlabel("masking ratio", fontsize=FONT + 1)
+        _draw_map(ax, cells, names, ratios, (sizes.wide, sizes.tall), leftmost=column == 0, lowest=lowest)
+        ax.set_title(shortened(name, sizes.wide, FONT + 1), fontsize=FONT + 1, pad=3)
     middle = (top - (sizes.rows * pitch - 0.08 + _HEAD) / 2) / (figure.get_size_inches()[1])
     figure.text(0.1 / figure.get_size_inches()[0], middle, side, rotation=90, va="center", fontsize=FONT + 1)
     draw_key(figure, [cells for _, cells in maps], wide - _BAR + 0.35, top - _HEAD, "share of latents in c")
     return figure
+
+
+def _draw_map(
+    ax: Axes,
+    cells: Float[np.ndarray, "rows ratios"],
+    names: Sequence[str],
+    ratios: Sequence[str],
+    size: tuple[float, float],
+    *,
+    leftmost: bool = True,
+    lowest: bool = True,
+) -> None:
+    """One map in axes of a size in inches; names of rows and ratios stand at the outer ones only."""
+    draw_cells(ax, cells, size)
+    at, shown = thinned(ratios, size[0], [text_width(text, FONT) + 0.08 for text in ratios])
+    ax.set_xticks(at, shown if lowest else [""] * len(at), fontsize=FONT)
+    at, shown = thinned(names, size[1], [LINE] * len(names))
+    ax.set_yticks(at, shown if leftmost else [""] * len(at), fontsize=FONT)
+    if lowest:
+        ax.set_xlabel("masking ratio", fontsize=FONT + 1)
+
+
+def _draw_map_into(
+    ax: Axes,
+    name: str,
+    cells: Float[np.ndarray, "rows ratios"],
+    names: Sequence[str],
+    side: str,
+    ratios: Sequence[str],
+    title: str,
+) -> None:
+    """A map with its key in axes of the user's."""
+    bar = ax.figure.colorbar(key_colors(), ax=ax, ticks=[0, 0.5, 1])
+    bar.set_label("share of latents in c", fontsize=FONT)
+    _draw_map(ax, cells, [shortened(row, 1.8, FONT) or "…" for row in names], ratios, room_in(ax))
+    ax.grid(visible=False)
+    ax.set_ylabel(side, fontsize=FONT + 1)
+    set_title(ax, title or name)
+    if entries := key_entries([cells]):
+        ax.legend(handles=entries, loc="upper right", bbox_to_anchor=(1.0, -0.12), fontsize=FONT, ncols=2)
 
 
 # ---------------------------------------------------------------------- curves

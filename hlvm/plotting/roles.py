@@ -55,6 +55,12 @@ class Look(NamedTuple):
     scale: float
     hatch: str
 
+    def on(self, ink: str) -> Look:
+        """The look on a ground on which text has this colour: outlines are light on a dark one."""
+        return self._replace(edge=_LIGHT_EDGE) if ink == "white" else self
+
+
+_LIGHT_EDGE = "#C8C8C8"
 
 LOOKS: Mapping[Role, Look] = {
     "frontier": Look("in c, frontier", COLORS["vermilion"], COLORS["black"], "D", 0.85, "////"),
@@ -131,11 +137,11 @@ def roles_of(graph: LatentGraph, masked: Masked, shared: SharedInformation | Non
 # ---------------------------------------------------------------------- legends
 
 
-def node_handles(roles: Roles, size: float = 8.0) -> list[Artist]:
-    """Legend entries of the roles that occur, as nodes of at most so many points."""
+def node_handles(roles: Roles, ink: str, size: float = 8.0) -> list[Artist]:
+    """Legend entries of the roles that occur, as nodes of at most so many points, beside text of this colour."""
     handles: list[Artist] = []
     for role in roles.present:
-        look = LOOKS[role]
+        look = LOOKS[role].on(ink)
         handles.append(
             Line2D(
                 [],

@@ -18,7 +18,7 @@ from hlvm.plotting.heat_maps import FONT, LINE, draw_cells, draw_key, thinned
 from hlvm.plotting.labels import printable, shortened, text_width
 from hlvm.plotting.study_curves import ALIKE_LABEL, ALIKE_LOOK, BEST_LABEL, draw_alike, draw_arms, draw_curves
 from hlvm.plotting.study_tables import Line, Place, StudyLayout, StudyTable, read_study_table
-from hlvm.plotting.styles import axes_in_inches, style, titled_sheet
+from hlvm.plotting.styles import axes_in_inches, row_of_panels, style, titled_sheet
 
 __all__ = ["plot_study"]
 
@@ -41,6 +41,7 @@ def plot_study(
     loss: str | None = None,
     predicted: str = "share_in_c",
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw what was predicted above what was measured, for every masking ratio and masking unit of a study.
 
@@ -66,13 +67,15 @@ def plot_study(
         loss: draw this one only.
         predicted: column of the prediction.
         title: text above.
+        ax: axes to draw a single panel into: the curves or arms of a table with one height, or one latent; ``None`` for
+            a new figure, unknown to pyplot.
 
     Returns:
-        The figure, unknown to pyplot.
+        The figure.
 
     Raises:
-        ValueError: columns that are lacking; a name that the table does not have; or more strategies, networks, losses
-            or latents than one figure shows.
+        ValueError: columns that are lacking; a name that the table does not have; more strategies, networks, losses
+            or latents than one figure shows; or axes for several panels.
     """
     study = read_study_table(
         table,
@@ -82,10 +85,12 @@ def plot_study(
         told_apart=told_apart,
         chosen={"strategy": strategy, "network": network, "loss": loss},
     )
-    with style():
+    with style(ax):
         if study.layout == "maps":
+            if ax is not None:
+                row_of_panels(ax, len(_rows(study)) * len(study.places), 0, 0)
             return _draw_maps(study, title)
-        return draw_curves(study, title) if study.layout == "curves" else draw_arms(study, title)
+        return draw_curves(study, title, ax) if study.layout == "curves" else draw_arms(study, title, ax)
 
 
 class _Row(NamedTuple):

@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.style as mpl_style
@@ -25,13 +25,18 @@ __all__ = [
     "MARGIN",
     "MASKED_RGB",
     "Panels",
+    "Sheet",
     "axes_in_inches",
     "figure_with_panels",
+    "ground_of",
     "height_look",
     "ink_on",
+    "room_in",
     "row_of_panels",
     "save_figure",
+    "set_title",
     "style",
+    "titled_axes",
     "titled_sheet",
 ]
 
@@ -182,23 +187,79 @@ def row_of_panels(
 
 def ink_on(ax: Axes) -> str:
     """Black, or white on axes that are dark."""
-    *rgb, opaque = to_rgba(ax.get_facecolor())
-    if opaque < _SEEN:
-        *rgb, opaque = to_rgba(ax.figure.get_facecolor())
+    *rgb, opaque = ground_of(ax)
     bright = sum(share * part for share, part in zip(_LUMINANCE, rgb, strict=True))
     return "white" if opaque >= _SEEN and bright < _DARK else COLORS["black"]
 
 
-def axes_in_inches(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
-    """Axes at a place given in inches from the figure's lower left corner."""
-    wide, tall = figure.get_size_inches()
-    return figure.add_axes((left / wide, bottom / tall, width / wide, height / tall), **options)
+def ground_of(ax: Axes) -> tuple[float, float, float, float]:
+    """Red, green, blue and opacity behind what is drawn into axes: their own, or the figure's if they have none."""
+    own = to_rgba(ax.get_facecolor())
+    return own if own[-1] >= _SEEN else to_rgba(ax.figure.get_facecolor())
+
+
+def room_in(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes in inches, as their figure is laid out now."""
+    wide, tall = ax.figure.figure.get_size_inches()
+    box = (
+        ax.get_position()
+        if ax.figure is ax.figure.figure
+        else ax.get_window_extent().transformed(ax.figure.figure.transFigure.inverted())
+    )
+    return float(box.width * wide), float(box.height * tall)
+
+
+class Sheet(NamedTuple):
+    """Axes of the user's as a sheet, on which drawings have places in inches as in a figure.
+
+    Attributes:
+        ax: the axes, whose ticks and outline are hidden.
+        wide: inches that their width stands for.
+        tall: inches that their height stands for.
+    """
+
+    ax: Axes
+    wide: float
+    tall: float
+
+    def get_size_inches(self) -> tuple[float, float]:
+        """Width and height, as of a figure."""
+        return self.wide, self.tall
+
+    def add_axes(self, place: tuple[float, float, float, float], **options: Any) -> Axes:
+        """Axes inside these at a place in shares of them, as in a figure."""
+        inside = self.ax.inset_axes(place, **options)
+        inside.set_facecolor("none")
+        return inside
+
+
+def axes_in_inches(
+    sheet: Figure | Sheet, left: float, bottom: float, width: float, height: float, **options: Any
+) -> Axes:
+    """Axes at a place given in inches from the lower left corner of a figure or sheet."""
+    wide, tall = sheet.get_size_inches()
+    return sheet.add_axes((left / wide, bottom / tall, width / wide, height / tall), **options)
 
 
 def _wrapped(text: str, width: float, size: float) -> str:
     """Text broken into lines of at most about ``width`` inches at a font size in points."""
     letters = max(10, int(width * 72 / (size * _LETTER)))
     return "\n".join(line for part in text.splitlines() for line in textwrap.wrap(part, letters) or [""])
+
+
+def titled_axes(ax: Axes, wide: float, tall: float, title: str) -> Sheet:
+    """Axes of the user's as an empty sheet of so many inches, with a title above where there is one."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    set_title(ax, title)
+    return Sheet(ax, wide, tall)
+
+
+def set_title(ax: Axes, title: str) -> None:
+    """Write a title above axes of the user's, in lines that are not wider than the axes."""
+    if title:
+        ax.set_title(_wrapped(printable_lines(title), room_in(ax)[0], float(ax.title.get_fontsize())))
 
 
 def titled_sheet(wide: float, tall: float, title: str) -> tuple[Figure, float]:

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hlvm._files import as_path
+from hlvm._html import outcomes
 from hlvm.claims import Claim
 from hlvm.graph import LatentGraph
 from hlvm.plotting import plot_losses, plot_reconstructions, plot_study, save_figure
@@ -111,12 +112,8 @@ def _lead(own: Sequence[Claim], drawn: Sequence[Claim], diverged: Sequence[str],
 
 
 def _counted(source: str, claims: Sequence[Claim]) -> str:
-    holds, fails, unclear = (sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None))
     claimed = f"{len(claims)} claim{'s' if len(claims) > 1 else ''}"
-    return (
-        f"{source} {claimed} about the arms: {holds} hold{'s' * (holds == 1)}, {fails} do{'es' * (fails == 1)} not, "
-        f"{unclear} {'is' if unclear == 1 else 'are'} open."
-    )
+    return f"{source} {claimed} about the arms: {outcomes([claim.holds for claim in claims])}."
 
 
 # ---------------------------------------------------------------------- results

@@ -106,11 +106,12 @@ class StudyResult:
 
     def _repr_html_(self) -> str:
         """Counts of claims and the head of the table by height, for notebooks."""
-        from hlvm._html import block, escaped, table
+        from hlvm._html import block, escaped, outcomes, table
 
         claims = (*self.own_claims, *self.drawn.values())
-        holds, fails, unclear = (sum(claim.holds is outcome for claim in claims) for outcome in (True, False, None))
-        words = f"{len(claims) - unclear} of {len(claims)} claims decided: {holds} hold, {fails} do not"
+        holds = [claim.holds for claim in claims]
+        decided = len(claims) - holds.count(None)
+        words = f"{decided} of {len(claims)} claims decided: {outcomes(holds)}"
         found = self.table("height")
         rows = found.loc[:, list(_HEAD)].head(_HEAD_ROWS).itertuples(index=False)
         more = f"<p>{len(found) - _HEAD_ROWS} more rows in table()</p>" if len(found) > _HEAD_ROWS else ""

@@ -188,7 +188,7 @@ class Work:
         """Train and score groups; those whose results are kept already are only read.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; groups that are done are kept, the others go on from their last states.
+            KeyboardInterrupt: Ctrl-C; groups that are done are kept, the others resume from their last states.
         """
         self.groups |= groups
         kept = {name for name in groups if self._read(name)}

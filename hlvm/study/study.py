@@ -106,7 +106,7 @@ class Study(StudyDesign):
             key: a JAX key or an int; everything random follows from it.
             out: folder of the study: prediction, scores, states of training while it runs, and, without a scheduler,
                 the fits. ``None`` keeps nothing.
-            resume: go on with a study that was stopped, or read one that is finished: what is done is not done again.
+            resume: resume a study that was stopped, or read one that is finished: what is done is not done again.
             scheduler: ``None`` for this process, ``"local"`` for one Dask worker per core of this machine, or the
                 address of a Dask scheduler.
             devices: devices of this process to train on; ``None`` for all of JAX's.
