@@ -11,6 +11,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from study_cases import SHOWN, study_result
 
 from hlvm import mae
@@ -71,6 +72,19 @@ def test_plot_draws_the_table_and_what_is_told_apart():
     assert any(line.get_gid() for ax in figure.axes for line in ax.lines)
     by_latent = result().plot(by="latent", part="value")
     assert len([ax for ax in by_latent.axes if ax.images]) == 6
+
+
+def test_plot_draws_one_height_into_axes():
+    found = study_result([RandomMask(ratio=ratio) for ratio in (0.25, 0.5, 0.75)], height=2)
+    ax = Figure().subplots()
+    assert found.plot(height=1, ax=ax) is ax.figure
+    table = found.table("height")
+    rows = table[(table["height"] == 1) & (table["part"] == "noise")].sort_values("ratio")
+    (predicted,) = [line for line in ax.lines if line.get_marker() == "s"]
+    np.testing.assert_allclose(predicted.get_ydata(), rows["share_in_c"])
+    np.testing.assert_allclose(ax.containers[0][0].get_ydata(), rows["value"])
+    with pytest.raises(ValueError, match=r"height 5 is none of the heights of this study: \[1, 2\]"):
+        found.plot(height=5)
 
 
 def test_report_has_the_picture_first_and_counts_the_claims(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hlvm._files import as_path
@@ -249,6 +250,7 @@ class StudyResult:
         self,
         *,
         by: Literal["latent", "height"] = "height",
+        height: int | None = None,
         part: str | None = None,
         layout: StudyLayout | None = None,
         strategy: str | None = None,
@@ -256,11 +258,13 @@ class StudyResult:
         loss: str | None = None,
         predicted: Literal["share_in_c", "availability", "demand"] = "share_in_c",
         title: str = "",
+        ax: Axes | None = None,
     ) -> Figure:
         """Draw what was predicted above what was measured; see :func:`hlvm.plotting.plot_study`.
 
         Args:
             by: a panel per height, or per latent.
+            height: draw latents of this height only.
             part: ``"noise"`` or ``"value"``; ``None`` for noise where it was scored.
             layout: ``"maps"``, ``"curves"`` or ``"arms"``; ``None`` for what fits.
             strategy: draw this one only.
@@ -268,12 +272,19 @@ class StudyResult:
             loss: draw this one only.
             predicted: the prediction that is drawn; the last two need a generator with an exact oracle.
             title: text above.
+            ax: axes to draw a single panel into: curves or arms of one height or latent; ``None`` for a new figure.
 
         Raises:
-            ValueError: names that the study does not have, or more than one figure shows.
+            ValueError: names that the study does not have, more than one figure shows, or axes for several panels.
         """
+        table: Any = self.table(by)
+        if height is not None:
+            heights = sorted(set(table["height"].tolist()))
+            if height not in heights:
+                raise ValueError(f"height {height!r} is none of the heights of this study: {heights}")
+            table = table[table["height"] == height]
         return plot_study(
-            self.table(by),
+            table,
             part=part,
             told_apart=self.told_apart,
             layout=layout,
@@ -282,6 +293,7 @@ class StudyResult:
             loss=loss,
             predicted=predicted,
             title=title,
+            ax=ax,
         )
 
     def report(self, path: str | os.PathLike[str], *, title: str = "Masking study: predicted, and measured") -> None:
