@@ -63,7 +63,7 @@ def theory(
 ) -> int:
     """Predict what a mask, or random masks, let a masked autoencoder identify; nothing is trained.
 
-    Example: hlvm theory graph.json --masked x_0 x_1
+    Example: hlvm theory graph.json --masked x_0_0 x_0_1
 
     Example: hlvm theory graph.json --ratio 0.25 0.75 --unit 2
 
@@ -188,7 +188,7 @@ def check(
 
     Example: hlvm check graph.json
 
-    Example: hlvm check model.npz --masked x_0 x_1
+    Example: hlvm check model.npz --masked x_0_0 x_0_1
 
     Example: hlvm check graph.json --objective ijepa
 
