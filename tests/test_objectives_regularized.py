@@ -102,7 +102,7 @@ def test_regularized_loss_and_gradient_are_the_sums_of_both_parts(name):
     distance, of_distance = jax.jit(
         jax.value_and_grad(lambda params: latent_target_loss(loss, SMALL, params, teacher, samples))
     )(case.params)
-    views, back = jax.vjp(embeddings, case.params, weights)
+    views, back = jax.vjp(jax.jit(embeddings), case.params, weights)
     reference = vicreg if isinstance(loss.regularizer, VICReg) else sigreg
     added, by_view = reference(
         [np.asarray(view, np.float64) for view in views], loss.regularizer, np.asarray(samples.noise[0], np.float64)
