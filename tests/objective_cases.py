@@ -11,9 +11,11 @@ from hlvm.datasets import Dataset
 from hlvm.graph import LatentGraph
 from hlvm.mae import LossConfig, ViTConfig
 from hlvm.mae.networks.networks import beyond, build_network, code_dim_of, unflatten
-from hlvm.mae.objectives import IJEPA, CrossEntropy, Data2Vec, SIGReg, UniformMAE, VICReg
+from hlvm.mae.objectives import IJEPA, CrossEntropy, Data2Vec, SIGReg, Supervised, UniformMAE, VICReg
 from hlvm.mae.objectives.base import Samples, first_parameters
 from hlvm.mae.training.mask_draws import draw_masks, mask_plan
+from hlvm.mechanisms import LinearGaussian
+from hlvm.simulator import HierarchicalModel
 
 RTOL = 1e-5
 """Of losses and gradients, relative to the largest number of a gradient: single precision."""
@@ -78,11 +80,13 @@ OBJECTIVES = {
     "cross-entropy": CrossEntropy(),
     "ijepa": IJEPA(ema_start=0.5),
     "data2vec": Data2Vec(ema_start=0.5),
+    "ijepa, vicreg": IJEPA(ema_start=0.5, regularizer=VICReg(head_width=6), regularizer_weight=0.1),
+    "data2vec, sigreg": Data2Vec(ema_start=0.5, regularizer=SIGReg(slices=8, head_layers=0)),
     "vicreg": VICReg(head_width=6),
     "sigreg": SIGReg(slices=8, head_layers=0),
     "uniform mae": UniformMAE(),
 }
-"""Every kind of objective, on small networks."""
+"""Every kind of objective, on small networks, and two that are regularised."""
 
 
 def one_hot_data(n):
@@ -94,3 +98,18 @@ def one_hot_data(n):
     root = rng.integers(3, size=n)
     cells = {f"x{i}": np.eye(3)[np.where(rng.random(n) < 0.3, rng.integers(3, size=n), root)] for i in range(1, 5)}
     return Dataset.from_arrays(observed=cells, graph=graph)
+
+
+DEVICE_CASES = {
+    **OBJECTIVES,
+    "energy": LossConfig(score="energy"),
+    "supervised": Supervised(head_width=6),
+}
+"""Every kind of objective, with latents as targets and a decoder that reads noise."""
+
+
+def device_data(loss):
+    """Data that an objective can be trained on, and how many rows to hold out: a generator where it needs latents."""
+    if isinstance(loss, Supervised):
+        return HierarchicalModel.init(jax.random.key(1), LatentGraph.tree(2, 2), LinearGaussian()), 0
+    return one_hot_data(60), 12

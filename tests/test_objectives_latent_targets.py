@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from objective_cases import SMALL, assert_same_loss_and_gradient, samples_of
+from plain_transformer import latent_target_loss
 
 from hlvm import mae
 from hlvm.graph import LatentGraph
@@ -17,58 +18,6 @@ from hlvm.mechanisms import LinearGaussian
 from hlvm.simulator import HierarchicalModel
 
 GRAPH = LatentGraph.quadtree(2)
-
-
-# ---------------------------------------------------------------------- a plain transformer
-
-
-def norm(x, p=None, axis=-1, eps=1e-6):
-    x = (x - x.mean(axis, keepdims=True)) / jnp.sqrt(x.var(axis, keepdims=True) + eps)
-    return x if p is None else x * p["scale"] + p["bias"]
-
-
-def dense(x, p):
-    return jnp.einsum("nti,io->nto", x, p["kernel"]) + p["bias"]
-
-
-def run_blocks(x, stacked, depth):
-    """Output of the last block, and of the perceptron of each."""
-    grown = []
-    for i in range(depth):
-        p = jax.tree.map(lambda leaf, i=i: leaf[i], stacked)
-        first = p["DenseGeneral_0"]
-        qkv = jnp.einsum("ntw,whd->nhtd", norm(x, p["LayerNorm_0"]), first["kernel"]) + first["bias"][None, :, None]
-        q, k, v = jnp.split(qkv, 3, axis=-1)
-        weights = jax.nn.softmax(jnp.einsum("nhqd,nhkd->nhqk", q, k) / q.shape[-1] ** 0.5, axis=-1)
-        mixed = jnp.einsum("nhqk,nhkd->nqhd", weights, v)
-        x = x + jnp.einsum("nqhd,hdw->nqw", mixed, p["DenseGeneral_1"]["kernel"]) + p["DenseGeneral_1"]["bias"]
-        hidden = jax.nn.gelu(dense(norm(x, p["LayerNorm_1"]), p["Dense_0"]), approximate=True)
-        grown.append(dense(hidden, p["Dense_1"]))
-        x = x + grown[-1]
-    return x, grown
-
-
-def encoded(params, tokens, positions, config):
-    """Codes, class token first, and what perceptrons add."""
-    p = params["params"]["encoder"]
-    x = dense(tokens, p["embed"]) + positions
-    x = jnp.concatenate([jnp.broadcast_to(p["class_token"], (len(x), 1, config.width)), x], axis=1)
-    x, grown = run_blocks(x, p["encoder_blocks"], config.depth)
-    return norm(x, p["encoder_norm"]), grown
-
-
-def predicted(params, tokens, visible, config):
-    """Answers of the decoder at every token, sample by sample."""
-    p, rows = params["params"], []
-    for row in range(len(tokens)):
-        positions = p["encoder"]["positions"]["embedding"][visible[row]]
-        codes, _ = encoded(params, tokens[row : row + 1, visible[row]], positions, config)
-        lowered = dense(codes, p["decoder_embed"])
-        full = jnp.broadcast_to(p["mask_token"], (1, tokens.shape[1], config.decoder_width))
-        full = full.at[:, visible[row]].set(lowered[:, 1:]) + p["decoder_positions"]["embedding"]
-        out, _ = run_blocks(jnp.concatenate([lowered[:, :1], full], axis=1), p["decoder_blocks"], config.decoder_depth)
-        rows.append(dense(norm(out[:, 1:], p["decoder_norm"]), p["to_token"])[0])
-    return jnp.stack(rows)
 
 
 LEAVES = LatentGraph.from_edges([("z", f"x{i}") for i in range(5)], dims={"z": 2, **{f"x{i}": 2 for i in range(5)}})
@@ -91,26 +40,9 @@ def test_latent_targets_are_those_of_a_plain_transformer_with_its_gradient(name)
     rows = np.random.default_rng(0).normal(size=(4, 10))
     case = samples_of(LEAVES, RandomMask(ratio=0.4), CONFIG, loss, rows)
     teacher = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.sin(jnp.arange(leaf.size).reshape(leaf.shape)), case.params)
-    tokens = case.samples.values.reshape(4, 5, 2)
-    masked = np.asarray(case.samples.masked)
-    visible = [np.flatnonzero(~row) for row in masked]
 
     def plain(params):
-        source = teacher if loss.stop_gradient else params
-        codes, grown = encoded(source, tokens, source["params"]["encoder"]["positions"]["embedding"], CONFIG)
-        if isinstance(loss, IJEPA):
-            target = norm(codes[:, 1:], eps=1e-5)
-        else:
-            axis = -1 if loss.normalize == "layer" else -2
-            top = [norm(one[:, 1:], axis=axis, eps=1e-5) for one in grown[-loss.top_blocks :]]
-            target = sum(top) / len(top)
-        apart = predicted(params, tokens, visible, CONFIG) - target
-        if loss.distance == "squared":
-            each = apart**2
-        else:
-            size = jnp.abs(apart)
-            each = jnp.where(size < loss.beta, apart**2 / (2 * loss.beta), size - loss.beta / 2)
-        return each.mean(axis=-1)[masked].mean()
+        return latent_target_loss(loss, CONFIG, params, teacher, case.samples)
 
     assert_same_loss_and_gradient(case, plain, teacher)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hlvm.mae.config import NETWORKS, NetworkConfig, ObjectiveConfig, ViTConfig
 from hlvm.mae.files import network_from_dict
-from hlvm.mae.objectives import LossConfig
+from hlvm.mae.objectives import LossConfig, SIGReg, VICReg
 from hlvm.mae.objectives.descriptions import OBJECTIVES, objective_from_dict
 from hlvm.masking import Patches
 from hlvm.masking.descriptions import STRATEGIES, mask_from_dict
@@ -79,7 +79,7 @@ def expand_table(table: Mapping[str, Any], cls: type[Any]) -> list[dict[str, Any
     A list is several values, ``ratio = [0.25, 0.75]``. Where one value is a list itself, several are a list of lists:
     ``unit = [1, 2]`` is one unit of one row and two columns, and ``unit = [[1, 1], [2, 2]]`` is two units; so with
     ``keep_every``, ``weights``, ``height_weights``, ``masked``, and one level deeper with ``patches``. The encoder of a
-    bottleneck is a table, whose fields may be lists as well, or a list of tables.
+    bottleneck is a table, whose fields may be lists as well, or a list of tables; so is the regularizer of a loss.
 
     Args:
         table: fields of the class, unchecked; names that are none of its fields are left as they are.
@@ -104,10 +104,17 @@ def expand_table(table: Mapping[str, Any], cls: type[Any]) -> list[dict[str, Any
 
 def _values(expected: Any, value: Any) -> list[Any]:
     """The values of one field."""
-    if expected == ViTConfig | None:
+    inside = _classes_of(expected)
+    if inside:
         tables = value if isinstance(value, list) and value else [value]
-        return [one for t in tables for one in (expand_table(t, ViTConfig) if isinstance(t, Mapping) else [t])]
+        return [one for table in tables for one in _expanded_inside(table, inside)]
     return value if value and _nesting(value) > _nesting_of(expected) else [value]
+
+
+def _expanded_inside(table: Any, classes: Sequence[type[Any]]) -> list[Any]:
+    """The tables that a table inside of a table stands for; what is none is left as it is."""
+    cls = _class_of(table, classes)
+    return [table] if cls is None else expand_table(table, cls)
 
 
 def _nesting(value: Any, most: int = 4) -> int:
@@ -174,9 +181,9 @@ def checked_fields(cls: type[Any], table: Any, what: str) -> dict[str, Any]:
 
 def _checked(expected: Any, value: Any, name: str, what: str) -> Any:
     """A value of one field, with whole numbers as floats where those are expected."""
-    inside = _class_of(expected)
-    if inside is not None:
-        return checked_fields(inside, value, f"{name} of {what}")
+    inside = _classes_of(expected)
+    if inside:
+        return _checked_inside(inside, value, f"{name} of {what}")
     if get_origin(expected) is Literal:
         options = get_args(expected)
         words, fits = (
@@ -195,9 +202,28 @@ def _checked(expected: Any, value: Any, name: str, what: str) -> Any:
     return list(map(float, value)) if expected in (tuple[float, ...], tuple[float, ...] | None) else value
 
 
-def _class_of(expected: Any) -> type[Any] | None:
-    """The class whose fields are a table inside of a table; ``None`` for types of another kind."""
-    return next((each for each in (expected, *get_args(expected)) if each in _TABLES_INSIDE), None)
+def _checked_inside(classes: Sequence[type[Any]], table: Any, what: str) -> dict[str, Any]:
+    """A table inside of a table, with its kind where it may be of several classes."""
+    cls = _class_of(_checked_table(table, what), classes)
+    if cls is None:
+        kinds = ", ".join(each.kind for each in classes)
+        raise ValueError(f"{what}: kind must be one of {kinds}, got {table.get('kind')!r}")
+    if len(classes) == 1:
+        return checked_fields(cls, table, what)
+    fields = {name: value for name, value in table.items() if name != "kind"}
+    return {"kind": cls.kind, **checked_fields(cls, fields, what)}
+
+
+def _classes_of(expected: Any) -> list[type[Any]]:
+    """Classes whose fields are a table inside of a table; none for types of another kind."""
+    return [each for each in (expected, *get_args(expected)) if each in _TABLES_INSIDE]
+
+
+def _class_of(table: Any, classes: Sequence[type[Any]]) -> type[Any] | None:
+    """The class of a table inside of a table: of several the one that its kind names; ``None`` where none fits."""
+    if not isinstance(table, Mapping):
+        return None
+    return classes[0] if len(classes) == 1 else next((c for c in classes if c.kind == table.get("kind")), None)
 
 
 def _plain(expected: Any) -> Any:
@@ -207,7 +233,7 @@ def _plain(expected: Any) -> Any:
 
 
 def _in_files(expected: Any) -> bool:
-    return get_origin(expected) is Literal or _plain(expected) in _EXPECTED or _class_of(expected) is not None
+    return get_origin(expected) is Literal or _plain(expected) in _EXPECTED or bool(_classes_of(expected))
 
 
 def _is_number(value: Any) -> bool:
@@ -252,8 +278,8 @@ _EXPECTED: dict[Any, tuple[str, Callable[[Any], bool], int]] = {
 """Test and words of one value of a field in a file, by the field's type, and the most levels of lists in it."""
 
 
-_TABLES_INSIDE = (ViTConfig, RegressionConfig)
-"""Classes whose fields are a table inside of a table."""
+_TABLES_INSIDE: tuple[type[Any], ...] = (ViTConfig, RegressionConfig, VICReg, SIGReg)
+"""Classes whose fields are a table inside of a table; where a field takes several, its ``kind`` says which."""
 
 
 def _nesting_of(expected: Any) -> int:

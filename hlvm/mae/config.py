@@ -181,19 +181,22 @@ class ObjectiveConfig:
         reconstructs: whether the decoder's answers are values of the observed variables.
         in_data_units: whether these are in the units of the data as they come, not in standard deviations.
         predicts_codes: whether the decoder predicts a token's code instead of its numbers.
-        whole_batch: whether the loss compares samples of a batch with each other, so that no part of it will do.
     """
 
     kind: ClassVar[str]
     reconstructs: ClassVar[bool] = True
     in_data_units: ClassVar[bool] = False
     predicts_codes: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = False
 
     @property
     def units(self) -> str:
         """The loss and its units, in words."""
         raise NotImplementedError
+
+    @property
+    def whole_batch(self) -> bool:
+        """True where the loss compares samples of a batch with each other, so that no part of it will do."""
+        return False
 
     @property
     def decoder_noise(self) -> int:

@@ -126,9 +126,15 @@ def labels(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     for table in tables:
         same = [other for other in tables if other.get("kind") == table.get("kind")]
         told = [name for name in dict.fromkeys(n for t in same for n in t) if len({str(t.get(name)) for t in same}) > 1]
-        values = [f"{name}={table[name]}" for name in told if name in table and len(str(table[name])) <= _LONGEST_VALUE]
+        words = {name: _word(table[name]) for name in told if name in table}
+        values = [f"{name}={word}" for name, word in words.items() if len(word) <= _LONGEST_VALUE]
         short.append(" ".join([str(table.get("kind", "")), *values]).strip())
     return [label if short.count(label) == 1 else f"{label} #{i + 1}".strip() for i, label in enumerate(short)]
+
+
+def _word(value: Any) -> str:
+    """A value of a field in words; of a table inside of a table its kind, where it has one."""
+    return str(value.get("kind", value) if isinstance(value, Mapping) else value)
 
 
 def _shown(table: Mapping[str, Any], mask: Any) -> dict[str, Any]:

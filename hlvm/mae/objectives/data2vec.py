@@ -39,6 +39,8 @@ class Data2Vec(TeacherConfig):
         ema_end: see there.
         ema_ramp: see there.
         stop_gradient: see there.
+        regularizer: see there.
+        regularizer_weight: see there.
 
     References:
         Baevski, Hsu, Xu, Babu, Gu and Auli, "data2vec: a general framework for self-supervised learning in speech,

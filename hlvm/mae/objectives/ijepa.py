@@ -26,6 +26,10 @@ class IJEPA(TeacherConfig):
     match, such as :class:`~hlvm.masking.BlockMask`. The class token that all transformers have here is seen by the
     predictor, and is no target. The distance is a mean over the numbers of a token, not a sum.
 
+    With a ``regularizer`` two masks are drawn of every sample. The student predicts under the first. The loss of
+    :class:`~hlvm.mae.objectives.VICReg` or :class:`~hlvm.mae.objectives.SIGReg`, of the student's codes under both,
+    is added ``regularizer_weight`` times. Adding VICReg's is the idea of C-JEPA; its views and weights are not copied.
+
     Codes are those of the student; those of the teacher, which the source evaluates, are one replacement away, see
     :class:`hlvm.mae.Fit`.
 
@@ -38,10 +42,14 @@ class IJEPA(TeacherConfig):
         ema_ramp: share of the steps that the ramp takes, above 0 and at most 1.
         stop_gradient: leave it at True. With False the targets are the student's own and pass gradients on, so that
             equal codes for all samples are the optimum: this is to see a collapse.
+        regularizer: settings of the added loss of two views, a perceptron included; ``None`` for none.
+        regularizer_weight: its weight, at least 0; the distance has weight 1. Leave it at 1 without a regularizer.
 
     References:
         Assran, Duval, Misra, Bojanowski, Vincent, Rabbat, LeCun and Ballas, "Self-supervised learning from images with
-        a joint-embedding predictive architecture", CVPR 2023, sections 3 and A.
+        a joint-embedding predictive architecture", CVPR 2023, sections 3 and A. Mo and Tong, "Connecting
+        joint-embedding predictive architecture with contrastive self-supervised learning", NeurIPS 2024,
+        arXiv:2410.19560, for the regularizer.
     """
 
     kind: ClassVar[str] = "ijepa"

@@ -24,7 +24,6 @@ class TwoViewConfig(ObjectiveConfig):
     """Settings that objectives of two views share; see :class:`hlvm.mae.objectives.VICReg` for the attributes."""
 
     reconstructs: ClassVar[bool] = False
-    whole_batch: ClassVar[bool] = True
 
     head_width: int
     head_layers: int
@@ -32,6 +31,11 @@ class TwoViewConfig(ObjectiveConfig):
     def __post_init__(self) -> None:
         check_whole_fields(self, "head_width")
         check_whole_fields(self, "head_layers", minimum=0)
+
+    @property
+    def whole_batch(self) -> bool:
+        """Its terms compare samples of a batch with each other."""
+        return True
 
     def on(self, graph: LatentGraph) -> TwoViews:
         """The part that is static on a graph."""

@@ -37,12 +37,16 @@ class UniformMAE(ObjectiveConfig):
     """
 
     kind: ClassVar[str] = "uniform_mae"
-    whole_batch: ClassVar[bool] = True
 
     weight: float = 0.01
 
     def __post_init__(self) -> None:
         check_number_field(self, "weight", least=0.0)
+
+    @property
+    def whole_batch(self) -> bool:
+        """Its second term compares samples of a batch with each other."""
+        return True
 
     @property
     def units(self) -> str:
@@ -67,7 +71,7 @@ class UniformReconstruction(Objective):
     @property
     def needs_whole_batch(self) -> bool:
         """Its second term compares samples of a batch with each other."""
-        return UniformMAE.whole_batch
+        return True
 
     def weights(self, arrays: Any, masks: MaskArrays, masked: Bool[Array, "n cells"]) -> Float[Array, "n columns"]:
         """Masked columns count; traced."""
