@@ -10,9 +10,9 @@ from hlvm._files.digests import read_json
 from hlvm.graph import LatentGraph
 from hlvm.masking import RandomMask
 from hlvm.masking.descriptions import mask_from_dict
-from hlvm.mechanisms import LinearGaussian, production_rules
+from hlvm.mechanisms import InvertibleMLP, LinearGaussian, production_rules
 from hlvm.simulator import HierarchicalModel
-from hlvm.theory import advise
+from hlvm.theory import advise, estimated_oracle
 
 
 def test_advise_prints_what_the_package_finds(run):
@@ -84,6 +84,50 @@ def test_advise_takes_the_graph_that_it_tells_to_sample(run, tmp_path):
     assert run("advise", "{new}/model.npz", "--height", "1", "--n-masks", "4")[0] == 0
 
 
+def test_advise_estimates_where_nothing_is_exact(run, tmp_path):
+    model = HierarchicalModel.init(0, LatentGraph.tree(2, 2), InvertibleMLP())
+    model.save(tmp_path / "curved.npz")
+    options = ("advise", "{new}/curved.npz", "--height", "2", "--ratio", "0.25", "0.5", "--n-masks", "4")
+    code, out, err = run(*options)
+    assert (code, out) == (2, "")
+    assert "curved.npz has no exact oracle" in err
+    assert "add --estimate ROWS for estimates from so many draws" in err
+    code, out, err = run(*options, "--estimate", "60", "--seed", "3", "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(out)
+    assert record["estimated_from_rows"] == 60
+    assert record["explanation"].endswith("All numbers are estimated.")
+    key = jax.random.key(3)
+    oracle = estimated_oracle(model, rows=60, key=jax.random.split(key)[1])
+    found = advise(oracle, 2, [RandomMask(ratio=r) for r in (0.25, 0.5)], key=key, n_masks=4)
+    for row, expected in zip(record["candidates"], found.table.to_dict("records"), strict=True):
+        assert row["how"] == "estimated"
+        for name in ("demand", "demand_error", "availability", "availability_error"):
+            assert row[name] == pytest.approx(expected[name])
+    out = run(*options, "--estimate", "60")[1]
+    assert out.startswith("4 cells, up to 4 masks for each candidate; estimated by regression on 60 draws of ")
+    assert out.endswith("All numbers are estimated.\n")
+
+
+def test_advise_estimates_for_exact_models_only_if_asked(run):
+    options = ("advise", "model.npz", "--height", "2", "--ratio", "0.25", "--n-masks", "4", "--json")
+    exact, estimated = (json.loads(run(*options, *more)[1]) for more in ((), ("--estimate", "2000")))
+    assert (exact["estimated_from_rows"], estimated["estimated_from_rows"]) == (None, 2000)
+    (one,), (other,) = exact["candidates"], estimated["candidates"]
+    assert (one["how"], other["how"]) == ("exact", "estimated")
+    assert other["availability_error"] > 0
+    assert other["availability"] == pytest.approx(one["availability"], abs=5 * other["availability_error"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["quadtree", "shapes"])
+def test_advise_estimates_for_families_of_images(run, family):
+    options = ("advise", family, "--height", "1", "--ratio", "0.5", "--n-masks", "2", "--estimate", "100", "--json")
+    code, out, err = run(*options)
+    assert (code, err) == (0, "")
+    assert [row["how"] for row in json.loads(out)["candidates"]] == ["estimated"]
+
+
 @pytest.mark.slow
 def test_advise_takes_the_grammar_family(run):
     code, out, err = run("advise", "grammar", "--height", "3", "--ratio", "0.25", "0.75", "--n-masks", "64", "--json")
@@ -113,6 +157,9 @@ BAD = [
     ("advise tree.json --height 1", "tree.json is a graph, which says what is shared but not how much: give a model"),
     ("advise quadtree --height 1", "quadtree has no exact oracle, which needs linear-Gaussian mechanisms everywhere"),
     ("advise shapes --height 1", "shapes has no exact oracle"),
+    ("advise shapes --height 1", "add --estimate ROWS for estimates from so many draws"),
+    ("advise shapes --height 1 --estimate 49", "--estimate must be at least 50 rows, got 49"),
+    ("advise tree.json --height 1 --estimate 100", "tree.json is a graph, which says what is shared"),
     ("advise missing.npz --height 1", "missing.npz"),
     ("advise model.npz --height one", "--height: expected H, got 'one'"),
 ]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 import jax
 import numpy as np
@@ -399,18 +400,54 @@ def test_study_settings_that_are_not_understood(tmp_path, changes, message):
     assert str(caught.value).startswith(str(tmp_path / "a.json"))
 
 
+@pytest.fixture(scope="module")
+def costly_compiles():
+    """Programs that training or scoring has compiled since the list was cleared, each with the module that asked.
+
+    Settings are checked against data, and drawing these compiles small programs of simulator and data sources before
+    anything can be refused. So a program counts by the innermost module of the package on the stack.
+    """
+    compiled = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_stack(None))
+            asking = next((name for name in modules if name.startswith("hlvm.")), "")
+            if re.match(r"hlvm\.(mae|scoring|study)\b(?!\.training\.data)", asking):
+                compiled.append((details["fun_name"], asking))
+
+    jax.clear_caches()  # what other tests compiled would be silent
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 @pytest.fixture
-def refused_study(inputs, monkeypatch, refused, tmp_path_factory):
-    """Check that settings are refused in one line, exit code 2, before anything is trained or written."""
+def refused_study(inputs, monkeypatch, refused, tmp_path_factory, costly_compiles):
+    """Check that settings are refused in one line, exit code 2, before anything is compiled for training or written."""
 
     def refused_study(changes, message, data="graph.json", options=""):
         monkeypatch.chdir(inputs)
         monkeypatch.setattr("hlvm.mae.fit_ensemble", None)
         config = tmp_path_factory.mktemp("config") / "a.json"
         config.write_text(json.dumps(settings(**changes)))
-        return refused(f"study {data} --config {config} --out {{new}}/a {options}", message)
+        costly_compiles.clear()
+        found = refused(f"study {data} --config {config} --out {{new}}/a {options}", message)
+        assert not costly_compiles
+        return found
 
     return refused_study
+
+
+def test_compiles_of_training_are_seen(inputs, costly_compiles):
+    """The check above can fail: training compiles in sight of it, and drawing data does not."""
+    costly_compiles.clear()
+    model = HierarchicalModel.load(inputs / "model.npz")
+    model.sample(0, 7)
+    assert not costly_compiles
+    config = TrainConfig(steps=1, batch=4, warmup=0)
+    mae.fit(0, model, RandomMask(ratio=0.5), mae.LinearConfig(code_dim=1), config)
+    assert costly_compiles
 
 
 @pytest.mark.parametrize(

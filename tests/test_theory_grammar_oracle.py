@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,11 @@ from hlvm.theory import GrammarOracle
 from hlvm.theory.grammar.averages import Averages
 
 LEAST_CELLS, MOST_CELLS, MOST_WAYS = 2, 10, 20_000
+WITHIN = 1e-10
+"""Of numbers of float64 between 0 and some bits, each a sum of at most some thousand terms."""
 
 
-def random_cases(seed, n):
+def random_cases(seed, n, most_strings=math.inf):
     """Random trees with tables and everything that can happen in them."""
     rng = np.random.default_rng(seed)
     while n:
@@ -25,7 +28,7 @@ def random_cases(seed, n):
             continue
         tables = random_tables(rng, graph, shared=rng.random() < 0.5)
         known = Enumeration(graph, tables)
-        if len(known.chance) <= MOST_WAYS:
+        if len(known.chance) <= MOST_WAYS and known.n_strings <= most_strings:
             n -= 1
             yield rng, graph, tables, known
 
@@ -71,22 +74,22 @@ def test_oracle_equals_enumeration_on_many_trees():
     equal_to_enumeration(1, 200, most_strings=81, most_cells=4)
 
 
-# ---------------------------------------------------------------------- one tree
+# ---------------------------------------------------------------------- averages over strings
 
 
-@pytest.fixture(scope="module")
-def case():
-    """A binary tree of two levels, with noise at some leaves and choices that are not equally likely."""
-    graph = random_tree(np.random.default_rng(0), branching=2, levels=2, regular=True)
-    return graph, *varying_tables(graph)
+class Case(NamedTuple):
+    """A tree whose strings are few: its oracle, all that can happen, and what the symbols of a cell are rendered as."""
 
+    oracle: GrammarOracle
+    known: Enumeration
+    values: dict[str, np.ndarray]
 
-@pytest.fixture(scope="module")
-def oracle(case):
-    return GrammarOracle.from_parameters(case[0], **case[1], dtype="float64")
-
-
-MASKED = ["x0", "x3"]
+    @classmethod
+    def of(cls, rng, graph, tables, known):
+        cell = str(rng.choice(graph.observed))
+        node = graph.index[cell]
+        values = {cell: rng.normal(size=(known.shown(node).shape[1], 2))}
+        return cls(GrammarOracle.from_parameters(graph, **tables, values=values, dtype="float64"), known, values)
 
 
 def averaged(known, masked, function):
@@ -105,63 +108,141 @@ def entropy(law):
     return -sum(p * math.log2(p) for p in np.ravel(law) if p > 0)
 
 
-def test_latent_r2_equals_enumeration(case, oracle):
-    graph, _, known = case
-    found = oracle.latent_r2(MASKED)
-    for node, name in enumerate(graph.latents):
-        spread = averaged(known, MASKED, lambda *given, n=node: 1 - (known.posterior(n, *given) ** 2).sum())
-        assert found[name] == pytest.approx(1 - spread / (1 - (law_of(known, node) ** 2).sum()), abs=1e-9)
+def kinds(known, columns):
+    """For each way, the number of its combination of values in some columns."""
+    return np.unique(np.stack(columns), axis=1, return_inverse=True)[1].ravel()
 
 
-def test_latent_r2_of_noise_equals_enumeration(case, oracle):
-    graph, tables, known = case
-    found = oracle.latent_r2(MASKED, part="noise")
-    for node, name in enumerate(graph.latents):
+def check_r2(found, spread_of, known, masked, name):
+    """Compare R² of one latent with the mean spread of what is given by ``spread_of(ways)``; NaN if nothing varies."""
+    total = spread_of(known.chance)
+    left = averaged(known, masked, lambda *given: spread_of(known.ways(*given)))
+    if total > 1e-9:
+        assert found[name] == pytest.approx(1 - left / total, abs=max(WITHIN, 1e-15 / total))
+    else:
+        assert math.isnan(found[name])
+
+
+def spread_of_kinds(kind):
+    return lambda ways: 1 - (np.bincount(kind, weights=ways / ways.sum()) ** 2).sum()
+
+
+def latent_r2_equals_enumeration(case, masked):
+    oracle, known, _ = case
+    found = oracle.latent_r2(masked)
+    for node, name in enumerate(known.graph.latents):
+        check_r2(found, spread_of_kinds(known.symbols[:, node]), known, masked, name)
+
+
+def latent_r2_of_noise_equals_enumeration(case, masked):
+    oracle, known, _ = case
+    found = oracle.latent_r2(masked, part="noise")
+    for node, name in enumerate(known.graph.latents):
         own = [known.choices[:, node]]
-        if not graph.parents(name) or name in tables["channels"]:
+        if not known.graph.parents(name) or node in known.tables.channels:
             own.append(known.symbols[:, node])
-        kind = np.unique(np.stack(own), axis=1, return_inverse=True)[1].ravel()
-
-        def spread(ways, kind=kind):
-            return 1 - (np.bincount(kind, weights=ways / ways.sum()) ** 2).sum()
-
-        total = spread(known.chance)
-        left = averaged(known, MASKED, lambda *given: spread(known.ways(*given)))
-        if total > 1e-9:
-            assert found[name] == pytest.approx(1 - left / total, abs=1e-9)
-        else:
-            assert math.isnan(found[name])
+        check_r2(found, spread_of_kinds(kinds(known, own)), known, masked, name)
 
 
-def test_best_accuracy_equals_enumeration(case, oracle):
-    graph, _, known = case
-    found = oracle.best_accuracy(MASKED)
-    for node, name in enumerate(graph.latents):
-        expected = averaged(known, MASKED, lambda *given, n=node: known.posterior(n, *given).max())
-        assert found[name] == pytest.approx(expected, abs=1e-9)
+def best_accuracy_equals_enumeration(case, masked):
+    oracle, known, _ = case
+    found = oracle.best_accuracy(masked)
+    for node, name in enumerate(known.graph.latents):
+        expected = averaged(known, masked, lambda *given, n=node: known.posterior(n, *given).max())
+        assert found[name] == pytest.approx(expected, abs=WITHIN)
 
 
-def test_bayes_loss_equals_enumeration(case):
-    graph, tables, known = case
-    rng = np.random.default_rng(0)
-    values = {"x0": rng.normal(size=(tables["n_symbols"]["x0"], 2))}
-    oracle = GrammarOracle.from_parameters(graph, **tables, values=values, dtype="float64")
-    found = oracle.bayes_loss(MASKED)
+def bayes_loss_equals_enumeration(case, masked):
+    oracle, known, values = case
+    found = oracle.bayes_loss(masked)
     mse, variance, bits = [], [], []
-    for name in MASKED:
-        node = graph.index[name]
-        shown = values.get(name, np.eye(tables["n_symbols"][name]))
-        mse.append(averaged(known, MASKED, lambda *given, n=node, f=shown: _variance(known.posterior(n, *given), f)))
+    for name in masked:
+        node = known.graph.index[name]
+        shown = values.get(name, np.eye(len(law_of(known, node))))
+        mse.append(averaged(known, masked, lambda *given, n=node, f=shown: _variance(known.posterior(n, *given), f)))
         variance.append(_variance(law_of(known, node), shown))
-        bits.append(averaged(known, MASKED, lambda *given, n=node: entropy(known.posterior(n, *given))))
-    np.testing.assert_allclose(found.mse, np.concatenate(mse), atol=1e-9)
-    np.testing.assert_allclose(found.variance, np.concatenate(variance), atol=1e-9)
-    np.testing.assert_allclose(found.bits, bits, atol=1e-9)
+        bits.append(averaged(known, masked, lambda *given, n=node: entropy(known.posterior(n, *given))))
+    np.testing.assert_allclose(found.mse, np.concatenate(mse), atol=WITHIN)
+    np.testing.assert_allclose(found.variance, np.concatenate(variance), atol=WITHIN)
+    np.testing.assert_allclose(found.bits, bits, atol=WITHIN)
     assert found.how == "exact"
 
 
 def _variance(law, values):
     return law @ values**2 - (law @ values) ** 2
+
+
+def information_equals_enumeration(case, masked, *sets_of_names):
+    oracle, known, _ = case
+    for names in sets_of_names:
+        kind = kinds(known, [known.symbols[:, known.graph.index[name]] for name in names])
+
+        def joint(ways, kind=kind):
+            return entropy(np.bincount(kind, weights=ways / ways.sum()))
+
+        rest = averaged(known, masked, lambda *given: joint(known.ways(*given)))
+        found = oracle.information(names, masked)
+        assert float(found) == pytest.approx(joint(known.chance) - rest, abs=WITHIN)
+        assert found.how == "exact"
+
+
+def averages_equal_enumeration(seed, n, *, most_strings, most_cells=4):
+    """Every average, for every mask of few cells, or eight of many."""
+    for rng, graph, tables, known in random_cases(seed, n, most_strings):
+        case = Case.of(rng, graph, tables, known)
+        pair = rng.choice(graph.latents, size=min(2, graph.n_latents), replace=False).tolist()
+        for masked in masks_of(rng, graph, most_cells):  # all masks of a tree share its programs
+            latent_r2_equals_enumeration(case, masked)
+            latent_r2_of_noise_equals_enumeration(case, masked)
+            best_accuracy_equals_enumeration(case, masked)
+            bayes_loss_equals_enumeration(case, masked)
+            information_equals_enumeration(case, masked, [graph.latents[0]], pair)
+
+
+def masks_of(rng, graph, most_cells):
+    """Names of masked cells, at least one and not all."""
+    cells = np.array(graph.observed)
+    if len(cells) <= most_cells:
+        masks = np.array(list(itertools.product([False, True], repeat=len(cells))))[1:-1]
+    else:
+        masks = np.array([rng.permutation(len(cells)) < rng.integers(1, len(cells)) for _ in range(8)])
+    return [cells[mask].tolist() for mask in masks]
+
+
+def test_averages_equal_enumeration():
+    averages_equal_enumeration(0, 2, most_strings=9)
+
+
+@pytest.mark.slow
+def test_averages_equal_enumeration_on_many_trees():
+    averages_equal_enumeration(1, 40, most_strings=81)
+
+
+# ---------------------------------------------------------------------- one tree
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A binary tree of two levels, with noise at some leaves and choices that are not equally likely."""
+    graph = random_tree(np.random.default_rng(0), branching=2, levels=2, regular=True)
+    return graph, *varying_tables(graph)
+
+
+@pytest.fixture(scope="module")
+def oracle(case):
+    return GrammarOracle.from_parameters(case[0], **case[1], dtype="float64")
+
+
+MASKED = ["x0", "x3"]
+
+
+def test_averages_equal_enumeration_in_compiled_programs(case):
+    one = Case.of(np.random.default_rng(0), *case)
+    latent_r2_equals_enumeration(one, MASKED)
+    latent_r2_of_noise_equals_enumeration(one, MASKED)
+    best_accuracy_equals_enumeration(one, MASKED)
+    bayes_loss_equals_enumeration(one, MASKED)
+    information_equals_enumeration(one, MASKED, ["z0"], ["z1"], ["z1", "z2"], ["z0", "z1", "z2"])
 
 
 def test_bayes_loss_of_absent_cells(case, oracle):
@@ -170,21 +251,6 @@ def test_bayes_loss_of_absent_cells(case, oracle):
     both = oracle.bayes_loss(MASKED)
     np.testing.assert_allclose(alone.bits, both.bits[:1], atol=1e-12)
     assert oracle.bayes_loss(["x0"]).bits[0] <= alone.bits[0] + 1e-12
-
-
-def test_information_equals_enumeration(case, oracle):
-    graph, _, known = case
-    for names in (["z0"], ["z1"], ["z1", "z2"], ["z0", "z1", "z2"]):
-        nodes = [graph.index[name] for name in names]
-        kind = np.unique(known.symbols[:, nodes], axis=0, return_inverse=True)[1].ravel()
-
-        def joint(ways, kind=kind):
-            return entropy(np.bincount(kind, weights=ways / ways.sum()))
-
-        rest = averaged(known, MASKED, lambda *given: joint(known.ways(*given)))
-        found = oracle.information(names, MASKED)
-        assert float(found) == pytest.approx(joint(known.chance) - rest, abs=1e-9)
-        assert found.how == "exact"
 
 
 @pytest.fixture(scope="module", params=["regular", "irregular"])

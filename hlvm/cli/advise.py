@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["advise"]
 
 _Height = Annotated[int | None, tyro.conf.arg(metavar="H", help_behavior_hint="")]
+_Rows = Annotated[int | None, tyro.conf.arg(metavar="ROWS", help_behavior_hint="")]
 _Ratios = Annotated[tuple[float, ...], tyro.conf.arg(metavar="R ...", help_behavior_hint="")]
 _Units = Annotated[tuple[int, ...], tyro.conf.arg(metavar="SIDE ...", help_behavior_hint="")]
 
@@ -42,6 +43,7 @@ def advise(
     unit: _Units = (),
     top: int = 10,
     n_masks: int = 512,
+    estimate: _Rows = None,
     seed: int = 0,
     plot: OptionalFile = None,
     out: OptionalFile = None,
@@ -58,7 +60,8 @@ def advise(
 
     Args:
         model: a saved model (.npz) of linear-Gaussian mechanisms or of production rules on a tree, a saved image model
-            (a folder) of a grammar, or "grammar" for the family of images with that name.
+            (a folder) of a grammar, or "grammar" for the family of images with that name. With --estimate any saved
+            model, saved image model or family of images.
         height: height of the target latents.
         latent: instead of --height: names of the target latents. The graph must have at most one parent per variable.
         ratio: try random masks of these ratios, strictly between 0 and 1. Without --ratio and --unit it tries single
@@ -67,6 +70,8 @@ def advise(
         unit: try random masks of these units, each the side of a square of cells; 1 if only --ratio is given.
         top: number of candidates to print, largest demand first; JSON holds all of them.
         n_masks: masks to draw for each candidate with more masks than this, up to a million.
+        estimate: estimate all numbers by regression on so many fresh draws of the model, at least 50. Each mask takes a
+            regression of its own, so give few candidates and few --n-masks.
         seed: seed of these draws, and of the strings that the masks are applied to. For a family also the seed of its
             rules, as in hlvm sample.
         plot: also draw the result into this new .png, .pdf or .svg file.
@@ -83,9 +88,15 @@ def advise(
     for path, suffixes in ((plot, (".png", ".pdf", ".svg")), (out, (".json",))):
         if path is not None:
             check_new_file(path, *suffixes)
-    oracle = _oracle(model, seed)
-    check_n_masks(n_masks, oracle.graph)
-    known = sorted({oracle.graph.height(name) for name in oracle.graph.latents})
+    if estimate is not None:
+        from hlvm.theory.estimated.oracle import LEAST_ROWS
+
+        if estimate < LEAST_ROWS:
+            raise ValueError(f"--estimate must be at least {LEAST_ROWS} rows, got {estimate}")
+    source = _source(model, seed)
+    graph = source.graph
+    check_n_masks(n_masks, graph)
+    known = sorted({graph.height(name) for name in graph.latents})
     if height not in (None, *known):
         raise ValueError(f"--height must be a height of latents, one of {', '.join(map(str, known))}, got {height}")
     import jax
@@ -94,14 +105,16 @@ def advise(
     from hlvm.theory.design.masks_for_a_target import target_of
 
     target: Any = latent if height is None else height
-    target_of(oracle.graph, target)
-    candidates = _candidates(oracle.graph, ratio, unit)
+    target_of(graph, target)
+    candidates = _candidates(graph, ratio, unit)
     use_compilation_cache()
+    oracle = _oracle(source, model, estimate, seed)
     if not json:
-        print(f"{oracle.graph.n_observed} cells, up to {n_masks} masks for each candidate", flush=True)
+        rows = "" if estimate is None else f"; estimated by regression on {estimate} draws of {model}"
+        print(f"{graph.n_observed} cells, up to {n_masks} masks for each candidate{rows}", flush=True)
     begin = time.monotonic()
     found = theory.advise(oracle, target, candidates, key=jax.random.key(seed), n_masks=n_masks)
-    record = _record(found)
+    record = {**_record(found), "estimated_from_rows": estimate}
     if plot is not None:
         from hlvm.plotting import plot_advice, save_figure
 
@@ -115,8 +128,8 @@ def advise(
     return 0
 
 
-def _oracle(place: str, seed: int) -> Oracle:
-    """The exact oracle of what is at a place."""
+def _source(place: str, seed: int) -> Any:
+    """The model at a place."""
     source = load_source(place, seed=seed)
     if hasattr(source, "close"):
         source.close()
@@ -126,16 +139,26 @@ def _oracle(place: str, seed: int) -> Oracle:
             f"{place} is a graph, which says what is shared but not how much: give a model, such as hlvm sample "
             f"{place} --mechanism linear-gaussian --n 1 --out one.npz --save-model model.npz writes it"
         )
-    from hlvm.theory import oracle_of
+    return source
 
+
+def _oracle(source: Any, place: str, rows: int | None, seed: int) -> Oracle:
+    """The exact oracle of a model, or an estimated one if a number of rows is given."""
+    from hlvm.theory import estimated_oracle, oracle_of
+
+    if rows is not None:
+        import jax
+
+        # the rows that hlvm sample draws with this seed: the first half of the key may have drawn the model itself
+        return estimated_oracle(source, rows=rows, key=jax.random.split(jax.random.key(seed))[1])
     model = source if hasattr(source, "discrete_tree_parameters") else model_of(source)
     try:
         return oracle_of(source if model is None else model)
     except ValueError:
         raise ValueError(
             f"{place} has no exact oracle, which needs linear-Gaussian mechanisms everywhere, production rules on a "
-            "tree, or a grammar: save such a model with hlvm sample --mechanism linear-gaussian --save-model FILE, or "
-            "estimate in Python"
+            "tree, or a grammar: add --estimate ROWS for estimates from so many draws, or save such a model with "
+            "hlvm sample --mechanism linear-gaussian --save-model FILE"
         ) from None
 
 
