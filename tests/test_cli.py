@@ -51,8 +51,7 @@ def test_help_needs_no_jax():
 
 def test_help_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    above = {f"z1_{i}": ["z2_0"] for i in range(4)} | {f"x_{i}": [f"z1_{i // 4}"] for i in range(16)}
-    graph = LatentGraph.from_edges([(p, child) for child, parents in above.items() for p in parents], grid=(4, 4))
+    graph = LatentGraph.quadtree(2)
     graph.save(tmp_path / "graph.json")
     HierarchicalModel.init(0, graph, LinearGaussian()).save(tmp_path / "gaussian.npz")
     z = np.random.default_rng(0).normal(size=(1000, 2))  # as many rows as the example of `sample` draws
@@ -73,7 +72,7 @@ def test_help_examples_run(tmp_path, monkeypatch, capsys):
     for line in lines:
         assert cli.main(line.split()) == 0, line
         assert capsys.readouterr().err == ""
-    assert read_json(tmp_path / "mask.json") == {"masked": ["x_0"]}
+    assert read_json(tmp_path / "mask.json") == {"masked": ["x_0_0"]}
 
 
 # ---------------------------------------------------------------------- samples and scores

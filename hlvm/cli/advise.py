@@ -56,7 +56,7 @@ def advise(
 
     Example: hlvm advise gaussian.npz --height 2 --plot advice.png
 
-    Example: hlvm advise gaussian.npz --latent z1_0 z1_1 --ratio 0.25 0.5 0.75 --unit 1 2
+    Example: hlvm advise gaussian.npz --latent z1_0_0 z1_0_1 --ratio 0.25 0.5 0.75 --unit 1 2
 
     Args:
         model: a saved model (.npz) of linear-Gaussian mechanisms or of production rules on a tree, a saved image model

@@ -54,7 +54,7 @@ def score(
 
     Example: hlvm score z_hat.npy z.npy
 
-    Example: hlvm score z_hat.npy samples.npz --graph graph.json --masked x_0
+    Example: hlvm score z_hat.npy samples.npz --graph graph.json --masked x_0_0
 
     Args:
         z_hat: the representation.

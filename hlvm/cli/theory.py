@@ -131,9 +131,9 @@ def design(
 
     The mechanisms are taken to be invertible.
 
-    Example: hlvm design graph.json --target z2_0 z1_0 --out mask.json
+    Example: hlvm design graph.json --target z2_0_0 z1_0_0 --out mask.json
 
-    Example: hlvm design graph.json --target z2_0 --random
+    Example: hlvm design graph.json --target z2_0_0 --random
 
     Args:
         graph: a graph (.json, .graphml), a saved model (.npz, or the folder of an image model), a data set with a graph
