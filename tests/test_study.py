@@ -318,23 +318,25 @@ def test_a_list_holds_the_generators(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "others", "message"),
+    ("data", "message"),
     [
-        ([], {}, "at least one"),
-        ([GRAPH, GRAPH], {}, "got a LatentGraph in it"),
-        ([linear_model], {}, "got a function in it"),
-        ([HierarchicalModel], {}, "got a type in it"),
-        ([linear_model(), linear_model(1)], {"generators": 3}, "must be 2, as many as data lists"),
+        ([], "at least one"),
+        ([GRAPH, GRAPH], "got a LatentGraph in it"),
+        ([linear_model], "got a function in it"),
+        ([HierarchicalModel], "got a type in it"),
     ],
 )
-def test_lists_that_are_no_generators_are_refused(data, others, message):
+def test_lists_that_are_no_generators_are_refused(data, message):
     with pytest.raises(ValueError, match=message):
-        tiny(data, **others)
+        tiny(data)
 
 
 def test_a_list_has_no_further_generators_to_decide_with():
+    two = [linear_model(), linear_model(1)]
     with pytest.raises(ValueError, match="a list has none"):
-        tiny([linear_model(), linear_model(1)]).looks("decided", 8)
+        tiny(two).looks("decided", 8)
+    with pytest.raises(ValueError, match="must be 2, as many as data lists"):
+        tiny(two, generators=3)
     other = HierarchicalModel.init(0, LatentGraph.quadtree(1), InvertibleMLP())
     with pytest.raises(ValueError, match="generator 1 has another graph"):
         tiny([linear_model(), other]).run(0)
